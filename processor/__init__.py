@@ -1,0 +1,1 @@
+"""kproc: a Kafka-native stream processor for Python."""

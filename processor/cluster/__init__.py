@@ -1,0 +1,1 @@
+"""Decisions about slots and nodes, as pure functions."""

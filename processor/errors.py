@@ -1,0 +1,94 @@
+"""Every error that kproc raises, grouped by who recovers and how.
+
+KprocError                     base; carries the exit code of `kproc run`
+├── UsageError            (2)  nobody: change the command, a setting or the topology, start again
+│   ├── SettingsError          a setting is unknown, malformed or contradicts another
+│   └── TopologyError          the topology is wrong in itself; raised before any connection
+├── KafkaError            (3)  an operator: the cluster is not as the topology needs it
+│   ├── BrokerUnreachable      no broker answers
+│   ├── TopicMismatch          a topic is missing or has other partitions or settings
+│   └── PermissionDenied       the broker forbids what is needed
+├── BadRecordError        (4)  an operator: a record failed and its policy is `fail`
+├── StateError            (5)  the worker where it can, else an operator
+│   ├── StoreLocked            another process has the store open: wait for it to end
+│   ├── StoreCorrupt           the store can't be read: it is dropped and rebuilt
+│   └── RestoreStalled         the changelog yields nothing more before its end
+├── Fenced                (6)  nobody: another worker has the slot now; this one must stop
+└── WorkerFailed          (7)  an operator: a worker keeps crashing and is not started again
+"""
+
+from typing import ClassVar
+
+
+class KprocError(Exception):
+    """Base of all errors of kproc; its text says what is wrong and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(KprocError):
+    """The command, a setting or the topology must be changed before a new start."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """A setting is unknown, malformed or contradicts another."""
+
+
+class TopologyError(UsageError):
+    """The topology is wrong in itself; raised before any connection."""
+
+
+class KafkaError(KprocError):
+    """The cluster is not as the topology needs it."""
+
+    exit_code = 3
+
+
+class BrokerUnreachable(KafkaError):
+    """No broker answers at the given addresses."""
+
+
+class TopicMismatch(KafkaError):
+    """A topic is missing, or has other partitions or settings than the topology needs."""
+
+
+class PermissionDenied(KafkaError):
+    """The broker forbids an operation that the topology needs."""
+
+
+class BadRecordError(KprocError):
+    """A record failed and its policy is `fail`; its place is in the text."""
+
+    exit_code = 4
+
+
+class StateError(KprocError):
+    """A store can't be opened, read or restored."""
+
+    exit_code = 5
+
+
+class StoreLocked(StateError):
+    """Another process has the store open."""
+
+
+class StoreCorrupt(StateError):
+    """The store can't be read; dropping it and restoring from the changelog mends it."""
+
+
+class RestoreStalled(StateError):
+    """The changelog yields nothing more although its end is not reached."""
+
+
+class Fenced(KprocError):
+    """Another worker has taken over the slot; this one has to stop."""
+
+    exit_code = 6
+
+
+class WorkerFailed(KprocError):
+    """A worker keeps crashing; it is not started again."""
+
+    exit_code = 7

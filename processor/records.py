@@ -1,0 +1,104 @@
+"""What flows: records, and batches of them.
+
+Owns the shapes that every layer passes on. Knows nothing of topics' contents, serdes or clients.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Generic, NamedTuple, NewType, TypeAlias, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+K2 = TypeVar("K2")
+V2 = TypeVar("V2")
+
+Offset = NewType("Offset", int)
+"""A position in one partition; as a position to go on from it is the next offset to read."""
+
+Timestamp = NewType("Timestamp", int)
+"""Milliseconds since 1970-01-01 UTC. Negative means: the record has none."""
+
+Partition = NewType("Partition", int)
+"""The number of a topic's partition, from 0."""
+
+Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
+"""A record's headers in order; names may repeat."""
+
+NO_OFFSET = Offset(-1)
+"""The offset of a row that no input record stands for (a table's change, a punctuation's output)."""
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: Partition
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Generic[K, V]):
+    """One record, as functions given to `Stream.process` see it and return it."""
+
+    key: K
+    value: V
+    timestamp: Timestamp
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[K, V]):
+    """Records of one partition in order, column by column; all columns have the same length.
+
+    `offsets` names the input record that each row comes from, so that a row that fails can be traced
+    back, and is `NO_OFFSET` for rows that come from none. `headers` is None when no row has any.
+    """
+
+    keys: Sequence[K]
+    values: Sequence[V]
+    timestamps: Sequence[Timestamp]
+    offsets: Sequence[Offset]
+    headers: Sequence[Headers] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def select(self, mask: Sequence[object]) -> "Batch[K, V]":
+        """The rows for which the mask is true."""
+        return Batch(
+            list(compress(self.keys, mask)),
+            list(compress(self.values, mask)),
+            list(compress(self.timestamps, mask)),
+            list(compress(self.offsets, mask)),
+            None if self.headers is None else list(compress(self.headers, mask)),
+        )
+
+    def take(self, rows: Sequence[int]) -> "Batch[K, V]":
+        """The rows with these indices, in this order; an index may repeat."""
+        return Batch(
+            [self.keys[row] for row in rows],
+            [self.values[row] for row in rows],
+            [self.timestamps[row] for row in rows],
+            [self.offsets[row] for row in rows],
+            None if self.headers is None else [self.headers[row] for row in rows],
+        )
+
+    def with_values(self, values: Sequence[V2]) -> "Batch[K, V2]":
+        """The same rows with other values."""
+        return Batch(self.keys, values, self.timestamps, self.offsets, self.headers)
+
+    def with_keys(self, keys: Sequence[K2]) -> "Batch[K2, V]":
+        """The same rows with other keys."""
+        return Batch(keys, self.values, self.timestamps, self.offsets, self.headers)
+
+    def records(self) -> list[Record[K, V]]:
+        """The rows as records."""
+        headers = self.headers or ((),) * len(self)
+        return list(map(Record[K, V], self.keys, self.values, self.timestamps, headers))
+
+
+RawBatch: TypeAlias = Batch[bytes | None, bytes | None]
+"""Records as Kafka holds them."""

@@ -1,0 +1,1 @@
+"""Keyed state: the store protocol, uncommitted writes over it, and their changelog."""

@@ -1,0 +1,106 @@
+"""What a store of committed state must do, and the one that lives in memory.
+
+A store holds the raw bytes of one store of one task. It knows nothing of serdes, topics or
+transactions: the overlay above it decides what is committed; `edges.rocksdb` keeps it on disk.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from processor.records import Offset
+
+
+class Store(Protocol):
+    """Committed state, and the changelog position that it stands for.
+
+    Keys and values are bytes; the empty key is a key like any other. Every method may raise
+    `StateError`; `StoreCorrupt` means that the store has to be dropped and restored.
+    """
+
+    @property
+    def position(self) -> Offset:
+        """The next changelog offset to replay; 0 for a store that was never written."""
+        ...
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The value of each key, None where there is none."""
+        ...
+
+    def scan(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Keys from `start` to before `end` (None: to the last) with values, in order of the bytes."""
+        ...
+
+    def write(self, changes: Mapping[bytes, bytes | None], position: Offset) -> None:
+        """Applies all changes (None deletes) and the position, or nothing of it."""
+        ...
+
+    def begin_restore(self) -> None:
+        """Until `end_restore` there are many large writes and no reads."""
+        ...
+
+    def end_restore(self) -> None:
+        """Makes the store ready for reads after `begin_restore`."""
+        ...
+
+    def flush(self) -> None:
+        """Brings what was written to disk, so that a crash loses none of it."""
+        ...
+
+    def close(self) -> None:
+        """Flushes and gives the store's resources back; it can't be used any more."""
+        ...
+
+
+class MemoryStore:
+    """A store that lives and dies with its process; what is lost is restored from the changelog."""
+
+    def __init__(self) -> None:
+        self._values: dict[bytes, bytes] = {}
+        self._sorted: list[bytes] | None = []
+        self._position = Offset(0)
+
+    @property
+    def position(self) -> Offset:
+        """The next changelog offset to replay."""
+        return self._position
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The value of each key, None where there is none."""
+        return list(map(self._values.get, keys))
+
+    def scan(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Keys from `start` to before `end` with values, as they were when the scan began."""
+        if self._sorted is None:
+            self._sorted = sorted(self._values)
+        first = bisect_left(self._sorted, start)
+        last = len(self._sorted) if end is None else bisect_left(self._sorted, end)
+        keys = self._sorted[first:last]
+        pairs = [(key, self._values[key]) for key in keys]
+        return reversed(pairs) if reverse else iter(pairs)
+
+    def write(self, changes: Mapping[bytes, bytes | None], position: Offset) -> None:
+        """Applies all changes (None deletes) and the position."""
+        for key, value in changes.items():
+            if value is None:
+                self._values.pop(key, None)
+            else:
+                self._values[key] = value
+        self._sorted = None
+        self._position = position
+
+    def begin_restore(self) -> None:
+        """Nothing to prepare."""
+
+    def end_restore(self) -> None:
+        """Nothing to finish."""
+
+    def flush(self) -> None:
+        """Nothing to bring anywhere."""
+
+    def close(self) -> None:
+        """Nothing to give back."""
