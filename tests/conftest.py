@@ -1,0 +1,98 @@
+"""A real Kafka for the tests that need one: a container where there are some, else the embedded."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from docker.errors import DockerException
+from testcontainers.core.container import DockerContainer
+
+from processor.edges.embedded import BROKER_DEFAULTS, EmbeddedKafka, free_port
+
+IMAGE = os.environ.get("KPROC_KAFKA_IMAGE", "apache/kafka:4.1.0")
+KIND = os.environ.get("KPROC_TEST_KAFKA", "")
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The address of a Kafka that all tests of the session share: use topics of your own.
+
+    KPROC_TEST_KAFKA=container or =embedded says which. Without it, it is a container where one can
+    be had, that is where a Docker engine runs and has or gets the image KPROC_KAFKA_IMAGE.
+    """
+    container = None if KIND == "embedded" else _start_container()
+    if container:
+        yield container.address
+        container.stop()
+    else:
+        with EmbeddedKafka.start(tmp_path_factory.mktemp("kafka"), port=0) as embedded:
+            yield embedded.bootstrap
+
+
+@pytest.fixture
+def topic_name(request: pytest.FixtureRequest) -> str:
+    """A name that no other test uses, for topics, groups and applications."""
+    test = "".join(each if each.isalnum() else "-" for each in request.node.name)
+    return f"{test[:80]}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def make_topic(kafka: str, topic_name: str) -> Callable[..., str]:
+    """Makes a topic of a name of its own: `make_topic(partitions=1, **{"retention.ms": "1"})`."""
+    made: list[str] = []
+
+    def make(partitions: int = 1, **settings: str) -> str:
+        name = f"{topic_name}-{len(made)}"
+        new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
+        admin: Any = AdminClient({"bootstrap.servers": kafka})
+        admin.create_topics([new])[name].result()
+        made.append(name)
+        return name
+
+    return make
+
+
+class KafkaContainer(DockerContainer):
+    """The official image, or one with its interface; on a port of the host that is known before."""
+
+    def __init__(self, image: str) -> None:
+        super().__init__(image)
+        port = free_port()
+        self.address = f"{self.get_docker_client().host()}:{port}"
+        self.with_bind_ports(port, port)
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": "1@localhost:9093",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://:{port},CONTROLLER://localhost:9093",
+            "advertised.listeners": f"PLAINTEXT://{self.address}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": "/tmp/kafka",
+            **BROKER_DEFAULTS,
+        }
+        for key, value in settings.items():
+            self.with_env("KAFKA_" + key.upper().replace(".", "_"), value)
+
+
+def _start_container() -> KafkaContainer | None:
+    try:
+        container = KafkaContainer(IMAGE).start()
+    except DockerException:
+        if KIND == "container":
+            raise
+        return None
+    client = AdminClient({"bootstrap.servers": container.address, "log_level": 0})
+    for _ in range(60):
+        with contextlib.suppress(KafkaException):
+            client.list_topics(timeout=1)
+            return container
+    stdout, stderr = container.get_logs()
+    container.stop()
+    pytest.fail(f"Kafka in a container of {IMAGE} did not answer:\n{stdout!r}\n{stderr!r}")
