@@ -1,10 +1,16 @@
-"""What a serde is, and how a whole column goes through it."""
+"""What a serde is, how a whole column goes through it, and whether it gives back what it got.
+
+Knows nothing of formats or of the types that they carry.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from operator import is_
 from typing import Any, Generic, TypeVar
 
 from processor.attempt import Fault, attempt
+from processor.errors import UsageError
 
 T = TypeVar("T")
 
@@ -15,7 +21,7 @@ class Serde(Generic[T]):
 
     `name` tells what the bytes mean, in full (`json(Order)`): stores keep it, so that state written
     with one serde is never read with another. None is never given to either function: a null key or
-    value stays null.
+    value stays null. Both functions raise an `Exception` for what they can't do, and nothing worse.
     """
 
     name: str
@@ -27,19 +33,58 @@ def encode_column(
     serde: Serde[Any], column: Sequence[Any]
 ) -> tuple[list[bytes | None], list[Fault]]:
     """Every value as bytes; rows that fail are left out and named."""
-    return _through(serde.encode, column)
+    encoded, faults = _through(serde.encode, column)
+    return encoded, [
+        _explain(fault, f"can't encode {type(column[fault.row]).__name__} as {serde.name}")
+        for fault in faults
+    ]
 
 
 def decode_column(
     serde: Serde[Any], column: Sequence[bytes | None]
 ) -> tuple[list[Any], list[Fault]]:
     """Every value from its bytes; rows that fail are left out and named."""
-    return _through(serde.decode, column)
+    decoded, faults = _through(serde.decode, column)
+    return decoded, [
+        _explain(fault, f"can't decode {len(column[fault.row] or b'')} bytes as {serde.name}")
+        for fault in faults
+    ]
+
+
+def lossless(serde: Serde[Any], value: object) -> None:
+    """Makes sure that a value comes back from its bytes as it went in.
+
+    Meant for the first write of a store whose type is not known: JSON turns a tuple into a list and
+    an int key of a dict into text, and the topology would see the other value after a restart only.
+
+    Raises:
+        UsageError: another value, or one of another type, came back.
+    """
+    back: object = serde.decode(serde.encode(value))
+    if type(back) is type(value) and back == value:
+        return
+    given, got = type(value).__name__, type(back).__name__
+    change = f"comes back as a {got}" if given != got else "comes back changed"
+    raise UsageError(
+        f"a {given} kept as {serde.name} {change}: name the type that the store keeps "
+        "(value=TYPE), or keep str, int, float, bool, lists of these and dicts with str keys only"
+    )
 
 
 def _through(
     function: Callable[[Any], Any], column: Sequence[Any]
 ) -> tuple[list[Any], list[Fault]]:
-    if None not in column:
+    # By identity: `None in column` asks values for ==, and arrays answer that with an array.
+    if not any(map(is_, column, repeat(None))):
         return attempt(function, column)
-    return attempt(lambda value: None if value is None else function(value), column)
+
+    def present(value: object) -> object:
+        return None if value is None else function(value)
+
+    return attempt(present, column)
+
+
+def _explain(fault: Fault, what: str) -> Fault:
+    error = ValueError(f"{what}: {fault.error}")
+    error.__cause__ = fault.error
+    return Fault(fault.row, error)

@@ -1,0 +1,69 @@
+"""Serdes of single values, in the very bytes that Kafka's own serializers write.
+
+Knows nothing of JSON or of models.
+"""
+
+from collections.abc import Callable
+from struct import Struct
+from struct import error as StructError  # noqa: N812 - a class, by a name like one
+from typing import Any
+
+from processor.serdes.base import Serde
+
+
+def _number(name: str, layout: str, accepts: type | tuple[type, ...]) -> Serde[Any]:
+    """A serde of numbers of a fixed size; bool is no number here."""
+    form = Struct(layout)
+    pack, unpack = form.pack, form.unpack
+
+    def encode(value: object) -> bytes:
+        if not isinstance(value, accepts) or isinstance(value, bool):
+            raise TypeError(f"{name} takes a number, not {type(value).__name__}")
+        try:
+            return pack(value)
+        except (StructError, OverflowError) as error:
+            raise ValueError(f"the number is out of the range of {name}: {error}") from None
+
+    def decode(data: bytes) -> Any:
+        try:
+            (value,) = unpack(data)
+        except StructError:
+            raise ValueError(f"{name} takes {form.size} bytes, not {len(data)}") from None
+        return value
+
+    return Serde(name, encode, decode)
+
+
+def _encode_boolean(value: bool) -> bytes:  # noqa: FBT001 - the value is the whole input
+    if value is True:
+        return b"\x01"
+    if value is False:
+        return b"\x00"
+    raise TypeError(f"boolean takes a bool, not {type(value).__name__}")
+
+
+def _decode_boolean(data: bytes) -> bool:
+    if data == b"\x01":
+        return True
+    if data == b"\x00":
+        return False
+    raise ValueError("boolean takes one byte, 0 or 1")
+
+
+# Methods of built-in types: C functions that refuse every other type.
+_same: Callable[[bytes], bytes] = bytes.__bytes__
+
+bytes_serde: Serde[bytes] = Serde("bytes", _same, _same)
+"""Bytes as they are."""
+
+text: Serde[str] = Serde("text", str.encode, bytes.decode)
+"""Text in UTF-8, strictly: invalid bytes and lone surrogates are refused."""
+
+int64: Serde[int] = _number("int64", ">q", int)
+"""A signed integer in 8 bytes, big end first; Kafka's LongSerializer."""
+
+float64: Serde[float] = _number("float64", ">d", (float, int))
+"""A float in 8 bytes, IEEE 754, big end first; Kafka's DoubleSerializer."""
+
+boolean: Serde[bool] = Serde("boolean", _encode_boolean, _decode_boolean)
+"""One byte, 0 or 1; Kafka's BooleanSerializer (KIP-907)."""
