@@ -26,7 +26,7 @@ Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 """A record's headers in order; names may repeat."""
 
 NO_OFFSET = Offset(-1)
-"""The offset of a row that no input record stands for (a table's change, a punctuation's output)."""
+"""The offset of a row that no input record stands for, such as a punctuation's output."""
 
 
 class TopicPartition(NamedTuple):
@@ -53,8 +53,8 @@ class Record(Generic[K, V]):
 class Batch(Generic[K, V]):
     """Records of one partition in order, column by column; all columns have the same length.
 
-    `offsets` names the input record that each row comes from, so that a row that fails can be traced
-    back, and is `NO_OFFSET` for rows that come from none. `headers` is None when no row has any.
+    `offsets` names the input record that each row comes from, so that a row that fails can be
+    traced back. `headers` is None when no row has any.
     """
 
     keys: Sequence[K]

@@ -1,0 +1,141 @@
+"""What every operator is: batch in, batches out, all state in named stores.
+
+Operators are frozen data; the graph holds them as they are and every task uses the same ones. What
+changes from task to task and from batch to batch is in the `Context`.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from processor.attempt import Fault, attempt
+from processor.records import NO_OFFSET, Batch, Offset, Timestamp
+from processor.serdes.base import Serde
+from processor.state.keyvalue import Stores
+
+R = TypeVar("R")
+
+AnyBatch: TypeAlias = Batch[Any, Any]
+Outputs: TypeAlias = tuple[AnyBatch, ...]
+
+NO_TIME = Timestamp(-1)
+"""The stream time of a task that has seen no record."""
+
+
+class Rejected(NamedTuple):
+    """A row that failed: the input record `offset` has to be left out."""
+
+    offset: Offset
+    step: str
+    reason: str
+    error: Exception
+
+
+class Skipped(NamedTuple):
+    """A punctuation that failed: it has to be left out."""
+
+    step: str
+    punctuator: int
+    time: Timestamp
+    error: Exception
+
+
+class NullKeyError(ValueError):
+    """A record without a key reached a step that keeps state by key."""
+
+
+class Unattributed(Exception):
+    """A batch failed in a way that names no row; row by row it is found out."""
+
+
+@dataclass(slots=True)
+class Context:
+    """What operators see and say during one pass of a batch through one task."""
+
+    stores: Stores
+    stream_time: Timestamp = NO_TIME  # as of the last record before this pass
+    now: Timestamp = NO_TIME  # wall clock of the last tick
+    step: str = ""
+    rejected: list[Rejected] = field(default_factory=list[Rejected])
+    skipped: list[Skipped] = field(default_factory=list[Skipped])
+    skip: frozenset[tuple[str, int, Timestamp]] = frozenset()
+    reached: dict[str, Timestamp] = field(default_factory=dict[str, Timestamp])
+    """How far stream time has come in this pass, for the steps that let it pass by themselves."""
+    _offsets: Sequence[Offset] = ()
+    _times: Sequence[Timestamp] = ()
+
+    def enter(self, batch: AnyBatch, *, advance: bool) -> None:
+        """Begins a pass; with `advance` the rows of the batch let the stream time go on."""
+        self.rejected, self.skipped, self.reached = [], [], {}
+        self._offsets = batch.offsets if advance else ()
+        times = accumulate(batch.timestamps, max, initial=self.stream_time)
+        self._times = list(times)[1:] if advance else ()
+
+    @property
+    def end_time(self) -> Timestamp:
+        """The stream time after the last record of this pass."""
+        return self._times[-1] if self._times else self.stream_time
+
+    def times(self, batch: AnyBatch) -> Sequence[Timestamp]:
+        """The stream time at each row: the highest timestamp of the task up to its record."""
+        if batch.offsets is self._offsets:
+            return self._times
+        at = dict(zip(self._offsets, self._times, strict=True))
+        return [at.get(offset, self.stream_time) for offset in batch.offsets]
+
+    def crossing(self, time: Timestamp) -> Offset:
+        """The first input record of this pass at which the stream time has reached `time`."""
+        row = bisect_left(self._times, time)
+        return self._offsets[row] if row < len(self._offsets) else NO_OFFSET
+
+    def call(
+        self, function: Callable[..., R], batch: AnyBatch, *columns: Sequence[Any]
+    ) -> tuple[list[R], AnyBatch]:
+        """The function's results for all rows, and the rows left: those that did not fail."""
+        results, faults = attempt(function, *columns)
+        return results, self.reject(batch, faults, "function") if faults else batch
+
+    def reject(self, batch: AnyBatch, faults: Sequence[Fault], reason: str) -> AnyBatch:
+        """Notes the rows that failed and returns the others."""
+        mask = [True] * len(batch)
+        for row, error in faults:
+            mask[row] = False
+            self.rejected.append(Rejected(batch.offsets[row], self.step, reason, error))
+        return batch.select(mask)
+
+
+class Operator:
+    """A step of the dataflow. The defaults are those of a step that keeps no state."""
+
+    def process(self, batch: AnyBatch, context: Context) -> Outputs:
+        """Works on a batch; returns one batch for each output port."""
+        raise NotImplementedError
+
+    def changes(self, context: Context) -> AnyBatch | None:
+        """What a table holds back until the checkpoint, or None; its offsets are row numbers."""
+        del context
+        return None
+
+    def advance(self, context: Context) -> AnyBatch | None:
+        """What follows from stream time having passed by the end of this pass, or None."""
+        del context
+        return None
+
+    def tick(self, since: Timestamp, context: Context) -> AnyBatch | None:
+        """What follows from the wall clock having gone from `since` to `context.now`, or None."""
+        del since, context
+        return None
+
+
+def encoded_keys(
+    serde: Serde[Any], batch: AnyBatch, context: Context
+) -> tuple[Sequence[bytes], AnyBatch]:
+    """The rows' keys as bytes; rows that have none, or one that the serde refuses, are rejected."""
+    if None in batch.keys:
+        error = NullKeyError("the record has no key, but this step keeps state by key")
+        missing = [Fault(row, error) for row, key in enumerate(batch.keys) if key is None]
+        batch = context.reject(batch, missing, "null-key")
+    keys, faults = attempt(serde.encode, batch.keys)
+    return keys, context.reject(batch, faults, "key") if faults else batch

@@ -1,0 +1,89 @@
+"""Typed key-value stores: what a user's function sees of an overlay."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from processor.records import K, V
+from processor.serdes.base import Serde
+from processor.state.overlay import Overlay
+
+
+@dataclass(frozen=True)
+class StoreSpec(Generic[K, V]):
+    """A store as the topology names it: unique in the application, kept in its changelog."""
+
+    name: str
+    key: Serde[K]
+    value: Serde[V]
+
+
+class KeyValueStore(Generic[K, V]):
+    """A store of one task: typed reads and writes inside the open transaction.
+
+    What a read returns is a copy: changing it changes nothing until it is `put`. Keys are ordered
+    by their bytes. A key or value that its serde refuses raises what the serde raises.
+    """
+
+    def __init__(self, spec: StoreSpec[K, V], overlay: Overlay) -> None:
+        self.spec = spec
+        self._overlay = overlay
+
+    def get(self, key: K, default: V | None = None) -> V | None:
+        """The key's value, or the default."""
+        data = self._overlay.get(self.spec.key.encode(key))
+        return default if data is None else self.spec.value.decode(data)
+
+    def get_many(self, keys: Sequence[K]) -> list[V | None]:
+        """The values of the keys, None where there is none."""
+        found = self._overlay.get_many(list(map(self.spec.key.encode, keys)))
+        decode = self.spec.value.decode
+        return [None if data is None else decode(data) for data in found]
+
+    def put(self, key: K, value: V) -> None:
+        """Sets the key's value; None deletes it."""
+        data = None if value is None else self.spec.value.encode(value)
+        self._overlay.put(self.spec.key.encode(key), data)
+
+    def delete(self, key: K) -> None:
+        """Removes the key, if it is there."""
+        self._overlay.put(self.spec.key.encode(key), None)
+
+    def __contains__(self, key: K) -> bool:
+        return self._overlay.get(self.spec.key.encode(key)) is not None
+
+    def items(
+        self, start: K | None = None, end: K | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[K, V]]:
+        """Keys from `start` to before `end` with their values, in order of the keys' bytes."""
+        first = b"" if start is None else self.spec.key.encode(start)
+        last = None if end is None else self.spec.key.encode(end)
+        return self._decoded(self._overlay.scan(first, last, reverse=reverse))
+
+    def load(self, keys: Sequence[bytes]) -> dict[bytes, V]:
+        """The values of those of the encoded keys that have one."""
+        found = zip(keys, self._overlay.get_many(keys), strict=True)
+        decode = self.spec.value.decode
+        return {key: decode(data) for key, data in found if data is not None}
+
+    def save(self, keys: Iterable[bytes], values: Mapping[bytes, V]) -> None:
+        """Sets the encoded keys to their values, and deletes those that have none."""
+        encode = self.spec.value.encode
+        data = {key: encode(values[key]) if key in values else None for key in keys}
+        self._overlay.put_many(data)
+
+    def changes(self) -> list[tuple[K, V | None]]:
+        """What has changed since the last checkpoint, each key once; None: deleted."""
+        spec = self.spec
+        return [
+            (spec.key.decode(key), None if data is None else spec.value.decode(data))
+            for key, data in self._overlay.changes.items()
+        ]
+
+    def _decoded(self, pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[K, V]]:
+        for key, data in pairs:
+            yield self.spec.key.decode(key), self.spec.value.decode(data)
+
+
+Stores = Mapping[str, KeyValueStore[Any, Any]]
+"""The stores of one task by name."""

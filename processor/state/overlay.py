@@ -1,0 +1,136 @@
+"""Uncommitted writes over a committed store: a task's state between checkpoints.
+
+Writes of the batch at work are kept apart until the batch is accepted, so that it can be rolled
+back; accepted ones are dropped when the transaction aborts and written to the store when it is
+committed. Knows bytes only, no serdes, no clients.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+
+from processor.state.store import Store
+
+_ENTRY_OVERHEAD = 150
+"""Bytes that a key and its value cost in a dict beyond their own lengths: two objects, one slot."""
+
+
+class Overlay:
+    """One store of one task as seen from inside the open transaction.
+
+    Invariant: `_known` holds the accepted value of every key in it, committed or not; a key that
+    is in `_changes` is in `_known` too. Reads go through `_batch`, `_known`, the store, in order.
+    """
+
+    def __init__(self, store: Store, cache_bytes: int) -> None:
+        self.store = store
+        self._cache_bytes = cache_bytes
+        self._known: dict[bytes, bytes | None] = {}
+        self._changes: dict[bytes, bytes | None] = {}
+        self._batch: dict[bytes, bytes | None] = {}
+        self._seen_bytes = self._seen_entries = 1
+
+    @property
+    def changes(self) -> Mapping[bytes, bytes | None]:
+        """The last accepted value of each key changed since the last checkpoint; None: deleted."""
+        return self._changes
+
+    @property
+    def memory_bytes(self) -> int:
+        """About how much memory the overlay and its cache use."""
+        entry = self._seen_bytes // self._seen_entries + _ENTRY_OVERHEAD
+        return entry * (len(self._known) + len(self._changes) // 2)
+
+    def get(self, key: bytes) -> bytes | None:
+        """The key's value as of now, None where there is none."""
+        if key in self._batch:
+            return self._batch[key]
+        if key not in self._known:
+            self._load([key])
+        return self._known[key]
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of the keys as of now, None where there is none."""
+        known = self._known
+        if cold := [key for key in keys if key not in known]:
+            self._load(cold)
+        values = list(map(known.__getitem__, keys))
+        if self._batch:
+            return list(map(self._batch.get, keys, values))
+        return values
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """Sets the key's value; None deletes it."""
+        self._batch[key] = value
+
+    def put_many(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Sets the values of many keys; None deletes."""
+        self._batch.update(changes)
+
+    def scan(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Keys from `start` to before `end` with their values as of now, in order of the bytes."""
+        fresh = {
+            key: value
+            for key, value in (self._changes | self._batch).items()
+            if key >= start and (end is None or key < end)
+        }
+        stored = self.store.scan(start, end, reverse=reverse)
+        return _merge(stored, fresh, reverse=reverse)
+
+    def accept(self) -> None:
+        """Ends the batch: its writes will be part of the next checkpoint."""
+        if not self._batch:
+            return
+        self._note(self._batch)
+        self._known.update(self._batch)
+        self._changes.update(self._batch)
+        self._batch = {}
+
+    def rollback(self) -> None:
+        """Undoes the writes of the batch at work."""
+        self._batch = {}
+
+    def discard(self) -> None:
+        """Drops all uncommitted writes: the transaction was aborted."""
+        for key in self._changes:
+            self._known.pop(key, None)
+        self._changes = {}
+        self._batch = {}
+
+    def committed(self) -> None:
+        """Takes all changes as committed and stored, and trims the cache to its limit."""
+        self._changes = {}
+        while self._known and self.memory_bytes > self._cache_bytes:
+            self._known = dict(islice(self._known.items(), len(self._known) // 2 + 1, None))
+
+    def _load(self, keys: Sequence[bytes]) -> None:
+        found = dict(zip(keys, self.store.get_many(keys), strict=True))
+        self._note(found)
+        self._known.update(found)
+
+    def _note(self, entries: Mapping[bytes, bytes | None]) -> None:
+        """Learns how large entries are, from which `memory_bytes` is estimated."""
+        values = filter(None, entries.values())
+        self._seen_bytes += sum(map(len, entries)) + sum(map(len, values))
+        self._seen_entries += len(entries)
+
+
+def _merge(
+    stored: Iterator[tuple[bytes, bytes]],
+    fresh: Mapping[bytes, bytes | None],
+    *,
+    reverse: bool,
+) -> Iterator[tuple[bytes, bytes]]:
+    """Both in key order; where a key is in both, the fresh value counts."""
+    waiting = sorted(fresh, reverse=not reverse)  # the next one is at the end
+    for key, value in stored:
+        while waiting and (waiting[-1] > key if reverse else waiting[-1] < key):
+            newer = waiting.pop()
+            if (added := fresh[newer]) is not None:
+                yield newer, added
+        if key not in fresh:
+            yield key, value
+    for newer in reversed(waiting):
+        if (added := fresh[newer]) is not None:
+            yield newer, added

@@ -1,0 +1,146 @@
+"""Collects the nodes of one topology, and refuses what can't be meant.
+
+The only mutable part of the language: streams are immutable and share one builder.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from processor.errors import TopologyError
+from processor.operators.base import Operator
+from processor.serdes.base import Serde
+from processor.state.keyvalue import StoreSpec
+from processor.topology.graph import (
+    Edge,
+    Node,
+    Policy,
+    Repartition,
+    Sink,
+    Source,
+    Step,
+    TopicChoice,
+)
+
+N = TypeVar("N", bound=Node)
+
+_NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_TOPIC_LENGTH = 249  # the broker's own limit
+_NAME_LENGTH = 100  # leaves room for what internal topics add
+
+
+class Builder:
+    """The nodes so far, in the order in which they were made: parents before children."""
+
+    def __init__(self, application: str) -> None:
+        check_name("application", application)
+        self.application = application
+        self.nodes: list[Node] = []
+        self.repartitions: list[Repartition] = []
+        self._names: set[str] = set()
+        self._stores: dict[str, str] = {}
+        self._sources: dict[str, Source] = {}
+        self._repartitioned: dict[tuple[Edge, str, str], Edge] = {}
+
+    def source(
+        self, topics: tuple[str, ...], key: Serde[Any], value: Serde[Any], policy: Policy | None
+    ) -> Source:
+        """A source of these topics; the same one again if it is asked for in the same way.
+
+        Raises:
+            TopologyError: A topic is read already, with other topics or in another way.
+        """
+        for topic in topics:
+            check_name("topic", topic, _TOPIC_LENGTH)
+        source = Source(f"source-{'-'.join(topics)}", (), topics, key, value, policy)
+        if not (known := {self._sources[topic] for topic in topics if topic in self._sources}):
+            self._sources |= dict.fromkeys(topics, source)
+            return self._add(source)
+        (first, *others) = known
+        if others or _reading(first) != _reading(source):
+            raise TopologyError(
+                f"{', '.join(topics)}: a topic is read once in a topology, and it is read already "
+                f"as {_reading(first)}; keep the stream in a variable and use it twice"
+            )
+        return first
+
+    def step(
+        self,
+        kind: str,
+        parents: tuple[Edge, ...],
+        operator: Operator | Callable[[str], Operator],
+        stores: tuple[StoreSpec[Any, Any], ...] = (),
+        name: str | None = None,
+    ) -> Step:
+        """A step; without a name it is called after its kind and number.
+
+        Raises:
+            TopologyError: The name, or that of a store, is taken or malformed.
+        """
+        name = self._free_name(kind, name)
+        for spec in stores:
+            check_name("store", spec.name)
+            if spec.name in self._stores:
+                raise TopologyError(
+                    f"store {spec.name!r} belongs to step {self._stores[spec.name]!r} already: "
+                    f"give one of them another name=, or do both things in one step"
+                )
+            self._stores[spec.name] = name
+        made = operator if isinstance(operator, Operator) else operator(name)
+        return self._add(Step(name, parents, made, stores))
+
+    def sink(
+        self, parent: Edge, topic: str | TopicChoice, key: Serde[Any], value: Serde[Any]
+    ) -> Sink:
+        """Writes what the parent gives."""
+        if isinstance(topic, str):
+            check_name("topic", topic, _TOPIC_LENGTH)
+        name = self._free_name("sink", None)
+        return self._add(Sink(name, (parent,), topic, key, value))
+
+    def repartition(
+        self, parent: Edge, key: Serde[Any], value: Serde[Any], name: str, partitions: int | None
+    ) -> Edge:
+        """Sends the parent's records through an internal topic, so that equal keys meet.
+
+        Asked for the same records in the same form again it gives the same topic.
+        """
+        asked = (parent, key.name, value.name)
+        if partitions is None and asked in self._repartitioned:
+            return self._repartitioned[asked]
+        topic = f"{self.application}-{name}-repartition"
+        if any(topic == known.name for known in self.repartitions):
+            raise TopologyError(f"two repartitions are called {name!r}: give one another name=")
+        check_name("repartition", name)
+        self.repartitions.append(Repartition(topic, partitions))
+        self.sink(parent, topic, key, value)
+        edge = Edge(self.source((topic,), key, value, None))
+        self._repartitioned[asked] = edge
+        return edge
+
+    def _free_name(self, kind: str, name: str | None) -> str:
+        if name is None:
+            number = 1
+            while f"{kind}-{number}" in self._names:
+                number += 1
+            return f"{kind}-{number}"
+        check_name("step", name)
+        if name in self._names:
+            raise TopologyError(f"two steps are called {name!r}: give one of them another name=")
+        return name
+
+    def _add(self, node: N) -> N:
+        self._names.add(node.name)
+        self.nodes.append(node)
+        return node
+
+
+def check_name(what: str, name: str, longest: int = _NAME_LENGTH) -> None:
+    """Raises TopologyError unless the name can be part of a topic's name."""
+    if not name or len(name) > longest or not _NAME_LETTERS.issuperset(name) or name in {".", ".."}:
+        raise TopologyError(
+            f"{what} name {name!r}: names have 1 to {longest} letters, digits, '.', '_' or '-'"
+        )
+
+
+def _reading(source: Source) -> tuple[tuple[str, ...], str, str, Policy | None]:
+    return source.topics, source.key.name, source.value.name, source.on_bad_record

@@ -1,0 +1,93 @@
+"""What is known at one point of the dataflow, and the moves from it that all streams share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from processor.errors import TopologyError
+from processor.operators.aggregate import TableOperator
+from processor.operators.base import Operator
+from processor.state.keyvalue import StoreSpec
+from processor.topology.builder import Builder
+from processor.topology.form import Form
+from processor.topology.graph import Edge
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One point of the dataflow; immutable.
+
+    `label` is what names are made of (the topic, the grouping), None where nothing stable is known.
+    `rekeyed` tells that equal keys may be in different partitions.
+    """
+
+    builder: Builder
+    edge: Edge
+    key: Form
+    value: Form
+    label: str | None
+    rekeyed: bool = False
+
+    def then(
+        self,
+        kind: str,
+        operator: Operator | Callable[[str], Operator],
+        name: str | None,
+        *,
+        key: Form | None = None,
+        value: Form | None = None,
+        stores: tuple[StoreSpec[Any, Any], ...] = (),
+    ) -> Flow:
+        """The point behind a new step; `key` and `value` are the forms it changes them to."""
+        node = self.builder.step(kind, (self.edge,), operator, stores, name)
+        return replace(
+            self,
+            edge=Edge(node),
+            key=key or self.key,
+            value=value or self.value,
+            label=name or self.label,
+            rekeyed=self.rekeyed or key is not None,
+        )
+
+    def table(self, spec: StoreSpec[Any, Any], operator: TableOperator, value: Form) -> Flow:
+        """The changes of a table that a new step keeps in the store."""
+        made = Form(value.type)
+        return self.then("table", operator, spec.name, value=made, stores=(spec,))
+
+    def repartitioned(
+        self, name: str, *, partitions: int | None = None, key: Any = None, value: Any = None
+    ) -> Flow:
+        """The same records behind an internal topic, partitioned by their keys."""
+        key_serde = self.key.kept_key(key, f"the key of repartition {name}")
+        value_serde = self.value.kept_value(value, f"the value of repartition {name}")
+        edge = self.builder.repartition(self.edge, key_serde, value_serde, name, partitions)
+        return replace(self, edge=edge, rekeyed=False)
+
+    def partitioned_by_key(self, name: str) -> Flow:
+        """The same records so that equal keys are in one partition, for the step of that name."""
+        return self.repartitioned(self.label or name) if self.rekeyed else self
+
+    def needed(self, name: str | None, step: str, ending: str = "") -> str:
+        """The name for a step that needs one, if need be made of the label.
+
+        Raises:
+            TopologyError: There is neither.
+        """
+        if name is not None:
+            return name
+        if self.label is None:
+            raise TopologyError(
+                f"{step} needs a name= here: it names topics and stores, which must keep their "
+                "names when the topology changes, and there is no topic or named function before "
+                "it to make one of"
+            )
+        return f"{self.label}-{ending}" if ending else self.label
+
+    def grouped_by(self, by: Callable[..., Any] | str, name: str | None) -> str | None:
+        """The label of this flow with keys made by a function or field."""
+        named = by if isinstance(by, str) else getattr(by, "__name__", "<lambda>")
+        if name is not None or self.label is None or named == "<lambda>":
+            return name
+        return f"{self.label}-by-{named}"

@@ -1,0 +1,69 @@
+"""The dataflow as immutable nodes.
+
+A node knows its parents, never its children; nothing here runs, connects or changes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from processor.operators.base import Operator
+from processor.records import Record
+from processor.serdes.base import Serde
+from processor.state.keyvalue import StoreSpec
+
+Policy: TypeAlias = Literal["fail", "skip", "dead-letter"]
+"""What becomes of a record that fails: stop the worker, drop it, or keep it in a topic."""
+
+TopicChoice: TypeAlias = Callable[[Record[Any, Any]], str]
+"""Names the topic of one record."""
+
+
+class Edge(NamedTuple):
+    """One output of a node; only `Split` has more than output 0."""
+
+    node: "Node"
+    port: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A place in the dataflow; names are unique in a topology."""
+
+    name: str
+    parents: tuple[Edge, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Source(Node):
+    """Reads topics: the application's input, or an internal topic."""
+
+    topics: tuple[str, ...]
+    key: Serde[Any]
+    value: Serde[Any]
+    on_bad_record: Policy | None  # None: as the settings say
+
+
+@dataclass(frozen=True, eq=False)
+class Step(Node):
+    """Works on batches; its stores are its own, no other step reads or writes them."""
+
+    operator: Operator
+    stores: tuple[StoreSpec[Any, Any], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Sink(Node):
+    """Writes a topic, or the one that is chosen for each record."""
+
+    topic: str | TopicChoice
+    key: Serde[Any]
+    value: Serde[Any]
+
+
+@dataclass(frozen=True)
+class Repartition:
+    """An internal topic between two subtopologies: written by one, read by the next."""
+
+    name: str
+    partitions: int | None  # None: as many as the largest input of the writing subtopology

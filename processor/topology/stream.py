@@ -1,0 +1,424 @@
+"""Stream, GroupedStream and Table: the language in which a topology is written.
+
+Each method adds nodes to the builder and returns a new stream; nothing is computed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, overload
+
+from processor.durations import milliseconds
+from processor.errors import TopologyError
+from processor.operators.aggregate import Aggregate, Count, Emit, Latest, stamped
+from processor.operators.deduplicate import Deduplicate
+from processor.operators.process import Process, ProcessContext, Punctuator
+from processor.operators.stateless import (
+    Filter,
+    FlatMap,
+    FlatMapValues,
+    KeyBy,
+    Map,
+    MapValues,
+    Merge,
+    Peek,
+    Split,
+)
+from processor.records import K2, V2, K, Record, V
+from processor.serdes import Serde, bytes_serde, int64, key_json
+from processor.state.keyvalue import StoreSpec
+from processor.topology.flow import Flow
+from processor.topology.form import Form
+from processor.topology.graph import Edge, TopicChoice
+
+
+@dataclass(frozen=True, eq=False)
+class Stream(Generic[K, V]):
+    """Records on their way: keys of type K, values of type V. Immutable; use it as often as needed.
+
+    A function that raises makes its record a bad one (see `Topology`); what it returns is passed on
+    as it is. Null values reach the functions as None.
+    """
+
+    flow: Flow
+    """What is known here; for the runtime and for tests, no part of the language."""
+
+    def filter(self, predicate: Callable[[V], object], *, name: str | None = None) -> Stream[K, V]:
+        """Keeps the records whose value the predicate accepts."""
+        return Stream(self.flow.then("filter", Filter(predicate), name))
+
+    def filter_not(
+        self, predicate: Callable[[V], object], *, name: str | None = None
+    ) -> Stream[K, V]:
+        """Keeps the records whose value the predicate does not accept."""
+        return Stream(self.flow.then("filter-not", Filter(predicate, keep=False), name))
+
+    def map_values(self, function: Callable[[V], V2], *, name: str | None = None) -> Stream[K, V2]:
+        """Replaces each value by `function(value)`; key, timestamp and headers stay."""
+        form = Form.returned_by(function)
+        return Stream(self.flow.then("map-values", MapValues(function), name, value=form))
+
+    def map(
+        self, function: Callable[[K, V], tuple[K2, V2]], *, name: str | None = None
+    ) -> Stream[K2, V2]:
+        """Replaces each key and value by `function(key, value)`, a pair."""
+        return Stream(self.flow.then("map", Map(function), name, key=Form(), value=Form()))
+
+    def flat_map(
+        self, function: Callable[[K, V], Iterable[tuple[K2, V2]]], *, name: str | None = None
+    ) -> Stream[K2, V2]:
+        """Replaces each record by the pairs that `function(key, value)` gives."""
+        operator = FlatMap(function)
+        return Stream(self.flow.then("flat-map", operator, name, key=Form(), value=Form()))
+
+    def flat_map_values(
+        self, function: Callable[[V], Iterable[V2]], *, name: str | None = None
+    ) -> Stream[K, V2]:
+        """Replaces each value by those that `function(value)` gives."""
+        operator = FlatMapValues(function)
+        return Stream(self.flow.then("flat-map-values", operator, name, value=Form()))
+
+    @overload
+    def key_by(self, by: Callable[[V], K2], *, name: str | None = None) -> Stream[K2, V]: ...
+    @overload
+    def key_by(self, by: str, *, name: str | None = None) -> Stream[Any, V]: ...
+    def key_by(self, by: Callable[[V], Any] | str, *, name: str | None = None) -> Stream[Any, V]:
+        """Replaces each key by `by(value)`, or by the field of that name."""
+        if isinstance(by, str):
+            function, form = self.flow.value.field(by)
+        else:
+            function, form = by, Form.returned_by(by)
+        keyed = self.flow.then("key-by", KeyBy(function), name, key=form)
+        return Stream(replace(keyed, label=self.flow.grouped_by(by, name)))
+
+    @overload
+    def group_by(
+        self, by: Callable[[V], K2], *, name: str | None = None
+    ) -> GroupedStream[K2, V]: ...
+    @overload
+    def group_by(self, by: str, *, name: str | None = None) -> GroupedStream[Any, V]: ...
+    def group_by(
+        self, by: Callable[[V], Any] | str, *, name: str | None = None
+    ) -> GroupedStream[Any, V]:
+        """Groups by `by(value)`, or by the field of that name: `key_by` and `group_by_key`."""
+        return self.key_by(by, name=name).group_by_key()
+
+    def group_by_key(self) -> GroupedStream[K, V]:
+        """Groups by the key; if it was changed, the records meet through a repartition topic."""
+        return GroupedStream(self.flow)
+
+    def peek(self, function: Callable[[K, V], object], *, name: str | None = None) -> Stream[K, V]:
+        """Calls `function(key, value)` for its side effect, which a crash may repeat."""
+        return Stream(self.flow.then("peek", Peek(function), name))
+
+    def for_each(self, function: Callable[[K, V], object], *, name: str | None = None) -> None:
+        """As `peek`, at the end of a stream."""
+        self.flow.then("for-each", Peek(function), name)
+
+    def print(self, label: str | None = None) -> Stream[K, V]:
+        """Prints each record as `label: key → value`."""
+        shown = label or self.flow.label or self.flow.edge.node.name
+        return Stream(self.flow.then("print", Peek(_Printer(shown)), None))
+
+    def branch(self, *predicates: Callable[[V], object]) -> tuple[Stream[K, V], ...]:
+        """One stream for each predicate, and a last one for the rest.
+
+        Each record goes to the first predicate that accepts its value.
+        """
+        split = self.flow.then("split", Split(predicates), None)
+        ports = range(len(predicates) + 1)
+        node = split.edge.node
+        return tuple(Stream(replace(split, edge=Edge(node, port), label=None)) for port in ports)
+
+    def split(self, **predicates: Callable[[V], object]) -> dict[str, Stream[K, V]]:
+        """As `branch`, with names: `split(big=..., small=...)`; the rest is called `default`."""
+        if "default" in predicates:
+            raise TopologyError("split: the branch for the rest is called 'default' already")
+        branches = self.branch(*predicates.values())
+        names = (*predicates, "default")
+        label = self.flow.label
+        return {
+            name: Stream(replace(stream.flow, label=label and f"{label}-{name}"))
+            for name, stream in zip(names, branches, strict=True)
+        }
+
+    def merge(self, *others: Stream[K, V], name: str | None = None) -> Stream[K, V]:
+        """The records of this stream and the others; those made of one record stay in order."""
+        flows = (self.flow, *(other.flow for other in others))
+        edges = tuple(flow.edge for flow in flows)
+        node = self.flow.builder.step("merge", edges, Merge(), name=name)
+        return Stream(
+            Flow(
+                self.flow.builder,
+                Edge(node),
+                _common([flow.key for flow in flows]),
+                _common([flow.value for flow in flows]),
+                name,
+                any(flow.rekeyed for flow in flows),
+            )
+        )
+
+    def repartition(
+        self,
+        *,
+        name: str | None = None,
+        partitions: int | None = None,
+        key: type[K] | Serde[K] | None = None,
+        value: type[V] | Serde[V] | None = None,
+    ) -> Stream[K, V]:
+        """Sends the records through an internal topic, partitioned by their keys.
+
+        Args:
+            name: Part of the topic's name; needed where the stream has no name of its own.
+            partitions: Of the topic; by default as many as the input has.
+            key: Type or serde of the keys in the topic, by default as far as it is known.
+            value: The same for the values.
+        """
+        name = self.flow.needed(name, "repartition")
+        flow = self.flow.repartitioned(name, partitions=partitions, key=key, value=value)
+        return Stream(flow)
+
+    def to(
+        self,
+        topic: str | TopicChoice,
+        *,
+        key: type[Any] | Serde[Any] | None = None,
+        value: type[Any] | Serde[Any] | None = None,
+    ) -> None:
+        """Writes the records to a topic, or to the one that `topic(record)` names.
+
+        Keys and values that are as they were read are written as they were read; others are
+        written as text or bytes if they are that, else as JSON, unless a type or serde is given.
+        """
+        what = topic if isinstance(topic, str) else "the chosen topic"
+        key_serde = self.flow.key.written(key, f"the key of {what}")
+        value_serde = self.flow.value.written(value, f"the value of {what}")
+        self.flow.builder.sink(self.flow.edge, topic, key_serde, value_serde)
+
+    def through(
+        self,
+        topic: str,
+        *,
+        key: type[K] | Serde[K] | None = None,
+        value: type[V] | Serde[V] | None = None,
+    ) -> Stream[K, V]:
+        """Writes the records to a topic of your own and goes on from there."""
+        flow = self.flow
+        key_serde = flow.key.kept_key(key, f"the key of {topic}")
+        value_serde = flow.value.kept_value(value, f"the value of {topic}")
+        flow.builder.sink(flow.edge, topic, key_serde, value_serde)
+        source = flow.builder.source((topic,), key_serde, value_serde, None)
+        key_form, value_form = Form(flow.key.type, key_serde), Form(flow.value.type, value_serde)
+        return Stream(Flow(flow.builder, Edge(source), key_form, value_form, topic))
+
+    def to_table(
+        self,
+        *,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        key: type[K] | Serde[K] | None = None,
+        value: type[V] | Serde[V] | None = None,
+    ) -> Table[K, V]:
+        """The last value of each key; a null value deletes it. See `GroupedStream` for `emit`."""
+        name = self.flow.needed(name, "to_table", "table")
+        flow = self.flow.partitioned_by_key(name)
+        key_serde = flow.key.kept_key(key, f"the key of table {name}")
+        value_serde = flow.value.kept_value(value, f"the value of table {name}")
+        spec = StoreSpec(name, key_serde, stamped(value_serde))
+        return Table(flow.table(spec, Latest(name, emit), flow.value), spec)
+
+    def deduplicate(
+        self,
+        *,
+        within: str | float,
+        by: Callable[[V], Any] | None = None,
+        name: str | None = None,
+    ) -> Stream[K, V]:
+        """Drops a record if an equal one passed less than `within` of stream time before.
+
+        Args:
+            within: Such as "10s" or "1d", or seconds.
+            by: Equal are records of the same key, and with `by` the same `by(value)`.
+            name: Of the store; needed where the stream has no name of its own.
+        """
+        name = self.flow.needed(name, "deduplicate", "seen")
+        flow = self.flow.partitioned_by_key(name)
+        key_serde = flow.key.kept_key(None, f"the key of {name}")
+        identity = None if by is None else _Identity(by)
+        span = milliseconds(within, f"within of {name}")
+        operator = Deduplicate(name, span, identity, key_serde)
+        spec = StoreSpec(name, bytes_serde, int64)
+        return Stream(flow.then("deduplicate", operator, name, stores=(spec,)))
+
+    def process(
+        self,
+        function: Callable[[Record[K, V], ProcessContext], Iterable[Record[K2, V2]] | None],
+        *,
+        stores: Sequence[StoreSpec[Any, Any]] = (),
+        punctuators: Sequence[Punctuator[K2, V2]] = (),
+        name: str | None = None,
+    ) -> Stream[K2, V2]:
+        """Calls a function with each record, its stores at hand; what it returns is passed on.
+
+        Args:
+            function: Takes a `Record` and a `ProcessContext`, returns records or yields them, or
+                returns None. What it wrote to its stores is undone if it raises.
+            stores: Stores of this step alone, made with `key_value(...)`.
+            punctuators: Functions called as time goes on, see `Punctuator`.
+            name: Of the step; needed with stores or punctuators where the stream has no name.
+        """
+        flow = self.flow
+        if stores or punctuators:
+            name = flow.needed(name, "process", "process")
+            flow = flow.partitioned_by_key(name)
+        names = frozenset(spec.name for spec in stores)
+        made = flow.then(
+            "process",
+            lambda step: Process(step, function, names, tuple(punctuators)),
+            name,
+            key=Form(),
+            value=Form(),
+            stores=tuple(stores),
+        )
+        return Stream(replace(made, label=name))
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedStream(Generic[K, V]):
+    """Records by key, to be made into a table.
+
+    With `emit="checkpoint"`, the default, a table tells of the last change of each key at every
+    checkpoint; with `emit="change"` of every change, record by record. The first is several times
+    faster; the last value of every key is the same.
+    """
+
+    flow: Flow
+    """What is known here; for the runtime and for tests, no part of the language."""
+
+    def count(self, *, name: str | None = None, emit: Emit = "checkpoint") -> Table[K, int]:
+        """Counts the records of each key.
+
+        Args:
+            name: Of the store; needed where the stream has no name of its own.
+            emit: Which changes to tell of, see `GroupedStream`.
+        """
+        name = self.flow.needed(name, "count", "count")
+        flow = self.flow.partitioned_by_key(name)
+        spec = StoreSpec(name, _key_serde(flow, name), stamped(int64))
+        return Table(flow.table(spec, Count(name, emit), Form(int)), spec)
+
+    def reduce(
+        self,
+        add: Callable[[V, V], V],
+        *,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        value: type[V] | Serde[V] | None = None,
+    ) -> Table[K, V]:
+        """Folds the values of each key into one: `add(so_far, value)`; the first is the start.
+
+        Args:
+            add: Returns the new value; None deletes the key.
+            name: Of the store; needed where the stream has no name of its own.
+            emit: Which changes to tell of, see `GroupedStream`.
+            value: Type or serde of the value in the store, by default as far as it is known.
+        """
+        name = self.flow.needed(name, "reduce", "reduce")
+        return self._fold(None, add, self.flow.value, value, name, emit)
+
+    def aggregate(
+        self,
+        start: Callable[[], V2],
+        add: Callable[[V2, V], V2],
+        *,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        value: type[V2] | Serde[V2] | None = None,
+    ) -> Table[K, V2]:
+        """Folds the values of each key into an aggregate: `add(so_far, value)`.
+
+        Args:
+            start: Makes the aggregate that a key begins with.
+            add: Returns the new aggregate, which may be the changed old one; None deletes the key.
+            name: Of the store; needed where the stream has no name of its own.
+            emit: Which changes to tell of, see `GroupedStream`.
+            value: Type or serde of the aggregate in the store; by default what the annotation of
+                `add` or `start` says, else JSON, which is refused if it would change the value.
+        """
+        name = self.flow.needed(name, "aggregate", "aggregate")
+        form = Form.returned_by(add)
+        if form.type is None:
+            form = Form(start) if isinstance(start, type) else Form.returned_by(start)
+        return self._fold(start, add, form, value, name, emit)
+
+    def _fold(
+        self,
+        start: Callable[[], Any] | None,
+        add: Callable[[Any, Any], Any],
+        form: Form,
+        given: Any,
+        name: str,
+        emit: Emit,
+    ) -> Table[K, Any]:
+        flow = self.flow.partitioned_by_key(name)
+        serde = form.kept_value(given, f"the value of store {name}")
+        spec = StoreSpec(name, _key_serde(flow, name), stamped(serde))
+        return Table(flow.table(spec, Aggregate(name, emit, start, add, serde), form), spec)
+
+
+@dataclass(frozen=True, eq=False)
+class Table(Generic[K, V]):
+    """The last value of each key, kept in a store; its changes can be read as a stream."""
+
+    flow: Flow
+    """What is known here; for the runtime and for tests, no part of the language."""
+    store: StoreSpec[Any, Any]
+    """The store that holds the table."""
+
+    def to_stream(self) -> Stream[K, V]:
+        """The table's changes: the new value of a key, None when it is deleted."""
+        return Stream(self.flow)
+
+    def to(
+        self,
+        topic: str | TopicChoice,
+        *,
+        key: type[Any] | Serde[Any] | None = None,
+        value: type[Any] | Serde[Any] | None = None,
+    ) -> None:
+        """Writes the table's changes to a topic, see `Stream.to`."""
+        self.to_stream().to(topic, key=key, value=value)
+
+    def print(self, label: str | None = None) -> Table[K, V]:
+        """Prints each change as `label: key → value`."""
+        self.to_stream().print(label)
+        return self
+
+
+@dataclass(frozen=True)
+class _Printer:
+    label: str
+
+    def __call__(self, key: object, value: object) -> None:
+        print(f"{self.label}: {key} → {value}", flush=True)  # noqa: T201 - printing is its purpose
+
+
+@dataclass(frozen=True)
+class _Identity:
+    by: Callable[[Any], Any]
+
+    def __call__(self, value: Any) -> bytes:
+        return key_json.encode(self.by(value))
+
+
+def _key_serde(flow: Flow, name: str) -> Serde[Any]:
+    return flow.key.kept_key(None, f"the key of store {name}")
+
+
+def _common(forms: list[Form]) -> Form:
+    """What all the forms agree on."""
+    first, *others = forms
+    if all(form == first for form in others):
+        return first
+    return Form(first.type if all(form.type == first.type for form in others) else None)

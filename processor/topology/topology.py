@@ -1,0 +1,189 @@
+"""Topology: where a dataflow begins, and what a topology file defines."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, overload
+
+from processor.durations import milliseconds
+from processor.operators.aggregate import Emit
+from processor.operators.process import Clock, ProcessContext, Punctuator
+from processor.records import K2, V2, K, Record, Timestamp, V
+from processor.serdes import Serde, key_serde_for, serde_for
+from processor.state.keyvalue import StoreSpec
+from processor.topology.builder import Builder
+from processor.topology.flow import Flow
+from processor.topology.form import Form
+from processor.topology.graph import Edge, Policy
+from processor.topology.stream import Stream, Table
+
+
+@dataclass(frozen=True)
+class SampleData:
+    """Records for an empty input topic, for `kproc run --dev` and demonstrations."""
+
+    topic: str
+    records: Callable[[], Iterable[Record[Any, Any]]]
+    count: int | None
+    key: Serde[Any]
+    value: Serde[Any]
+
+
+class Topology:
+    """A dataflow under a name: the application's, and so that of its group, topics and state.
+
+    A record that can't be decoded, or for which a step fails, is a bad record. By policy it stops
+    the worker (`fail`), is dropped (`skip`) or goes to the topic `<name>-dead-letters`
+    (`dead-letter`, the default); it is counted each time, and leaves no other trace: no output and
+    no change of state.
+
+    Args:
+        name: Of the application.
+        settings: Defaults of this topology for any setting of `kproc config`; a kproc.toml, the
+            environment and the command line go before them.
+    """
+
+    def __init__(self, name: str, *, settings: Mapping[str, Any] | None = None) -> None:
+        self.name = name
+        self.settings: Mapping[str, Any] = dict(settings or {})
+        self.builder = Builder(name)
+        self.samples: list[SampleData] = []
+
+    @overload
+    def stream(self, *topics: str, on_bad_record: Policy | None = None) -> Stream[str, Any]: ...
+    @overload
+    def stream(
+        self, *topics: str, value: type[V] | Serde[V], on_bad_record: Policy | None = None
+    ) -> Stream[str, V]: ...
+    @overload
+    def stream(
+        self, *topics: str, key: type[K] | Serde[K], on_bad_record: Policy | None = None
+    ) -> Stream[K, Any]: ...
+    @overload
+    def stream(
+        self,
+        *topics: str,
+        key: type[K] | Serde[K],
+        value: type[V] | Serde[V],
+        on_bad_record: Policy | None = None,
+    ) -> Stream[K, V]: ...
+    def stream(
+        self,
+        *topics: str,
+        key: Any = str,
+        value: Any = Any,
+        on_bad_record: Policy | None = None,
+    ) -> Stream[Any, Any]:
+        """The records of one or several topics.
+
+        Args:
+            topics: Their names; several are read as one stream, in no order between them.
+            key: Type or serde of the keys; by default text.
+            value: Type or serde of the values: bytes, str, int, float (as Kafka's serializers
+                write them), a pydantic model, dataclass, msgspec Struct or TypedDict (JSON); by
+                default any JSON.
+            on_bad_record: For what can't be decoded, instead of the setting of that name.
+
+        Raises:
+            TopologyError: No topic, a malformed name, or a topic that is read already otherwise.
+        """
+        return self._source(topics, key, value, on_bad_record)
+
+    @overload
+    def table(
+        self, topic: str, *, name: str | None = None, emit: Emit = "checkpoint"
+    ) -> Table[str, Any]: ...
+    @overload
+    def table(
+        self,
+        topic: str,
+        *,
+        value: type[V] | Serde[V],
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+    ) -> Table[str, V]: ...
+    @overload
+    def table(
+        self,
+        topic: str,
+        *,
+        key: type[K] | Serde[K],
+        value: type[V] | Serde[V],
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+    ) -> Table[K, V]: ...
+    def table(
+        self,
+        topic: str,
+        *,
+        key: Any = str,
+        value: Any = Any,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+    ) -> Table[Any, Any]:
+        """The last value of each key of a topic; a null value deletes it. See `stream`."""
+        return self._source((topic,), key, value, None).to_table(name=name, emit=emit)
+
+    def sample_data(
+        self,
+        topic: str,
+        records: Callable[[], Iterable[Record[Any, Any]]],
+        *,
+        count: int | None = None,
+        key: Any = str,
+        value: Any = Any,
+    ) -> None:
+        """Records that `kproc run --dev` writes to the topic if it is empty, all or none.
+
+        Args:
+            topic: The input topic.
+            records: Called when they are needed.
+            count: How many there are, for the progress bar.
+            key: Type or serde of the keys.
+            value: Type or serde of the values.
+        """
+        key_serde = key_serde_for(key, what=f"the key of {topic}")
+        value_serde = serde_for(value, what=f"the value of {topic}")
+        self.samples.append(SampleData(topic, records, count, key_serde, value_serde))
+
+    def _source(
+        self, topics: tuple[str, ...], key: Any, value: Any, policy: Policy | None
+    ) -> Stream[Any, Any]:
+        what = ", ".join(topics)
+        key_serde = key_serde_for(key, what=f"the key of {what}")
+        value_serde = serde_for(value, what=f"the value of {what}")
+        source = self.builder.source(topics, key_serde, value_serde, policy)
+        key_form, value_form = Form(_known(key), key_serde), Form(_known(value), value_serde)
+        return Stream(Flow(self.builder, Edge(source), key_form, value_form, "-".join(topics)))
+
+
+def key_value(name: str, *, key: type[K] | Serde[K], value: type[V] | Serde[V]) -> StoreSpec[K, V]:
+    """A key-value store for `Stream.process`, kept in RocksDB and its changelog topic.
+
+    Args:
+        name: Unique in the application, and stable: state is found again by it.
+        key: Type or serde of the keys.
+        value: Type or serde of the values.
+    """
+    key_serde: Serde[K] = key_serde_for(key, what=f"the key of store {name}")
+    value_serde: Serde[V] = serde_for(value, what=f"the value of store {name}")
+    return StoreSpec(name, key_serde, value_serde)
+
+
+def every(
+    interval: str | float,
+    function: Callable[[Timestamp, ProcessContext], Iterable[Record[K2, V2]] | None],
+    *,
+    clock: Clock = "stream",
+) -> Punctuator[K2, V2]:
+    """A punctuator for `Stream.process`: calls a function as time goes on.
+
+    Args:
+        interval: Such as "10s"; the function is called when the clock enters a multiple of it.
+        function: Takes that multiple, in milliseconds, and a `ProcessContext`.
+        clock: `stream`: event time, the same in every replay. `wall`: the clock on the wall.
+    """
+    return Punctuator(milliseconds(interval, "the interval of every()"), function, clock)
+
+
+def _known(annotation: Any) -> Any:
+    return None if annotation is Any or isinstance(annotation, Serde) else annotation
