@@ -30,15 +30,15 @@ class Store(Protocol):
     def scan(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Keys from `start` to before `end` (None: to the last) with values, in order of the bytes."""
+        """Keys from `start` to before `end` (None: to the last) with values, in byte order."""
         ...
 
     def write(self, changes: Mapping[bytes, bytes | None], position: Offset) -> None:
         """Applies all changes (None deletes) and the position, or nothing of it."""
         ...
 
-    def begin_restore(self) -> None:
-        """Until `end_restore` there are many large writes and no reads."""
+    def begin_restore(self, records: int) -> None:
+        """About `records` records are written until `end_restore`, and hardly any read."""
         ...
 
     def end_restore(self) -> None:
@@ -93,7 +93,7 @@ class MemoryStore:
         self._sorted = None
         self._position = position
 
-    def begin_restore(self) -> None:
+    def begin_restore(self, records: int) -> None:
         """Nothing to prepare."""
 
     def end_restore(self) -> None:

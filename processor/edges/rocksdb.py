@@ -1,0 +1,419 @@
+"""One store on disk, in RocksDB by way of rocksdict; the only module that imports it.
+
+Owns how values and position lie in RocksDB, its tuning, the background flush and what its errors
+mean. Knows nothing of state folders, locks between processes (`edges.state_dir`) or changelogs.
+
+Values and changelog position are in one column family and arrive in one write batch, with the
+write-ahead log off: memtables reach disk whole and in order, so what a crash leaves is the store as
+it was at some earlier position, and never a mixture.
+
+Layout: the position has the empty key. A user's key of n zero bytes (n from 0) is stored with n + 1
+of them, every other key as it is. These keys precede all others, and shift among themselves only:
+the order stays, nothing collides, and a batch without such a key (its minimum tells) costs nothing.
+"""
+
+import atexit
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any, cast
+from weakref import WeakSet
+
+from rocksdict import (
+    BlockBasedIndexType,
+    BlockBasedOptions,
+    Cache,
+    DbClosedError,
+    DBCompressionType,
+    MemtableFactory,
+    Options,
+    Rdict,
+    RdictIter,
+    ReadOptions,
+    WriteBatch,
+    WriteBufferManager,
+    WriteOptions,
+)
+
+from processor.errors import StateError, StoreCorrupt, StoreLocked
+from processor.records import Offset
+
+MIB = 1 << 20
+
+BULK_RECORDS = 100_000
+"""From this many records on, a restore is worth opening the store anew twice (20 ms each)."""
+
+_POSITION_KEY = b""
+_POSITION = struct.Struct(">q")
+_FIRST_CHUNK, _LAST_CHUNK = 32, 2048
+
+_DROP = "drop the store, then it is restored from its changelog"
+_CAUSES: tuple[tuple[str, type[StateError], str], ...] = (
+    ("Corruption:", StoreCorrupt, _DROP),
+    ("No such file or directory", StoreCorrupt, _DROP),
+    ("(create_if_missing is false)", StoreCorrupt, _DROP),
+    ("While lock file", StoreLocked, "another process uses it: end that process first"),
+    ("lock hold by current process", StoreLocked, "this process has it open already"),
+    ("No space left on device", StateError, "free some space on its disk and start again"),
+    ("Disk quota exceeded", StateError, "raise the disk quota and start again"),
+    ("Permission denied", StateError, "let this user read and write it"),
+    ("Read-only file system", StateError, "choose a state folder that can be written"),
+    ("Too many open files", StateError, "raise the limit of open files (ulimit -n)"),
+    ("already closed", StateError, "open the store again"),
+)
+"""What RocksDB's messages mean, by the first text that occurs in one, and what to do."""
+
+
+class RocksResources:
+    """What all stores of one process share: block cache, memtable budget and background flush.
+
+    The stores' memory is about `cache_bytes` + `write_buffer_bytes` plus 2 MiB per open store,
+    however much they hold: indexes and filters are partitioned and live in the cache, too.
+
+    Every `flush_seconds` the stores written since then are flushed, so that the position of a
+    quiet store reaches disk. What fails there is raised by the next call to that store.
+    """
+
+    def __init__(
+        self,
+        cache_bytes: int = 64 * MIB,
+        write_buffer_bytes: int = 64 * MIB,
+        flush_seconds: float = 10.0,
+    ) -> None:
+        self.cache = Cache(cache_bytes)
+        self.write_buffers = WriteBufferManager(write_buffer_bytes, allow_stall=False)
+        self._flush_seconds = flush_seconds
+        self._stores: set[RocksStore] = set()
+        self._lock = Lock()
+        self._stopped = Event()
+        self._thread = Thread(target=self._flush_now_and_then, name="store-flush", daemon=True)
+        self._thread.start()
+        # A thread that the interpreter's end meets inside RocksDB would abort the process.
+        atexit.register(self.close)
+
+    def add(self, store: "RocksStore") -> None:
+        """Flushes this store from now on."""
+        with self._lock:
+            self._stores.add(store)
+
+    def remove(self, store: "RocksStore") -> None:
+        """Forgets this store."""
+        with self._lock:
+            self._stores.discard(store)
+
+    def close(self) -> None:
+        """Ends the background flush; close the stores first."""
+        self._stopped.set()
+        self._thread.join()
+        atexit.unregister(self.close)
+
+    def _flush_now_and_then(self) -> None:
+        while not self._stopped.wait(self._flush_seconds):
+            with self._lock:
+                stores = list(self._stores)
+            for store in stores:
+                store.flush_in_background()
+
+
+class RocksStore:
+    """A store on disk; see `processor.state.store.Store`.
+
+    One thread uses it at a time; the background flush of its resources aside. `release` is called
+    once RocksDB has let go of the folder, also when its last flush failed.
+
+    Raises:
+        StoreCorrupt: what is in the folder is no complete store.
+        StateError: the folder can't be used; the text says why.
+    """
+
+    def __init__(
+        self, path: Path, resources: RocksResources, release: Callable[[], None] = lambda: None
+    ) -> None:
+        self._path = path
+        self._resources = resources
+        self._release = release
+        self._cursors: WeakSet[_Cursor] = WeakSet()
+        # Held around what replaces or closes the database, which a flush must not meet.
+        self._lock = Lock()
+        self._dirty = False
+        self._failure: Exception | None = None
+        self._restoring = False
+        self._closed = False
+        # A folder that exists without a database in it is a damaged store, not a new one.
+        self._db = self._open(create=not path.exists())
+        try:
+            self._position = self._read_position()
+        except StateError:
+            self._db.close()
+            raise
+        resources.add(self)
+
+    @property
+    def position(self) -> Offset:
+        """The next changelog offset to replay; 0 for a store that was never written."""
+        return self._position
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The value of each key, None where there is none."""
+        self._raise_failure()
+        stored = list(keys)
+        if stored and _is_shifted(min(stored)):
+            stored = list(map(_shift, stored))
+        try:
+            return cast("list[bytes | None]", self._db.get(cast("Any", stored)))
+        except Exception as error:
+            raise _translated(self._path, error) from error
+
+    def scan(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Keys from `start` to before `end` with values, as they were when the scan began."""
+        self._raise_failure()
+        upper = None if end is None else _shift(end)
+        cursor = _Cursor(self._path, self._db, _shift(start), upper, reverse=reverse)
+        self._cursors.add(cursor)
+        return chain.from_iterable(cursor)
+
+    def write(self, changes: Mapping[bytes, bytes | None], position: Offset) -> None:
+        """Applies all changes (None deletes) and the position, or nothing of it."""
+        self._raise_failure()
+        if changes and _is_shifted(min(changes)):
+            changes = {_shift(key): value for key, value in changes.items()}
+        batch = WriteBatch(raw_mode=True)
+        for key, value in changes.items():
+            if value is None:
+                del batch[key]
+            else:
+                batch[key] = value
+        batch[_POSITION_KEY] = _POSITION.pack(position)
+        try:
+            self._db.write(batch)
+        except Exception as error:
+            raise _translated(self._path, error) from error
+        self._position = position
+        self._dirty = True
+
+    def begin_restore(self, records: int) -> None:
+        """Makes about this many records to come cheap to write, and reads dear until the end.
+
+        A memtable that is an unsorted vector takes records several times faster than a skip list,
+        and is sorted by RocksDB's flush thread, beside whatever Python does.
+        """
+        if records >= BULK_RECORDS and not self._restoring:
+            self._reopen(restoring=True)
+
+    def end_restore(self) -> None:
+        """Makes the store ready for reads after `begin_restore`."""
+        if self._restoring:
+            self._reopen(restoring=False)
+
+    def flush(self) -> None:
+        """Brings what was written to disk, so that a crash loses none of it."""
+        self._raise_failure()
+        with self._lock:
+            self._flush()
+
+    def flush_in_background(self) -> None:
+        """Flushes if anything was written since; an error is kept for the next call."""
+        try:
+            with self._lock:
+                if self._dirty and self._failure is None:
+                    self._flush()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the store's user gets it
+            self._failure = error
+
+    def close(self) -> None:
+        """Flushes and gives the store's resources back; it can't be used any more."""
+        if self._closed:
+            return
+        self._closed = True
+        self._resources.remove(self)
+        try:
+            with self._lock:
+                self._shut()
+        finally:
+            self._release()
+        self._raise_failure()
+
+    def _open(self, *, create: bool) -> Rdict:
+        options = _options(self._resources, restoring=self._restoring)
+        options.create_if_missing(create)
+        try:
+            if create:
+                self._path.mkdir(parents=True)
+            # Without column_families rocksdict takes the table options of the last time.
+            database = Rdict(str(self._path), options, column_families={"default": options})
+        except Exception as error:
+            raise _translated(self._path, error) from error
+        database.set_write_options(_write_options())
+        return database
+
+    def _read_position(self) -> Offset:
+        try:
+            stored = self._db.get(_POSITION_KEY)
+        except Exception as error:
+            raise _translated(self._path, error) from error
+        return Offset(0 if stored is None else _POSITION.unpack(stored)[0])
+
+    def _reopen(self, *, restoring: bool) -> None:
+        self._raise_failure()
+        with self._lock:
+            self._shut()
+            self._restoring = restoring
+            self._db = self._open(create=False)
+
+    def _flush(self) -> None:
+        self._dirty = False
+        try:
+            self._db.flush()
+        except Exception as error:
+            self._dirty = True
+            raise _translated(self._path, error) from error
+
+    def _shut(self) -> None:
+        # A living iterator would keep the database open.
+        for cursor in self._cursors:
+            cursor.close()
+        try:
+            self._db.close()
+        except DbClosedError:
+            return
+        except Exception as error:
+            raise _translated(self._path, error) from error
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+
+class _Cursor:
+    """An iterator over one range of a store, in growing chunks, that its store can close."""
+
+    def __init__(
+        self, path: Path, database: Rdict, start: bytes, end: bytes | None, *, reverse: bool
+    ) -> None:
+        self._path = path
+        self._start = start
+        # RocksDB keeps a pointer into these bytes: they have to live as long as the iterator.
+        self._end = end
+        self._reverse = reverse
+        self._size = _FIRST_CHUNK
+        self._finished = False
+        options = ReadOptions()
+        if end is not None:
+            options.set_iterate_upper_bound(end)
+        try:
+            self._iterator: RdictIter | None = database.iter(options)
+        except Exception as error:
+            raise _translated(path, error) from error
+        if reverse:
+            self._iterator.seek_to_last()
+        else:
+            self._iterator.seek(start)
+
+    def close(self) -> None:
+        """Lets go of the database; a scan that goes on then raises."""
+        self._iterator = None
+
+    def __iter__(self) -> Iterator[list[tuple[bytes, bytes]]]:
+        return self
+
+    def __next__(self) -> list[tuple[bytes, bytes]]:
+        if self._finished:
+            raise StopIteration
+        if self._iterator is None:
+            raise StateError(f"the store {self._path} was closed during a scan: open it again")
+        chunk = self._read(self._iterator)
+        if len(chunk) < self._size:
+            self._end_of_range(self._iterator)
+        self._size = min(self._size * 2, _LAST_CHUNK)
+        # The keys that are stored shifted are the first of all.
+        if chunk and _is_shifted(chunk[-1 if self._reverse else 0][0]):
+            return [(_unshift(key), value) for key, value in chunk]
+        return chunk
+
+    def _read(self, iterator: RdictIter) -> list[tuple[bytes, bytes]]:
+        get_key, get_value = iterator.key, iterator.value
+        advance = iterator.prev if self._reverse else iterator.next
+        chunk: list[tuple[bytes, bytes]] = []
+        for _ in range(self._size):
+            key = get_key()
+            if key is None or key < self._start:
+                break
+            chunk.append((key, get_value()))
+            advance()
+        return chunk
+
+    def _end_of_range(self, iterator: RdictIter) -> None:
+        # An iterator ends at a block that it can't read as if nothing followed; its status tells.
+        try:
+            iterator.status()
+        except Exception as error:
+            raise _translated(self._path, error) from error
+        self._finished = True
+        self._iterator = None
+
+
+def _is_shifted(key: bytes) -> bool:
+    return not key.strip(b"\0")
+
+
+def _shift(key: bytes) -> bytes:
+    return key + b"\0" if _is_shifted(key) else key
+
+
+def _unshift(key: bytes) -> bytes:
+    return key[:-1] if _is_shifted(key) else key
+
+
+def _translated(path: Path, error: Exception) -> Exception:
+    if not (type(error) is Exception or isinstance(error, (DbClosedError, OSError))):
+        return error
+    message = str(error)
+    for text, kind, advice in _CAUSES:
+        if text in message:
+            return kind(f"store {path}: {message}; {advice}")
+    return StateError(f"store {path}: {message}; if it persists, drop the store to restore it")
+
+
+def _options(resources: RocksResources, *, restoring: bool) -> Options:
+    table = BlockBasedOptions()
+    table.set_block_cache(resources.cache)
+    table.set_bloom_filter(10, block_based=False)
+    table.set_format_version(5)
+    # In the cache, so that memory is bounded; in parts, or one filter outgrows a shard of the cache
+    # and is read from disk for every get (2.5 times slower at 2 M keys).
+    table.set_cache_index_and_filter_blocks(True)
+    table.set_index_type(BlockBasedIndexType.two_level_index_search())
+    table.set_partition_filters(True)
+    table.set_metadata_block_size(4096)
+    table.set_pin_top_level_index_and_filter(True)
+
+    options = Options(raw_mode=True)
+    options.set_block_based_table_factory(table)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_write_buffer_manager(resources.write_buffers)
+    options.set_max_background_jobs(2)
+    options.set_keep_log_file_num(2)
+    options.set_max_log_file_size(MIB)
+    options.set_stats_dump_period_sec(0)
+    options.set_stats_persist_period_sec(0)
+    if restoring:
+        # Sorting is fastest in the processor's cache.
+        options.set_memtable_factory(MemtableFactory.vector())
+        options.set_allow_concurrent_memtable_write(False)
+        options.set_write_buffer_size(8 * MIB)
+        options.set_max_write_buffer_number(8)
+    else:
+        options.set_write_buffer_size(16 * MIB)
+        options.set_max_write_buffer_number(4)
+    return options
+
+
+def _write_options() -> WriteOptions:
+    options = WriteOptions()
+    # rocksdict's type stub has a method where there is a property.
+    cast("Any", options).disable_wal = True
+    return options

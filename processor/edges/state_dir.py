@@ -1,0 +1,141 @@
+"""The state folder: where each store lies, who may open it, and what it was written with.
+
+    <state_dir>/<application>/<task>/<store>/
+        lock          held by the process that has the store open; has its pid
+        store.json    format version and what the store's bytes mean
+        data/         RocksDB's own files
+
+Owns locking, checking and dropping of a store's folder; `edges.rocksdb` owns what is in data/.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from processor.edges.rocksdb import RocksResources, RocksStore
+from processor.errors import StateError, StoreCorrupt, StoreLocked
+
+FORMAT = 1
+"""Version of a store's folder; counted up when an older kproc could not read a newer one's."""
+
+
+def store_directory(state_dir: Path, application: str, task: str, store: str) -> Path:
+    """Where a store of a task lies."""
+    return state_dir / application / task / store
+
+
+def open_store(directory: Path, meta: Mapping[str, str], resources: RocksResources) -> RocksStore:
+    """Opens the store in this folder, or makes a new one, after everything is checked.
+
+    Args:
+        directory: the store's own folder; missing parents are made.
+        meta: what the topology wants the store to be, e.g. `{"key": "text", "value": "int64"}`.
+        resources: what the stores of this process share.
+
+    Raises:
+        StoreLocked: another process, or this one, has the store open.
+        StoreCorrupt: the store can't be read: `destroy` it, open it again and restore it.
+        StateError: it was written with another meta, or the folder can't be used. Nothing in
+            the folder has changed then.
+    """
+    with _os_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = _lock(directory)
+    try:
+        with _os_errors(directory):
+            _check_meta(directory, dict(meta))
+        return RocksStore(directory / "data", resources, release=lambda: os.close(lock))
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+def destroy(directory: Path) -> None:
+    """Drops the store in this folder; what is not there is no error. The lock file stays.
+
+    Raises:
+        StoreLocked: a process has the store open.
+        StateError: the folder can't be changed.
+    """
+    if not directory.exists():
+        return
+    with _os_errors(directory):
+        lock = _lock(directory)
+        try:
+            # Data first: a folder without meta whose data is incomplete counts as corrupt.
+            if (directory / "data").exists():
+                shutil.rmtree(directory / "data")
+            (directory / "store.json").unlink(missing_ok=True)
+        finally:
+            os.close(lock)
+
+
+def _lock(directory: Path) -> int:
+    """Takes the folder's lock; it ends when the returned file is closed, or with the process."""
+    file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(file, 20, 0).decode(errors="replace") or "unknown"
+        os.close(file)
+        raise StoreLocked(
+            f"the store {directory} is open in process {holder}: wait for that process to end,"
+            " or end it"
+        ) from None
+    os.ftruncate(file, 0)
+    os.pwrite(file, str(os.getpid()).encode(), 0)
+    return file
+
+
+def _check_meta(directory: Path, wanted: dict[str, str]) -> None:
+    path = directory / "store.json"
+    expected: dict[str, object] = {"format": FORMAT, **wanted}
+    if not path.exists():
+        if (directory / "data").exists():
+            raise StoreCorrupt(f"the store {directory} has data but no store.json: drop it")
+        _write_atomically(path, json.dumps(expected).encode())
+        return
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise StoreCorrupt(f"{path} is not readable ({error}): drop the store") from error
+    if found == expected:
+        return
+    differences = ", ".join(
+        f"{name} is {found.get(name)!r} and should be {expected.get(name)!r}"
+        for name in dict.fromkeys([*found, *expected])
+        if found.get(name) != expected.get(name)
+    )
+    raise StateError(
+        f"the store {directory} does not fit the topology: {differences}. Nothing was changed."
+        " Go back to the topology that wrote it, or give the store another name to begin anew"
+    )
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _os_errors(directory: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StateError(
+            f"the state folder {directory} can't be used: {error.strerror or error}. Let this user"
+            " write there and see that its disk has space, or choose another state folder"
+        ) from error
