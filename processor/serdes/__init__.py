@@ -1,4 +1,9 @@
-"""From bytes to values and back."""
+"""From bytes to values and back.
+
+`serde_for` finds the serde for an annotation; the others are for naming one: `bytes_serde`, `text`,
+`int64`, `float64` and `boolean` as Kafka's own serializers have them, `json`, `json_of(TYPE)`,
+`auto` for what a function computed and `key_json` for keys without a type.
+"""
 
 from processor.serdes.base import Serde, decode_column, encode_column, lossless
 from processor.serdes.infer import key_serde_for, serde_for

@@ -5,15 +5,16 @@ imports pydantic before a model of it is met.
 """
 
 from collections.abc import Callable
+from itertools import chain
 from types import NoneType
-from typing import Annotated, Any, TypeVar, cast, get_origin, is_typeddict, overload
+from typing import Annotated, Any, TypeVar, get_args, get_origin, is_typeddict, overload
 
 import msgspec
 from msgspec.json import Decoder, Encoder
 
 from processor.errors import TopologyError
 from processor.serdes.base import Serde
-from processor.serdes.types import plain_type, type_name, uses_pydantic
+from processor.serdes.types import UNIONS, plain_type, type_name, uses_pydantic
 
 T = TypeVar("T")
 
@@ -60,6 +61,7 @@ json: Serde[Any] = Serde("json", _encode, _decode)
 
 Models, dataclasses, sets, tuples, dates and the like can be written; they come back as JSON has
 them. JSON has no NaN and no infinity: they become null, as msgspec and pydantic have it.
+The text `null` reads as None, which every step takes for a null value.
 """
 
 auto: Serde[Any] = Serde("auto", _encode_auto, _decode_auto)
@@ -124,9 +126,9 @@ def _pydantic_codec(model: Any) -> tuple[Callable[[Any], bytes], Callable[[bytes
 
     try:
         adapter = pydantic.TypeAdapter[Any](model)
+        validate, to_json = adapter.validator.validate_json, adapter.serializer.to_json
     except (pydantic.errors.PydanticUserError, NameError) as error:
         raise _no_serde(model, error) from error
-    validate, to_json = adapter.validator.validate_json, adapter.serializer.to_json
 
     def encode(value: object) -> bytes:
         return to_json(value, by_alias=True)
@@ -150,14 +152,26 @@ def _summary(error: Any) -> str:
 
 def _checked(encode: Callable[[Any], bytes], model: Any) -> Callable[[Any], bytes]:
     """Refuses values of another class, which could be written but not read as the type."""
-    outer: Any = dict if is_typeddict(model) else get_origin(model) or model
-    if not isinstance(outer, type) or outer is float:
+    classes = _classes(model)
+    if not classes:
         return encode
-    expected = cast("type[Any]", outer)
 
     def encode_checked(value: object) -> bytes:
-        if type(value) is not expected and not isinstance(value, expected):
+        if not isinstance(value, classes):
             raise TypeError(f"expected {type_name(model)}, not {type(value).__name__}")
         return encode(value)
 
     return encode_checked
+
+
+def _classes(model: Any) -> tuple[type, ...]:
+    """The classes that values of the type have; none where that can't be told."""
+    origin = get_origin(model) or model
+    if origin in UNIONS:
+        members = [_classes(plain_type(member)) for member in get_args(model)]
+        return tuple(chain.from_iterable(members)) if all(members) else ()
+    if is_typeddict(origin):
+        return (dict,)
+    if origin is float:
+        return (float, int)
+    return (origin,) if isinstance(origin, type) and origin is not Any else ()

@@ -4,6 +4,7 @@ Owns the rule by which equal keys become equal bytes, and so meet in one partiti
 """
 
 from math import isfinite
+from types import NoneType
 from typing import Any, cast
 
 from msgspec.json import Decoder, Encoder
@@ -14,8 +15,16 @@ _to_bytes = Encoder(order="deterministic").encode
 _from_bytes = Decoder().decode
 
 
+# Values of exactly these types have one form only; nearly all keys are made of them.
+_CANONICAL = frozenset({str, int, bool, NoneType})
+
+
 def _encode(key: object) -> bytes:
-    return _to_bytes(key if type(key) is str else _canonical(key))
+    if type(key) in _CANONICAL:
+        return _to_bytes(key)
+    if type(key) is tuple and _CANONICAL.issuperset(map(type, cast("tuple[object, ...]", key))):
+        return _to_bytes(cast("object", key))
+    return _to_bytes(_canonical(cast("object", key)))
 
 
 def _decode(data: bytes) -> Any:
@@ -59,10 +68,11 @@ def _field(name: object) -> str:
 def _hashable(key: object) -> object:
     """The key with tuples where JSON has arrays."""
     if isinstance(key, list):
-        return tuple(map(_hashable, cast("list[object]", key)))
+        items = cast("list[object]", key)
+        return tuple(items if _CANONICAL.issuperset(map(type, items)) else map(_hashable, items))
     if isinstance(key, dict):
-        items = cast("dict[str, object]", key).items()
-        return {name: _hashable(value) for name, value in items}
+        fields = cast("dict[str, object]", key).items()
+        return {name: _hashable(value) for name, value in fields}
     return key
 
 

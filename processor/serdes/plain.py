@@ -11,13 +11,15 @@ from typing import Any
 from processor.serdes.base import Serde
 
 
-def _number(name: str, layout: str, accepts: type | tuple[type, ...]) -> Serde[Any]:
-    """A serde of numbers of a fixed size; bool is no number here."""
+def _number(name: str, layout: str, kind: type) -> Serde[Any]:
+    """A serde of numbers of a fixed size; an int is any kind of number, a bool is none."""
     form = Struct(layout)
     pack, unpack = form.pack, form.unpack
 
     def encode(value: object) -> bytes:
-        if not isinstance(value, accepts) or isinstance(value, bool):
+        if type(value) is not kind and (
+            isinstance(value, bool) or not isinstance(value, (kind, int))
+        ):
             raise TypeError(f"{name} takes a number, not {type(value).__name__}")
         try:
             return pack(value)
@@ -62,7 +64,7 @@ text: Serde[str] = Serde("text", str.encode, bytes.decode)
 int64: Serde[int] = _number("int64", ">q", int)
 """A signed integer in 8 bytes, big end first; Kafka's LongSerializer."""
 
-float64: Serde[float] = _number("float64", ">d", (float, int))
+float64: Serde[float] = _number("float64", ">d", float)
 """A float in 8 bytes, IEEE 754, big end first; Kafka's DoubleSerializer."""
 
 boolean: Serde[bool] = Serde("boolean", _encode_boolean, _decode_boolean)
