@@ -50,7 +50,7 @@ def make_topic(kafka: str, topic_name: str) -> Callable[..., str]:
     def make(partitions: int = 1, **settings: str) -> str:
         name = f"{topic_name}-{len(made)}"
         new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
-        admin: Any = AdminClient({"bootstrap.servers": kafka})
+        admin: Any = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
         admin.create_topics([new])[name].result()
         made.append(name)
         return name

@@ -1,0 +1,150 @@
+"""What every use of a Kafka client here has in common: errors, topics, taking over a transaction.
+
+Owns the one table that turns the client's errors into those of `processor.errors`. Knows nothing of
+records or topologies.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import KafkaError as ClientError
+from confluent_kafka.cimpl import NewTopic
+
+from processor.errors import (
+    BrokerUnreachable,
+    Fenced,
+    KafkaError,
+    KprocError,
+    PermissionDenied,
+    TopicMismatch,
+)
+
+ClientConfig: TypeAlias = Mapping[str, Any]
+"""Settings of librdkafka by name; those every client needs, `bootstrap.servers` first of all."""
+
+QUIET: Mapping[str, Any] = {"log_level": 0}
+"""librdkafka writes to stderr what it raises as well; once is enough."""
+
+_REQUEST_TIMEOUT = 10.0
+_TRANSACTION_TRY = 0.05
+_UNREACHABLE = {
+    ClientError._ALL_BROKERS_DOWN,  # noqa: SLF001 - the client's names for its own, local errors
+    ClientError._MSG_TIMED_OUT,  # noqa: SLF001
+    ClientError._RESOLVE,  # noqa: SLF001
+    ClientError._TIMED_OUT,  # noqa: SLF001
+    ClientError._TRANSPORT,  # noqa: SLF001
+}
+_DENIED = {
+    ClientError._AUTHENTICATION,  # noqa: SLF001
+    ClientError.CLUSTER_AUTHORIZATION_FAILED,
+    ClientError.GROUP_AUTHORIZATION_FAILED,
+    ClientError.SASL_AUTHENTICATION_FAILED,
+    ClientError.TOPIC_AUTHORIZATION_FAILED,
+    ClientError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+}
+_FENCED = {
+    ClientError._FENCED,  # noqa: SLF001
+    ClientError.FENCED_INSTANCE_ID,
+    ClientError.INVALID_PRODUCER_EPOCH,
+    ClientError.PRODUCER_FENCED,
+}
+_TOPIC = {
+    ClientError._UNKNOWN_PARTITION,  # noqa: SLF001
+    ClientError._UNKNOWN_TOPIC,  # noqa: SLF001
+    ClientError.UNKNOWN_TOPIC_OR_PART,
+}
+
+
+def translated(error: KafkaException | ClientError, doing: str) -> KprocError:
+    """The error of kproc for one of the client; `doing` completes "Kafka failed to ..."."""
+    cause: Any = error.args[0] if isinstance(error, KafkaException) else error
+    code, text = cause.code(), cause.str()
+    if code in _UNREACHABLE:
+        return BrokerUnreachable(
+            f"Kafka did not answer while it was to {doing} ({text}): check the address and that "
+            "the broker runs. `kproc dev` starts one on this machine."
+        )
+    if code in _DENIED:
+        return PermissionDenied(f"Kafka forbids to {doing} ({text}): have it allowed by an ACL.")
+    if code in _FENCED:
+        return Fenced(f"Another process does the same work, so Kafka refused to {doing} ({text}).")
+    if code in _TOPIC:
+        return TopicMismatch(f"Kafka failed to {doing} ({text}): create the topic first.")
+    return KafkaError(f"Kafka failed to {doing}: {text} ({cause.name()}).")
+
+
+def partitions_of(config: ClientConfig, topic: str, timeout: float = _REQUEST_TIMEOUT) -> int:
+    """How many partitions the topic has; the question never creates it.
+
+    Raises:
+        TopicMismatch: there is no such topic.
+        BrokerUnreachable: no broker answered within `timeout` seconds.
+    """
+    client = AdminClient({**QUIET, **config})
+    try:
+        # Asking for one topic by name would create it on brokers that do so.
+        topics = client.list_topics(timeout=timeout).topics
+    except KafkaException as error:
+        servers = config.get("bootstrap.servers")
+        raise translated(error, f"list the topics of {servers}") from error
+    if topic not in topics:
+        names = ", ".join(sorted(name for name in topics if not name.startswith("__"))) or "none"
+        raise TopicMismatch(f"There is no topic {topic!r}; create it first. There are: {names}.")
+    return len(topics[topic].partitions)
+
+
+def create_topic(
+    config: ClientConfig, topic: str, partitions: int, settings: Mapping[str, str] | None = None
+) -> bool:
+    """Makes the topic, with the cluster's replication; returns False if it was there already.
+
+    Raises:
+        KafkaError: it can't be made.
+    """
+    new = NewTopic(topic, num_partitions=partitions, config=dict(settings or {}))
+    admin: Any = AdminClient({**QUIET, **config})
+    try:
+        admin.create_topics([new], request_timeout=_REQUEST_TIMEOUT)[topic].result()
+    except KafkaException as error:
+        if error.args[0].code() == ClientError.TOPIC_ALREADY_EXISTS:
+            return False
+        raise translated(error, f"create the topic {topic!r}") from error
+    _await_topic(config, topic)
+    return True
+
+
+def _await_topic(config: ClientConfig, topic: str) -> None:
+    # A broker that took no part in making the topic learns of it a moment later.
+    deadline = time.monotonic() + _REQUEST_TIMEOUT
+    while True:
+        try:
+            partitions_of(config, topic)
+        except TopicMismatch:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+
+
+def take_over_transactions(producer: Producer, timeout: float = 60.0) -> None:
+    """`init_transactions`: aborts what a predecessor of this transactional id left open, fences it.
+
+    The client looks again after 500 ms while the broker still aborts; a call that is cut short and
+    repeated looks again at once.
+
+    Raises:
+        BrokerUnreachable: it did not succeed within `timeout` seconds.
+        KprocError: another failure.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            producer.init_transactions(_TRANSACTION_TRY)
+        except KafkaException as error:
+            if not error.args[0].retriable() or time.monotonic() > deadline:
+                raise translated(error, "take over the transactional id") from error
+        else:
+            return
