@@ -1,1 +1,28 @@
-"""kproc: a Kafka-native stream processor for Python."""
+"""kproc: a Kafka-native stream processor for Python.
+
+A topology is written with `Topology` and run with `kproc run FILE`.
+"""
+
+from processor.operators.process import ProcessContext, Punctuator
+from processor.records import Headers, Record, Timestamp
+from processor.serdes import Serde
+from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.topology.stream import GroupedStream, Stream, Table
+from processor.topology.topology import Topology, every, key_value
+
+__all__ = [
+    "GroupedStream",
+    "Headers",
+    "KeyValueStore",
+    "ProcessContext",
+    "Punctuator",
+    "Record",
+    "Serde",
+    "StoreSpec",
+    "Stream",
+    "Table",
+    "Timestamp",
+    "Topology",
+    "every",
+    "key_value",
+]

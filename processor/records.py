@@ -39,8 +39,7 @@ class TopicPartition(NamedTuple):
         return f"{self.topic}[{self.partition}]"
 
 
-@dataclass(frozen=True, slots=True)
-class Record(Generic[K, V]):
+class Record(NamedTuple, Generic[K, V]):
     """One record, as functions given to `Stream.process` see it and return it."""
 
     key: K
@@ -94,10 +93,33 @@ class Batch(Generic[K, V]):
         """The same rows with other keys."""
         return Batch(keys, self.values, self.timestamps, self.offsets, self.headers)
 
+    def numbered(self) -> "Batch[K, V]":
+        """The same rows, with their numbers for offsets."""
+        numbers = [Offset(row) for row in range(len(self))]
+        return Batch(self.keys, self.values, self.timestamps, numbers, self.headers)
+
     def records(self) -> list[Record[K, V]]:
         """The rows as records."""
         headers = self.headers or ((),) * len(self)
-        return list(map(Record[K, V], self.keys, self.values, self.timestamps, headers))
+        rows = zip(self.keys, self.values, self.timestamps, headers, strict=True)
+        return list(map(Record[K, V]._make, rows))
+
+
+def in_order(batches: Sequence[Batch[K, V]]) -> Batch[K, V]:
+    """All rows in the order of their records; of one record, those of earlier batches first."""
+    if len(batches) == 1:
+        return batches[0]
+    with_headers = any(batch.headers is not None for batch in batches)
+    joined: Batch[K, V] = Batch(
+        [key for batch in batches for key in batch.keys],
+        [value for batch in batches for value in batch.values],
+        [timestamp for batch in batches for timestamp in batch.timestamps],
+        [offset for batch in batches for offset in batch.offsets],
+        [one for batch in batches for one in batch.headers or ((),) * len(batch)]
+        if with_headers
+        else None,
+    )
+    return joined.take(sorted(range(len(joined)), key=joined.offsets.__getitem__))
 
 
 RawBatch: TypeAlias = Batch[bytes | None, bytes | None]

@@ -66,9 +66,12 @@ class Context:
     _offsets: Sequence[Offset] = ()
     _times: Sequence[Timestamp] = ()
 
+    def begin(self) -> None:
+        """Begins a try: nothing has failed yet."""
+        self.rejected, self.skipped, self.reached = [], [], {}
+
     def enter(self, batch: AnyBatch, *, advance: bool) -> None:
         """Begins a pass; with `advance` the rows of the batch let the stream time go on."""
-        self.rejected, self.skipped, self.reached = [], [], {}
         self._offsets = batch.offsets if advance else ()
         times = accumulate(batch.timestamps, max, initial=self.stream_time)
         self._times = list(times)[1:] if advance else ()

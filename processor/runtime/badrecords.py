@@ -1,0 +1,98 @@
+"""What becomes of bad records: counted, and stopped at, dropped or kept as dead letters."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from processor.errors import BadRecordError
+from processor.operators.base import Rejected
+from processor.records import Batch, Headers, Offset, RawBatch, Timestamp, TopicPartition
+from processor.runtime.dataflow import Output, record_bytes
+from processor.topology.graph import Policy
+
+
+@dataclass(slots=True)
+class BadRecords:
+    """Applies the policy to records that were rejected.
+
+    Args:
+        policy: The setting `on_bad_record`; a source may have its own.
+        topic: For dead letters.
+        max_record_bytes: A dead letter that would be larger loses its value, and says so.
+    """
+
+    policy: Policy
+    topic: str
+    max_record_bytes: int
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    """How many were rejected, by step and reason."""
+
+    def handle(
+        self, rejected: Rejected, record: RawBatch, source: TopicPartition, policy: Policy | None
+    ) -> Output | None:
+        """The dead letter of a record, or None by policy.
+
+        Args:
+            rejected: Which failed where and why.
+            record: A batch of this one record, as it was read.
+            source: Where it was read, or for a table's change the store's name and partition.
+            policy: Of its source, if it has one of its own.
+
+        Raises:
+            BadRecordError: The policy is to fail.
+        """
+        self.counts[rejected.step, rejected.reason] += 1
+        policy = policy or self.policy
+        error = f"{type(rejected.error).__name__}: {rejected.error}"
+        if policy == "fail":
+            raise BadRecordError(
+                f"{source} offset {rejected.offset}: {error} (in {rejected.step}, "
+                f"{rejected.reason}). Nothing of this record was committed. Mend the topology, or "
+                'set on_bad_record to "dead-letter" or "skip"'
+            ) from rejected.error
+        if policy == "skip":
+            return None
+        return Output(self.topic, self._letter(rejected, record, source, error))
+
+    def punctuation_failed(self, step: str, error: Exception) -> None:
+        """Counts a punctuation that failed; its effects are undone.
+
+        Raises:
+            BadRecordError: The policy is to fail.
+        """
+        self.counts[step, "punctuation"] += 1
+        if self.policy == "fail":
+            raise BadRecordError(
+                f"a punctuator of {step} failed: {type(error).__name__}: {error}. Mend it, or set "
+                'on_bad_record to "dead-letter" or "skip" to go on without its effects'
+            ) from error
+
+    def _letter(
+        self, rejected: Rejected, record: RawBatch, source: TopicPartition, error: str
+    ) -> RawBatch:
+        (original,) = record.headers or ((),)
+        added = {
+            "topic": source.topic,
+            "partition": str(source.partition),
+            "offset": str(rejected.offset),
+            "timestamp": str(record.timestamps[0]),
+            "step": rejected.step,
+            "reason": rejected.reason,
+            "error": error[:1000],
+        }
+        headers: Headers = (*original, *(_header(name, text) for name, text in added.items()))
+        letter = Batch(
+            record.keys,
+            record.values,
+            [Timestamp(max(0, record.timestamps[0]))],
+            [Offset(0)],
+            [headers],
+        )
+        if record_bytes(record.keys[0], record.values[0], headers) <= self.max_record_bytes:
+            return letter
+        cut = (_header("truncated", "the value was too large to be sent again"),)
+        own = headers[len(original) :]
+        return Batch([None], [None], letter.timestamps, letter.offsets, [own + cut])
+
+
+def _header(name: str, text: str) -> tuple[str, bytes]:
+    return f"kproc.{name}", text.encode(errors="backslashreplace")

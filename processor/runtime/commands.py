@@ -1,0 +1,201 @@
+"""What the worker's core is told (events) and what it wants done (commands): its whole interface.
+
+Commands are carried out in the order given. The one who carries them out stops at the first that
+fails and tells of it; commands that were not reached are forgotten.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from processor.errors import KprocError
+from processor.records import Offset, RawBatch, Timestamp, TopicPartition
+from processor.state.store import Store
+from processor.topology.plan import StoreId, TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a partition is processed: the next offset, and its task's stream time then."""
+
+    offset: Offset
+    stream_time: Timestamp
+
+
+# Events
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOpened:
+    """The task's stores are restored; `start` says where to begin in each of its partitions."""
+
+    task: TaskId
+    stores: Mapping[str, Store]
+    start: Mapping[TopicPartition, Position]
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """The group gave these partitions; they replace what it gave before."""
+
+    partitions: frozenset[TopicPartition]
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The group takes the partitions back for a rebalance and may give them again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The group has long given the partitions to another: nothing uncommitted may be committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Records of one partition, in order."""
+
+    source: TopicPartition
+    records: RawBatch
+
+
+@dataclass(frozen=True, slots=True)
+class ReachedEnd:
+    """There is no committed record before this offset that was not fetched yet."""
+
+    source: TopicPartition
+    offset: Offset
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The time is now: `clock` on the wall, `elapsed` since any moment, both in milliseconds."""
+
+    clock: Timestamp
+    elapsed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The checkpoint is durable; `written` has the last changelog offset of each store."""
+
+    written: Mapping[StoreId, Offset]
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    """The transaction was aborted; nothing of it counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFailed:
+    """A command of the checkpoint failed in a way that aborting the transaction mends."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Finish: checkpoint, close, stop."""
+
+
+Event: TypeAlias = (
+    TaskOpened
+    | Assigned
+    | Revoked
+    | Lost
+    | Fetched
+    | ReachedEnd
+    | Tick
+    | Committed
+    | Aborted
+    | CommitFailed
+    | Stop
+)
+
+
+# Commands
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTask:
+    """Open the task's stores, restore them, find where to begin, then tell `TaskOpened`."""
+
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class CloseTask:
+    """Flush and close the task's stores."""
+
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Fetch from these partitions from these offsets on; those not named are left alone."""
+
+    offsets: Mapping[TopicPartition, Offset]
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Begin a transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Produce:
+    """Write records: to the partition, or to those that their keys belong to.
+
+    With a store they are its changelog, and `Committed` has to tell the offset of the last one.
+    """
+
+    topic: str
+    records: RawBatch
+    partition: int | None = None
+    store: StoreId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendOffsets:
+    """Make the positions part of the transaction (or ready for the commit without one)."""
+
+    positions: Mapping[TopicPartition, Position]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Commit the transaction, then tell `Committed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Write committed changes with their changelog position to the store, all or nothing."""
+
+    store: StoreId
+    changes: Mapping[bytes, bytes | None]
+    position: Offset
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Abort the transaction, then tell `Aborted`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Delete the records before these offsets: everyone who needed them has committed."""
+
+    offsets: Mapping[TopicPartition, Offset]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Leave: there is nothing more to do, or with an error nothing more that can be done."""
+
+    error: KprocError | None = None
+
+
+Command: TypeAlias = (
+    OpenTask | CloseTask | Fetch | Begin | Produce | SendOffsets | Commit | Persist | Abort | Finish
+)

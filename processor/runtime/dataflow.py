@@ -1,0 +1,154 @@
+"""Runs one batch through the nodes of a subtopology: the engine between source and sink.
+
+Nodes are taken in the order of the graph, each once, so that a node behind several parents sees
+their rows together and in the order of the records they come from: the results are those of one
+record at a time, wherever a batch begins and ends.
+"""
+
+from dataclasses import dataclass
+
+from processor.attempt import Fault
+from processor.operators.base import AnyBatch, Context, Operator
+from processor.records import Headers, RawBatch, in_order
+from processor.serdes import decode_column, encode_column
+from processor.topology.graph import Edge, Sink, Source, Step
+from processor.topology.plan import Subtopology
+
+
+class InvalidTimestampError(ValueError):
+    """A record has no timestamp."""
+
+
+class OversizedError(ValueError):
+    """A record is larger than what the producer may send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Records for a topic."""
+
+    topic: str
+    records: RawBatch
+
+
+class Dataflow:
+    """The nodes of one subtopology, ready to run batches for any of its tasks.
+
+    Args:
+        part: The subtopology.
+        max_record_bytes: Larger records are refused by the broker, so they are bad records here.
+    """
+
+    def __init__(self, part: Subtopology, max_record_bytes: int) -> None:
+        self._nodes = part.nodes
+        self._max_record_bytes = max_record_bytes
+        self.sources = {topic: source for source in part.sources for topic in source.topics}
+        self.tables = _steps_with(part, Operator.changes.__name__)
+        self.clocked = _steps_with(part, Operator.tick.__name__)
+        self._timed = frozenset(_steps_with(part, Operator.advance.__name__))
+
+    def decode(self, source: Source, records: RawBatch, context: Context) -> AnyBatch:
+        """The records with keys and values from their bytes; those that fail are rejected."""
+        context.step = source.name
+        batch = records
+        if any(timestamp < 0 for timestamp in records.timestamps):
+            error = InvalidTimestampError("the record has no timestamp")
+            faults = [Fault(row, error) for row, time in enumerate(batch.timestamps) if time < 0]
+            batch = context.reject(batch, faults, "timestamp")
+        keys, faults = decode_column(source.key, batch.keys)
+        batch = context.reject(batch, faults, "decode") if faults else batch
+        values, bad = decode_column(source.value, batch.values)
+        decoded = batch.with_keys(keys)
+        if bad:
+            decoded = context.reject(decoded, bad, "decode")
+        return decoded.with_values(values)
+
+    def run(self, entry: Edge, batch: AnyBatch, context: Context, *, advance: bool) -> list[Output]:
+        """What the sinks are given when the batch comes out of `entry`.
+
+        Args:
+            entry: Where the batch stands: a source, or a step whose output it is.
+            batch: Decoded rows.
+            context: Of the task; has the rows that were rejected afterwards.
+            advance: Whether the rows let the stream time go on.
+        """
+        context.enter(batch, advance=advance)
+        flows: dict[Edge, AnyBatch] = {entry: batch}
+        outputs: list[Output] = []
+        for node in self._nodes:
+            inputs = [flows[edge] for edge in node.parents if edge in flows]
+            if isinstance(node, Step):
+                made = self._step(node, inputs, context, advance=advance)
+                flows |= {Edge(node, port): rows for port, rows in made.items() if len(rows)}
+            elif isinstance(node, Sink) and inputs:
+                context.step = node.name
+                outputs += self._encode(node, in_order(inputs), context)
+        return _joined(outputs)
+
+    def _step(
+        self, node: Step, inputs: list[AnyBatch], context: Context, *, advance: bool
+    ) -> dict[int, AnyBatch]:
+        context.step = node.name
+        made: dict[int, AnyBatch] = {}
+        if inputs:
+            made = dict(enumerate(node.operator.process(in_order(inputs), context)))
+        if advance and node in self._timed:
+            later = node.operator.advance(context)
+            if later is not None and len(later):
+                made[0] = in_order([made[0], later]) if 0 in made else later
+        return made
+
+    def _encode(self, sink: Sink, batch: AnyBatch, context: Context) -> list[Output]:
+        if isinstance(sink.topic, str):
+            return [Output(sink.topic, self._bytes(sink, batch, context))]
+        topics, batch = context.call(sink.topic, batch, batch.records())
+        chosen = {topic: [each == topic for each in topics] for topic in dict.fromkeys(topics)}
+        return [
+            Output(topic, self._bytes(sink, batch.select(mask), context))
+            for topic, mask in chosen.items()
+        ]
+
+    def _bytes(self, sink: Sink, batch: AnyBatch, context: Context) -> RawBatch:
+        keys, faults = encode_column(sink.key, batch.keys)
+        batch = context.reject(batch, faults, "serialize") if faults else batch
+        values, faults = encode_column(sink.value, batch.values)
+        raw: RawBatch = batch.with_keys(keys)
+        if faults:
+            raw = context.reject(raw, faults, "serialize")
+        return self._sized(raw.with_values(values), context)
+
+    def _sized(self, raw: RawBatch, context: Context) -> RawBatch:
+        """The records that are not too large; only values are measured unless one is large."""
+        limit = self._max_record_bytes
+        if max(map(len, filter(None, raw.values)), default=0) * 2 < limit:
+            return raw
+        headers = raw.headers or ((),) * len(raw)
+        sizes = map(record_bytes, raw.keys, raw.values, headers)
+        faults = [
+            Fault(row, OversizedError(f"the record has {size} bytes, of {limit} that may be sent"))
+            for row, size in enumerate(sizes)
+            if size > limit
+        ]
+        return context.reject(raw, faults, "too-large") if faults else raw
+
+
+def record_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """The record's size as the producer counts it, with its overhead rounded up."""
+    named = sum(len(name) + len(data or b"") + 10 for name, data in headers)
+    return len(key or b"") + len(value or b"") + named + 100
+
+
+def _joined(outputs: list[Output]) -> list[Output]:
+    """One output for each topic, in the order of the records."""
+    topics: dict[str, list[RawBatch]] = {}
+    for output in outputs:
+        if len(output.records):
+            topics.setdefault(output.topic, []).append(output.records)
+    return [Output(topic, in_order(batches)) for topic, batches in topics.items()]
+
+
+def _steps_with(part: Subtopology, method: str) -> tuple[Step, ...]:
+    """The steps whose operator does more in a method than the default."""
+    default = getattr(Operator, method)
+    steps = (node for node in part.nodes if isinstance(node, Step))
+    return tuple(step for step in steps if getattr(type(step.operator), method) is not default)

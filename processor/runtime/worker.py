@@ -1,0 +1,326 @@
+"""Worker: the core of a slot. It is told events and answers with commands; it does nothing itself.
+
+The commit cycle, with exactly-once:
+
+1. `Begin` before the first output. Outputs are produced as batches come; state changes wait in the
+   overlays.
+2. At a checkpoint: `Produce` what tables held back and the last value of each changed key to the
+   changelogs, `SendOffsets`, `Commit`.
+3. When that is `Committed`: `Persist` the changes of each store with its changelog position.
+
+What is on disk is thus never ahead of what is committed, whatever happens between two commands. A
+checkpoint that fails is answered with `Abort`; everything uncommitted is dropped and the input
+fetched again. At least once is the same without `Begin` and `Abort`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from processor.errors import BadRecordError
+from processor.records import Batch, Offset, RawBatch, Timestamp, TopicPartition
+from processor.runtime.badrecords import BadRecords
+from processor.runtime.commands import (
+    Abort,
+    Aborted,
+    Assigned,
+    Begin,
+    CloseTask,
+    Command,
+    Commit,
+    CommitFailed,
+    Committed,
+    Event,
+    Fetch,
+    Fetched,
+    Finish,
+    Lost,
+    OpenTask,
+    Persist,
+    Position,
+    Produce,
+    Purge,
+    ReachedEnd,
+    Revoked,
+    SendOffsets,
+    Stop,
+    TaskOpened,
+    Tick,
+)
+from processor.runtime.dataflow import Dataflow, Output
+from processor.runtime.task import Task
+from processor.state.overlay import Overlay
+from processor.topology.graph import Policy
+from processor.topology.plan import Layout, StoreId, TaskId
+
+_PURGE_INTERVAL = 30_000
+"""Milliseconds between two purges of repartition topics, as in Kafka Streams."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What the core has to know of the settings; times in milliseconds."""
+
+    guarantee: Literal["exactly-once", "at-least-once"] = "exactly-once"
+    checkpoint_interval: int = 100
+    cache_bytes: int = 64 * 2**20
+    uncommitted_bytes: int = 64 * 2**20
+    max_record_bytes: int = 1_000_000
+    on_bad_record: Policy = "dead-letter"
+
+
+@dataclass(slots=True)
+class _Checkpoints:
+    """What is uncommitted, and when the last checkpoint was."""
+
+    begun: bool = False  # a transaction is open
+    moved: bool = False  # positions have moved on
+    under_way: bool = False
+    elapsed: int = 0
+    purged: int = 0
+    done: int = 0
+    positions: dict[TopicPartition, Position] = field(
+        default_factory=dict[TopicPartition, Position]
+    )
+    """The committed ones."""
+
+
+class Worker:
+    """The core of one slot.
+
+    Args:
+        layout: The plan and the partition counts.
+        own: The slot's partitions; others are left alone, even if the group hands them out.
+        options: The settings.
+    """
+
+    def __init__(
+        self, layout: Layout, own: frozenset[TopicPartition], options: WorkerOptions
+    ) -> None:
+        self._layout = layout
+        self._options = options
+        self._own: dict[TaskId, set[TopicPartition]] = {}
+        for source in own:
+            self._own.setdefault(layout.task_of(source), set()).add(source)
+        plan = layout.plan
+        limit = options.max_record_bytes
+        self._dataflows = {part.number: Dataflow(part, limit) for part in plan.subtopologies}
+        self.bad_records = BadRecords(options.on_bad_record, plan.dead_letters, limit)
+        self.tasks: dict[TaskId, Task] = {}
+        self._assigned: frozenset[TopicPartition] = frozenset()
+        self._checkpoints = _Checkpoints()
+        self._clock = Timestamp(-1)
+        self._elapsed = 0
+        self._stopping = False
+
+    @property
+    def checkpoints(self) -> int:
+        """How many checkpoints have been committed."""
+        return self._checkpoints.done
+
+    @property
+    def active(self) -> frozenset[TopicPartition]:
+        """The partitions at work: those that the group gave and whose tasks are open."""
+        opened = (source for task in self.tasks for source in self._own[task])
+        return self._assigned.intersection(opened)
+
+    def start(self) -> list[Command]:
+        """The first commands."""
+        return [OpenTask(task) for task in sorted(self._own)]
+
+    def handle(self, event: Event) -> list[Command]:
+        """The commands that an event leads to."""
+        try:
+            return self._handle(event)
+        except BadRecordError as error:
+            abort: list[Command] = [Abort()] if self._checkpoints.begun else []
+            return [*abort, *self._close_all(), Finish(error)]
+
+    def _handle(self, event: Event) -> list[Command]:  # noqa: C901, PLR0911 - a table
+        match event:
+            case Fetched():
+                return self._fetched(event)
+            case Tick():
+                return self._tick(event)
+            case ReachedEnd():
+                return self._reached_end(event)
+            case Committed():
+                return self._committed(event)
+            case CommitFailed():
+                return [Abort()]
+            case Aborted():
+                return self._aborted()
+            case Assigned():
+                return self._assign(event.partitions)
+            case Revoked():
+                return self._assign(frozenset())
+            case Lost():
+                return self._lost()
+            case TaskOpened():
+                return self._opened(event)
+            case Stop():
+                self._stopping = True
+                return self._checkpoint() or self._finish()
+
+    def _opened(self, event: TaskOpened) -> list[Command]:
+        stores = sum(len(part.stores) for part in self._layout.plan.subtopologies)
+        share = self._options.cache_bytes // max(1, stores * len(self._own))
+        overlays = {name: Overlay(store, share) for name, store in event.stores.items()}
+        part = self._layout.plan.subtopologies[event.task.subtopology]
+        dataflow = self._dataflows[part.number]
+        own = self._own[event.task]
+        start = {source: position for source, position in event.start.items() if source in own}
+        self.tasks[event.task] = Task(event.task, part, dataflow, overlays, self.bad_records, start)
+        self._checkpoints.positions |= start
+        return self._fetch(own & self._assigned)
+
+    def _assign(self, partitions: frozenset[TopicPartition]) -> list[Command]:
+        # Nothing has to be committed first: the group gives a slot its own partitions again, and
+        # until then nobody else gets them. What is uncommitted is committed afterwards.
+        self._assigned = partitions
+        return self._fetch(self.active)
+
+    def _lost(self) -> list[Command]:
+        self._assigned = frozenset()
+        abort: list[Command] = [Abort()] if self._checkpoints.begun else []
+        reopened = [OpenTask(task) for task in sorted(self.tasks)]
+        return [*abort, *self._close_all(), *reopened]
+
+    def _fetch(self, sources: frozenset[TopicPartition] | set[TopicPartition]) -> list[Command]:
+        offsets = {
+            source: self.tasks[self._layout.task_of(source)].offsets[source]
+            for source in sorted(sources)
+        }
+        return [Fetch(offsets)] if offsets else []
+
+    def _fetched(self, event: Fetched) -> list[Command]:
+        if event.source not in self.active or not len(event.records):
+            return []
+        task = self.tasks[self._layout.task_of(event.source)]
+        outputs = task.process(event.source, event.records)
+        self._checkpoints.moved = True
+        commands = self._produce(outputs)
+        if self._memory() > self._options.cache_bytes + self._options.uncommitted_bytes:
+            commands += self._checkpoint()
+        return commands
+
+    def _reached_end(self, event: ReachedEnd) -> list[Command]:
+        if event.source in self.active:
+            task = self.tasks[self._layout.task_of(event.source)]
+            if task.offsets[event.source] < event.offset:
+                task.offsets[event.source] = event.offset
+                self._checkpoints.moved = True
+        return []
+
+    def _tick(self, event: Tick) -> list[Command]:
+        since, self._clock, self._elapsed = self._clock, event.clock, event.elapsed
+        commands: list[Command] = []
+        if self._assigned:
+            for task in self.tasks.values():
+                commands += self._produce(task.tick(since, event.clock))
+        if event.elapsed - self._checkpoints.elapsed >= self._options.checkpoint_interval:
+            commands += self._checkpoint()
+        return commands
+
+    def _produce(self, outputs: list[Output]) -> list[Command]:
+        if not outputs:
+            return []
+        return [*self._begin(), *(Produce(output.topic, output.records) for output in outputs)]
+
+    def _begin(self) -> list[Command]:
+        begin = not self._checkpoints.begun and self._options.guarantee == "exactly-once"
+        self._checkpoints.begun = True
+        return [Begin()] if begin else []
+
+    def _checkpoint(self) -> list[Command]:
+        """All commands up to the commit, or none where there is nothing new."""
+        state = self._checkpoints
+        self._checkpoints.elapsed = self._elapsed
+        if state.under_way or not self._assigned or not (state.moved or state.begun):
+            return []
+        state.under_way = True
+        begin = self._begin()
+        told = [each for task in self.tasks.values() for each in task.tell_changes()]
+        commands = self._produce(told)
+        for store, overlay in self._overlays().items():
+            commands += self._changelog(store, overlay)
+        return [*begin, *commands, SendOffsets(self._moved()), Commit()]
+
+    def _changelog(self, store: StoreId, overlay: Overlay) -> list[Command]:
+        changes = overlay.changes
+        if not changes:
+            return []
+        count = len(changes)
+        records: RawBatch = Batch(
+            list(changes),
+            list(changes.values()),
+            [self._clock] * count,
+            [Offset(0)] * count,
+        )
+        topic = self._layout.plan.changelog(store.name)
+        return [Produce(topic, records, store.partition, store)]
+
+    def _moved(self) -> dict[TopicPartition, Position]:
+        """The positions that differ from the committed ones."""
+        committed = self._checkpoints.positions
+        positions = (pair for task in self.tasks.values() for pair in task.positions.items())
+        return {source: now for source, now in positions if committed.get(source) != now}
+
+    def _committed(self, event: Committed) -> list[Command]:
+        commands: list[Command] = [
+            Persist(store, overlay.changes, Offset(event.written[store] + 1))
+            for store, overlay in self._overlays().items()
+            if overlay.changes
+        ]
+        for task in self.tasks.values():
+            self._checkpoints.positions |= task.positions
+            task.committed()
+        self._checkpoints.done += 1
+        self._closed_transaction()
+        if self._stopping:
+            return [*commands, *self._finish()]
+        return [*commands, *self._purge()]
+
+    def _purge(self) -> list[Command]:
+        state = self._checkpoints
+        if self._elapsed - state.purged < _PURGE_INTERVAL:
+            return []
+        state.purged = self._elapsed
+        offsets = {
+            source: position.offset
+            for source, position in state.positions.items()
+            if source.topic in self._layout.plan.repartitions
+        }
+        purge: list[Command] = [Purge(offsets)] if offsets else []
+        return purge
+
+    def _aborted(self) -> list[Command]:
+        self._closed_transaction()
+        for task in self.tasks.values():
+            own = self._own[task.id]
+            positions = self._checkpoints.positions
+            task.restart({source: positions[source] for source in own})
+        return self._finish() if self._stopping else self._fetch(self.active)
+
+    def _closed_transaction(self) -> None:
+        state = self._checkpoints
+        state.begun = state.moved = state.under_way = False
+
+    def _finish(self) -> list[Command]:
+        return [*self._close_all(), Finish()]
+
+    def _close_all(self) -> list[Command]:
+        closed: list[Command] = [CloseTask(task) for task in sorted(self.tasks)]
+        self.tasks = {}
+        self._closed_transaction()
+        return closed
+
+    def _overlays(self) -> Mapping[StoreId, Overlay]:
+        return {
+            StoreId(name, task.id.partition): overlay
+            for task in self.tasks.values()
+            for name, overlay in task.overlays.items()
+        }
+
+    def _memory(self) -> int:
+        return sum(task.memory_bytes for task in self.tasks.values())

@@ -1,0 +1,242 @@
+"""The plan: subtopologies and stores of a topology, and with partition counts its tasks and topics.
+
+`plan` needs the topology alone and refuses what is wrong in itself; `lay_out` adds what only the
+cluster knows, the input topics' partition counts. Neither connects to anything.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from processor.errors import TopicMismatch, TopologyError
+from processor.records import Partition, TopicPartition
+from processor.state.keyvalue import StoreSpec
+from processor.topology.graph import Node, Repartition, Sink, Source, Step
+from processor.topology.topology import Topology
+
+
+class TaskId(NamedTuple):
+    """One subtopology, one partition; printed as `0_3`."""
+
+    subtopology: int
+    partition: Partition
+
+    def __str__(self) -> str:
+        return f"{self.subtopology}_{self.partition}"
+
+
+class StoreId(NamedTuple):
+    """One store of one task; its partition is that of its changelog too."""
+
+    name: str
+    partition: Partition
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.partition}]"
+
+
+@dataclass(frozen=True)
+class Subtopology:
+    """A part of the topology whose nodes are connected without a topic between them."""
+
+    number: int
+    nodes: tuple[Node, ...]  # parents before children
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """Its sources."""
+        return tuple(node for node in self.nodes if isinstance(node, Source))
+
+    @cached_property
+    def topics(self) -> tuple[str, ...]:
+        """The topics it reads."""
+        return tuple(topic for source in self.sources for topic in source.topics)
+
+    @cached_property
+    def written(self) -> tuple[str, ...]:
+        """The topics it writes, without those chosen for each record."""
+        sinks = [node for node in self.nodes if isinstance(node, Sink)]
+        return tuple(dict.fromkeys(s.topic for s in sinks if isinstance(s.topic, str)))
+
+    @cached_property
+    def stores(self) -> tuple[StoreSpec[Any, Any], ...]:
+        """Its stores."""
+        steps = [node for node in self.nodes if isinstance(node, Step)]
+        return tuple(spec for step in steps for spec in step.stores)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked topology."""
+
+    application: str
+    subtopologies: tuple[Subtopology, ...]
+    repartitions: Mapping[str, Repartition]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The user's topics that are read."""
+        read = (topic for part in self.subtopologies for topic in part.topics)
+        return tuple(topic for topic in read if topic not in self.repartitions)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The user's topics that are written, without those chosen for each record."""
+        written = dict.fromkeys(topic for part in self.subtopologies for topic in part.written)
+        return tuple(topic for topic in written if topic not in self.repartitions)
+
+    @property
+    def dead_letters(self) -> str:
+        """The topic for bad records."""
+        return f"{self.application}-dead-letters"
+
+    def changelog(self, store: str) -> str:
+        """The topic that backs a store up."""
+        return f"{self.application}-{store}-changelog"
+
+
+class InternalTopic(NamedTuple):
+    """A topic that belongs to the application, and is created by it."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A plan with the number of partitions of every topic it reads."""
+
+    plan: Plan
+    partitions: Mapping[str, int]
+
+    @cached_property
+    def tasks(self) -> tuple[TaskId, ...]:
+        """All tasks."""
+        return tuple(
+            TaskId(part.number, Partition(partition))
+            for part in self.plan.subtopologies
+            for partition in range(self.tasks_of(part))
+        )
+
+    def tasks_of(self, part: Subtopology) -> int:
+        """How many tasks a subtopology has."""
+        return max(self.partitions[topic] for topic in part.topics)
+
+    def task_of(self, source: TopicPartition) -> TaskId:
+        """The task that reads a partition."""
+        return TaskId(self._reader[source.topic], source.partition)
+
+    @cached_property
+    def _reader(self) -> Mapping[str, int]:
+        parts = self.plan.subtopologies
+        return {topic: part.number for part in parts for topic in part.topics}
+
+    @cached_property
+    def internal_topics(self) -> tuple[InternalTopic, ...]:
+        """Repartition topics, changelogs and the topic for dead letters."""
+        parts, plan = self.plan.subtopologies, self.plan
+        repartitions = (
+            InternalTopic(name, self.partitions[name], REPARTITION_CONFIG)
+            for name in plan.repartitions
+        )
+        changelogs = (
+            InternalTopic(plan.changelog(spec.name), self.tasks_of(part), CHANGELOG_CONFIG)
+            for part in parts
+            for spec in part.stores
+        )
+        dead_letters = InternalTopic(plan.dead_letters, 1, DEAD_LETTERS_CONFIG)
+        return (*repartitions, *changelogs, dead_letters)
+
+
+# Kafka Streams' settings for the same topics. Records of a repartition topic carry event times that
+# may be long past, so time must not delete them: records are purged once they are committed.
+REPARTITION_CONFIG: Mapping[str, str] = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "message.timestamp.type": "CreateTime",
+    "segment.bytes": str(50 * 2**20),
+}
+CHANGELOG_CONFIG: Mapping[str, str] = {
+    "cleanup.policy": "compact",
+    "message.timestamp.type": "CreateTime",
+}
+DEAD_LETTERS_CONFIG: Mapping[str, str] = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "message.timestamp.type": "CreateTime",
+    "max.message.bytes": str(16 * 2**20),
+}
+
+
+def plan(topology: Topology) -> Plan:
+    """Divides a topology into subtopologies.
+
+    Raises:
+        TopologyError: It reads nothing, or two stores or topics would share a name.
+    """
+    builder = topology.builder
+    if not builder.nodes:
+        raise TopologyError(f"topology {topology.name!r} reads no topic: begin with .stream(...)")
+    parts = tuple(
+        Subtopology(number, nodes) for number, nodes in enumerate(_connected(builder.nodes))
+    )
+    made = Plan(topology.name, parts, {each.name: each for each in builder.repartitions})
+    internal = {*made.repartitions, made.dead_letters}
+    internal |= {made.changelog(spec.name) for part in parts for spec in part.stores}
+    if taken := internal.intersection((*made.inputs, *made.outputs)) - {made.dead_letters}:
+        raise TopologyError(f"{', '.join(taken)}: this name is taken by an internal topic")
+    return made
+
+
+def lay_out(plan: Plan, inputs: Mapping[str, int]) -> Layout:
+    """Adds the partition counts: those given, and those of repartition topics that follow.
+
+    Args:
+        plan: The plan.
+        inputs: The partition count of each of `plan.inputs`.
+
+    Raises:
+        TopicMismatch: Topics whose records meet in a store have different partition counts.
+    """
+    partitions = dict(inputs)
+    for part in plan.subtopologies:
+        for topic in part.topics:
+            _count(plan, topic, partitions)
+    for part in plan.subtopologies:
+        counts = {topic: partitions[topic] for topic in part.topics}
+        if part.stores and len(set(counts.values())) > 1:
+            listed = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
+            raise TopicMismatch(
+                f"equal keys of {', '.join(counts)} must be in partitions of the same number, as "
+                f"they meet in {', '.join(spec.name for spec in part.stores)}, but {listed}: "
+                "put .repartition(partitions=...) behind one of them"
+            )
+    return Layout(plan, partitions)
+
+
+def _count(plan: Plan, topic: str, partitions: dict[str, int]) -> int:
+    """The partitions of a topic, known or worked out from those it is written from."""
+    if topic not in partitions:
+        reader = next(part for part in plan.subtopologies if topic in part.topics)
+        beside = [partitions[other] for other in reader.topics if other not in plan.repartitions]
+        writers = [part for part in plan.subtopologies if topic in part.written]
+        explicit = plan.repartitions[topic].partitions
+        written = [_count(plan, source, partitions) for part in writers for source in part.topics]
+        partitions[topic] = explicit or max(beside or written)
+    return partitions[topic]
+
+
+def _connected(nodes: list[Node]) -> list[tuple[Node, ...]]:
+    """The nodes in groups that are connected, in the order of their first node."""
+    group = {node: [node] for node in nodes}
+    for node in nodes:
+        for parent in node.parents:
+            one, other = group[parent.node], group[node]
+            if one is not other:
+                one.extend(other)
+                group.update(dict.fromkeys(other, one))
+    order = {node: number for number, node in enumerate(nodes)}
+    distinct = {id(members): members for members in group.values()}
+    return [tuple(sorted(members, key=order.__getitem__)) for members in distinct.values()]
