@@ -1,7 +1,8 @@
-"""One store on disk, in RocksDB by way of rocksdict; the only module that imports it.
+"""One store on disk, in RocksDB by way of rocksdict.
 
-Owns how values and position lie in RocksDB, its tuning, the background flush and what its errors
-mean. Knows nothing of state folders, locks between processes (`edges.state_dir`) or changelogs.
+Owns how values and position lie in RocksDB, and the background flush; `edges.rocks_options` owns
+its tuning and what its errors mean. Knows nothing of state folders, locks between processes
+(`edges.state_dir`) or changelogs.
 
 Values and changelog position are in one column family and arrive in one write batch, with the
 write-ahead log off: memtables reach disk whole and in order, so what a crash leaves is the store as
@@ -18,29 +19,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from threading import Event, Lock, Thread
+from time import sleep
 from typing import Any, cast
 from weakref import WeakSet
 
 from rocksdict import (
-    BlockBasedIndexType,
-    BlockBasedOptions,
     Cache,
     DbClosedError,
-    DBCompressionType,
-    MemtableFactory,
-    Options,
     Rdict,
     RdictIter,
     ReadOptions,
     WriteBatch,
     WriteBufferManager,
-    WriteOptions,
 )
 
-from processor.errors import StateError, StoreCorrupt, StoreLocked
+from processor.edges.rocks_options import MEMTABLES, MIB, store_options, translated, write_options
+from processor.errors import StateError
 from processor.records import Offset
-
-MIB = 1 << 20
 
 BULK_RECORDS = 100_000
 """From this many records on, a restore is worth opening the store anew twice (20 ms each)."""
@@ -48,22 +43,6 @@ BULK_RECORDS = 100_000
 _POSITION_KEY = b""
 _POSITION = struct.Struct(">q")
 _FIRST_CHUNK, _LAST_CHUNK = 32, 2048
-
-_DROP = "drop the store, then it is restored from its changelog"
-_CAUSES: tuple[tuple[str, type[StateError], str], ...] = (
-    ("Corruption:", StoreCorrupt, _DROP),
-    ("No such file or directory", StoreCorrupt, _DROP),
-    ("(create_if_missing is false)", StoreCorrupt, _DROP),
-    ("While lock file", StoreLocked, "another process uses it: end that process first"),
-    ("lock hold by current process", StoreLocked, "this process has it open already"),
-    ("No space left on device", StateError, "free some space on its disk and start again"),
-    ("Disk quota exceeded", StateError, "raise the disk quota and start again"),
-    ("Permission denied", StateError, "let this user read and write it"),
-    ("Read-only file system", StateError, "choose a state folder that can be written"),
-    ("Too many open files", StateError, "raise the limit of open files (ulimit -n)"),
-    ("already closed", StateError, "open the store again"),
-)
-"""What RocksDB's messages mean, by the first text that occurs in one, and what to do."""
 
 
 class RocksResources:
@@ -164,7 +143,7 @@ class RocksStore:
         try:
             return cast("list[bytes | None]", self._db.get(cast("Any", stored)))
         except Exception as error:
-            raise _translated(self._path, error) from error
+            raise translated(self._path, error) from error
 
     def scan(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
@@ -189,9 +168,10 @@ class RocksStore:
                 batch[key] = value
         batch[_POSITION_KEY] = _POSITION.pack(position)
         try:
+            self._await_memtable()
             self._db.write(batch)
         except Exception as error:
-            raise _translated(self._path, error) from error
+            raise translated(self._path, error) from error
         self._position = position
         self._dirty = True
 
@@ -238,7 +218,9 @@ class RocksStore:
         self._raise_failure()
 
     def _open(self, *, create: bool) -> Rdict:
-        options = _options(self._resources, restoring=self._restoring)
+        options = store_options(
+            self._resources.cache, self._resources.write_buffers, restoring=self._restoring
+        )
         options.create_if_missing(create)
         try:
             if create:
@@ -246,16 +228,26 @@ class RocksStore:
             # Without column_families rocksdict takes the table options of the last time.
             database = Rdict(str(self._path), options, column_families={"default": options})
         except Exception as error:
-            raise _translated(self._path, error) from error
-        database.set_write_options(_write_options())
+            raise translated(self._path, error) from error
+        database.set_write_options(write_options())
         return database
 
     def _read_position(self) -> Offset:
         try:
             stored = self._db.get(_POSITION_KEY)
         except Exception as error:
-            raise _translated(self._path, error) from error
+            raise translated(self._path, error) from error
         return Offset(0 if stored is None else _POSITION.unpack(stored)[0])
+
+    def _await_memtable(self) -> None:
+        # RocksDB would wait, too, but with the GIL held. After a failed flush the write raises.
+        number = self._property("rocksdb.num-immutable-mem-table")
+        while number >= MEMTABLES - 1 and not self._property("rocksdb.background-errors"):
+            sleep(0.001)
+            number = self._property("rocksdb.num-immutable-mem-table")
+
+    def _property(self, name: str) -> int:
+        return self._db.property_int_value(name) or 0
 
     def _reopen(self, *, restoring: bool) -> None:
         self._raise_failure()
@@ -270,7 +262,7 @@ class RocksStore:
             self._db.flush()
         except Exception as error:
             self._dirty = True
-            raise _translated(self._path, error) from error
+            raise translated(self._path, error) from error
 
     def _shut(self) -> None:
         # A living iterator would keep the database open.
@@ -281,7 +273,7 @@ class RocksStore:
         except DbClosedError:
             return
         except Exception as error:
-            raise _translated(self._path, error) from error
+            raise translated(self._path, error) from error
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -307,7 +299,7 @@ class _Cursor:
         try:
             self._iterator: RdictIter | None = database.iter(options)
         except Exception as error:
-            raise _translated(path, error) from error
+            raise translated(path, error) from error
         if reverse:
             self._iterator.seek_to_last()
         else:
@@ -351,7 +343,7 @@ class _Cursor:
         try:
             iterator.status()
         except Exception as error:
-            raise _translated(self._path, error) from error
+            raise translated(self._path, error) from error
         self._finished = True
         self._iterator = None
 
@@ -366,54 +358,3 @@ def _shift(key: bytes) -> bytes:
 
 def _unshift(key: bytes) -> bytes:
     return key[:-1] if _is_shifted(key) else key
-
-
-def _translated(path: Path, error: Exception) -> Exception:
-    if not (type(error) is Exception or isinstance(error, (DbClosedError, OSError))):
-        return error
-    message = str(error)
-    for text, kind, advice in _CAUSES:
-        if text in message:
-            return kind(f"store {path}: {message}; {advice}")
-    return StateError(f"store {path}: {message}; if it persists, drop the store to restore it")
-
-
-def _options(resources: RocksResources, *, restoring: bool) -> Options:
-    table = BlockBasedOptions()
-    table.set_block_cache(resources.cache)
-    table.set_bloom_filter(10, block_based=False)
-    table.set_format_version(5)
-    # In the cache, so that memory is bounded; in parts, or one filter outgrows a shard of the cache
-    # and is read from disk for every get (2.5 times slower at 2 M keys).
-    table.set_cache_index_and_filter_blocks(True)
-    table.set_index_type(BlockBasedIndexType.two_level_index_search())
-    table.set_partition_filters(True)
-    table.set_metadata_block_size(4096)
-    table.set_pin_top_level_index_and_filter(True)
-
-    options = Options(raw_mode=True)
-    options.set_block_based_table_factory(table)
-    options.set_compression_type(DBCompressionType.lz4())
-    options.set_write_buffer_manager(resources.write_buffers)
-    options.set_max_background_jobs(2)
-    options.set_keep_log_file_num(2)
-    options.set_max_log_file_size(MIB)
-    options.set_stats_dump_period_sec(0)
-    options.set_stats_persist_period_sec(0)
-    if restoring:
-        # Sorting is fastest in the processor's cache.
-        options.set_memtable_factory(MemtableFactory.vector())
-        options.set_allow_concurrent_memtable_write(False)
-        options.set_write_buffer_size(8 * MIB)
-        options.set_max_write_buffer_number(8)
-    else:
-        options.set_write_buffer_size(16 * MIB)
-        options.set_max_write_buffer_number(4)
-    return options
-
-
-def _write_options() -> WriteOptions:
-    options = WriteOptions()
-    # rocksdict's type stub has a method where there is a property.
-    cast("Any", options).disable_wal = True
-    return options

@@ -9,12 +9,13 @@ Owns locking, checking and dropping of a store's folder; `edges.rocksdb` owns wh
 """
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+import msgspec
 
 from processor.edges.rocksdb import RocksResources, RocksStore
 from processor.errors import StateError, StoreCorrupt, StoreLocked
@@ -93,15 +94,15 @@ def _lock(directory: Path) -> int:
 
 def _check_meta(directory: Path, wanted: dict[str, str]) -> None:
     path = directory / "store.json"
-    expected: dict[str, object] = {"format": FORMAT, **wanted}
+    expected: dict[str, str | int] = {"format": FORMAT, **wanted}
     if not path.exists():
         if (directory / "data").exists():
             raise StoreCorrupt(f"the store {directory} has data but no store.json: drop it")
-        _write_atomically(path, json.dumps(expected).encode())
+        _write_atomically(path, msgspec.json.encode(expected))
         return
     try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
+        found = msgspec.json.decode(path.read_bytes(), type=dict[str, str | int])
+    except msgspec.DecodeError as error:
         raise StoreCorrupt(f"{path} is not readable ({error}): drop the store") from error
     if found == expected:
         return
