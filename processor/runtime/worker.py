@@ -194,10 +194,13 @@ class Worker:
         return [Fetch(offsets)] if offsets else []
 
     def _fetched(self, event: Fetched) -> list[Command]:
-        if event.source not in self.active or not len(event.records):
+        if event.source not in self.active:
             return []
         task = self.tasks[self._layout.task_of(event.source)]
-        outputs = task.process(event.source, event.records)
+        records = _from(event.records, task.offsets[event.source])
+        if not len(records):
+            return []
+        outputs = task.process(event.source, records)
         self._checkpoints.moved = True
         commands = self._produce(outputs)
         if self._memory() > self._options.cache_bytes + self._options.uncommitted_bytes:
@@ -291,8 +294,9 @@ class Worker:
             for source, position in state.positions.items()
             if source.topic in self._layout.plan.repartitions
         }
-        purge: list[Command] = [Purge(offsets)] if offsets else []
-        return purge
+        if not offsets:
+            return []
+        return [Purge(offsets)]
 
     def _aborted(self) -> list[Command]:
         self._closed_transaction()
@@ -324,3 +328,10 @@ class Worker:
 
     def _memory(self) -> int:
         return sum(task.memory_bytes for task in self.tasks.values())
+
+
+def _from(records: RawBatch, offset: Offset) -> RawBatch:
+    """The records from the offset on: those before were fetched before a rewind or rebalance."""
+    if not len(records) or records.offsets[0] >= offset:
+        return records
+    return records.select([each >= offset for each in records.offsets])
