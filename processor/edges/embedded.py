@@ -147,24 +147,27 @@ class EmbeddedKafka:
         """Whether the process still runs."""
         return _is_alive(self._process)
 
-    def wait(self) -> None:
-        """Returns when the process has ended, for whatever reason."""
-        self._process.wait()
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until the process has ended; False if it has not within `timeout` seconds."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            try:
+                self._process.wait(timeout)
+            except psutil.TimeoutExpired:
+                return False
+        return True
 
     def stop(self, timeout: float = 30.0) -> None:
         """Stops it cleanly, after `timeout` seconds by force; nothing happens if it has ended."""
         with contextlib.suppress(psutil.NoSuchProcess):
             self._process.terminate()
-            try:
-                self._process.wait(timeout)
-            except psutil.TimeoutExpired:
-                self.kill()
+        if not self.wait(timeout):
+            self.kill()
 
     def kill(self) -> None:
         """Kills it as a crash would."""
         with contextlib.suppress(psutil.NoSuchProcess):
             self._process.kill()
-            self._process.wait()
+        self.wait()
 
     def __enter__(self) -> Self:
         return self
@@ -188,6 +191,23 @@ def running(data_dir: Path = DEFAULT_DATA) -> EmbeddedKafka | None:
     except (FileNotFoundError, psutil.NoSuchProcess):
         return None
     return EmbeddedKafka(data_dir, identity, process) if same and _is_alive(process) else None
+
+
+def delete_data(data_dir: Path = DEFAULT_DATA) -> None:
+    """Deletes what a Kafka left in this folder, and nothing else that lies there.
+
+    Raises:
+        UsageError: it still runs.
+    """
+    if not data_dir.exists():
+        return
+    with _starting(data_dir):
+        if running(data_dir):
+            raise UsageError(f"Kafka runs on {data_dir}: stop it first.")
+        if (data_dir / "data").exists():
+            shutil.rmtree(data_dir / "data")
+        for name in ("kafka.json", "kafka.log", "server.properties"):
+            (data_dir / name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

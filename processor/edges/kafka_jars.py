@@ -125,7 +125,8 @@ def _fetch(jars: KafkaJars, on_progress: FetchProgress) -> None:
     # A killed predecessor leaves half a folder: only the rename makes it the version's.
     partial = jars.folder.with_name(f"{jars.version}.partial")
     for old in (partial, jars.folder):
-        shutil.rmtree(old, ignore_errors=True)
+        if old.exists():
+            shutil.rmtree(old)
     libs = partial / "libs"
     libs.mkdir(parents=True)
     for jar in _download(jars.version, partial / "maven", on_progress):

@@ -147,6 +147,7 @@ def read(
     start: Literal["beginning", "end"] = "beginning",
     until_end: bool = False,
     partitions: Sequence[Partition] | None = None,
+    key: bytes | None = None,
     limit: int | None = None,
 ) -> Iterator[list[Message]]:
     """Committed records of a topic as they come, in lists that may be empty while none comes.
@@ -158,6 +159,7 @@ def read(
         until_end: Whether it ends after the last record that is committed when it begins. Records
             behind a transaction that is still open do not count.
         partitions: Only these; all of the topic otherwise.
+        key: Only records with this key; all otherwise.
         limit: It ends after so many records.
 
     Raises:
@@ -172,7 +174,10 @@ def read(
             ends = _ends(consumer, topic, chosen) if until_end else None
             first = OFFSET_BEGINNING if start == "beginning" else OFFSET_END
             consumer.assign([TopicPartition(topic, each, first) for each in chosen])
-            yield from _limited(_messages(consumer, ends), limit)
+            batches = _messages(consumer, ends)
+            if key is not None:
+                batches = ([each for each in batch if each.key() == key] for batch in batches)
+            yield from batches if limit is None else _limited(batches, limit)
     finally:
         consumer.close()
 
@@ -226,10 +231,7 @@ def _raise_unless_end(message: Message) -> None:
         raise KafkaException(error)
 
 
-def _limited(batches: Iterator[list[Message]], limit: int | None) -> Iterator[list[Message]]:
-    if limit is None:
-        yield from batches
-        return
+def _limited(batches: Iterator[list[Message]], limit: int) -> Iterator[list[Message]]:
     for batch in batches:
         yield batch[:limit]
         limit -= len(batch)

@@ -1,0 +1,121 @@
+"""What several commands share: options, settings of the client, progress on a terminal.
+
+Everything visible goes to stderr: stdout belongs to a command's result. Heavy modules are imported
+where they are used, so that `kproc --help` is fast.
+"""
+
+import contextlib
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from processor.errors import UsageError
+
+if TYPE_CHECKING:
+    from processor.edges.embedded import EmbeddedKafka
+
+DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
+
+BootstrapOption = Annotated[
+    str,
+    typer.Option(
+        "--bootstrap", envvar="KPROC_BOOTSTRAP", metavar="HOST:PORT", help="Where Kafka listens."
+    ),
+]
+ClientOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--client",
+        "-X",
+        metavar="NAME=VALUE",
+        help="A setting of librdkafka, such as security.protocol=SSL. May be given several times.",
+    ),
+]
+
+err = Console(stderr=True)
+"""Where progress and summaries go."""
+
+
+def say(text: str) -> None:
+    """Tells the user something that is no result: as it is, on one line."""
+    err.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def client_config(bootstrap: str, settings: Sequence[str] | None) -> dict[str, Any]:
+    """The client's settings from `--bootstrap` and `-X NAME=VALUE`.
+
+    Raises:
+        UsageError: a setting is not of that form.
+    """
+    config: dict[str, Any] = {"bootstrap.servers": bootstrap}
+    for setting in settings or ():
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"-X takes NAME=VALUE, not {setting!r}.")
+        config[name] = value
+    return config
+
+
+class RecordsPerSecond(ProgressColumn):
+    """The rate of a task whose steps are records."""
+
+    def render(self, task: Task) -> Text:
+        """The rate over the last seconds, or over all when it has ended."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f} records/s")
+
+
+@contextlib.contextmanager
+def record_progress(doing: str) -> Generator[Callable[[int, int | None], None]]:
+    """A progress bar for records; gives the function to tell it how many of how many are done."""
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+        *(RecordsPerSecond(), TimeRemainingColumn()),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(doing, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def start_kafka(
+    data_dir: Path, *, port: int, version: str | None = None, detach: bool = False
+) -> "EmbeddedKafka":
+    """Starts an embedded Kafka, with the progress of it on the terminal.
+
+    Raises:
+        KprocError: as `EmbeddedKafka.start`.
+    """
+    from processor.edges.embedded import DEFAULT_VERSION, EmbeddedKafka  # noqa: PLC0415
+
+    version = version or DEFAULT_VERSION
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(f"Starting Kafka {version}", total=None)
+
+        def on_fetch(done: int, total: int) -> None:
+            fetched = 0 < total == done
+            doing = "Starting" if fetched else "Fetching, this once,"
+            progress.update(
+                task,
+                description=f"{doing} Kafka {version}",
+                completed=done,
+                total=None if fetched else total or None,
+            )
+
+        return EmbeddedKafka.start(
+            data_dir, port=port, version=version, detach=detach, on_fetch=on_fetch
+        )

@@ -1,0 +1,194 @@
+"""`kproc produce` and `kproc consume`: records in and out of a topic by hand."""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from processor.cli.common import (
+    DEFAULT_BOOTSTRAP,
+    BootstrapOption,
+    ClientOption,
+    client_config,
+    record_progress,
+    say,
+)
+from processor.cli.formats import OutputFormat, Shown, fields_of, formatter, header_of
+from processor.errors import BadRecordError, UsageError
+from processor.records import Offset, Partition, Timestamp
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+
+_MOST_BAD_LINES_SHOWN = 5
+
+
+def produce(  # noqa: PLR0913 - options of a command
+    file: Annotated[str, typer.Argument(help="JSON lines, CSV, Parquet or text; - reads a pipe.")],
+    *,
+    topic: Annotated[str, typer.Option("--topic", "-t", help="The topic to write to.")],
+    bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
+    form: Annotated[
+        Literal["json", "csv", "parquet", "text"] | None,
+        typer.Option("--format", help="What the file is; by default its name says so."),
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="The column that becomes the key.")] = None,
+    timestamp: Annotated[
+        str | None,
+        typer.Option(help="The column with the time: milliseconds since 1970, or ISO 8601."),
+    ] = None,
+    value_format: Annotated[
+        Literal["json", "text"] | None,
+        typer.Option(
+            help="The value: the row as a JSON object, or the text of its only other column. "
+            "json, but text for text files."
+        ),
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="At most so many records a second.")] = None,
+    create: Annotated[
+        bool,
+        typer.Option(
+            "--create",
+            help="Create the topic if it is missing; with --timestamp, one that keeps old records.",
+        ),
+    ] = False,
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions with --create.")] = 4,
+    on_error: Annotated[
+        Literal["fail", "skip"], typer.Option(help="What happens at a bad line.")
+    ] = "fail",
+    client: ClientOption = None,
+) -> None:
+    """Writes a file's records to a topic, idempotently.
+
+    Example: kproc produce orders.csv --topic orders --key user --timestamp at --create
+    """
+    from processor.edges import clients, readers, transfer  # noqa: PLC0415
+
+    if rate is not None and rate <= 0:
+        raise UsageError("--rate takes a number above 0.")
+    config = client_config(bootstrap, client)
+    kind = readers.FileFormat(form) if form else readers.format_of(file)
+    usual = "text" if kind is readers.FileFormat.TEXT else "json"
+    columns = readers.Columns(key, timestamp, readers.ValueFormat(value_format or usual))
+    if create:
+        # Retention goes by the records' time: data of past years would not stay for long.
+        clients.create_topic(
+            config, topic, partitions, {"retention.ms": "-1"} if timestamp else None
+        )
+    bad = _BadLines(file, fail=on_error == "fail")
+    rows = readers.read_rows(file, kind, columns, bad.note)
+    start = time.monotonic()
+    with record_progress(f"{file} → {topic}") as tell:
+        count = transfer.produce_rows(
+            config,
+            topic,
+            rows if rate is None else transfer.paced(rows, rate),
+            readers.count_rows(file, kind),
+            tell,
+        )
+    took = time.monotonic() - start
+    skipped = f"; skipped {bad.count:,} bad lines" if bad.count else ""
+    say(f"{count:,} records to {topic} in {took:.1f} s{skipped}")
+
+
+class _BadLines:
+    """The policy for lines that are no record, and how many there were."""
+
+    def __init__(self, file: str, *, fail: bool) -> None:
+        self.count = 0
+        self._file = file
+        self._fail = fail
+
+    def note(self, line: int, why: str) -> None:
+        """Raises, or counts and shows the first few."""
+        where = f"{self._file}, line {line}: {why}"
+        if self._fail:
+            raise BadRecordError(
+                f"{where}\nThe lines before it are written. --on-error skip leaves such lines out."
+            )
+        self.count += 1
+        if self.count <= _MOST_BAD_LINES_SHOWN:
+            say(f"skipped {where}")
+
+
+def consume(  # noqa: PLR0913 - options of a command
+    topic: Annotated[str, typer.Argument(help="The topic to read.")],
+    *,
+    bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
+    beginning: Annotated[
+        bool,
+        typer.Option("--from-beginning/--latest", help="Start with the first record or the next."),
+    ] = True,
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="Stop after what is there at the start.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option("--max", min=1, help="Stop after so many records.")
+    ] = None,
+    form: Annotated[
+        OutputFormat,
+        typer.Option(
+            "--format",
+            help="json: one object a line; text: tab-separated; raw: the bytes as they are; table.",
+        ),
+    ] = "text",
+    fields: Annotated[
+        str | None,
+        typer.Option(help="Of timestamp, partition, offset, key, value, headers; by commas."),
+    ] = None,
+    partition: Annotated[
+        list[int] | None, typer.Option(help="Only this one. May be given several times.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Only records with this key.")] = None,
+    client: ClientOption = None,
+) -> None:
+    """Shows a topic's committed records; bytes that are no text are shown as 0x….
+
+    Example: kproc consume order-totals --until-end --format table
+    """
+    from processor.edges import transfer  # noqa: PLC0415
+
+    chosen = fields_of(fields, form)
+    batches = transfer.read(
+        client_config(bootstrap, client),
+        topic,
+        start="beginning" if beginning else "end",
+        until_end=until_end,
+        partitions=None if partition is None else [Partition(each) for each in partition],
+        key=None if key is None else key.encode(),
+        limit=limit,
+    )
+    _print_all(batches, header_of(form, chosen), formatter(form, chosen))
+
+
+def _print_all(
+    batches: "Iterator[list[Message]]", head: bytes, to_line: Callable[[Shown], bytes]
+) -> None:
+    out = sys.stdout.buffer
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            for batch in batches:
+                lines = b"".join(to_line(_shown(message)) for message in batch)
+                if lines:
+                    out.write(head + lines)
+                    out.flush()
+                    head = b""
+    except BrokenPipeError:
+        # The reader has what it wanted. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _shown(message: "Message") -> Shown:
+    headers: Any = message.headers() or ()  # as they come, values are bytes
+    return Shown(
+        Timestamp(message.timestamp()[1]),
+        Partition(message.partition() or 0),
+        Offset(message.offset() or 0),
+        message.key(),
+        message.value(),
+        tuple(headers),
+    )
