@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import KafkaError as ClientError
 from confluent_kafka.cimpl import NewTopic
@@ -76,17 +76,25 @@ def translated(error: KafkaException | ClientError, doing: str) -> KprocError:
     return KafkaError(f"Kafka failed to {doing}: {text} ({cause.name()}).")
 
 
-def partitions_of(config: ClientConfig, topic: str, timeout: float = _REQUEST_TIMEOUT) -> int:
+def partitions_of(
+    config: ClientConfig, topic: str, client: Producer | Consumer | AdminClient | None = None
+) -> int:
     """How many partitions the topic has; the question never creates it.
+
+    Args:
+        config: Settings of the client.
+        topic: The topic.
+        client: Asks through this one. A new producer's first record is a second faster for it:
+            without a connection librdkafka gets its producer id on a slow timer.
 
     Raises:
         TopicMismatch: there is no such topic.
-        BrokerUnreachable: no broker answered within `timeout` seconds.
+        BrokerUnreachable: no broker answers.
     """
-    client = AdminClient({**QUIET, **config})
+    asked = AdminClient({**QUIET, **config}) if client is None else client
     try:
         # Asking for one topic by name would create it on brokers that do so.
-        topics = client.list_topics(timeout=timeout).topics
+        topics = asked.list_topics(timeout=_REQUEST_TIMEOUT).topics
     except KafkaException as error:
         servers = config.get("bootstrap.servers")
         raise translated(error, f"list the topics of {servers}") from error

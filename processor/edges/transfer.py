@@ -94,7 +94,6 @@ def produce_rows(
         BrokerUnreachable: no broker answers.
         KafkaError: a record could not be written; those before it may be.
     """
-    partitions_of(config, topic)
     return _Outlet(config, topic).write(rows, total, on_progress)
 
 
@@ -120,7 +119,6 @@ def load_once(
         Fenced: another process has begun to load the same topic.
         KafkaError: the load failed; none of it is there.
     """
-    partitions_of(config, topic)
     transaction = {"transactional.id": f"{topic}-load", "transaction.timeout.ms": _LOAD_TIMEOUT_MS}
     outlet = _Outlet({**config, **transaction}, topic)
     take_over_transactions(outlet.producer)
@@ -167,9 +165,9 @@ def read(
         TopicMismatch: there is no such topic.
         KprocError: it can't be read.
     """
-    chosen = _chosen(topic, partitions_of(config, topic), partitions)
     consumer = Consumer({**_CONSUMER, **config})
     try:
+        chosen = _chosen(topic, partitions_of(config, topic, consumer), partitions)
         with _translating(f"read {topic!r}"):
             ends = _ends(consumer, topic, chosen) if until_end else None
             first = OFFSET_BEGINNING if start == "beginning" else OFFSET_END
@@ -240,13 +238,14 @@ def _limited(batches: Iterator[list[Message]], limit: int) -> Iterator[list[Mess
 
 
 class _Outlet:
-    """A producer, and the errors that its records met."""
+    """A producer for a topic that is there, and the errors that its records met."""
 
     def __init__(self, config: ClientConfig, topic: str) -> None:
         self._topic = topic
         self._errors: list[ClientError] = []
         note = partial(_note, self._errors)
         self.producer = Producer({**_PRODUCER, **config, "on_delivery": note})
+        partitions_of(config, topic, self.producer)
 
     def write(self, rows: Iterable[Row], total: int | None, on_progress: OnProgress | None) -> int:
         """Hands over every row and waits for the acknowledgement of all."""

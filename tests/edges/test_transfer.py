@@ -108,7 +108,7 @@ def test_missing_topics_and_brokers_are_said_so(config: dict[str, str], topic_na
         every(config, topic_name)
     nobody = {"bootstrap.servers": f"127.0.0.1:{free_port()}"}
     with pytest.raises(BrokerUnreachable, match="kproc dev"):
-        partitions_of(nobody, topic_name, timeout=1)
+        partitions_of(nobody, topic_name)
 
 
 def test_a_topic_is_created_once(config: dict[str, str], topic_name: str) -> None:
