@@ -92,3 +92,12 @@ class WorkerFailed(KprocError):
     """A worker keeps crashing; it is not started again."""
 
     exit_code = 7
+
+
+class Interrupted(KprocError):
+    """A transaction's outcome is not known, or the client is of no use any more.
+
+    The worker ends; the next one takes over its transactional id and finds out what was committed.
+    """
+
+    exit_code = 8

@@ -27,11 +27,15 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class TaskOpened:
-    """The task's stores are restored; `start` says where to begin in each of its partitions."""
+    """The task's stores are restored; `start` says where to begin in each of its partitions.
+
+    Of `fresh` partitions nothing has ever been committed.
+    """
 
     task: TaskId
     stores: Mapping[str, Store]
     start: Mapping[TopicPartition, Position]
+    fresh: frozenset[TopicPartition] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,5 +201,15 @@ class Finish:
 
 
 Command: TypeAlias = (
-    OpenTask | CloseTask | Fetch | Begin | Produce | SendOffsets | Commit | Persist | Abort | Finish
+    OpenTask
+    | CloseTask
+    | Fetch
+    | Begin
+    | Produce
+    | SendOffsets
+    | Commit
+    | Persist
+    | Abort
+    | Purge
+    | Finish
 )

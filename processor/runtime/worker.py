@@ -107,6 +107,7 @@ class Worker:
         self._dataflows = {part.number: Dataflow(part, limit) for part in plan.subtopologies}
         self.bad_records = BadRecords(options.on_bad_record, plan.dead_letters, limit)
         self.tasks: dict[TaskId, Task] = {}
+        self._starts: dict[TopicPartition, Position] = {}
         self._assigned: frozenset[TopicPartition] = frozenset()
         self._checkpoints = _Checkpoints()
         self._clock = Timestamp(-1)
@@ -171,7 +172,11 @@ class Worker:
         own = self._own[event.task]
         start = {source: position for source, position in event.start.items() if source in own}
         self.tasks[event.task] = Task(event.task, part, dataflow, overlays, self.bad_records, start)
-        self._checkpoints.positions |= start
+        known = {source: start[source] for source in start if source not in event.fresh}
+        self._checkpoints.positions |= known
+        # Where to begin is committed as well: the next start must not choose anew.
+        self._checkpoints.moved |= bool(event.fresh)
+        self._starts |= start
         return self._fetch(own & self._assigned)
 
     def _assign(self, partitions: frozenset[TopicPartition]) -> list[Command]:
@@ -301,9 +306,8 @@ class Worker:
     def _aborted(self) -> list[Command]:
         self._closed_transaction()
         for task in self.tasks.values():
-            own = self._own[task.id]
-            positions = self._checkpoints.positions
-            task.restart({source: positions[source] for source in own})
+            positions = self._starts | self._checkpoints.positions
+            task.restart({source: positions[source] for source in self._own[task.id]})
         return self._finish() if self._stopping else self._fetch(self.active)
 
     def _closed_transaction(self) -> None:

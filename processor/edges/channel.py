@@ -1,0 +1,105 @@
+"""The line from a worker process to its supervisor: what happens there, one JSON document a line.
+
+The worker's stdout stays the user's own. When the line ends, the worker has ended.
+"""
+
+import os
+import time
+from threading import Lock
+from typing import Literal, TypeAlias
+
+import msgspec
+
+
+class RestoreStatus(msgspec.Struct, frozen=True):
+    """How far a restore is: of all stores that are not ready yet."""
+
+    stores: int
+    records: int
+    total: int  # records at most: those compacted away are counted too
+    bytes: int
+    seconds: float
+
+
+class Status(msgspec.Struct, frozen=True, tag="status"):
+    """A worker's figures so far, and as of now."""
+
+    slot: int
+    state: Literal["starting", "restoring", "waiting", "running", "stopping"]
+    records: int = 0
+    busy_seconds: float = 0.0
+    checkpoints: int = 0
+    lag: int | None = None
+    tasks: int = 0
+    partitions: int = 0
+    bad_records: dict[str, int] = {}
+    restore: RestoreStatus | None = None
+
+
+class Log(msgspec.Struct, frozen=True, tag="log"):
+    """Something to be logged."""
+
+    slot: int
+    level: Literal["debug", "info", "warning", "error"]
+    event: str
+    fields: dict[str, str | int | float] = {}
+
+
+class Failure(msgspec.Struct, frozen=True, tag="failure"):
+    """Why the worker ends: the name of a class in `processor.errors`, and its text."""
+
+    slot: int
+    error: str
+    text: str
+
+
+Report: TypeAlias = Status | Log | Failure
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
+
+
+class Channel:
+    """The worker's end of the line.
+
+    Args:
+        descriptor: A file to write to.
+        slot: The worker's.
+    """
+
+    def __init__(self, descriptor: int, slot: int) -> None:
+        self.slot = slot
+        self._descriptor = descriptor
+        self._lock = Lock()
+        self._told: dict[str, float] = {}
+
+    def send(self, report: Report) -> None:
+        """Tells the supervisor; if that is gone, the worker will learn of it elsewhere."""
+        data = _ENCODER.encode(report) + b"\n"
+        with self._lock:
+            try:
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
+            except BrokenPipeError:
+                return
+
+    def log(
+        self,
+        level: Literal["debug", "info", "warning", "error"],
+        event: str,
+        **fields: str | float,
+    ) -> None:
+        """Has something logged."""
+        self.send(Log(self.slot, level, event, fields))
+
+    def log_seldom(self, event: str, text: str, seconds: float = 5.0) -> None:
+        """Has a warning logged, but the same event not again for some seconds."""
+        now = time.monotonic()
+        if now - self._told.get(event, -seconds) >= seconds:
+            self._told[event] = now
+            self.log("warning", event, text=text)
+
+
+def parse(line: bytes) -> Report:
+    """What one line says."""
+    return _DECODER.decode(line)

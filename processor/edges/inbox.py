@@ -1,0 +1,178 @@
+"""Inbox: the slot's consumer in the group; turns what the client gives into events of the core.
+
+Rebalance callbacks only note what happened. Every partition starts paused; only `fetch` lets
+records flow, from the offset the core asks for.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, cast
+
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message
+from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.cimpl import KafkaError as ClientError
+
+from processor.edges.clients import QUIET, translated
+from processor.errors import Fenced, KprocError, StateError
+from processor.records import Batch, Headers, Offset, Partition, RawBatch, Timestamp, TopicPartition
+from processor.runtime.commands import Assigned, Event, Fetched, Lost, ReachedEnd, Revoked
+
+_SEEK_TIMEOUT = 10.0
+_PASSING = {
+    ClientError._ALL_BROKERS_DOWN,  # noqa: SLF001 - the client's names for its own, local errors
+    ClientError._TRANSPORT,  # noqa: SLF001
+    ClientError._TIMED_OUT,  # noqa: SLF001
+    ClientError._RESOLVE,  # noqa: SLF001
+    ClientError._MAX_POLL_EXCEEDED,  # noqa: SLF001
+    ClientError.COORDINATOR_NOT_AVAILABLE,
+    ClientError.NOT_COORDINATOR,
+    ClientError.LEADER_NOT_AVAILABLE,
+}
+"""What the client mends by itself."""
+
+
+class Inbox:
+    """The consumer of a slot.
+
+    Args:
+        config: librdkafka settings.
+        topics: What the topology reads.
+    """
+
+    def __init__(self, config: Mapping[str, Any], topics: Sequence[str]) -> None:
+        self.consumer = Consumer({**QUIET, **config})
+        self._rebalanced: list[Event] = []
+        self._assigned: frozenset[TopicPartition] = frozenset()
+        self.passing: list[str] = []
+        """Errors that the client mends by itself, to be told of."""
+        self.consumer.subscribe(
+            list(topics),
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+
+    def poll(self, limit: int, timeout: float) -> list[Event]:
+        """What has happened, waiting `timeout` seconds for it at most; up to `limit` records.
+
+        Raises:
+            Fenced: Another worker has the slot.
+            KprocError: Something that only an operator can mend.
+        """
+        messages = self.consumer.consume(limit, timeout)
+        rebalanced, self._rebalanced = self._rebalanced, []
+        if not any(map(Message.error, messages)):
+            return [*rebalanced, *_batches(messages)]
+        ends = list(self._ends(messages))
+        records = [message for message in messages if message.error() is None]
+        # The end of a partition comes last: it is behind all of its records.
+        return [*rebalanced, *_batches(records), *ends]
+
+    def fetch(self, offsets: Mapping[TopicPartition, Offset]) -> None:
+        """Lets the records of these partitions flow, from these offsets on."""
+        for source, offset in offsets.items():
+            if source in self._assigned:
+                self._seek(ClientPartition(source.topic, source.partition, offset))
+        started = [ClientPartition(*source) for source in offsets if source in self._assigned]
+        self.consumer.resume(started)
+
+    def lag(self, position: TopicPartition, offset: Offset) -> int | None:
+        """Records behind the end, as of the last fetch; None where nothing is known yet."""
+        try:
+            _, high = self.consumer.get_watermark_offsets(ClientPartition(*position), cached=True)
+        except KafkaException:
+            return None
+        return max(0, high - offset) if high >= 0 else None
+
+    def close(self) -> None:
+        """Ends the consumer; a static member keeps its place in the group."""
+        self.consumer.close()
+
+    def _seek(self, position: ClientPartition) -> None:
+        deadline = time.monotonic() + _SEEK_TIMEOUT
+        while True:
+            try:
+                return self.consumer.seek(position)
+            except KafkaException as error:
+                # Just after the assignment the client has not started the partition yet.
+                if time.monotonic() > deadline:
+                    raise translated(error, f"seek in {position.topic}") from error
+                time.sleep(0.002)
+
+    def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
+        for partition in partitions:
+            partition.offset = OFFSET_END
+        consumer.assign(partitions)
+        consumer.pause(partitions)
+        self._assigned = frozenset(_source(partition) for partition in partitions)
+        self._rebalanced.append(Assigned(self._assigned))
+
+    def _on_revoke(self, consumer: Consumer, _partitions: list[ClientPartition]) -> None:
+        self._forget(consumer, Revoked())
+
+    def _on_lost(self, consumer: Consumer, _partitions: list[ClientPartition]) -> None:
+        self._forget(consumer, Lost())
+
+    def _forget(self, consumer: Consumer, event: Event) -> None:
+        consumer.unassign()
+        self._assigned = frozenset()
+        self._rebalanced.append(event)
+
+    def _ends(self, messages: Sequence[Message]) -> Iterator[Event]:
+        """Events for the errors among the messages that are none; raises those that count."""
+        for message in messages:
+            error: Any = message.error()
+            if error is None:
+                continue
+            if error.code() == ClientError._PARTITION_EOF:  # noqa: SLF001
+                source = TopicPartition(message.topic() or "", Partition(message.partition() or 0))
+                yield ReachedEnd(source, Offset(message.offset() or 0))
+            elif error.code() in _PASSING and not error.fatal():
+                self.passing.append(f"{error.name()}: {error.str()}")
+            else:
+                raise _serious(error, message)
+
+
+def _serious(error: Any, message: Message) -> KprocError:
+    if error.fatal():
+        return Fenced(f"another worker has taken over the slot ({error.str()})")
+    if error.code() == ClientError._AUTO_OFFSET_RESET:  # noqa: SLF001
+        return StateError(
+            f"the records that {message.topic()} partition {message.partition()} should be read on "
+            f"from are gone ({error.str()}): retention deleted them before they were processed. "
+            "Nothing is skipped silently; commit an offset for the group that is there, such as "
+            "with kafka-consumer-groups --reset-offsets, to go on from it"
+        )
+    return translated(error, f"read {message.topic()}")
+
+
+def _source(partition: ClientPartition) -> TopicPartition:
+    return TopicPartition(partition.topic, Partition(partition.partition))
+
+
+def _batches(messages: Sequence[Message]) -> Iterator[Fetched]:
+    """One batch for each run of messages of one partition."""
+    sources = zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
+    first = 0
+    for (topic, partition), run in groupby(sources):
+        last = first + sum(1 for _ in run)
+        source = TopicPartition(topic or "", Partition(partition or 0))
+        yield Fetched(source, raw_batch(messages[first:last]))
+        first = last
+
+
+def raw_batch(messages: Sequence[Message]) -> RawBatch:
+    """Messages as columns."""
+    headers = list(map(Message.headers, messages))
+    return Batch(
+        list(map(Message.key, messages)),
+        list(map(Message.value, messages)),
+        [Timestamp(stamp[1]) for stamp in map(Message.timestamp, messages)],
+        cast("list[Offset]", list(map(Message.offset, messages))),
+        [_headers(each) for each in headers] if any(headers) else None,
+    )
+
+
+def _headers(headers: Any) -> Headers:
+    return tuple(headers) if headers else ()

@@ -1,0 +1,186 @@
+"""Node: one `kproc run`. From a topology and settings to workers at work, until they are done.
+
+Owns the order of things: topics checked and made, workers started, the end waited for. What a
+person sees of it is the business of whoever gave `watch`.
+"""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from processor.durations import milliseconds
+from processor.edges.channel import Report, Status
+from processor.edges.progress import Backlog
+from processor.edges.setup import prepare
+from processor.edges.spec import WorkerSpec
+from processor.edges.supervisor import Supervisor
+from processor.runtime.worker import WorkerOptions
+from processor.settings import Settings
+from processor.topology.plan import Layout, Plan
+
+_TURN = 0.1
+_LOOK = 0.1
+"""Seconds between two looks at what is committed, with `until_end`."""
+
+
+class Watcher(Protocol):
+    """Shows what is going on."""
+
+    def report(self, report: Report) -> None:
+        """A worker told something."""
+
+    def turn(self, state: "NodeState") -> None:
+        """Some time has passed."""
+
+
+@dataclass(slots=True)
+class NodeState:
+    """What is known of the node at the moment."""
+
+    layout: Layout
+    began: float
+    workers: dict[int, Status] = field(default_factory=dict[int, Status])
+    backlog: Backlog | None = None
+    restarts: int = 0
+    stopping: bool = False
+
+    @property
+    def records(self) -> int:
+        """Input records that the present worker processes have worked on."""
+        return sum(worker.records for worker in self.workers.values())
+
+
+class Node:
+    """One `kproc run`.
+
+    Args:
+        spec: The topology as the workers can load it, `FILE.py:name`.
+        plan: Its plan.
+        settings: The effective settings.
+        watcher: Shows what is going on.
+        until_end: Whether to end when all input is committed that is there at the start.
+
+    Raises:
+        KafkaError: The topics do not fit the topology, or the broker does not answer.
+    """
+
+    def __init__(
+        self, spec: str, plan: Plan, settings: Settings, watcher: Watcher, *, until_end: bool
+    ) -> None:
+        client = client_settings(settings)
+        self._settings = settings
+        self._watcher = watcher
+        layout = prepare(
+            plan,
+            client,
+            create=settings.partitions if settings.create_topics else None,
+            replication=settings.replication_factor,
+            startup_timeout=milliseconds(settings.startup_timeout, "startup_timeout") / 1000,
+        )
+        self.state = NodeState(layout, time.monotonic())
+        if until_end:
+            self.state.backlog = Backlog(client, layout)
+        specs = [worker_spec(spec, layout, settings, slot) for slot in range(settings.slots)]
+        restart = settings.backup_mode == "restart"
+        self._supervisor = Supervisor(specs, restart=restart, on_report=self._report)
+        self._kill_at: float | None = None
+
+    def run(self) -> NodeState:
+        """Works until it is done or told to stop by SIGINT or SIGTERM; a second one kills.
+
+        Raises:
+            KprocError: The workers had to end.
+        """
+        with self._signals():
+            try:
+                while self._supervisor.turn(_TURN):
+                    self._turn()
+            finally:
+                self._supervisor.kill()
+        return self.state
+
+    def stop(self) -> None:
+        """Lets the workers finish; told again, or too slow at it, they are killed."""
+        if self.state.stopping:
+            self._supervisor.kill()
+            return
+        self.state.stopping = True
+        patience = milliseconds(self._settings.shutdown_timeout, "shutdown_timeout") / 1000
+        self._kill_at = time.monotonic() + patience
+        self._supervisor.stop()
+
+    def _turn(self) -> None:
+        state = self.state
+        state.restarts = self._supervisor.restarts
+        self._watcher.turn(state)
+        if state.backlog is not None and not state.stopping and state.backlog.look():
+            self.stop()
+        if self._kill_at is not None and time.monotonic() > self._kill_at:
+            self._supervisor.kill()
+
+    def _report(self, report: Report) -> None:
+        if isinstance(report, Status):
+            self.state.workers[report.slot] = report
+        self._watcher.report(report)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def stop(_number: int, _frame: Any) -> None:
+            self.stop()
+
+        before = {number: signal.signal(number, stop) for number in _STOPPING}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+def client_settings(settings: Settings) -> dict[str, Any]:
+    """What every client of the application is set to."""
+    client_id = {"client.id": "kproc"}
+    return {**client_id, **settings.kafka, "bootstrap.servers": settings.bootstrap}
+
+
+def worker_spec(topology: str, layout: Layout, settings: Settings, slot: int) -> WorkerSpec:
+    """What the worker of one slot is told."""
+
+    def time_of(name: str) -> int:
+        return milliseconds(getattr(settings, name), name)
+
+    options = WorkerOptions(
+        guarantee=settings.guarantee,
+        checkpoint_interval=time_of("checkpoint_interval"),
+        cache_bytes=settings.cache_bytes,
+        uncommitted_bytes=settings.uncommitted_bytes,
+        max_record_bytes=settings.max_record_bytes,
+        on_bad_record=settings.on_bad_record,
+    )
+    return WorkerSpec(
+        topology=topology,
+        application=layout.plan.application,
+        slot=slot,
+        slots=settings.slots,
+        partitions=dict(layout.partitions),
+        options=options,
+        kafka=client_settings(settings),
+        consumer=settings.consumer,
+        producer=settings.producer,
+        state_dir=str(settings.state_dir.absolute()),
+        state_store=settings.state_store,
+        start_from=settings.start_from,
+        block_cache_bytes=settings.block_cache_bytes,
+        write_buffer_bytes=settings.write_buffer_bytes,
+        fetch_bytes=settings.fetch_bytes,
+        send_bytes=settings.send_bytes,
+        max_batch=settings.max_batch,
+        flush_interval=time_of("flush_interval"),
+        session_timeout=time_of("session_timeout"),
+        transaction_timeout=time_of("transaction_timeout"),
+    )

@@ -1,0 +1,258 @@
+"""Outbox: the slot's producer, and the transaction it has open.
+
+Owns the classes of a transaction's failures (KIP-98, KIP-691 and librdkafka's transactional API):
+what can be tried again is tried again here, what an abort mends is `Abortable`, and where it is not
+known whether a commit took place the worker is `Interrupted`.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from itertools import repeat, starmap
+from typing import Any, Protocol
+
+from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.cimpl import KafkaError as ClientError
+
+from processor.edges.clients import QUIET, take_over_transactions, translated
+from processor.errors import Fenced, Interrupted, TopicMismatch
+from processor.records import Offset, TopicPartition
+from processor.runtime.commands import Position, Produce
+from processor.topology.plan import StoreId
+
+_FLUSH_TIMEOUT = 60.0
+_ANY_PARTITION = -1
+
+
+class Abortable(Exception):
+    """The transaction can't be committed; aborting it and doing its work again mends that."""
+
+
+class Outbox(Protocol):
+    """Where a slot's output goes."""
+
+    def begin(self) -> None:
+        """Begins a transaction."""
+
+    def produce(self, command: Produce) -> None:
+        """Sends records, waiting where the queue is full."""
+
+    def send_offsets(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """Makes the positions part of the commit."""
+
+    def commit(self) -> Mapping[StoreId, Offset]:
+        """Commits; returns the last changelog offset of each store."""
+        ...
+
+    def abort(self) -> None:
+        """Aborts the transaction."""
+
+
+class _Sender:
+    """Sends records and keeps the offset of each store's last changelog record."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.producer = Producer({**QUIET, **config})
+        self.failures: list[ClientError] = []
+        self.written: dict[StoreId, Offset] = {}
+
+    def produce(self, command: Produce, on_delivery: Callable[..., None] | None) -> None:
+        records = command.records
+        columns = (
+            repeat(command.topic),
+            records.values,
+            records.keys,
+            repeat(_ANY_PARTITION if command.partition is None else command.partition),
+            repeat(on_delivery),
+            # librdkafka takes the timestamp 0 for "now".
+            [timestamp or 1 for timestamp in records.timestamps],
+        )
+        if records.headers is not None:
+            columns = (*columns, [list(headers) for headers in records.headers])
+        rows = zip(*columns, strict=False)
+        if command.store is not None:
+            rows = self._noting_last(list(rows), command.store)
+        self._send_all(list(rows))
+
+    def _noting_last(self, rows: list[Any], store: StoreId) -> list[Any]:
+        def noted(error: ClientError | None, message: Any) -> None:
+            if error is None:
+                self.written[store] = Offset(message.offset())
+
+        last = rows[-1]
+        return [*rows[:-1], (*last[:4], noted, *last[5:])]
+
+    def _send_all(self, rows: list[Any]) -> None:
+        sent: list[None] = []
+        while len(sent) < len(rows):
+            try:
+                # As in `attempt`: what was sent before the queue was full stays counted.
+                sent.extend(starmap(self.producer.produce, rows[len(sent) :]))
+            except BufferError:
+                self.producer.poll(0.05)
+        self.producer.poll(0)
+
+    def flush(self) -> None:
+        left = self.producer.flush(_FLUSH_TIMEOUT)
+        if left:
+            raise Interrupted(f"{left} records could not be sent in {_FLUSH_TIMEOUT:.0f} s")
+
+
+class TransactionalOutbox:
+    """Exactly-once: outputs, changelog and offsets become visible together, or not at all.
+
+    Args:
+        config: librdkafka settings with the slot's transactional id.
+        consumer: In whose group the offsets are committed.
+        patience: Seconds to try again what may be tried again.
+        on_retry: Called with a text when something is tried again.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        consumer: Consumer,
+        patience: float,
+        on_retry: Callable[[str], None],
+    ) -> None:
+        self._sender = _Sender(config)
+        self._consumer = consumer
+        self._patience = patience
+        self._on_retry = on_retry
+
+    def take_over(self) -> None:
+        """Aborts what a predecessor of this slot left open, and fences it.
+
+        Raises:
+            KprocError: It did not succeed in time.
+        """
+        take_over_transactions(self._sender.producer, self._patience)
+
+    def begin(self) -> None:
+        """Begins a transaction."""
+        self._try("begin a transaction", self._sender.producer.begin_transaction)
+
+    def produce(self, command: Produce) -> None:
+        """Sends records, waiting where the queue is full."""
+        self._try("send records", lambda: self._sender.produce(command, None))
+
+    def send_offsets(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """Makes the positions part of the transaction, under the group's present generation."""
+        offsets = client_positions(positions)
+
+        def send() -> None:
+            metadata = self._consumer.consumer_group_metadata()
+            self._sender.producer.send_offsets_to_transaction(offsets, metadata, self._patience)
+
+        if offsets:
+            self._try("send offsets", send)
+
+    def commit(self) -> Mapping[StoreId, Offset]:
+        """Commits the transaction.
+
+        Raises:
+            Abortable: It can't be committed.
+            Interrupted: It is not known whether it was.
+        """
+        self._sender.flush()
+        producer = self._sender.producer
+        self._try("commit a transaction", lambda: producer.commit_transaction(self._patience))
+        written, self._sender.written = self._sender.written, {}
+        return written
+
+    def abort(self) -> None:
+        """Aborts the transaction; what was not sent yet is dropped."""
+        producer = self._sender.producer
+        self._try("abort a transaction", lambda: producer.abort_transaction(self._patience))
+        producer.poll(0)
+        self._sender.written = {}
+
+    def _try(self, doing: str, call: Callable[[], None]) -> None:
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return call()
+            except KafkaException as error:
+                cause: Any = error.args[0]
+                if not (cause.retriable() and time.monotonic() < deadline):
+                    raise failed(error, doing) from error
+                self._on_retry(f"trying again to {doing}: {cause.str()}")
+
+
+class PlainOutbox:
+    """At-least-once: the same steps, each visible at once.
+
+    Args:
+        config: librdkafka settings without a transactional id.
+        consumer: In whose group the offsets are committed.
+    """
+
+    def __init__(self, config: Mapping[str, Any], consumer: Consumer) -> None:
+        self._sender = _Sender({**config, "on_delivery": self._delivered})
+        self._consumer = consumer
+        self._offsets: list[ClientPartition] = []
+
+    def begin(self) -> None:
+        """There is no transaction to begin."""
+
+    def produce(self, command: Produce) -> None:
+        """Sends records, waiting where the queue is full."""
+        self._sender.produce(command, self._delivered)
+
+    def send_offsets(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """Notes the positions for the commit."""
+        self._offsets = client_positions(positions)
+
+    def commit(self) -> Mapping[StoreId, Offset]:
+        """Commits the offsets, after all records have arrived.
+
+        Raises:
+            Abortable: A record was refused, or the group has a new generation.
+        """
+        self._sender.flush()
+        if self._sender.failures:
+            raise Abortable(str(self._sender.failures[0]))
+        try:
+            if self._offsets:
+                self._consumer.commit(offsets=self._offsets, asynchronous=False)
+        except KafkaException as error:
+            raise Abortable(str(error)) from error
+        written, self._sender.written = self._sender.written, {}
+        return written
+
+    def abort(self) -> None:
+        """Forgets what failed; what has arrived stays, and comes again."""
+        self._sender.failures.clear()
+        self._sender.written = {}
+
+    def _delivered(self, error: ClientError | None, _message: object) -> None:
+        if error is not None:
+            self._sender.failures.append(error)
+
+
+def failed(error: KafkaException, doing: str) -> Exception:
+    """What a failure of the transaction means."""
+    cause: Any = error.args[0]
+    known = translated(error, doing)
+    if isinstance(known, Fenced | TopicMismatch) or cause.code() in _REFUSED:
+        return known
+    if cause.txn_requires_abort():
+        return Abortable(f"{cause.name()}: {cause.str()}")
+    return Interrupted(f"the transaction's outcome is not known ({cause.name()}: {cause.str()})")
+
+
+_REFUSED = {
+    ClientError.CLUSTER_AUTHORIZATION_FAILED,
+    ClientError.GROUP_AUTHORIZATION_FAILED,
+    ClientError.TOPIC_AUTHORIZATION_FAILED,
+    ClientError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+}
+"""Aborting mends nothing where the broker refuses for good."""
+
+
+def client_positions(positions: Mapping[TopicPartition, Position]) -> list[ClientPartition]:
+    """Positions as the client takes them: the stream time goes along as the offset's metadata."""
+    return [
+        ClientPartition(source.topic, source.partition, position.offset, str(position.stream_time))
+        for source, position in positions.items()
+    ]

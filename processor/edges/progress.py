@@ -1,0 +1,140 @@
+"""How far an application is with its input, seen from the broker: what its group has committed."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException
+from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+
+from processor.edges.clients import QUIET, ClientConfig, translated
+from processor.records import Offset, Partition, TopicPartition
+from processor.topology.plan import Layout
+
+_TIMEOUT = 30.0
+
+
+class Backlog:
+    """What an application has still to do of the input that is there when this is made.
+
+    Stage by stage: when the input is committed, all that was made of it is in the repartition
+    topics, whose ends are taken then; when that is committed, the next ones.
+
+    Args:
+        client: librdkafka settings.
+        layout: The plan and partition counts.
+
+    Raises:
+        KafkaError: The broker does not tell.
+    """
+
+    def __init__(self, client: ClientConfig, layout: Layout) -> None:
+        self._admin: Any = AdminClient({**QUIET, **client})
+        self._group = layout.plan.application
+        self._layout = layout
+        self._stages = _stages(layout)
+        self._first = self._offsets(self._partitions(self._stages[0]), OffsetSpec.earliest())
+        self._ends = self._offsets(self._partitions(self._stages[0]), OffsetSpec.latest())
+        self._input = sum(self._ends[each] - self._first[each] for each in self._ends)
+        self._committed: Mapping[TopicPartition, Offset] = {}
+        self._left = self._stages[1:]
+
+    @property
+    def input_records(self) -> int:
+        """How many records the input has; gaps in its offsets count as well."""
+        return self._input
+
+    @property
+    def done_records(self) -> int:
+        """How many of them are committed, as of the last look."""
+        inputs = self._partitions(self._stages[0])
+        done = (min(self._done(each), self._ends[each]) - self._first[each] for each in inputs)
+        return sum(max(0, each) for each in done)
+
+    def look(self) -> bool:
+        """Asks what is committed; whether everything is.
+
+        Raises:
+            KafkaError: The broker does not tell.
+        """
+        self._committed = self._ask()
+        while all(self._done(each) >= end for each, end in self._ends.items()):
+            if not self._left:
+                return True
+            partitions = self._partitions(self._left[0])
+            self._left = self._left[1:]
+            self._first |= self._offsets(partitions, OffsetSpec.earliest())
+            self._ends |= self._offsets(partitions, OffsetSpec.latest())
+        return False
+
+    def _done(self, source: TopicPartition) -> Offset:
+        return max(self._committed.get(source, Offset(0)), self._first[source])
+
+    def _partitions(self, topics: Iterable[str]) -> list[TopicPartition]:
+        counts = self._layout.partitions
+        return [
+            TopicPartition(topic, Partition(number))
+            for topic in topics
+            for number in range(counts[topic])
+        ]
+
+    def _ask(self) -> Mapping[TopicPartition, Offset]:
+        asked = [ConsumerGroupTopicPartitions(self._group)]
+        try:
+            futures = self._admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)
+            found = futures[self._group].result()
+        except KafkaException as error:
+            raise translated(error, "tell what is committed") from error
+        return {
+            TopicPartition(each.topic, Partition(each.partition)): Offset(each.offset)
+            for each in found.topic_partitions
+        }
+
+    def _offsets(
+        self, partitions: list[TopicPartition], which: Any
+    ) -> dict[TopicPartition, Offset]:
+        return list_offsets(self._admin, partitions, which)
+
+
+def list_offsets(
+    admin: Any, partitions: Iterable[TopicPartition], which: Any
+) -> dict[TopicPartition, Offset]:
+    """The first or last offsets of partitions, records of open transactions included.
+
+    Raises:
+        KafkaError: The broker does not tell.
+    """
+    asked = {ClientPartition(*each): which for each in partitions}
+    if not asked:
+        return {}
+    futures = admin.list_offsets(
+        asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT
+    )
+    try:
+        return {
+            TopicPartition(each.topic, Partition(each.partition)): Offset(future.result().offset)
+            for each, future in futures.items()
+        }
+    except KafkaException as error:
+        raise translated(error, "list offsets") from error
+
+
+def _stages(layout: Layout) -> list[list[str]]:
+    """The topics read, in stages: those of the first are input, later ones follow from earlier."""
+    level: dict[str, int] = {}
+
+    def level_of(topic: str, above: frozenset[str]) -> int:
+        if topic not in level:
+            writers = [part for part in layout.plan.subtopologies if topic in part.written]
+            read = {source for part in writers for source in part.topics} - above - {topic}
+            behind = above | {topic}
+            level[topic] = 1 + max((level_of(each, behind) for each in read), default=-1)
+        return level[topic]
+
+    for topic in layout.partitions:
+        level_of(topic, frozenset())
+    return [
+        [topic for topic in level if level[topic] == stage]
+        for stage in range(max(level.values()) + 1)
+    ]

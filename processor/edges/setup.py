@@ -1,0 +1,120 @@
+"""Before the first record: the topics of a plan are there and fit, or it is said what doesn't.
+
+Owns what is created in Kafka. Nothing is created until everything that exists has been checked.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.cimpl import KafkaError as ClientError
+from confluent_kafka.cimpl import NewTopic
+
+from processor.edges.clients import QUIET, ClientConfig, translated
+from processor.errors import TopicMismatch
+from processor.topology.plan import InternalTopic, Layout, Plan, lay_out
+
+_TIMEOUT = 30.0
+
+
+def prepare(
+    plan: Plan,
+    client: ClientConfig,
+    *,
+    create: int | None,
+    replication: int,
+    startup_timeout: float = _TIMEOUT,
+) -> Layout:
+    """Checks the topics of a plan, creates those that are missing and the application's own.
+
+    Args:
+        plan: The plan.
+        client: librdkafka settings.
+        create: The partitions of input and output topics to create; None: they must be there.
+        replication: Of topics created here; -1: as the brokers' default.
+        startup_timeout: Seconds to wait for a broker.
+
+    Raises:
+        BrokerUnreachable: No broker answered in time.
+        TopicMismatch: A topic is missing, or has other partitions than are needed.
+        PermissionDenied: A topic may not be seen or created.
+    """
+    admin = AdminClient({**QUIET, **client})
+    there = _topics(admin, client, startup_timeout)
+    users = dict.fromkeys((*plan.inputs, *plan.outputs))
+    missing = [topic for topic in users if topic not in there]
+    if missing and create is None:
+        raise TopicMismatch(_missing(missing, plan))
+    counts = {topic: there.get(topic, create or 0) for topic in plan.inputs}
+    layout = lay_out(plan, counts)
+    internal = [topic for topic in layout.internal_topics if topic.name not in there]
+    for topic in layout.internal_topics:
+        if topic not in internal:
+            _check(admin, topic, there[topic.name], plan)
+    needed = [InternalTopic(topic, create or 0, {}) for topic in missing] + internal
+    _create(admin, needed, replication)
+    return layout
+
+
+def _topics(admin: AdminClient, client: ClientConfig, timeout: float) -> Mapping[str, int]:
+    try:
+        found = admin.list_topics(timeout=timeout).topics
+    except KafkaException as error:
+        raise translated(error, f"list the topics of {client['bootstrap.servers']}") from error
+    return {name: len(topic.partitions) for name, topic in found.items()}
+
+
+def _missing(topics: Sequence[str], plan: Plan) -> str:
+    read = [topic for topic in topics if topic in plan.inputs]
+    written = [topic for topic in topics if topic not in plan.inputs]
+    lists = [f"read but not there: {', '.join(read)}"] if read else []
+    lists += [f"written but not there: {', '.join(written)}"] if written else []
+    return (
+        f"topics are missing ({'; '.join(lists)}): create them, or set create_topics = true "
+        "(--create-topics) to have them created with the number of partitions in `partitions`"
+    )
+
+
+def _check(admin: Any, topic: InternalTopic, partitions: int, plan: Plan) -> None:
+    if partitions != topic.partitions and topic.name != plan.dead_letters:
+        raise TopicMismatch(
+            f"{topic.name} has {partitions} partitions, but the topology needs {topic.partitions}, "
+            "as many as its input: the input's number of partitions has changed, or the topology. "
+            "Keys are where the old number put them, so nothing was started. Give the input its "
+            "old number back, or start under another application name"
+        )
+    wanted = topic.config["cleanup.policy"]
+    resource = ConfigResource(ResourceType.TOPIC, topic.name)
+    try:
+        found = admin.describe_configs([resource])[resource].result(_TIMEOUT)
+    except KafkaException as error:
+        raise translated(error, f"describe the topic {topic.name}") from error
+    policy = found["cleanup.policy"].value
+    if policy != wanted:
+        raise TopicMismatch(
+            f"{topic.name} has cleanup.policy={policy}, but must have {wanted} so as to lose "
+            f"nothing: alter the topic, or delete it if it is not {plan.application}'s"
+        )
+
+
+def _create(admin: Any, topics: Sequence[InternalTopic], replication: int) -> None:
+    if not topics:
+        return
+    wanted = [
+        NewTopic(
+            topic.name,
+            num_partitions=topic.partitions,
+            replication_factor=replication,
+            config=dict(topic.config),
+        )
+        for topic in topics
+    ]
+    for name, made in admin.create_topics(wanted, operation_timeout=_TIMEOUT).items():
+        try:
+            made.result(_TIMEOUT)
+        except KafkaException as error:
+            if error.args[0].code() != ClientError.TOPIC_ALREADY_EXISTS:
+                raise translated(error, f"create the topic {name}") from error

@@ -1,0 +1,260 @@
+"""Slot: the loop of a worker process. Tells the core what happens and carries out what it answers.
+
+    fetch → events → core → commands → Kafka and disk
+
+One thread does all of this; only opening and restoring tasks goes on beside it.
+"""
+
+import gc
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.admin import AdminClient
+
+from processor.edges.channel import Channel, Status
+from processor.edges.clients import QUIET
+from processor.edges.inbox import Inbox
+from processor.edges.opener import TaskOpener
+from processor.edges.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
+from processor.edges.spec import WorkerSpec
+from processor.edges.stores import StoreOpener
+from processor.errors import Interrupted, KprocError
+from processor.records import Timestamp
+from processor.runtime.commands import (
+    Abort,
+    Aborted,
+    Begin,
+    CloseTask,
+    Command,
+    Commit,
+    CommitFailed,
+    Committed,
+    Event,
+    Fetch,
+    Fetched,
+    Finish,
+    OpenTask,
+    Persist,
+    Produce,
+    Purge,
+    SendOffsets,
+    Stop,
+    Tick,
+)
+from processor.runtime.worker import Worker
+from processor.topology.plan import Layout, Plan, StoreId
+
+_POLL = 0.02
+"""Seconds that a poll waits for a full batch; it bounds what waiting adds to latency."""
+
+_BATCH_SECONDS = 0.1
+"""How long work on one poll should take, so that checkpoints and heartbeats come in time."""
+
+_STATUS_SECONDS = 0.25
+_MAX_ABORTS = 10
+"""Transactions that may be aborted one after the other before the worker gives up."""
+
+
+class Slot:
+    """Everything that one slot holds, and its loop.
+
+    Args:
+        spec: The slot's work.
+        plan: The topology's plan.
+        channel: To the supervisor.
+    """
+
+    def __init__(self, spec: WorkerSpec, plan: Plan, channel: Channel) -> None:
+        self._spec = spec
+        self._channel = channel
+        self._layout = Layout(plan, spec.partitions)
+        self._stores = StoreOpener(spec, channel)
+        topics = [topic for part in plan.subtopologies for topic in part.topics]
+        self._inbox = Inbox(spec.input_config(), topics)
+        self._outbox = self._make_outbox()
+        self._opener = TaskOpener(spec, self._layout, self._stores, channel)
+        self._worker = Worker(self._layout, spec.own, spec.options)
+        self._limit = spec.max_batch
+        self._stop_asked = self._stop_told = self._finished = False
+        self._rewound = False
+        self._aborts = 0
+        self._busy = self._reported = 0.0
+        self._records = 0
+
+    def stop(self) -> None:
+        """Asks the loop to finish; may be called from a signal handler or another thread."""
+        self._stop_asked = True
+
+    def run(self) -> None:
+        """Works until it is asked to stop.
+
+        Raises:
+            KprocError: It has to end for another reason.
+        """
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: no collection need look at it again
+        try:
+            self._execute(self._worker.start())
+            while not self._finished:
+                self._turn()
+        finally:
+            self._close()
+
+    def _turn(self) -> None:
+        self._rewound = False
+        events = self._inbox.poll(self._limit, _POLL)
+        began = time.monotonic()
+        while (opened := self._opener.opened()) is not None:
+            self._tell(opened)
+        for event in events:
+            # Records fetched before a rewind are not the next ones any more.
+            if not (self._rewound and isinstance(event, Fetched)):
+                self._tell(event)
+        self._tell(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
+        if self._stop_asked and not self._stop_told and not self._finished:
+            self._stop_told = True
+            self._tell(Stop())
+        fetched = sum(len(event.records) for event in events if isinstance(event, Fetched))
+        self._account(fetched, time.monotonic() - began)
+
+    def _account(self, records: int, seconds: float) -> None:
+        """Notes the work done, and fits the next batch to the time it should take."""
+        self._records += records
+        if records:
+            self._busy += seconds
+            if seconds > 2 * _BATCH_SECONDS:
+                self._limit = max(1, self._limit // 2)
+            elif seconds < _BATCH_SECONDS:
+                self._limit = min(self._spec.max_batch, self._limit * 2)
+        now = time.monotonic()
+        if now - self._reported >= _STATUS_SECONDS:
+            self._reported = now
+            self._report()
+
+    def _tell(self, event: Event) -> None:
+        self._execute(self._worker.handle(event))
+
+    def _execute(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            try:
+                result = self.carry_out(command)
+            except Abortable as error:
+                self._note_abort(error)
+                return self._tell(CommitFailed(error))
+            if result is not None:
+                self._tell(result)
+        return None
+
+    def carry_out(self, command: Command) -> Event | None:  # noqa: C901, PLR0912 - a table
+        """Carries out one command; returns what came of it, if that is an event."""
+        match command:
+            case Produce():
+                self._outbox.produce(command)
+            case Begin():
+                self._outbox.begin()
+            case SendOffsets(positions):
+                self._outbox.send_offsets(positions)
+            case Commit():
+                written = self._outbox.commit()
+                self._aborts = 0
+                return Committed(written)
+            case Persist(store, changes, position):
+                self._stores.stores[store].write(changes, position)
+            case Fetch(offsets):
+                self._rewound = True
+                self._inbox.fetch(offsets)
+            case Abort():
+                self._outbox.abort()
+                return Aborted()
+            case OpenTask(task):
+                self._opener.open(task)
+            case CloseTask(task):
+                part = self._layout.plan.subtopologies[task.subtopology]
+                for spec in part.stores:
+                    self._stores.close(StoreId(spec.name, task.partition))
+            case Purge():
+                self._purge(command)
+            case Finish(error):
+                self._finished = True
+                if error is not None:
+                    raise error
+        return None
+
+    def _make_outbox(self) -> Outbox:
+        spec, consumer = self._spec, self._inbox.consumer
+        if not spec.exactly_once:
+            return PlainOutbox(spec.output_config(), consumer)
+        outbox = TransactionalOutbox(
+            spec.output_config(),
+            consumer,
+            spec.transaction_timeout / 1000,
+            lambda text: self._channel.log_seldom("transaction", text),
+        )
+        began = time.monotonic()
+        outbox.take_over()
+        self._channel.log("debug", "took over", seconds=round(time.monotonic() - began, 3))
+        return outbox
+
+    def _note_abort(self, error: Abortable) -> None:
+        self._aborts += 1
+        if self._aborts > _MAX_ABORTS:
+            raise Interrupted(f"{self._aborts} transactions failed in a row: {error}") from error
+        self._channel.log("warning", "transaction aborted", error=str(error), tries=self._aborts)
+        if self._aborts > 1:
+            time.sleep(min(5.0, 0.05 * 2**self._aborts))
+
+    def _purge(self, command: Purge) -> None:
+        admin: Any = AdminClient({**QUIET, **self._spec.kafka})
+        offsets = [
+            ClientPartition(source.topic, source.partition, offset)
+            for source, offset in command.offsets.items()
+        ]
+        try:
+            # Not waited for: records that stay are purged the next time.
+            admin.delete_records(offsets)
+        except KafkaException as error:
+            self._channel.log("warning", "purge failed", error=str(error))
+
+    def _report(self) -> None:
+        restore = self._opener.status()
+        positions = [
+            pair for task in self._worker.tasks.values() for pair in task.positions.items()
+        ]
+        lags = [self._inbox.lag(source, position.offset) for source, position in positions]
+        known = [lag for lag in lags if lag is not None]
+        bad = self._worker.bad_records.counts.items()
+        for text in self._inbox.passing:
+            self._channel.log_seldom("kafka", text)
+        self._inbox.passing.clear()
+        self._channel.send(
+            Status(
+                slot=self._spec.slot,
+                state=self._state(),
+                records=self._records,
+                busy_seconds=round(self._busy, 3),
+                checkpoints=self._worker.checkpoints,
+                lag=sum(known) if known else None,
+                tasks=len(self._worker.tasks),
+                partitions=len(self._worker.active),
+                bad_records={f"{step}: {reason}": count for (step, reason), count in bad},
+                restore=restore,
+            )
+        )
+
+    def _state(self) -> Any:
+        if self._stop_told:
+            return "stopping"
+        if self._opener.status() is not None and not self._worker.active:
+            return "restoring"
+        return "running" if self._worker.active else "waiting"
+
+    def _close(self) -> None:
+        self._report()
+        for close in (self._opener.close, self._stores.close_all, self._inbox.close):
+            try:
+                close()
+            except (KprocError, KafkaException, RuntimeError) as error:
+                self._channel.log("warning", "closing failed", error=str(error))

@@ -1,0 +1,103 @@
+"""What a worker process is told at its start: one JSON document, from the supervisor's settings."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from processor.cluster.slots import slot_name, slot_partitions
+from processor.records import TopicPartition
+from processor.runtime.worker import WorkerOptions
+
+
+class WorkerSpec(Struct, frozen=True):
+    """One slot's work. Times in milliseconds, sizes in bytes; the settings may hold secrets."""
+
+    topology: str
+    application: str
+    slot: int
+    slots: int
+    partitions: dict[str, int]
+    options: WorkerOptions
+    kafka: dict[str, Any]
+    consumer: dict[str, Any]
+    producer: dict[str, Any]
+    state_dir: str
+    state_store: Literal["rocksdb", "memory"]
+    start_from: Literal["earliest", "latest"]
+    block_cache_bytes: int
+    write_buffer_bytes: int
+    fetch_bytes: int
+    send_bytes: int
+    max_batch: int
+    flush_interval: int
+    session_timeout: int
+    transaction_timeout: int
+
+    @property
+    def name(self) -> str:
+        """The slot's `group.instance.id` and `transactional.id`."""
+        return slot_name(self.application, self.slot, self.slots)
+
+    @property
+    def own(self) -> frozenset[TopicPartition]:
+        """The slot's partitions."""
+        return slot_partitions(self.slot, self.slots, self.partitions)
+
+    @property
+    def exactly_once(self) -> bool:
+        """Whether outputs, state and offsets are committed together."""
+        return self.options.guarantee == "exactly-once"
+
+    def input_config(self) -> Mapping[str, Any]:
+        """Librdkafka settings of the consumer in the group."""
+        return {
+            # The queue is counted in messages too: enough for one large batch to be waiting.
+            "queued.min.messages": 10 * self.max_batch,
+            "queued.max.messages.kbytes": max(1, self.fetch_bytes // 1024),
+            "max.partition.fetch.bytes": 4 * 2**20,
+            "fetch.error.backoff.ms": 100,
+            "heartbeat.interval.ms": 500,
+            "session.timeout.ms": self.session_timeout,
+            **self.kafka,
+            **self.consumer,
+            "group.id": self.application,
+            "group.instance.id": self.name,
+            "group.protocol": "classic",
+            "partition.assignment.strategy": "range",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+        }
+
+    def restore_config(self) -> Mapping[str, Any]:
+        """Librdkafka settings of the consumer that reads changelogs; it is in no group."""
+        own = {
+            "queued.min.messages": 200_000,
+            "max.partition.fetch.bytes": 8 * 2**20,
+            "fetch.max.bytes": 64 * 2**20,
+        }
+        left_out = ("group.instance.id", "group.protocol", "session.timeout.ms")
+        base = {k: v for k, v in self.input_config().items() if k not in left_out}
+        return {**base, **own, "heartbeat.interval.ms": 3000}
+
+    def output_config(self) -> Mapping[str, Any]:
+        """Librdkafka settings of the producer."""
+        ours = {
+            "linger.ms": 5,
+            "compression.type": "lz4",
+            "batch.size": 1_000_000,
+            "queue.buffering.max.messages": 1_000_000,
+            "queue.buffering.max.kbytes": max(1, self.send_bytes // 1024),
+            "message.max.bytes": max(self.options.max_record_bytes, 1_000_000),
+            # Java's partitioner: equal keys meet, whoever wrote them.
+            "partitioner": "murmur2_random",
+            "enable.idempotence": True,
+        }
+        identity = {
+            "transactional.id": self.name,
+            "transaction.timeout.ms": self.transaction_timeout,
+        }
+        return {**ours, **self.kafka, **self.producer, **(identity if self.exactly_once else {})}

@@ -1,0 +1,64 @@
+"""The worker process: `python -m processor.edges.worker`, started by the supervisor alone.
+
+Its work comes on standard input as the first line, and the end of standard input is the end of the
+supervisor, and so of the worker. What happens is told on the file descriptor given as argument.
+"""
+
+import gc
+import os
+import signal
+import sys
+import traceback
+from threading import Thread
+
+import msgspec
+
+from processor.edges.channel import Channel, Failure, Status
+from processor.edges.slot import Slot
+from processor.edges.spec import WorkerSpec
+from processor.errors import KprocError
+from processor.loading import load
+from processor.topology.plan import plan
+
+
+def main() -> int:
+    """Runs the slot that standard input tells of; returns the exit code."""
+    gc.set_threshold(50_000, 20, 50)  # batches are many objects that die together
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it, too, and decides
+    spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerSpec)
+    channel = Channel(int(sys.argv[1]), spec.slot)
+    channel.send(Status(spec.slot, "starting"))
+    try:
+        run(Slot(spec, plan(load(spec.topology)), channel))
+    except KprocError as error:
+        channel.send(Failure(spec.slot, type(error).__name__, str(error)))
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the supervisor tells of it and starts a new worker
+        text = "".join(traceback.format_exception(error))
+        channel.send(Failure(spec.slot, type(error).__name__, text))
+        return 1
+    return 0
+
+
+def run(slot: Slot) -> None:
+    """Runs a slot until it is done, the supervisor says stop, or is gone, or a SIGTERM comes."""
+
+    def stop(_number: int, _frame: object) -> None:
+        slot.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    Thread(target=_stop_with_supervisor, args=(slot,), name="supervisor-watch", daemon=True).start()
+    slot.run()
+
+
+def _stop_with_supervisor(slot: Slot) -> None:
+    # A read of the descriptor: the buffered reader's lock would be held at the interpreter's end.
+    os.read(sys.stdin.fileno(), 1)
+    slot.stop()
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    # Nothing is left to do, and librdkafka's own threads need no orderly end of the interpreter.
+    os._exit(code)
