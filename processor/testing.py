@@ -18,7 +18,7 @@ from typing import Any
 
 from processor.durations import milliseconds
 from processor.errors import UsageError
-from processor.operators.aggregate import Stamped
+from processor.operators.aggregate import STAMPED
 from processor.operators.base import NO_TIME
 from processor.records import (
     Batch,
@@ -230,10 +230,9 @@ class TopologyDriver:
             raise UsageError(f"the topology has no store {name!r}")
         stores = [store for known, store in self._kafka.stores.items() if known.name == name]
         views = (KeyValueStore(spec, Overlay(store, 0)) for store in stores)
+        is_table = spec.value.name.startswith(STAMPED)
         return {
-            key: value.value if isinstance(value, Stamped) else value
-            for view in views
-            for key, value in view.items()
+            key: value[1] if is_table else value for view in views for key, value in view.items()
         }
 
     def _settle(self) -> None:

@@ -7,6 +7,7 @@ records flow, from the offset the core asks for.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, cast
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message
@@ -19,6 +20,7 @@ from processor.records import Batch, Headers, Offset, Partition, RawBatch, Times
 from processor.runtime.commands import Assigned, Event, Fetched, Lost, ReachedEnd, Revoked
 
 _SEEK_TIMEOUT = 10.0
+_SECOND = itemgetter(1)
 _PASSING = {
     ClientError._ALL_BROKERS_DOWN,  # noqa: SLF001 - the client's names for its own, local errors
     ClientError._TRANSPORT,  # noqa: SLF001
@@ -168,7 +170,7 @@ def raw_batch(messages: Sequence[Message]) -> RawBatch:
     return Batch(
         list(map(Message.key, messages)),
         list(map(Message.value, messages)),
-        [Timestamp(stamp[1]) for stamp in map(Message.timestamp, messages)],
+        cast("list[Timestamp]", list(map(_SECOND, map(Message.timestamp, messages)))),
         cast("list[Offset]", list(map(Message.offset, messages))),
         [_headers(each) for each in headers] if any(headers) else None,
     )

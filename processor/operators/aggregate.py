@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import le
-from typing import Any, Literal, NamedTuple, TypeAlias
+from struct import Struct
+from typing import Any, Literal, TypeAlias
 
 from processor.operators.base import (
     NO_TIME,
@@ -23,31 +24,38 @@ from processor.operators.base import (
     encoded_keys,
 )
 from processor.records import Batch, Offset, Timestamp
-from processor.serdes.base import Serde
+from processor.serdes import Serde, float64, int64
 from processor.state.keyvalue import KeyValueStore
 
 Emit: TypeAlias = Literal["checkpoint", "change"]
 """When a table tells of its changes: the last one of each key at a checkpoint, or every one."""
 
 
-class Stamped(NamedTuple):
-    """A table's value, and the event time it is from."""
+Stamped: TypeAlias = tuple[Timestamp, Any]
+"""The event time that a table's value is from, and the value; a plain tuple, as many are made."""
 
-    timestamp: Timestamp
-    value: Any
+_NUMBERS = {int64.name: Struct(">qq"), float64.name: Struct(">qd")}
 
 
 def stamped(serde: Serde[Any]) -> Serde[Stamped]:
-    """Eight bytes of timestamp, milliseconds big endian, before the value."""
+    """Eight bytes of timestamp, milliseconds big endian, before the value's bytes."""
+    name = f"{STAMPED}{serde.name})"
+    if serde.name in _NUMBERS:
+        form = _NUMBERS[serde.name]
+        return Serde(name, lambda both: form.pack(*both), form.unpack)
     encode, decode = serde.encode, serde.decode
 
     def encode_both(both: Stamped) -> bytes:
         return both[0].to_bytes(8, "big", signed=True) + encode(both[1])
 
     def decode_both(data: bytes) -> Stamped:
-        return Stamped(Timestamp(int.from_bytes(data[:8], "big", signed=True)), decode(data[8:]))
+        return Timestamp(int.from_bytes(data[:8], "big", signed=True)), decode(data[8:])
 
-    return Serde(f"stamped({serde.name})", encode_both, decode_both)
+    return Serde(name, encode_both, decode_both)
+
+
+STAMPED = "stamped("
+"""What the name of a serde made by `stamped` begins with."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +98,8 @@ class TableOperator(Operator):
         changed = context.stores[self.store].changes()
         return Batch(
             [key for key, _ in changed],
-            [None if held is None else held.value for _, held in changed],
-            [context.stream_time if held is None else held.timestamp for _, held in changed],
+            [None if held is None else held[1] for _, held in changed],
+            [context.stream_time if held is None else held[0] for _, held in changed],
             [Offset(row) for row in range(len(changed))],
         )
 
@@ -107,10 +115,10 @@ class Count(TableOperator):
         del context
         running = _running_counts(held, keys) if self.emit == "change" else ()
         latest = _latest(keys, batch.timestamps)
-        new = Stamped(NO_TIME, 0)
+        new = NO_TIME, 0
         for key, count in Counter(keys).items():
             timestamp, before = held.get(key, new)
-            held[key] = Stamped(max(timestamp, latest[key]), before + count)
+            held[key] = max(timestamp, latest[key]), before + count
         return running, batch
 
 
@@ -134,15 +142,15 @@ class Aggregate(TableOperator):
             if result is None:
                 held.pop(key, None)
             else:
-                latest = timestamp if before is None else max(timestamp, before.timestamp)
-                held[key] = Stamped(latest, result)
+                latest = timestamp if before is None else max(timestamp, before[0])
+                held[key] = latest, result
             return told(result)
 
         return context.call(step, batch, keys, batch.values, batch.timestamps)
 
     def _next(self, before: Stamped | None, value: Any) -> Any:
         if before is not None:
-            return self.add(before.value, value)
+            return self.add(before[1], value)
         return value if self.start is None else self.add(self.start(), value)
 
     def _copy(self, result: Any) -> Any:
@@ -164,7 +172,7 @@ class Latest(TableOperator):
             if value is None:
                 held.pop(key, None)
             else:
-                held[key] = Stamped(timestamp, value)
+                held[key] = timestamp, value
         return batch.values, batch
 
 
@@ -173,7 +181,7 @@ def _nothing(_: Any) -> None:
 
 
 def _running_counts(held: dict[bytes, Stamped], keys: Sequence[bytes]) -> list[int]:
-    counts = {key: value.value for key, value in held.items()}
+    counts = {key: count for key, (_, count) in held.items()}
     running: list[int] = []
     for key in keys:
         counts[key] = counts.get(key, 0) + 1
