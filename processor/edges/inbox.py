@@ -73,11 +73,12 @@ class Inbox:
 
     def fetch(self, offsets: Mapping[TopicPartition, Offset]) -> None:
         """Lets the records of these partitions flow, from these offsets on."""
-        for source, offset in offsets.items():
-            if source in self._assigned:
-                self._seek(ClientPartition(source.topic, source.partition, offset))
         started = [ClientPartition(*source) for source in offsets if source in self._assigned]
         self.consumer.resume(started)
+        for partition in started:
+            # The seek comes last: the client drops whatever it fetched before it.
+            partition.offset = offsets[_source(partition)]
+            self._seek(partition)
 
     def lag(self, position: TopicPartition, offset: Offset) -> int | None:
         """Records behind the end, as of the last fetch; None where nothing is known yet."""

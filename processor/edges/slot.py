@@ -40,6 +40,7 @@ from processor.runtime.commands import (
     Persist,
     Produce,
     Purge,
+    ReachedEnd,
     SendOffsets,
     Stop,
     Tick,
@@ -110,8 +111,8 @@ class Slot:
         while (opened := self._opener.opened()) is not None:
             self._tell(opened)
         for event in events:
-            # Records fetched before a rewind are not the next ones any more.
-            if not (self._rewound and isinstance(event, Fetched)):
+            # What was fetched before a rewind does not follow from where it went back to.
+            if not (self._rewound and isinstance(event, Fetched | ReachedEnd)):
                 self._tell(event)
         self._tell(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
         if self._stop_asked and not self._stop_told and not self._finished:
