@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, overload
 
 from processor.records import K, V
 from processor.serdes.base import Serde
@@ -29,6 +29,10 @@ class KeyValueStore(Generic[K, V]):
         self.spec = spec
         self._overlay = overlay
 
+    @overload
+    def get(self, key: K) -> V | None: ...
+    @overload
+    def get(self, key: K, default: V) -> V: ...
     def get(self, key: K, default: V | None = None) -> V | None:
         """The key's value, or the default."""
         data = self._overlay.get(self.spec.key.encode(key))
