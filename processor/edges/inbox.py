@@ -1,16 +1,16 @@
 """Inbox: the slot's consumer in the group; turns what the client gives into events of the core.
 
-Rebalance callbacks only note what happened. Every partition starts paused; only `fetch` lets
-records flow, from the offset the core asks for.
+Rebalance callbacks only note what happened: the client is given partitions, with explicit offsets,
+by `fetch` alone. (A logical offset would be looked up while a later seek is under way, and the
+answer could undo the seek: records would be passed over.)
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, cast
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
@@ -19,7 +19,6 @@ from processor.errors import Fenced, KprocError, StateError
 from processor.records import Batch, Headers, Offset, Partition, RawBatch, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Event, Fetched, Lost, ReachedEnd, Revoked
 
-_SEEK_TIMEOUT = 10.0
 _SECOND = itemgetter(1)
 _PASSING = {
     ClientError._ALL_BROKERS_DOWN,  # noqa: SLF001 - the client's names for its own, local errors
@@ -72,13 +71,13 @@ class Inbox:
         return [*rebalanced, *_batches(records), *ends]
 
     def fetch(self, offsets: Mapping[TopicPartition, Offset]) -> None:
-        """Lets the records of these partitions flow, from these offsets on."""
-        started = [ClientPartition(*source) for source in offsets if source in self._assigned]
-        self.consumer.resume(started)
-        for partition in started:
-            # The seek comes last: the client drops whatever it fetched before it.
-            partition.offset = offsets[_source(partition)]
-            self._seek(partition)
+        """Lets the records of these partitions flow, and of no others, from these offsets on."""
+        partitions = [
+            ClientPartition(source.topic, source.partition, offset)
+            for source, offset in offsets.items()
+            if source in self._assigned
+        ]
+        self.consumer.assign(partitions)
 
     def lag(self, position: TopicPartition, offset: Offset) -> int | None:
         """Records behind the end, as of the last fetch; None where nothing is known yet."""
@@ -92,22 +91,8 @@ class Inbox:
         """Ends the consumer; a static member keeps its place in the group."""
         self.consumer.close()
 
-    def _seek(self, position: ClientPartition) -> None:
-        deadline = time.monotonic() + _SEEK_TIMEOUT
-        while True:
-            try:
-                return self.consumer.seek(position)
-            except KafkaException as error:
-                # Just after the assignment the client has not started the partition yet.
-                if time.monotonic() > deadline:
-                    raise translated(error, f"seek in {position.topic}") from error
-                time.sleep(0.002)
-
     def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
-        for partition in partitions:
-            partition.offset = OFFSET_END
-        consumer.assign(partitions)
-        consumer.pause(partitions)
+        consumer.assign([])
         self._assigned = frozenset(_source(partition) for partition in partitions)
         self._rebalanced.append(Assigned(self._assigned))
 

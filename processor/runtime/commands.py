@@ -137,7 +137,7 @@ class CloseTask:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Fetch from these partitions from these offsets on; those not named are left alone."""
+    """Fetch from these partitions from these offsets on, and from no others."""
 
     offsets: Mapping[TopicPartition, Offset]
 

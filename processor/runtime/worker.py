@@ -177,13 +177,13 @@ class Worker:
         # Where to begin is committed as well: the next start must not choose anew.
         self._checkpoints.moved |= bool(event.fresh)
         self._starts |= start
-        return self._fetch(own & self._assigned)
+        return self._fetch() if own & self._assigned else []
 
     def _assign(self, partitions: frozenset[TopicPartition]) -> list[Command]:
         # Nothing has to be committed first: the group gives a slot its own partitions again, and
         # until then nobody else gets them. What is uncommitted is committed afterwards.
         self._assigned = partitions
-        return self._fetch(self.active)
+        return self._fetch()
 
     def _lost(self) -> list[Command]:
         self._assigned = frozenset()
@@ -191,10 +191,10 @@ class Worker:
         reopened = [OpenTask(task) for task in sorted(self.tasks)]
         return [*abort, *self._close_all(), *reopened]
 
-    def _fetch(self, sources: frozenset[TopicPartition] | set[TopicPartition]) -> list[Command]:
+    def _fetch(self) -> list[Command]:
         offsets = {
             source: self.tasks[self._layout.task_of(source)].offsets[source]
-            for source in sorted(sources)
+            for source in sorted(self.active)
         }
         return [Fetch(offsets)] if offsets else []
 
@@ -308,7 +308,7 @@ class Worker:
         for task in self.tasks.values():
             positions = self._starts | self._checkpoints.positions
             task.restart({source: positions[source] for source in self._own[task.id]})
-        return self._finish() if self._stopping else self._fetch(self.active)
+        return self._finish() if self._stopping else self._fetch()
 
     def _closed_transaction(self) -> None:
         state = self._checkpoints
