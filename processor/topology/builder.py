@@ -3,8 +3,8 @@
 The only mutable part of the language: streams are immutable and share one builder.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, get_args
 
 from processor.errors import TopologyError
 from processor.operators.base import Operator
@@ -47,10 +47,15 @@ class Builder:
         """A source of these topics; the same one again if it is asked for in the same way.
 
         Raises:
-            TopologyError: A topic is read already, with other topics or in another way.
+            TopologyError: No topic, a malformed name, or a topic that is read already, with other
+                topics or in another way.
         """
         for topic in topics:
             check_name("topic", topic, _TOPIC_LENGTH)
+        if not topics or len(set(topics)) < len(topics):
+            named = ", ".join(topics) or "none"
+            raise TopologyError(f"give stream() one topic or several different ones, not {named}")
+        check_choice("on_bad_record", policy, (None, *get_args(Policy)))
         source = Source(f"source-{'-'.join(topics)}", (), topics, key, value, policy)
         if not (known := {self._sources[topic] for topic in topics if topic in self._sources}):
             self._sources |= dict.fromkeys(topics, source)
@@ -70,6 +75,7 @@ class Builder:
         operator: Operator | Callable[[str], Operator],
         stores: tuple[StoreSpec[Any, Any], ...] = (),
         name: str | None = None,
+        outputs: tuple[str, ...] = (),
     ) -> Step:
         """A step; without a name it is called after its kind and number.
 
@@ -86,7 +92,7 @@ class Builder:
                 )
             self._stores[spec.name] = name
         made = operator if isinstance(operator, Operator) else operator(name)
-        return self._add(Step(name, parents, made, stores))
+        return self._add(Step(name, parents, kind, made, stores, outputs))
 
     def sink(
         self, parent: Edge, topic: str | TopicChoice, key: Serde[Any], value: Serde[Any]
@@ -109,7 +115,10 @@ class Builder:
             return self._repartitioned[asked]
         topic = f"{self.application}-{name}-repartition"
         if any(topic == known.name for known in self.repartitions):
-            raise TopologyError(f"two repartitions are called {name!r}: give one another name=")
+            raise TopologyError(
+                f"two repartitions are called {name!r}: give one of them another name=, or keep "
+                "the grouped stream in a variable and use it twice"
+            )
         check_name("repartition", name)
         self.repartitions.append(Repartition(topic, partitions))
         self.sink(parent, topic, key, value)
@@ -134,12 +143,20 @@ class Builder:
         return node
 
 
-def check_name(what: str, name: str, longest: int = _NAME_LENGTH) -> None:
+def check_name(what: str, name: object, longest: int = _NAME_LENGTH) -> None:
     """Raises TopologyError unless the name can be part of a topic's name."""
-    if not name or len(name) > longest or not _NAME_LETTERS.issuperset(name) or name in {".", ".."}:
+    letters = name if isinstance(name, str) and name not in {".", ".."} else ""
+    if not 0 < len(letters) <= longest or not _NAME_LETTERS.issuperset(letters):
         raise TopologyError(
             f"{what} name {name!r}: names have 1 to {longest} letters, digits, '.', '_' or '-'"
         )
+
+
+def check_choice(what: str, given: object, possible: Sequence[object]) -> None:
+    """Raises TopologyError unless what is given is among what is possible."""
+    if given not in possible:
+        listed = ", ".join(map(repr, filter(None, possible)))
+        raise TopologyError(f"{what}={given!r}: possible are {listed}")
 
 
 def _reading(source: Source) -> tuple[tuple[str, ...], str, str, Policy | None]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from processor.errors import TopologyError
-from processor.operators.aggregate import TableOperator
+from processor.operators.aggregate import Emit, TableOperator
 from processor.operators.base import Operator
 from processor.state.keyvalue import StoreSpec
-from processor.topology.builder import Builder
+from processor.topology.builder import Builder, check_choice
 from processor.topology.form import Form
 from processor.topology.graph import Edge
 
@@ -51,10 +51,13 @@ class Flow:
             rekeyed=self.rekeyed or key is not None,
         )
 
-    def table(self, spec: StoreSpec[Any, Any], operator: TableOperator, value: Form) -> Flow:
+    def table(
+        self, kind: str, spec: StoreSpec[Any, Any], operator: TableOperator, value: Form
+    ) -> Flow:
         """The changes of a table that a new step keeps in the store."""
+        check_choice(f"{kind} {spec.name}: emit", operator.emit, get_args(Emit))
         made = Form(value.type)
-        return self.then("table", operator, spec.name, value=made, stores=(spec,))
+        return self.then(kind, operator, spec.name, value=made, stores=(spec,))
 
     def repartitioned(
         self, name: str, *, partitions: int | None = None, key: Any = None, value: Any = None
@@ -63,7 +66,13 @@ class Flow:
         key_serde = self.key.kept_key(key, f"the key of repartition {name}")
         value_serde = self.value.kept_value(value, f"the value of repartition {name}")
         edge = self.builder.repartition(self.edge, key_serde, value_serde, name, partitions)
-        return replace(self, edge=edge, rekeyed=False)
+        return replace(
+            self,
+            edge=edge,
+            key=self.key if key is None else Form(self.key.type, key_serde),
+            value=self.value if value is None else Form(self.value.type, value_serde),
+            rekeyed=False,
+        )
 
     def partitioned_by_key(self, name: str) -> Flow:
         """The same records so that equal keys are in one partition, for the step of that name."""

@@ -1,10 +1,12 @@
 """What is known of a stream's keys or values: their type, and how they stood in their topic."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
-from typing import Any, cast, get_origin, is_typeddict
+from typing import Any, TypeVar, cast, get_args, get_origin, is_typeddict
 
+from processor.errors import TopologyError
+from processor.records import Record
 from processor.serdes import (
     Serde,
     auto,
@@ -12,9 +14,11 @@ from processor.serdes import (
     json,
     key_json,
     key_serde_for,
+    lossless,
     return_type,
     serde_for,
 )
+from processor.serdes.types import plain_type, type_name
 
 
 @dataclass(frozen=True)
@@ -31,41 +35,65 @@ class Form:
     @staticmethod
     def returned_by(function: Callable[..., Any]) -> "Form":
         """The form of what a function returns, as far as its annotation tells."""
-        return Form(return_type(function))
+        return _form(return_type(function))
 
-    def written(self, given: Any, what: str) -> Serde[Any]:
-        """The serde to write to a user's topic with.
+    @staticmethod
+    def each_returned_by(function: Callable[..., Any]) -> "Form":
+        """The form of what a function returns several of: `list[str]`, `Iterator[str]`."""
+        return _form(_member(return_type(function)))
+
+    @staticmethod
+    def pair_returned_by(function: Callable[..., Any]) -> tuple["Form", "Form"]:
+        """The forms of key and value for a function that returns a pair."""
+        return _pair(return_type(function))
+
+    @staticmethod
+    def pairs_returned_by(function: Callable[..., Any]) -> tuple["Form", "Form"]:
+        """The forms of key and value for one that returns several pairs or records."""
+        return _pair(_member(return_type(function)))
+
+    def written_key(self, given: Any, what: str) -> Serde[Any]:
+        """The serde for keys in a user's topic.
 
         As it was read if it is unchanged; else text and bytes as they are and the rest as JSON.
         """
-        if given is not None:
-            return serde_for(given, what=what)
-        return self.read or auto
+        return self.read or auto if given is None else key_serde_for(given, what=what)
+
+    def written_value(self, given: Any, what: str) -> Serde[Any]:
+        """The serde for values in a user's topic, as `written_key`."""
+        return self.read or auto if given is None else serde_for(given, what=what)
 
     def kept_key(self, given: Any, what: str) -> Serde[Any]:
         """The serde for keys in stores and internal topics."""
-        return self._kept(given, what, key_serde_for, key_json)
+        return self._kept(given, key_serde_for, what) or key_json
 
     def kept_value(self, given: Any, what: str) -> Serde[Any]:
-        """The serde for values in stores and internal topics."""
-        return self._kept(given, what, serde_for, json)
+        """The serde for values in stores and internal topics.
 
-    def _kept(
-        self, given: Any, what: str, find: Callable[..., Serde[Any]], unknown: Serde[Any]
-    ) -> Serde[Any]:
+        Where no type is known it is JSON that refuses what would come back as something else.
+        """
+        return self._kept(given, serde_for, what) or _careful_json()
+
+    def _kept(self, given: Any, find: Callable[..., Serde[Any]], what: str) -> Serde[Any] | None:
         if given is not None:
             return find(given, what=what)
         if self.read is not None:
             return self.read
-        return unknown if self.type is None else find(self.type, what=what)
+        return None if self.type is None else find(self.type, what=what)
 
     def field(self, name: str) -> tuple[Callable[[Any], Any], "Form"]:
-        """A function that gets a field of the values, and the form of what it gets."""
-        model = get_origin(self.type) or self.type
-        if model is not None and model is not Any:
-            by_item = is_typeddict(model) or (isinstance(model, type) and issubclass(model, dict))
+        """A function that gets a field of the values, and the form of what it gets.
+
+        Raises:
+            TopologyError: The type of the values has fields, and none of that name.
+        """
+        annotation = plain_type(self.type)
+        model = get_origin(annotation) or annotation
+        if isinstance(model, type) and self.type is not None:
+            _check_field(model, name)
+            by_item = is_typeddict(model) or issubclass(model, dict)
             getter = itemgetter(name) if by_item else attrgetter(name)
-            return getter, Form(field_type(self.type, name))
+            return getter, _form(field_type(self.type, name))
         if self.read is not None and self.read.name == json.name:
             return itemgetter(name), Form()
         return lambda value: _field(value, name), Form()
@@ -73,3 +101,58 @@ class Form:
 
 def _field(value: Any, name: str) -> Any:
     return cast("Any", value)[name] if isinstance(value, dict) else getattr(value, name)
+
+
+def _form(annotation: Any) -> Form:
+    unknown = annotation is Any or annotation is object or isinstance(annotation, TypeVar)
+    return Form(None if unknown else annotation)
+
+
+def _member(annotation: Any) -> Any:
+    """What a collection of that type has in it, None where that is not told."""
+    annotation = plain_type(annotation)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is tuple and arguments[1:] != (...,):
+        return None
+    return arguments[0] if isinstance(origin, type) and issubclass(origin, Iterable) else None
+
+
+def _pair(annotation: Any) -> tuple[Form, Form]:
+    arguments = get_args(annotation)
+    if get_origin(annotation) in {tuple, Record} and len(arguments) == 2:  # noqa: PLR2004
+        key, value = arguments
+        if value is not ...:
+            return _form(key), _form(value)
+    return Form(), Form()
+
+
+def _careful_json() -> Serde[Any]:
+    """JSON that makes sure of the first value of each type that it comes back as it was."""
+    known: set[type] = set()
+
+    def encode(value: object) -> bytes:
+        if type(value) not in known:
+            lossless(json, value)
+            known.add(type(value))
+        return json.encode(value)
+
+    return Serde(json.name, encode, json.decode)
+
+
+def _check_field(model: type, name: str) -> None:
+    fields = _fields(model)
+    if fields and name not in fields and not hasattr(model, name):
+        raise TopologyError(f"{type_name(model)} has no field {name!r}; it has {', '.join(fields)}")
+
+
+def _fields(model: type) -> list[str]:
+    """The fields of a model; none where values may have others too."""
+    config: Any = getattr(model, "model_config", {})
+    if config.get("extra") == "allow":
+        return []
+    if is_typeddict(model):
+        return list(model.__annotations__)
+    for attribute in ("__struct_fields__", "__pydantic_fields__", "__dataclass_fields__"):
+        if hasattr(model, attribute):
+            return list(getattr(model, attribute))
+    return []

@@ -48,8 +48,10 @@ class Source(Node):
 class Step(Node):
     """Works on batches; its stores are its own, no other step reads or writes them."""
 
+    kind: str  # what a reader knows it as: filter, count
     operator: Operator
     stores: tuple[StoreSpec[Any, Any], ...] = ()
+    outputs: tuple[str, ...] = ()  # the names of a split's, of which one is chosen for each record
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,4 +68,4 @@ class Repartition:
     """An internal topic between two subtopologies: written by one, read by the next."""
 
     name: str
-    partitions: int | None  # None: as many as the largest input of the writing subtopology
+    partitions: int | None  # None: as its reader's other topics have, or its writer's largest

@@ -4,7 +4,7 @@
 cluster knows, the input topics' partition counts. Neither connects to anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -186,7 +186,10 @@ def plan(topology: Topology) -> Plan:
     internal = {*made.repartitions, made.dead_letters}
     internal |= {made.changelog(spec.name) for part in parts for spec in part.stores}
     if taken := internal.intersection((*made.inputs, *made.outputs)) - {made.dead_letters}:
-        raise TopologyError(f"{', '.join(taken)}: this name is taken by an internal topic")
+        raise TopologyError(
+            f"{', '.join(sorted(taken))}: internal topics of the application are called so; read "
+            "and write others, or give the store or repartition another name="
+        )
     return made
 
 
@@ -198,34 +201,61 @@ def lay_out(plan: Plan, inputs: Mapping[str, int]) -> Layout:
         inputs: The partition count of each of `plan.inputs`.
 
     Raises:
-        TopicMismatch: Topics whose records meet in a store have different partition counts.
+        TopicMismatch: An input has no count, or topics whose records meet in a store have
+            different ones.
     """
-    partitions = dict(inputs)
+    if missing := [topic for topic in plan.inputs if topic not in inputs]:
+        raise TopicMismatch(f"no partition count is given for {', '.join(missing)}")
+    explicit = {each.name: each.partitions for each in plan.repartitions.values()}
+    known = {**inputs, **{topic: count for topic, count in explicit.items() if count is not None}}
+    partitions = {
+        topic: known[topic] if topic in known else _width(plan, part, known)
+        for part in plan.subtopologies
+        for topic in part.topics
+    }
     for part in plan.subtopologies:
-        for topic in part.topics:
-            _count(plan, topic, partitions)
-    for part in plan.subtopologies:
-        counts = {topic: partitions[topic] for topic in part.topics}
-        if part.stores and len(set(counts.values())) > 1:
-            listed = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
-            raise TopicMismatch(
-                f"equal keys of {', '.join(counts)} must be in partitions of the same number, as "
-                f"they meet in {', '.join(spec.name for spec in part.stores)}, but {listed}: "
-                "put .repartition(partitions=...) behind one of them"
-            )
+        for step, topics in _meeting(part):
+            _check_equal(step, {topic: partitions[topic] for topic in topics})
     return Layout(plan, partitions)
 
 
-def _count(plan: Plan, topic: str, partitions: dict[str, int]) -> int:
-    """The partitions of a topic, known or worked out from those it is written from."""
-    if topic not in partitions:
-        reader = next(part for part in plan.subtopologies if topic in part.topics)
-        beside = [partitions[other] for other in reader.topics if other not in plan.repartitions]
-        writers = [part for part in plan.subtopologies if topic in part.written]
-        explicit = plan.repartitions[topic].partitions
-        written = [_count(plan, source, partitions) for part in writers for source in part.topics]
-        partitions[topic] = explicit or max(beside or written)
-    return partitions[topic]
+def _width(plan: Plan, part: Subtopology, known: Mapping[str, int]) -> int:
+    """The partitions of the repartition topics that a subtopology reads without a count given.
+
+    They line up with what else it reads. Where nothing else has a count, it is that of the largest
+    input of the subtopologies that write them, found in the same way.
+    """
+    found: list[int] = []
+    seen = [part]
+    for each in seen:
+        counts = [known[topic] for topic in each.topics if topic in known]
+        found += counts
+        if not counts:
+            writers = (
+                one for one in plan.subtopologies if {*one.written}.intersection(each.topics)
+            )
+            seen += [writer for writer in writers if writer not in seen]
+    return max(found)
+
+
+def _meeting(part: Subtopology) -> Iterator[tuple[Step, list[str]]]:
+    """The steps with stores, each with the topics whose records come to it."""
+    behind: dict[Node, dict[str, None]] = {}
+    for node in part.nodes:
+        behind[node] = dict.fromkeys(node.topics) if isinstance(node, Source) else {}
+        for parent in node.parents:
+            behind[node] |= behind[parent.node]
+        if isinstance(node, Step) and node.stores:
+            yield node, list(behind[node])
+
+
+def _check_equal(step: Step, counts: Mapping[str, int]) -> None:
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
+        raise TopicMismatch(
+            f"equal keys of {', '.join(counts)} must be in partitions of the same number, as they "
+            f"meet in {step.name}, but {listed}: put .repartition() behind one of them"
+        )
 
 
 def _connected(nodes: list[Node]) -> list[tuple[Node, ...]]:

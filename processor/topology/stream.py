@@ -5,7 +5,7 @@ Each method adds nodes to the builder and returns a new stream; nothing is compu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, overload
 
@@ -30,7 +30,7 @@ from processor.serdes import Serde, bytes_serde, int64, key_json
 from processor.state.keyvalue import StoreSpec
 from processor.topology.flow import Flow
 from processor.topology.form import Form
-from processor.topology.graph import Edge, TopicChoice
+from processor.topology.graph import Edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,21 +63,23 @@ class Stream(Generic[K, V]):
         self, function: Callable[[K, V], tuple[K2, V2]], *, name: str | None = None
     ) -> Stream[K2, V2]:
         """Replaces each key and value by `function(key, value)`, a pair."""
-        return Stream(self.flow.then("map", Map(function), name, key=Form(), value=Form()))
+        key, value = Form.pair_returned_by(function)
+        return Stream(self.flow.then("map", Map(function), name, key=key, value=value))
 
     def flat_map(
         self, function: Callable[[K, V], Iterable[tuple[K2, V2]]], *, name: str | None = None
     ) -> Stream[K2, V2]:
         """Replaces each record by the pairs that `function(key, value)` gives."""
-        operator = FlatMap(function)
-        return Stream(self.flow.then("flat-map", operator, name, key=Form(), value=Form()))
+        key, value = Form.pairs_returned_by(function)
+        return Stream(self.flow.then("flat-map", FlatMap(function), name, key=key, value=value))
 
     def flat_map_values(
         self, function: Callable[[V], Iterable[V2]], *, name: str | None = None
     ) -> Stream[K, V2]:
         """Replaces each value by those that `function(value)` gives."""
         operator = FlatMapValues(function)
-        return Stream(self.flow.then("flat-map-values", operator, name, value=Form()))
+        form = Form.each_returned_by(function)
+        return Stream(self.flow.then("flat-map-values", operator, name, value=form))
 
     @overload
     def key_by(self, by: Callable[[V], K2], *, name: str | None = None) -> Stream[K2, V]: ...
@@ -126,26 +128,33 @@ class Stream(Generic[K, V]):
 
         Each record goes to the first predicate that accepts its value.
         """
-        split = self.flow.then("split", Split(predicates), None)
-        ports = range(len(predicates) + 1)
-        node = split.edge.node
-        return tuple(Stream(replace(split, edge=Edge(node, port), label=None)) for port in ports)
+        names = [str(number) for number, _ in enumerate(predicates, 1)]
+        return tuple(Stream(replace(flow, label=None)) for flow in self._split(names, predicates))
 
     def split(self, **predicates: Callable[[V], object]) -> dict[str, Stream[K, V]]:
         """As `branch`, with names: `split(big=..., small=...)`; the rest is called `default`."""
         if "default" in predicates:
             raise TopologyError("split: the branch for the rest is called 'default' already")
-        branches = self.branch(*predicates.values())
-        names = (*predicates, "default")
         label = self.flow.label
+        flows = self._split(list(predicates), tuple(predicates.values()))
         return {
-            name: Stream(replace(stream.flow, label=label and f"{label}-{name}"))
-            for name, stream in zip(names, branches, strict=True)
+            name: Stream(replace(flow, label=label and f"{label}-{name}"))
+            for name, flow in zip((*predicates, "default"), flows, strict=True)
         }
+
+    def _split(
+        self, names: list[str], predicates: tuple[Callable[[V], object], ...]
+    ) -> Iterator[Flow]:
+        outputs = (*names, "default")
+        builder = self.flow.builder
+        node = builder.step("split", (self.flow.edge,), Split(predicates), outputs=outputs)
+        return (replace(self.flow, edge=Edge(node, port)) for port, _ in enumerate(outputs))
 
     def merge(self, *others: Stream[K, V], name: str | None = None) -> Stream[K, V]:
         """The records of this stream and the others; those made of one record stay in order."""
         flows = (self.flow, *(other.flow for other in others))
+        if any(flow.builder is not self.flow.builder for flow in flows):
+            raise TopologyError("merge: the streams belong to different topologies; use one")
         edges = tuple(flow.edge for flow in flows)
         node = self.flow.builder.step("merge", edges, Merge(), name=name)
         return Stream(
@@ -181,7 +190,7 @@ class Stream(Generic[K, V]):
 
     def to(
         self,
-        topic: str | TopicChoice,
+        topic: str | Callable[[Record[K, V]], str],
         *,
         key: type[Any] | Serde[Any] | None = None,
         value: type[Any] | Serde[Any] | None = None,
@@ -192,8 +201,8 @@ class Stream(Generic[K, V]):
         written as text or bytes if they are that, else as JSON, unless a type or serde is given.
         """
         what = topic if isinstance(topic, str) else "the chosen topic"
-        key_serde = self.flow.key.written(key, f"the key of {what}")
-        value_serde = self.flow.value.written(value, f"the value of {what}")
+        key_serde = self.flow.key.written_key(key, f"the key of {what}")
+        value_serde = self.flow.value.written_value(value, f"the value of {what}")
         self.flow.builder.sink(self.flow.edge, topic, key_serde, value_serde)
 
     def through(
@@ -226,7 +235,7 @@ class Stream(Generic[K, V]):
         key_serde = flow.key.kept_key(key, f"the key of table {name}")
         value_serde = flow.value.kept_value(value, f"the value of table {name}")
         spec = StoreSpec(name, key_serde, stamped(value_serde))
-        return Table(flow.table(spec, Latest(name, emit), flow.value), spec)
+        return Table(flow.table("table", spec, Latest(name, emit), flow.value), spec)
 
     def deduplicate(
         self,
@@ -273,12 +282,13 @@ class Stream(Generic[K, V]):
             name = flow.needed(name, "process", "process")
             flow = flow.partitioned_by_key(name)
         names = frozenset(spec.name for spec in stores)
+        key, value = Form.pairs_returned_by(function)
         made = flow.then(
             "process",
             lambda step: Process(step, function, names, tuple(punctuators)),
             name,
-            key=Form(),
-            value=Form(),
+            key=key,
+            value=value,
             stores=tuple(stores),
         )
         return Stream(replace(made, label=name))
@@ -306,11 +316,11 @@ class GroupedStream(Generic[K, V]):
         name = self.flow.needed(name, "count", "count")
         flow = self.flow.partitioned_by_key(name)
         spec = StoreSpec(name, _key_serde(flow, name), stamped(int64))
-        return Table(flow.table(spec, Count(name, emit), Form(int)), spec)
+        return Table(flow.table("count", spec, Count(name, emit), Form(int)), spec)
 
     def reduce(
         self,
-        add: Callable[[V, V], V],
+        add: Callable[[V, V], V | None],
         *,
         name: str | None = None,
         emit: Emit = "checkpoint",
@@ -330,7 +340,7 @@ class GroupedStream(Generic[K, V]):
     def aggregate(
         self,
         start: Callable[[], V2],
-        add: Callable[[V2, V], V2],
+        add: Callable[[V2, V], V2 | None],
         *,
         name: str | None = None,
         emit: Emit = "checkpoint",
@@ -364,7 +374,9 @@ class GroupedStream(Generic[K, V]):
         flow = self.flow.partitioned_by_key(name)
         serde = form.kept_value(given, f"the value of store {name}")
         spec = StoreSpec(name, _key_serde(flow, name), stamped(serde))
-        return Table(flow.table(spec, Aggregate(name, emit, start, add, serde), form), spec)
+        kind = "reduce" if start is None else "aggregate"
+        operator = Aggregate(name, emit, start, add, serde)
+        return Table(flow.table(kind, spec, operator, form), spec)
 
 
 @dataclass(frozen=True, eq=False)
@@ -382,7 +394,7 @@ class Table(Generic[K, V]):
 
     def to(
         self,
-        topic: str | TopicChoice,
+        topic: str | Callable[[Record[K, V]], str],
         *,
         key: type[Any] | Serde[Any] | None = None,
         value: type[Any] | Serde[Any] | None = None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, get_args, overload
 
 from processor.durations import milliseconds
 from processor.operators.aggregate import Emit
@@ -10,7 +10,7 @@ from processor.operators.process import Clock, ProcessContext, Punctuator
 from processor.records import K2, V2, K, Record, Timestamp, V
 from processor.serdes import Serde, key_serde_for, serde_for
 from processor.state.keyvalue import StoreSpec
-from processor.topology.builder import Builder
+from processor.topology.builder import Builder, check_choice
 from processor.topology.flow import Flow
 from processor.topology.form import Form
 from processor.topology.graph import Edge, Policy
@@ -107,6 +107,15 @@ class Topology:
         topic: str,
         *,
         key: type[K] | Serde[K],
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+    ) -> Table[K, Any]: ...
+    @overload
+    def table(
+        self,
+        topic: str,
+        *,
+        key: type[K] | Serde[K],
         value: type[V] | Serde[V],
         name: str | None = None,
         emit: Emit = "checkpoint",
@@ -148,7 +157,7 @@ class Topology:
     def _source(
         self, topics: tuple[str, ...], key: Any, value: Any, policy: Policy | None
     ) -> Stream[Any, Any]:
-        what = ", ".join(topics)
+        what = ", ".join(map(str, topics))
         key_serde = key_serde_for(key, what=f"the key of {what}")
         value_serde = serde_for(value, what=f"the value of {what}")
         source = self.builder.source(topics, key_serde, value_serde, policy)
@@ -182,6 +191,7 @@ def every(
         function: Takes that multiple, in milliseconds, and a `ProcessContext`.
         clock: `stream`: event time, the same in every replay. `wall`: the clock on the wall.
     """
+    check_choice("clock", clock, get_args(Clock))
     return Punctuator(milliseconds(interval, "the interval of every()"), function, clock)
 
 
