@@ -1,0 +1,138 @@
+"""Finds the topology that a command names: `FILE.py`, `FILE.py:NAME` or `package.module:NAME`.
+
+Runs the user's file, so everything that can be wrong with it shows here. Knows nothing of what is
+done with a topology.
+"""
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+
+from processor.errors import TopologyError
+from processor.topology.topology import Topology
+
+_LISTED = 10
+
+
+def load(spec: str) -> Topology:
+    """The topology of a file or module.
+
+    A file is run as a module called after it, once in a process, with its folder first on
+    `sys.path`, so that it can import what lies beside it.
+
+    Args:
+        spec: Where it is; with `:NAME` behind it the variable, needed if there are several.
+
+    Raises:
+        TopologyError: There is no such file, module or variable, or running it raised an error,
+            which is the cause then.
+    """
+    where, _, name = spec.partition(":")
+    path = Path(where)
+    is_file = path.suffix == ".py" or len(path.parts) > 1 or path.exists()
+    return _find(_run(path) if is_file else _import(where), where, name)
+
+
+def _run(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise TopologyError(_missing(path))
+    file = str(path.resolve())
+    name = _module_name(path.stem, file)
+    if name in sys.modules:
+        return sys.modules[name]
+    found = importlib.util.spec_from_file_location(name, file)
+    if found is None or found.loader is None:
+        raise TopologyError(f"{path}: a topology is written in a Python file, called NAME.py")
+    # Classes are looked up in the module by their annotations while it still runs.
+    module = sys.modules[name] = importlib.util.module_from_spec(found)
+    sys.path.insert(0, str(Path(file).parent))
+    try:
+        found.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise _explained(error, file, path) from error
+    return module
+
+
+def _module_name(stem: str, file: str) -> str:
+    """The file's own name, unless another module is called so and must still be found by it."""
+    known = sys.modules.get(stem)
+    taken = getattr(known, "__file__", None) != file if known else _can_import(stem, file)
+    return f"kproc_topology_{stem}" if taken else stem
+
+
+def _can_import(name: str, file: str) -> bool:
+    """Whether importing the name finds something else than the file."""
+    found = importlib.util.find_spec(name) if name.isidentifier() else None
+    return found is not None and found.origin != file
+
+
+def _import(name: str) -> ModuleType:
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is None or not f"{name}.".startswith(f"{missing}."):
+            raise _explained(error, _file_of(name), name) from error
+        raise TopologyError(f"there is no module {name}, and {_missing(Path(name))}") from error
+
+
+def _file_of(name: str) -> str:
+    try:
+        found = importlib.util.find_spec(name)
+    except Exception:  # noqa: BLE001 - a package around it that fails; that is told already
+        found = None
+    return found.origin or "" if found else ""
+
+
+def _find(module: ModuleType, where: str, name: str) -> Topology:
+    """The topology of that name, or the only one."""
+    found = {key: each for key, each in vars(module).items() if isinstance(each, Topology)}
+    names = ", ".join(found)
+    if name and name not in found:
+        has = f"its topologies are {names}" if found else "it has no topology"
+        raise TopologyError(f"{where} has no topology {name!r}: {has}")
+    if not found:
+        raise TopologyError(
+            f'{where} has no topology: write `topology = Topology("NAME")` in it, outside of '
+            "functions, and begin with `topology.stream(...)`"
+        )
+    if not name and len({id(each) for each in found.values()}) > 1:
+        raise TopologyError(
+            f"{where} has several topologies, {names}: say {where}:{next(iter(found))}"
+        )
+    return found[name or next(iter(found))]
+
+
+def _missing(path: Path) -> str:
+    """What is there instead of a file."""
+    folder = path if path.is_dir() else path.parent
+    if not folder.is_dir():
+        return f"there is no folder {folder}"
+    files = sorted(file.name for file in folder.glob("*.py"))
+    near = get_close_matches(f"{path.stem}.py", files, n=3) or files[:_LISTED]
+    if not near:
+        return f"there is no file {path}, and no other Python file in {folder.resolve()}"
+    listed = ", ".join(str(folder / file) for file in near)
+    return f"there is no file {path}; there is {listed}"
+
+
+def _explained(error: BaseException, file: str, shown: Path | str) -> TopologyError:
+    """The error with the last place in the user's file that it came through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if file and frame.filename == file]
+    if isinstance(error, SyntaxError) and error.filename == file:
+        lines.append(error.lineno)
+    place = f"{shown}:{lines[-1]}" if lines else str(shown)
+    if isinstance(error, SystemExit):
+        return TopologyError(
+            f"{place}: the file ends the process while it is loaded; put what is not the topology "
+            'under `if __name__ == "__main__":`'
+        )
+    kind = "" if isinstance(error, TopologyError) else f"{type(error).__name__}: "
+    return TopologyError(f"{place}: {kind}{getattr(error, 'msg', None) or error}")
