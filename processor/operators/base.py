@@ -4,7 +4,7 @@ Operators are frozen data; the graph holds them as they are and every task uses 
 changes from task to task and from batch to batch is in the `Context`.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -33,13 +33,12 @@ class Rejected(NamedTuple):
     error: Exception
 
 
-class Skipped(NamedTuple):
-    """A punctuation that failed: it has to be left out."""
+class Punctuation(NamedTuple):
+    """One call of one punctuator."""
 
     step: str
     punctuator: int
     time: Timestamp
-    error: Exception
 
 
 class NullKeyError(ValueError):
@@ -59,8 +58,12 @@ class Context:
     now: Timestamp = NO_TIME  # wall clock of the last tick
     step: str = ""
     rejected: list[Rejected] = field(default_factory=list[Rejected])
-    skipped: list[Skipped] = field(default_factory=list[Skipped])
-    skip: frozenset[tuple[str, int, Timestamp]] = frozenset()
+    punctuated: list[Punctuation] = field(default_factory=list[Punctuation])
+    failed: list[tuple[Punctuation, Exception]] = field(
+        default_factory=list[tuple[Punctuation, Exception]]
+    )
+    skip: dict[Punctuation, Exception] = field(default_factory=dict[Punctuation, Exception])
+    """Punctuations to leave out, and why."""
     reached: dict[str, Timestamp] = field(default_factory=dict[str, Timestamp])
     """How far stream time has come in this pass, for the steps that let it pass by themselves."""
     _offsets: Sequence[Offset] = ()
@@ -68,7 +71,7 @@ class Context:
 
     def begin(self) -> None:
         """Begins a try: nothing has failed yet."""
-        self.rejected, self.skipped, self.reached = [], [], {}
+        self.rejected, self.punctuated, self.failed, self.reached = [], [], [], {}
 
     def enter(self, batch: AnyBatch, *, advance: bool) -> None:
         """Begins a pass; with `advance` the rows of the batch let the stream time go on."""
@@ -87,6 +90,11 @@ class Context:
             return self._times
         at = dict(zip(self._offsets, self._times, strict=True))
         return [at.get(offset, self.stream_time) for offset in batch.offsets]
+
+    def moments(self, since: Timestamp, until: Timestamp) -> Sequence[Timestamp]:
+        """The stream times of this pass after `since` up to `until`."""
+        first, end = bisect_right(self._times, since), bisect_right(self._times, until)
+        return list(dict.fromkeys(self._times[first:end]))
 
     def crossing(self, time: Timestamp) -> Offset:
         """The first input record of this pass at which the stream time has reached `time`."""

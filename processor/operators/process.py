@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
-from processor.operators.base import AnyBatch, Context, Operator, Outputs, Skipped
+from processor.operators.base import AnyBatch, Context, Operator, Outputs, Punctuation
 from processor.records import Batch, K, Offset, Record, Timestamp, V
 from processor.state.keyvalue import KeyValueStore, StoreSpec
 
@@ -113,29 +113,36 @@ class _Run:
         self._add(self._step.function(record, self._view), offset)
 
     def until(self, time: Timestamp) -> None:
-        """Lets the stream time come to `time`, with the punctuations on the way."""
-        since = self._view.stream_time
-        for number in self._by_stream:
-            due = self._step.punctuators[number].due(since, time)
-            if due is not None:
-                self.punctuate(number, due)
-        self._view.stream_time = self._context.reached[self._step.name] = time
+        """Lets the stream time come to `time`, record by record, with the punctuations on the way.
+
+        Records that do not reach this step count as well: one at a time they would let it pass.
+        """
+        view = self._view
+        if self._by_stream:
+            for moment in self._context.moments(view.stream_time, time):
+                for number in self._by_stream:
+                    due = self._step.punctuators[number].due(view.stream_time, moment)
+                    if due is not None:
+                        self.punctuate(number, due)
+                view.stream_time = moment
+        view.stream_time = self._context.reached[self._step.name] = time
 
     def punctuate(self, number: int, due: Timestamp) -> None:
-        name, context = self._step.name, self._context
-        if (name, number, due) in context.skip:
+        context, punctuation = self._context, Punctuation(self._step.name, number, due)
+        if punctuation in context.skip:
             return
+        context.punctuated.append(punctuation)
         try:
             outputs = self._step.punctuators[number].function(due, self._view)
             self._add(outputs, context.crossing(due))
         except Exception as error:  # noqa: BLE001 - whatever a user's function raises
-            context.skipped.append(Skipped(name, number, due, error))
+            context.failed.append((punctuation, error))
 
     def _add(self, outputs: Iterable[Record[Any, Any]] | None, offset: Offset) -> None:
         if outputs is not None:
-            before = len(self._records)
-            self._records.extend(outputs)
-            self._offsets.extend([offset] * (len(self._records) - before))
+            made = [_checked(record) for record in outputs]  # all of them, or it raises
+            self._records += made
+            self._offsets += [offset] * len(made)
 
     def output(self) -> AnyBatch:
         records = self._records
@@ -147,3 +154,20 @@ class _Run:
             self._offsets,
             headers if any(headers) else None,
         )
+
+
+def _checked(record: Any) -> Record[Any, Any]:
+    """What a user's function returned for a record, if it is one that can be written."""
+    if not isinstance(record, Record):
+        raise TypeError(
+            f"{type(record).__name__} is no Record: return or yield Record(key, value, timestamp), "
+            "or record._replace(value=...)"
+        )
+    time: Any = record.timestamp
+    if type(time) is not int or time < 0:
+        raise ValueError(f"a record's timestamp is milliseconds since 1970, not {time!r}")
+    headers: Any = record.headers
+    for name, data in headers:
+        if type(name) is not str or not (data is None or type(data) is bytes):
+            raise TypeError("a record's headers are pairs of a str and bytes or None")
+    return cast("Record[Any, Any]", record)

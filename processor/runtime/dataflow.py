@@ -6,12 +6,13 @@ record at a time, wherever a batch begins and ends.
 """
 
 from dataclasses import dataclass
+from itertools import takewhile
 
 from processor.attempt import Fault
 from processor.operators.base import AnyBatch, Context, Operator
 from processor.records import Headers, RawBatch, in_order
 from processor.serdes import decode_column, encode_column
-from processor.topology.graph import Edge, Sink, Source, Step
+from processor.topology.graph import Edge, Node, Sink, Source, Step
 from processor.topology.plan import Subtopology
 
 
@@ -46,6 +47,11 @@ class Dataflow:
         self.tables = _steps_with(part, Operator.changes.__name__)
         self.clocked = _steps_with(part, Operator.tick.__name__)
         self._timed = frozenset(_steps_with(part, Operator.advance.__name__))
+        self.stateless = frozenset(node.name for node in takewhile(self._is_stateless, self._nodes))
+        """The nodes before the first with state: what a row meets there depends on it alone."""
+
+    def _is_stateless(self, node: Node) -> bool:
+        return not isinstance(node, Step) or not (node.stores or node in self._timed)
 
     def decode(self, source: Source, records: RawBatch, context: Context) -> AnyBatch:
         """The records with keys and values from their bytes; those that fail are rejected."""

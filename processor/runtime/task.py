@@ -1,8 +1,9 @@
 """Task: one subtopology at work on one partition.
 
 Batches go in, outputs come out; state changes wait in the overlays for the checkpoint. A batch goes
-through as a whole. If rows of it fail, all its effects are undone and it goes through again without
-them, so that a bad record leaves no trace but its dead letter.
+through as a whole. If rows of it fail, all its effects are undone and it goes through again in
+parts, until only bad records are left out: each leaves no trace but its dead letter, and the others
+meet the state that they would have met one at a time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,22 +21,24 @@ from processor.state.overlay import Overlay
 from processor.topology.graph import Edge, Policy, Step
 from processor.topology.plan import Subtopology, TaskId
 
-_WHOLE_TRIES = 2
-"""A batch with bad records goes through as a whole this often, then row by row."""
-
 
 @dataclass(slots=True)
 class _Entering:
     """Rows on their way into the dataflow at one place.
 
-    `make` gives the rows with these numbers (None: all) afresh each time it is asked, as functions
-    may have changed what it gave before.
+    `make` gives the rows with these numbers afresh each time it is asked, as functions may have
+    changed what it gave before.
     """
 
     entry: Edge
-    make: Callable[[Sequence[int] | None], AnyBatch]
+    make: Callable[[Sequence[int]], AnyBatch]
     advance: bool = False
     bad: dict[Offset, Rejected] = field(default_factory=dict[Offset, Rejected])
+
+    def leave_out(self, rejected: Sequence[Rejected]) -> None:
+        """Takes these rows for bad; of several failures of one the first counts."""
+        for each in rejected:
+            self.bad.setdefault(each.offset, each)
 
 
 class Task:
@@ -96,12 +99,12 @@ class Task:
         """
         node = self._dataflow.sources[source.topic]
 
-        def make(rows: Sequence[int] | None) -> AnyBatch:
-            chosen = records if rows is None else records.take(rows)
+        def make(rows: Sequence[int]) -> AnyBatch:
+            chosen = records if len(rows) == len(records) else records.take(rows)
             return self._dataflow.decode(node, chosen, self._context)
 
         entering = _Entering(Edge(node), make, advance=True)
-        outputs = self._enter(entering, len(records))
+        outputs = self._enter(entering, range(len(records)))
         self.offsets[source] = Offset(records.offsets[-1] + 1)
         self.records += len(records)
         if entering.bad:
@@ -124,36 +127,34 @@ class Task:
 
     def _tick(self, step: Step, since: Timestamp) -> list[Output]:
         context = self._context
-        context.begin()
-        context.step = step.name
-        made = step.operator.tick(since, context)
-        if context.skipped:
+        while True:
+            context.begin()
+            context.step = step.name
+            made = step.operator.tick(since, context)
+            if not context.failed:
+                break
             self._undo()
-            self._skip()
-            return self._tick(step, since)
+            context.skip |= [context.failed[0]]
         self._accept()
-        context.skip = frozenset()
         if made is None or not len(made):
             return []
         rows = made.numbered()
-        entering = _Entering(
-            Edge(step), lambda some: deepcopy(rows if some is None else rows.take(some))
-        )
+        entering = _Entering(Edge(step), lambda some: deepcopy(rows.take(some)))
         return self._enter_made(entering, rows, step)
 
     def _tell(self, step: Step) -> list[Output]:
         if not (made := step.operator.changes(self._context)):
             return []
 
-        def make(rows: Sequence[int] | None) -> AnyBatch:
+        def make(rows: Sequence[int]) -> AnyBatch:
             fresh = step.operator.changes(self._context) or made
-            return fresh if rows is None else fresh.take(rows)
+            return fresh if len(rows) == len(fresh) else fresh.take(rows)
 
         return self._enter_made(_Entering(Edge(step), make), made, step)
 
     def _enter_made(self, entering: _Entering, made: AnyBatch, step: Step) -> list[Output]:
         """Rows that no input record stands for; as dead letters they are written as JSON."""
-        outputs = self._enter(entering, len(made))
+        outputs = self._enter(entering, range(len(made)))
         if entering.bad:
             made = entering.make([int(offset) for offset in entering.bad])
             raw = made.with_keys(_shown(made.keys)).with_values(_shown(made.values))
@@ -161,66 +162,80 @@ class Task:
             outputs += self._letters(entering, raw, origin, None)
         return outputs
 
-    def _enter(self, entering: _Entering, count: int) -> list[Output]:
-        """Lets rows through the dataflow; those that fail are in `entering.bad` afterwards."""
-        for _ in range(_WHOLE_TRIES):
-            try:
-                outputs = self._try(entering, None)
-            except Unattributed:
-                break
-            if outputs is not None:
-                return outputs
-        return [each for row in range(count) for each in self._enter_row(entering, row)]
+    def _enter(self, entering: _Entering, rows: Sequence[int]) -> list[Output]:
+        """Lets rows through the dataflow; those that fail are in `entering.bad` afterwards.
 
-    def _enter_row(self, entering: _Entering, row: int) -> list[Output]:
-        while True:
-            try:
-                outputs = self._try(entering, [row])
-            except Unattributed as error:
-                cause = error.__cause__
-                failure = cause if isinstance(cause, Exception) else error
-                offset = entering.make([row]).offsets[0]
-                step = self._context.step
-                entering.bad[offset] = Rejected(offset, step, "state", failure)
-                return []
-            if outputs is not None:
-                return outputs
-
-    def _try(self, entering: _Entering, rows: Sequence[int] | None) -> list[Output] | None:
-        """One try: the outputs, or None if rows or punctuations failed, which are then left out.
-
-        Raises:
-            Unattributed: It is not known which row failed. As with None, all effects are undone.
+        Where some fail, those whose failure is their own are left out. If that isn't all, the rows
+        go in two halves, so that each meets the state that it would meet one by one.
         """
+        outputs = self._try(entering, rows)
+        if outputs is None and self._leave_out(entering):
+            outputs = self._try(entering, rows)
+        if outputs is not None:
+            return outputs
+        if len(rows) == 1:
+            return self._enter_row(entering, rows)
+        half = len(rows) // 2
+        return [*self._enter(entering, rows[:half]), *self._enter(entering, rows[half:])]
+
+    def _leave_out(self, entering: _Entering) -> bool:
+        """Leaves out rows that failed before any state was met; whether there are any."""
+        stateless = self._dataflow.stateless
+        sure = [each for each in self._context.rejected if each.step in stateless]
+        entering.leave_out(sure)
+        return bool(sure)
+
+    def _enter_row(self, entering: _Entering, row: Sequence[int]) -> list[Output]:
+        """A row that has failed once, and the punctuations that it brings.
+
+        A punctuation that fails is left out. If the row or an output of a punctuation fails, the
+        row is tried without its punctuations, and only if it fails again it is a bad one.
+        """
+        context = self._context
+        while True:
+            if context.failed:
+                context.skip |= [context.failed[0]]
+            elif context.punctuated:
+                error = context.rejected[0].error
+                context.skip |= dict.fromkeys(context.punctuated, error)
+            elif context.rejected:
+                entering.leave_out(context.rejected[:1])
+                context.skip = {}
+            if (outputs := self._try(entering, row)) is not None:
+                return outputs
+
+    def _try(self, entering: _Entering, rows: Sequence[int]) -> list[Output] | None:
+        """One try: the outputs, or None if rows or punctuations failed: then it had no effect."""
         context = self._context
         context.begin()
         batch = entering.make(rows)
-        entering.bad |= {each.offset: each for each in context.rejected}
+        entering.leave_out(context.rejected)
         if entering.bad:
             batch = batch.select([offset not in entering.bad for offset in batch.offsets])
         context.begin()
+        outputs: list[Output] = []
         try:
             outputs = self._dataflow.run(entering.entry, batch, context, advance=entering.advance)
+        except Unattributed as error:
+            cause = error.__cause__
+            failure = cause if isinstance(cause, Exception) else error
+            context.rejected.append(Rejected(batch.offsets[0], context.step, "state", failure))
         except BaseException:
             self._undo()
             raise
-        if context.rejected or context.skipped:
+        if context.rejected or context.failed:
             self._undo()
-            entering.bad |= {each.offset: each for each in context.rejected}
-            self._skip()
             return None
         self._accept()
         context.stream_time = context.end_time
-        context.skip = frozenset()
         return outputs
 
-    def _skip(self) -> None:
-        """Leaves out, and counts, the punctuations that failed."""
-        for step, number, time, error in self._context.skipped:
-            self._context.skip |= {(step, number, time)}
-            self._bad_records.punctuation_failed(step, error)
-
     def _accept(self) -> None:
+        """Makes what was done part of the next checkpoint; counts the punctuations left out."""
+        context = self._context
+        for punctuation, error in context.skip.items():
+            self._bad_records.punctuation_failed(punctuation.step, error)
+        context.skip = {}
         for overlay in self.overlays.values():
             overlay.accept()
 
