@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from operator import le
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - a class, by a name like one
 from typing import Any, Literal, TypeAlias
 
 from processor.operators.base import (
@@ -41,8 +42,7 @@ def stamped(serde: Serde[Any]) -> Serde[Stamped]:
     """Eight bytes of timestamp, milliseconds big endian, before the value's bytes."""
     name = f"{STAMPED}{serde.name})"
     if serde.name in _NUMBERS:
-        form = _NUMBERS[serde.name]
-        return Serde(name, lambda both: form.pack(*both), form.unpack)
+        return _stamped_number(name, serde, _NUMBERS[serde.name])
     encode, decode = serde.encode, serde.decode
 
     def encode_both(both: Stamped) -> bytes:
@@ -52,6 +52,19 @@ def stamped(serde: Serde[Any]) -> Serde[Stamped]:
         return Timestamp(int.from_bytes(data[:8], "big", signed=True)), decode(data[8:])
 
     return Serde(name, encode_both, decode_both)
+
+
+def _stamped_number(name: str, serde: Serde[Any], form: Struct) -> Serde[Stamped]:
+    pack = form.pack
+
+    def encode(both: Stamped) -> bytes:
+        try:
+            return pack(*both)
+        except StructError:
+            serde.encode(both[1])  # says what is wrong with it
+            raise
+
+    return Serde(name, encode, form.unpack)
 
 
 STAMPED = "stamped("
