@@ -77,6 +77,7 @@ class TaskOpener:
         self._layout = layout
         self._stores = stores
         self._channel = channel
+        self._admin = AdminClient({**QUIET, **spec.kafka})
         self._wanted: SimpleQueue[TaskId | None] = SimpleQueue()
         self._opened: SimpleQueue[TaskOpened | Exception] = SimpleQueue()
         self._restoring: dict[TopicPartition, _Restoring] = {}
@@ -123,8 +124,9 @@ class TaskOpener:
 
     def _run(self) -> None:
         try:
-            config = {**QUIET, **self._spec.restore_config()}
-            consumer = Consumer(config)
+            # A client's first request takes up to a second: it is made while there is time.
+            self._admin.list_topics(timeout=_TIMEOUT)
+            consumer = Consumer({**QUIET, **self._spec.restore_config()})
             try:
                 while not self._stopped:
                     self._turn(consumer)
@@ -161,9 +163,8 @@ class TaskOpener:
             for spec in self._layout.plan.subtopologies[opening.task.subtopology].stores
         ]
         changelogs = [self._changelog(store) for _, _, store in needed]
-        admin = AdminClient({**QUIET, **self._spec.kafka})
-        ends = list_offsets(admin, changelogs, OffsetSpec.latest())
-        firsts = list_offsets(admin, changelogs, OffsetSpec.earliest())
+        ends = list_offsets(self._admin, changelogs, OffsetSpec.latest())
+        firsts = list_offsets(self._admin, changelogs, OffsetSpec.earliest())
         for (opening, spec, store), changelog in zip(needed, changelogs, strict=True):
             opened = self._stores.open(spec, store, firsts[changelog], ends[changelog])
             opening.stores[spec.name] = opened
@@ -252,10 +253,9 @@ class TaskOpener:
         except KafkaException as error:
             raise translated(error, "fetch the committed offsets") from error
         committed = dict(zip(asked, found, strict=True))
-        admin = AdminClient({**QUIET, **self._spec.kafka})
-        firsts = list_offsets(admin, asked, OffsetSpec.earliest())
+        firsts = list_offsets(self._admin, asked, OffsetSpec.earliest())
         latest = self._spec.start_from == "latest"
-        begin = list_offsets(admin, asked, OffsetSpec.latest()) if latest else firsts
+        begin = list_offsets(self._admin, asked, OffsetSpec.latest()) if latest else firsts
         fresh = frozenset(source for source in asked if committed[source].offset < 0)
         starts: dict[TaskId, dict[TopicPartition, Position]] = {task: {} for task in tasks}
         for source in asked:

@@ -73,10 +73,10 @@ class Slot:
         self._channel = channel
         self._layout = Layout(plan, spec.partitions)
         self._stores = StoreOpener(spec, channel)
+        self._opener = TaskOpener(spec, self._layout, self._stores, channel)
         topics = [topic for part in plan.subtopologies for topic in part.topics]
         self._inbox = Inbox(spec.input_config(), topics)
         self._outbox = self._make_outbox()
-        self._opener = TaskOpener(spec, self._layout, self._stores, channel)
         self._worker = Worker(self._layout, spec.own, spec.options)
         self._limit = spec.max_batch
         self._stop_asked = self._stop_told = self._finished = False
