@@ -1,0 +1,40 @@
+import pytest
+
+from processor.durations import milliseconds
+from processor.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("duration", "expected"),
+    [
+        ("1ms", 1),
+        ("250ms", 250),
+        ("10s", 10_000),
+        ("1.5s", 1500),
+        ("5m", 300_000),
+        ("2h", 7_200_000),
+        ("1d", 86_400_000),
+        (" 10 s ", 10_000),
+        (10, 10_000),
+        (0.25, 250),
+    ],
+)
+def test_milliseconds(duration: str | float, expected: int) -> None:
+    assert milliseconds(duration, "x") == expected
+
+
+@pytest.mark.parametrize(
+    "duration", ["", "10", "s", "10 sec", "-5s", "0s", "0.1ms", "1h30m", 0, -1, 0.0001]
+)
+def test_what_is_no_duration(duration: str | float) -> None:
+    with pytest.raises(UsageError) as caught:
+        milliseconds(duration, "within of seen")
+    assert str(caught.value) == (
+        f'within of seen: {duration!r} is no duration; write "250ms", "10s", "5m" or "1d"'
+    )
+
+
+@pytest.mark.parametrize("duration", [float("nan"), float("inf"), "9" * 400 + "d"])
+def test_numbers_without_end(duration: str | float) -> None:
+    with pytest.raises(UsageError, match="is no duration"):
+        milliseconds(duration, "x")
