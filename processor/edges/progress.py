@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException
+from confluent_kafka import Consumer, IsolationLevel, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
@@ -31,7 +31,8 @@ class Backlog:
 
     def __init__(self, client: ClientConfig, layout: Layout) -> None:
         self._admin: Any = AdminClient({**QUIET, **client})
-        self._group = layout.plan.application
+        # Not the admin client: the library crashes if it asks while the coordinator still loads.
+        self._member = Consumer({**QUIET, **client, **_asking(layout.plan.application)})
         self._layout = layout
         self._stages = _stages(layout)
         self._first = self._offsets(self._partitions(self._stages[0]), OffsetSpec.earliest())
@@ -80,21 +81,29 @@ class Backlog:
         ]
 
     def _ask(self) -> Mapping[TopicPartition, Offset]:
-        asked = [ConsumerGroupTopicPartitions(self._group)]
+        asked = [ClientPartition(*each) for each in self._partitions(self._layout.partitions)]
         try:
-            futures = self._admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)
-            found = futures[self._group].result()
+            found = self._member.committed(asked, _TIMEOUT)
         except KafkaException as error:
             raise translated(error, "tell what is committed") from error
         return {
             TopicPartition(each.topic, Partition(each.partition)): Offset(each.offset)
-            for each in found.topic_partitions
+            for each in found
         }
 
     def _offsets(
         self, partitions: list[TopicPartition], which: Any
     ) -> dict[TopicPartition, Offset]:
         return list_offsets(self._admin, partitions, which)
+
+
+def _asking(group: str) -> ClientConfig:
+    """Of a consumer that only asks, and sees what is committed without waiting for what may be."""
+    return {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "isolation.level": "read_uncommitted",
+    }
 
 
 def list_offsets(

@@ -57,6 +57,8 @@ class WorkerSpec(Struct, frozen=True):
             "queued.max.messages.kbytes": max(1, self.fetch_bytes // 1024),
             "max.partition.fetch.bytes": 4 * 2**20,
             "fetch.error.backoff.ms": 100,
+            # A partition that starts has to wait for the answer to the fetch of the others.
+            "fetch.wait.max.ms": 50,
             "heartbeat.interval.ms": 500,
             "session.timeout.ms": self.session_timeout,
             **self.kafka,
@@ -78,6 +80,7 @@ class WorkerSpec(Struct, frozen=True):
             "queued.min.messages": 200_000,
             "max.partition.fetch.bytes": 8 * 2**20,
             "fetch.max.bytes": 64 * 2**20,
+            "fetch.wait.max.ms": 10,
         }
         left_out = ("group.instance.id", "group.protocol", "session.timeout.ms")
         base = {k: v for k, v in self.input_config().items() if k not in left_out}
