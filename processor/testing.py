@@ -229,7 +229,7 @@ class TopologyDriver:
         if spec is None:
             raise UsageError(f"the topology has no store {name!r}")
         stores = [store for known, store in self._kafka.stores.items() if known.name == name]
-        views = (KeyValueStore(spec, Overlay(store, 0)) for store in stores)
+        views = (KeyValueStore(spec, Overlay(store, 0), 0) for store in stores)
         is_table = spec.value.name.startswith(STAMPED)
         return {
             key: value[1] if is_table else value for view in views for key, value in view.items()
@@ -331,17 +331,21 @@ class TopologyDriver:
 
     def _serdes(self, topic: str) -> tuple[Serde[Any] | None, Serde[Any] | None]:
         """How records of a topic were encoded; None: as bytes, where several ways or none fit."""
+        if topic == self._layout.plan.dead_letters:
+            return None, None
         nodes = [node for part in self._layout.plan.subtopologies for node in part.nodes]
         sinks = [node for node in nodes if isinstance(node, Sink)]
-        fixed = {node.key.name: node for node in sinks if node.topic == topic}
-        chosen = {node.key.name: node for node in sinks if callable(node.topic)}
-        found = list((fixed or chosen).values())
-        if topic == self._layout.plan.dead_letters or not found:
-            return None, None
-        return found[0].key, found[0].value
+        fixed = [node for node in sinks if node.topic == topic]
+        chosen = [node for node in sinks if callable(node.topic)]
+        found = fixed or chosen
+        return _common([node.key for node in found]), _common([node.value for node in found])
 
 
 _BEGINNING = Position(Offset(0), NO_TIME)
+
+
+def _common(serdes: list[Serde[Any]]) -> Serde[Any] | None:
+    return serdes[0] if len({serde.name for serde in serdes}) == 1 else None
 
 
 def _encoded(serde: Serde[Any], value: Any) -> bytes | None:

@@ -13,6 +13,7 @@ from itertools import islice
 from operator import le
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - a class, by a name like one
+from types import NoneType
 from typing import Any, Literal, TypeAlias
 
 from processor.operators.base import (
@@ -152,6 +153,9 @@ class Aggregate(TableOperator):
         def step(key: bytes, value: Any, timestamp: Timestamp) -> Any:
             before = held.get(key)
             result = self._next(before, value)
+            if result is value and type(value) not in _UNCHANGING:
+                # Steps beside this one see the value as well; the function may change the result.
+                result = self._copy(value)
             if result is None:
                 held.pop(key, None)
             else:
@@ -187,6 +191,9 @@ class Latest(TableOperator):
             else:
                 held[key] = timestamp, value
         return batch.values, batch
+
+
+_UNCHANGING = frozenset({int, str, float, bool, bytes, NoneType})
 
 
 def _nothing(_: Any) -> None:

@@ -7,7 +7,8 @@ changes from task to task and from batch to batch is in the `Context`.
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, repeat
+from operator import is_
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from processor.attempt import Fault, attempt
@@ -101,6 +102,10 @@ class Context:
         row = bisect_left(self._times, time)
         return self._offsets[row] if row < len(self._offsets) else NO_OFFSET
 
+    def reached_at(self, time: Timestamp) -> Timestamp:
+        """The stream time at that record: at least `time`, which this pass must have reached."""
+        return self._times[bisect_left(self._times, time)]
+
     def call(
         self, function: Callable[..., R], batch: AnyBatch, *columns: Sequence[Any]
     ) -> tuple[list[R], AnyBatch]:
@@ -144,7 +149,8 @@ def encoded_keys(
     serde: Serde[Any], batch: AnyBatch, context: Context
 ) -> tuple[Sequence[bytes], AnyBatch]:
     """The rows' keys as bytes; rows that have none, or one that the serde refuses, are rejected."""
-    if None in batch.keys:
+    # By identity: `None in batch.keys` asks keys for ==, and arrays answer that with an array.
+    if any(map(is_, batch.keys, repeat(None))):
         error = NullKeyError("the record has no key, but this step keeps state by key")
         missing = [Fault(row, error) for row, key in enumerate(batch.keys) if key is None]
         batch = context.reject(batch, missing, "null-key")

@@ -41,9 +41,10 @@ class Deduplicate(Operator):
 
     def advance(self, context: Context) -> AnyBatch | None:
         """Removes what can drop nothing any more."""
-        if context.end_time // self.within > context.stream_time // self.within:
+        entered = Timestamp(context.end_time // self.within * self.within)
+        if entered > context.stream_time:
             store: KeyValueStore[bytes, int] = context.stores[self.store]
-            oldest = context.end_time - self.within
+            oldest = context.reached_at(entered) - self.within
             outdated = [key for key, passed in store.items() if passed <= oldest]
             for key in outdated:
                 store.delete(key)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
-from operator import not_
+from operator import not_, truth
 from typing import Any
 
 from processor.operators.base import AnyBatch, Context, Operator, Outputs
@@ -19,7 +19,8 @@ class Filter(Operator):
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: the rows kept."""
-        mask, batch = context.call(self.predicate, batch, batch.values)
+        answers, batch = context.call(self.predicate, batch, batch.values)
+        mask, batch = context.call(truth, batch, answers)  # which an array, say, does not have
         return (batch.select(mask if self.keep else list(map(not_, mask))),)
 
 

@@ -5,15 +5,20 @@ their rows together and in the order of the records they come from: the results 
 record at a time, wherever a batch begins and ends.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Any
 
 from processor.attempt import Fault
 from processor.operators.base import AnyBatch, Context, Operator
-from processor.records import Headers, RawBatch, in_order
+from processor.records import Headers, RawBatch, Record, in_order
 from processor.serdes import decode_column, encode_column
-from processor.topology.graph import Edge, Node, Sink, Source, Step
+from processor.topology.builder import check_name
+from processor.topology.graph import Edge, Node, Sink, Source, Step, TopicChoice
 from processor.topology.plan import Subtopology
+
+_TOPIC_LENGTH = 249  # the broker's own limit
 
 
 class InvalidTimestampError(ValueError):
@@ -43,6 +48,8 @@ class Dataflow:
     def __init__(self, part: Subtopology, max_record_bytes: int) -> None:
         self._nodes = part.nodes
         self._max_record_bytes = max_record_bytes
+        self.max_data_bytes = max_record_bytes - record_bytes(None, None)
+        """Of a record's key and value together."""
         self.sources = {topic: source for source in part.sources for topic in source.topics}
         self.tables = _steps_with(part, Operator.changes.__name__)
         self.clocked = _steps_with(part, Operator.tick.__name__)
@@ -107,7 +114,7 @@ class Dataflow:
     def _encode(self, sink: Sink, batch: AnyBatch, context: Context) -> list[Output]:
         if isinstance(sink.topic, str):
             return [Output(sink.topic, self._bytes(sink, batch, context))]
-        topics, batch = context.call(sink.topic, batch, batch.records())
+        topics, batch = context.call(_chosen_by(sink.topic), batch, batch.records())
         chosen = {topic: [each == topic for each in topics] for topic in dict.fromkeys(topics)}
         return [
             Output(topic, self._bytes(sink, batch.select(mask), context))
@@ -124,9 +131,9 @@ class Dataflow:
         return self._sized(raw.with_values(values), context)
 
     def _sized(self, raw: RawBatch, context: Context) -> RawBatch:
-        """The records that are not too large; only values are measured unless one is large."""
+        """The records that are not too large; each is measured only where one might be."""
         limit = self._max_record_bytes
-        if max(map(len, filter(None, raw.values)), default=0) * 2 < limit:
+        if raw.headers is None and record_bytes(_longest(raw.keys), _longest(raw.values)) <= limit:
             return raw
         headers = raw.headers or ((),) * len(raw)
         sizes = map(record_bytes, raw.keys, raw.values, headers)
@@ -138,7 +145,25 @@ class Dataflow:
         return context.reject(raw, faults, "too-large") if faults else raw
 
 
-def record_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+def _chosen_by(choice: TopicChoice) -> TopicChoice:
+    """The user's choice, or an error where it can't be a topic."""
+    known: set[str] = set()
+
+    def choose(record: Record[Any, Any]) -> str:
+        topic = choice(record)
+        if topic not in known:
+            check_name("topic", topic, _TOPIC_LENGTH)
+            known.add(topic)
+        return topic
+
+    return choose
+
+
+def _longest(column: Sequence[bytes | None]) -> bytes:
+    return max(filter(None, column), key=len, default=b"")
+
+
+def record_bytes(key: bytes | None, value: bytes | None, headers: Headers = ()) -> int:
     """The record's size as the producer counts it, with its overhead rounded up."""
     named = sum(len(name) + len(data or b"") + 10 for name, data in headers)
     return len(key or b"") + len(value or b"") + named + 100

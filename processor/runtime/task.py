@@ -67,7 +67,10 @@ class Task:
         self.records = 0
         self._dataflow = dataflow
         self._bad_records = bad_records
-        stores = {spec.name: KeyValueStore(spec, overlays[spec.name]) for spec in part.stores}
+        limit = dataflow.max_data_bytes
+        stores = {
+            spec.name: KeyValueStore(spec, overlays[spec.name], limit) for spec in part.stores
+        }
         self._context = Context(stores)
         self.offsets: dict[TopicPartition, Offset] = {}
         self.restart(start)

@@ -22,12 +22,19 @@ class KeyValueStore(Generic[K, V]):
     """A store of one task: typed reads and writes inside the open transaction.
 
     What a read returns is a copy: changing it changes nothing until it is `put`. Keys are ordered
-    by their bytes. A key or value that its serde refuses raises what the serde raises.
+    by their bytes. A key or value that its serde refuses raises what the serde raises, and one that
+    the changelog could not take raises `ValueError`.
+
+    Args:
+        spec: The store's.
+        overlay: What is under it.
+        max_bytes: Of a key and its value together.
     """
 
-    def __init__(self, spec: StoreSpec[K, V], overlay: Overlay) -> None:
+    def __init__(self, spec: StoreSpec[K, V], overlay: Overlay, max_bytes: int) -> None:
         self.spec = spec
         self._overlay = overlay
+        self._max_bytes = max_bytes
 
     @overload
     def get(self, key: K) -> V | None: ...
@@ -46,8 +53,10 @@ class KeyValueStore(Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """Sets the key's value; None deletes it."""
+        name = self.spec.key.encode(key)
         data = None if value is None else self.spec.value.encode(value)
-        self._overlay.put(self.spec.key.encode(key), data)
+        self._check(name, data)
+        self._overlay.put(name, data)
 
     def delete(self, key: K) -> None:
         """Removes the key, if it is there."""
@@ -74,6 +83,9 @@ class KeyValueStore(Generic[K, V]):
         """Sets the encoded keys to their values, and deletes those that have none."""
         encode = self.spec.value.encode
         data = {key: encode(values[key]) if key in values else None for key in keys}
+        if _longest(data) + _longest(data.values()) > self._max_bytes:
+            for key, value in data.items():
+                self._check(key, value)
         self._overlay.put_many(data)
 
     def changes(self) -> list[tuple[K, V | None]]:
@@ -84,6 +96,15 @@ class KeyValueStore(Generic[K, V]):
             for key, data in self._overlay.changes.items()
         ]
 
+    def _check(self, key: bytes, value: bytes | None) -> None:
+        size = len(key) + len(value or b"")
+        if size > self._max_bytes:
+            raise ValueError(
+                f"key and value have {size} bytes, of {self._max_bytes} that a record of the "
+                f"changelog of store {self.spec.name} may have: keep less by one key, or raise "
+                "max_record_bytes and the topic's max.message.bytes"
+            )
+
     def _decoded(self, pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[K, V]]:
         for key, data in pairs:
             yield self.spec.key.decode(key), self.spec.value.decode(data)
@@ -91,3 +112,7 @@ class KeyValueStore(Generic[K, V]):
 
 Stores = Mapping[str, KeyValueStore[Any, Any]]
 """The stores of one task by name."""
+
+
+def _longest(many: Iterable[bytes | None]) -> int:
+    return max(map(len, filter(None, many)), default=0)

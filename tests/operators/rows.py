@@ -33,7 +33,7 @@ def values(*column: Any) -> AnyBatch:
 
 def context(*specs: StoreSpec[Any, Any], stream_time: int = -1) -> Context:
     """A context with empty stores."""
-    stores = {spec.name: KeyValueStore(spec, Overlay(MemoryStore(), 2**20)) for spec in specs}
+    stores = {spec.name: KeyValueStore(spec, Overlay(MemoryStore(), 2**20), 1000) for spec in specs}
     return Context(stores, Timestamp(stream_time), step="step")
 
 

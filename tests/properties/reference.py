@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any, NamedTuple
 
 from processor.operators import aggregate, stateless
@@ -214,7 +215,7 @@ class Reference:
         for number, row in enumerate(rows):
             trial = self._trial(task, set(), advance=False)
             try:
-                outputs = trial.run(Edge(node), [row])
+                outputs = trial.run(Edge(node), [deepcopy(row)])
             except Bad as bad:
                 shown = Record(_shown(row.key), _shown(row.value), row.timestamp, row.headers)
                 self._letter(bad, shown, TopicPartition(node.name, task.partition), number)
@@ -548,10 +549,12 @@ def _records(function: Callable[..., Any]) -> Callable[..., Rows]:
 
 def _added(operator: aggregate.Aggregate, before: tuple[int, Any] | None, value: Any) -> Any:
     if before is not None:
-        return operator.add(before[1], value)
-    if operator.start is None:
-        return deepcopy(value)
-    return operator.add(operator.start(), value)
+        result = operator.add(before[1], value)
+    else:
+        result = value if operator.start is None else operator.add(operator.start(), value)
+    if result is value and type(value) not in (int, str, float, bool, bytes, NoneType):
+        return operator.value.decode(operator.value.encode(value))  # it is the store's from now on
+    return result
 
 
 def _now(node: Step, operator: aggregate.TableOperator, pair: tuple[int, Any] | None) -> Any:

@@ -1,0 +1,122 @@
+"""Typed stores: what goes in comes out, inside the transaction, or it raises."""
+
+from typing import Any
+
+import pytest
+
+from processor.records import Offset
+from processor.serdes import bytes_serde, int64, json, key_json, text
+from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.state.overlay import Overlay
+from processor.state.store import MemoryStore
+
+
+def make(key: Any = text, value: Any = json, limit: int = 100) -> KeyValueStore[Any, Any]:
+    return KeyValueStore(StoreSpec("store", key, value), Overlay(MemoryStore(), 2**20), limit)
+
+
+def test_what_is_put_is_there() -> None:
+    store = make()
+    assert store.get("a") is None
+    assert store.get("a", 5) == 5
+    store.put("a", {"n": 1})
+    assert store.get("a") == {"n": 1}
+    assert store.get("a", 5) == {"n": 1}
+    assert "a" in store
+    assert "b" not in store
+    assert store.get_many(["b", "a"]) == [None, {"n": 1}]
+
+
+def test_falsy_values_are_values() -> None:
+    store = make()
+    store.put("a", 0)
+    assert store.get("a", 5) == 0
+    assert "a" in store
+
+
+def test_none_and_delete_remove() -> None:
+    store = make()
+    for remove in (lambda: store.put("a", None), lambda: store.delete("a")):
+        store.put("a", 1)
+        remove()
+        assert "a" not in store
+        remove()
+
+
+def test_what_a_read_returns_is_a_copy() -> None:
+    store = make()
+    store.put("a", [1])
+    (store.get("a") or []).append(2)
+    assert store.get("a") == [1]
+
+
+def test_items_in_order_of_the_keys_bytes() -> None:
+    store = make(int64, text)
+    for key in (3, -1, 2, 1):
+        store.put(key, f"v{key}")
+    assert list(store.items()) == [(1, "v1"), (2, "v2"), (3, "v3"), (-1, "v-1")]
+    assert list(store.items(2)) == [(2, "v2"), (3, "v3"), (-1, "v-1")]
+    assert list(store.items(end=2)) == [(1, "v1")]
+    assert list(store.items(1, 3, reverse=True)) == [(2, "v2"), (1, "v1")]
+
+
+def test_items_may_be_changed_on_the_way() -> None:
+    store = make(text, int64)
+    for number, key in enumerate("abcd"):
+        store.put(key, number)
+    for key, value in store.items():
+        if value % 2:
+            store.delete(key)
+        store.put("z", 9)
+    assert [key for key, _ in store.items()] == ["a", "c", "z"]
+
+
+def test_load_and_save_whole_batches() -> None:
+    store = make(text, int64)
+    store.save([b"a", b"b"], {b"a": 1, b"b": 2})
+    store.save([b"a", b"c"], {b"c": 3})
+    assert store.load([b"a", b"b", b"c"]) == {b"b": 2, b"c": 3}
+
+
+def test_changes_are_the_accepted_ones_once_each() -> None:
+    store = make(key_json, json)
+    for value in (1, 2, None):
+        store.put(("a", 1), value)
+        store.put("b", value)
+        store._overlay.accept()
+    store.put("b", 4)
+    assert store.changes() == [(("a", 1), None), ("b", None)]
+    store._overlay.accept()
+    assert store.changes() == [(("a", 1), None), ("b", 4)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "error"),
+    [(5, 1, TypeError), ("a", object(), TypeError), ("\ud800", 1, UnicodeEncodeError)],
+)
+def test_what_serdes_refuse(key: Any, value: Any, error: type[Exception]) -> None:
+    store = make()
+    with pytest.raises(error):
+        store.put(key, value)
+    assert list(store.items()) == []
+
+
+def test_what_the_changelog_could_not_take_is_refused() -> None:
+    store = make(bytes_serde, bytes_serde)
+    store.put(b"k", b"v" * 99)
+    with pytest.raises(ValueError, match=r"101 bytes, of 100 .* of store store may have"):
+        store.put(b"k", b"v" * 100)
+    store.save([b"k" * 60, b"k"], {b"k" * 60: b"v", b"k": b"v" * 60})
+    with pytest.raises(ValueError, match="101 bytes"):
+        store.save([b"a", b"k" * 60], {b"a": b"v", b"k" * 60: b"v" * 41})
+    assert "a" not in {key.decode() for key, _ in store.items()}
+
+
+def test_committed_state_is_read() -> None:
+    committed = MemoryStore()
+    committed.write({b"a": b"1", b"b": b"2"}, Offset(2))
+    spec = StoreSpec("store", text, json)
+    store = KeyValueStore(spec, Overlay(committed, 2**20), 100)
+    store.delete("a")
+    assert list(store.items()) == [("b", 2)]
+    assert store.get_many(["a", "b"]) == [None, 2]
