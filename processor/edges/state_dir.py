@@ -1,6 +1,6 @@
 """The state folder: where each store lies, who may open it, and what it was written with.
 
-    <state_dir>/<application>/<task>/<store>/
+    <state_dir>/<application>/<store>/<partition>/
         lock          held by the process that has the store open; has its pid
         store.json    format version and what the store's bytes mean
         data/         RocksDB's own files
@@ -24,9 +24,12 @@ FORMAT = 1
 """Version of a store's folder; counted up when an older kproc could not read a newer one's."""
 
 
-def store_directory(state_dir: Path, application: str, task: str, store: str) -> Path:
-    """Where a store of a task lies."""
-    return state_dir / application / task / store
+def store_directory(state_dir: Path, application: str, store: str, partition: int) -> Path:
+    """Where a store of a task lies.
+
+    By the store's name and not by the task's, which changes when other parts of the topology do.
+    """
+    return state_dir / application / store / str(partition)
 
 
 def open_store(directory: Path, meta: Mapping[str, str], resources: RocksResources) -> RocksStore:

@@ -104,7 +104,5 @@ class StoreOpener:
         return self._resources
 
     def _directory(self, store: StoreId) -> Path:
-        # By store, not by task: the number of a subtopology changes with the topology.
-        return store_directory(
-            Path(self._spec.state_dir), self._spec.application, store.name, str(store.partition)
-        )
+        folder = Path(self._spec.state_dir)
+        return store_directory(folder, self._spec.application, store.name, store.partition)

@@ -35,7 +35,7 @@ def resources() -> Iterator[RocksResources]:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    return store_directory(tmp_path, "order-totals", "0_3", "totals")
+    return store_directory(tmp_path, "order-totals", "totals", 3)
 
 
 def written(directory: Path, resources: RocksResources) -> None:
@@ -48,8 +48,8 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {str(file): file.read_bytes() for file in directory.rglob("*") if file.is_file()}
 
 
-def test_a_store_lies_under_its_application_and_task(directory: Path, tmp_path: Path) -> None:
-    assert directory == tmp_path / "order-totals" / "0_3" / "totals"
+def test_a_store_lies_under_its_application_and_name(directory: Path, tmp_path: Path) -> None:
+    assert directory == tmp_path / "order-totals" / "totals" / "3"
 
 
 def test_a_new_store_tells_what_it_holds(directory: Path, resources: RocksResources) -> None:
