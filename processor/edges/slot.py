@@ -54,6 +54,9 @@ _POLL = 0.02
 _BATCH_SECONDS = 0.1
 """How long work on one poll should take, so that checkpoints and heartbeats come in time."""
 
+_FIRST_BATCH = 256
+"""Records of the first batch: nothing is known yet of how long they take."""
+
 _STATUS_SECONDS = 0.25
 _MAX_ABORTS = 10
 """Transactions that may be aborted one after the other before the worker gives up."""
@@ -78,7 +81,7 @@ class Slot:
         self._inbox = Inbox(spec.input_config(), topics)
         self._outbox = self._make_outbox()
         self._worker = Worker(self._layout, spec.own, spec.options)
-        self._limit = spec.max_batch
+        self._limit = min(_FIRST_BATCH, spec.max_batch)
         self._stop_asked = self._stop_told = self._finished = False
         self._rewound = False
         self._aborts = 0

@@ -19,11 +19,15 @@ import msgspec
 from processor import errors
 from processor.edges.channel import Failure, Log, Report, Status, parse
 from processor.edges.spec import WorkerSpec
-from processor.errors import Interrupted, KprocError, WorkerFailed
+from processor.errors import Fenced, Interrupted, KprocError, WorkerFailed
 
 _CRASHES = 5
 _CRASH_SECONDS = 60.0
 """A worker that crashes more often in this time is not started again."""
+
+_FENCE_SECONDS = 60.0
+"""A worker that is fenced is started again once in this time: the broker fences as well whoever was
+suspended for longer than a transaction may last. Fenced again, it has a rival, and yields."""
 
 _BACKOFF = 10.0
 """Seconds at most between two starts of a worker that can't go on for a reason outside."""
@@ -40,6 +44,7 @@ class _Child:
     failure: Failure | None = None
     start_at: float = 0.0
     interruptions: int = 0
+    fenced_at: float = -_FENCE_SECONDS
     crashes: deque[float] = field(default_factory=lambda: deque[float](maxlen=_CRASHES))
 
 
@@ -151,7 +156,10 @@ class Supervisor:
     def _crashed(self, child: _Child, code: int) -> None:
         slot, now = child.spec.slot, time.monotonic()
         cause = _cause(child.failure, code)
-        if isinstance(cause, Interrupted):
+        if isinstance(cause, Fenced) and now - child.fenced_at >= _FENCE_SECONDS:
+            child.fenced_at = now
+            pause = 0.0
+        elif isinstance(cause, Interrupted):
             child.interruptions += 1
             pause = min(_BACKOFF, 0.1 * 2**child.interruptions)
         elif isinstance(cause, WorkerFailed) and self._restart:
