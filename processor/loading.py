@@ -8,7 +8,10 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import partial
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 
@@ -41,7 +44,7 @@ def _run(path: Path) -> ModuleType:
     if not path.is_file():
         raise TopologyError(_missing(path))
     file = str(path.resolve())
-    name = _module_name(path.stem, file)
+    name = next(filter(partial(_is_free, file=file), _names(path.stem)))
     if name in sys.modules:
         return sys.modules[name]
     found = importlib.util.spec_from_file_location(name, file)
@@ -58,17 +61,18 @@ def _run(path: Path) -> ModuleType:
     return module
 
 
-def _module_name(stem: str, file: str) -> str:
-    """The file's own name, unless another module is called so and must still be found by it."""
-    known = sys.modules.get(stem)
-    taken = getattr(known, "__file__", None) != file if known else _can_import(stem, file)
-    return f"kproc_topology_{stem}" if taken else stem
+def _names(stem: str) -> Iterator[str]:
+    """What a file's module may be called: as the file, if no other module is called so."""
+    yield stem
+    yield from (f"kproc_topology_{stem}_{number}" for number in count(1))
 
 
-def _can_import(name: str, file: str) -> bool:
-    """Whether importing the name finds something else than the file."""
+def _is_free(name: str, file: str) -> bool:
+    """Whether the name stands for the file, or for nothing yet."""
+    if name in sys.modules:
+        return getattr(sys.modules[name], "__file__", None) == file
     found = importlib.util.find_spec(name) if name.isidentifier() else None
-    return found is not None and found.origin != file
+    return found is None or found.origin == file
 
 
 def _import(name: str) -> ModuleType:

@@ -63,8 +63,8 @@ class Builder:
         (first, *others) = known
         if others or _reading(first) != _reading(source):
             raise TopologyError(
-                f"{', '.join(topics)}: a topic is read once in a topology, and it is read already "
-                f"as {_reading(first)}; keep the stream in a variable and use it twice"
+                f"{', '.join(topics)}: a topic is read once in a topology, and already as "
+                f"{_told(first)}; keep that stream in a variable and use it twice"
             )
         return first
 
@@ -157,6 +157,12 @@ def check_choice(what: str, given: object, possible: Sequence[object]) -> None:
     if given not in possible:
         listed = ", ".join(map(repr, filter(None, possible)))
         raise TopologyError(f"{what}={given!r}: possible are {listed}")
+
+
+def _told(source: Source) -> str:
+    policy = f", on_bad_record={source.on_bad_record!r}" if source.on_bad_record else ""
+    topics = ", ".join(map(repr, source.topics))
+    return f"stream({topics}, key={source.key.name}, value={source.value.name}{policy})"
 
 
 def _reading(source: Source) -> tuple[tuple[str, ...], str, str, Policy | None]:

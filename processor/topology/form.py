@@ -142,7 +142,9 @@ def _careful_json() -> Serde[Any]:
 def _check_field(model: type, name: str) -> None:
     fields = _fields(model)
     if fields and name not in fields and not hasattr(model, name):
-        raise TopologyError(f"{type_name(model)} has no field {name!r}; it has {', '.join(fields)}")
+        raise TopologyError(
+            f"{name!r} is no field of {type_name(model)}, which has {', '.join(fields)}"
+        )
 
 
 def _fields(model: type) -> list[str]:

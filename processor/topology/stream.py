@@ -134,7 +134,7 @@ class Stream(Generic[K, V]):
     def split(self, **predicates: Callable[[V], object]) -> dict[str, Stream[K, V]]:
         """As `branch`, with names: `split(big=..., small=...)`; the rest is called `default`."""
         if "default" in predicates:
-            raise TopologyError("split: the branch for the rest is called 'default' already")
+            raise TopologyError("split: the branch for the rest is 'default'; name yours otherwise")
         label = self.flow.label
         flows = self._split(list(predicates), tuple(predicates.values()))
         return {

@@ -1,0 +1,37 @@
+"""The names that users build on; a change of these lists is a decision."""
+
+import pytest
+
+import processor
+from processor import GroupedStream, KeyValueStore, Stream, Table, Topology
+from processor.testing import TopologyDriver
+
+PACKAGE = """
+GroupedStream Headers KeyValueStore ProcessContext Punctuator Record Serde StoreSpec Stream Table
+Timestamp Topology every key_value
+"""
+METHODS = {
+    Topology: "sample_data stream table",
+    Stream: """
+        branch deduplicate filter filter_not flat_map flat_map_values for_each group_by group_by_key
+        key_by map map_values merge peek print process repartition split through to to_table
+    """,
+    GroupedStream: "aggregate count reduce",
+    Table: "print to to_stream",
+    KeyValueStore: "changes delete get get_many items load put save",
+    TopologyDriver: """
+        advance bad_records checkpoint dead_letters now pipe pipe_bytes read read_records restart
+        store
+    """,
+}
+
+
+def test_names_of_the_package() -> None:
+    assert sorted(processor.__all__) == sorted(PACKAGE.split())
+    assert all(hasattr(processor, name) for name in processor.__all__)
+
+
+@pytest.mark.parametrize("owner", METHODS)
+def test_methods_and_properties(owner: type) -> None:
+    named = [name for name in vars(owner) if not name.startswith("_")]
+    assert sorted(named) == sorted(METHODS[owner].split())

@@ -1,0 +1,270 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from processor import (
+    GroupedStream,
+    ProcessContext,
+    Record,
+    Stream,
+    Table,
+    Timestamp,
+    Topology,
+    every,
+    key_value,
+)
+from processor.errors import TopologyError, UsageError
+from processor.testing import TopologyDriver
+from processor.topology.graph import Sink, Source, Step
+
+Any2 = Stream[Any, Any]
+
+
+@pytest.fixture
+def app() -> Topology:
+    return Topology("app")
+
+
+@pytest.fixture
+def stream(app: Topology) -> Any2:
+    return app.stream("in")
+
+
+def repartitions(app: Topology) -> list[str]:
+    return [
+        each.name.removeprefix("app-").removesuffix("-repartition")
+        for each in app.builder.repartitions
+    ]
+
+
+def stores(app: Topology) -> list[str]:
+    steps = [node for node in app.builder.nodes if isinstance(node, Step)]
+    return [spec.name for step in steps for spec in step.stores]
+
+
+def by_user(value: dict[str, Any]) -> str:
+    return value["user"]
+
+
+def keep(record: Record[Any, Any], context: ProcessContext) -> Iterator[Record[Any, Any]]:
+    del context
+    yield record
+
+
+STEPS_THAT_KEEP_KEYS: list[Callable[[Any2], Any2]] = [
+    lambda s: s.filter(bool),
+    lambda s: s.filter_not(bool),
+    lambda s: s.map_values(str),
+    lambda s: s.flat_map_values(list),
+    lambda s: s.peek(print),
+    lambda s: s.print(),
+    lambda s: s.branch(bool)[0],
+    lambda s: s.split(a=bool)["default"],
+    lambda s: s.merge(s.filter(bool)),
+    lambda s: s.repartition(),
+    lambda s: s.through("between"),
+    lambda s: s.deduplicate(within="1s"),
+    lambda s: s.to_table(name="t").to_stream(),
+    lambda s: s.group_by_key().count().to_stream(),
+]
+STEPS_THAT_CHANGE_KEYS: list[Callable[[Any2], Any2]] = [
+    lambda s: s.map(lambda key, value: (value, key)),
+    lambda s: s.flat_map(lambda key, value: [(value, key)]),
+    lambda s: s.key_by("user"),
+    lambda s: s.key_by(by_user),
+    lambda s: s.process(keep),
+]
+
+
+@pytest.mark.parametrize("step", STEPS_THAT_KEEP_KEYS)
+def test_steps_that_leave_equal_keys_together(step: Callable[[Any2], Any2], app: Topology) -> None:
+    step(app.stream("in")).group_by_key().count(name="n")
+    assert repartitions(app) in ([], ["in"])  # "in": of .repartition() itself
+    assert stores(app)[-1] == "n"
+
+
+@pytest.mark.parametrize("step", STEPS_THAT_CHANGE_KEYS)
+@pytest.mark.parametrize(
+    "state",
+    [
+        lambda s: s.group_by_key().count(name="n"),
+        lambda s: s.group_by_key().reduce(max, name="n"),
+        lambda s: s.group_by_key().aggregate(int, max, name="n"),
+        lambda s: s.to_table(name="n"),
+        lambda s: s.deduplicate(within="1s", name="n"),
+        lambda s: s.process(keep, stores=[key_value("n", key=str, value=str)], name="p"),
+    ],
+)
+def test_state_behind_changed_keys_needs_a_repartition(
+    step: Callable[[Any2], Any2], state: Callable[[Any2], object], app: Topology
+) -> None:
+    state(step(app.stream("in")))
+    assert len(repartitions(app)) == 1
+    step_with_store = app.builder.nodes[-1]
+    assert isinstance(step_with_store.parents[0].node, Source)
+
+
+@pytest.mark.parametrize("step", STEPS_THAT_CHANGE_KEYS)
+def test_no_state_needs_none(step: Callable[[Any2], Any2], app: Topology) -> None:
+    step(app.stream("in")).filter(bool).map_values(str).process(keep).to("out")
+    assert repartitions(app) == []
+
+
+def test_punctuators_need_partitions_by_key_too(stream: Any2, app: Topology) -> None:
+    def remind(time: Timestamp, context: ProcessContext) -> None:
+        del time, context
+
+    stream.key_by("user").process(keep, punctuators=[every("1s", remind)])
+    assert repartitions(app) == ["in-by-user"]
+
+
+def test_two_tables_of_one_grouping_share_its_repartition(stream: Any2, app: Topology) -> None:
+    grouped = stream.group_by("user")
+    grouped.count()
+    grouped.reduce(max)
+    assert repartitions(app) == ["in-by-user"]
+    assert stores(app) == ["in-by-user-count", "in-by-user-reduce"]
+
+
+def test_tables_of_a_keyed_stream_share_it_too(stream: Any2, app: Topology) -> None:
+    keyed = stream.key_by(by_user)
+    keyed.group_by_key().count()
+    keyed.to_table()
+    assert repartitions(app) == ["in-by-by_user"]
+
+
+def test_the_same_grouping_made_twice_is_refused_until_named(stream: Any2, app: Topology) -> None:
+    stream.group_by("user").count()
+    with pytest.raises(TopologyError, match="keep the grouped stream in a variable"):
+        stream.group_by("user").reduce(max)
+    stream.group_by("user", name="again").reduce(max)
+    assert repartitions(app) == ["in-by-user", "again"]
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda s: s.group_by_key().count(), "in-count"),
+        (lambda s: s.group_by_key().reduce(max), "in-reduce"),
+        (lambda s: s.group_by_key().aggregate(int, max), "in-aggregate"),
+        (lambda s: s.to_table(), "in-table"),
+        (lambda s: s.deduplicate(within="1s"), "in-seen"),
+        (lambda s: s.filter(bool, name="big").group_by_key().count(), "big-count"),
+        (lambda s: s.through("between").group_by_key().count(), "between-count"),
+        (lambda s: s.merge(s, name="m").group_by_key().count(), "m-count"),
+        (lambda s: s.split(a=bool)["a"].group_by_key().count(), "in-a-count"),
+        (lambda s: s.split(a=bool)["default"].to_table(), "in-default-table"),
+        (lambda s: s.group_by(by_user).count(), "in-by-by_user-count"),
+        (lambda s: s.group_by_key().count().to_stream().to_table(), "in-count-table"),
+    ],
+)
+def test_names_of_stores_that_can_be_inferred(
+    make: Callable[[Any2], object], name: str, app: Topology
+) -> None:
+    make(app.stream("in"))
+    assert stores(app)[-1] == name
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda s: s.group_by(lambda value: value["user"]).count(),
+        lambda s: s.branch(bool)[0].to_table(),
+        lambda s: s.merge(s).group_by_key().reduce(max),
+        lambda s: s.merge(s).repartition(),
+        lambda s: s.branch(bool)[1].deduplicate(within="1s"),
+        lambda s: s.merge(s).process(keep, stores=[key_value("n", key=str, value=str)]),
+    ],
+)
+def test_names_that_have_to_be_given(make: Callable[[Any2], object], stream: Any2) -> None:
+    with pytest.raises(TopologyError, match="needs a name= here"):
+        make(stream)
+
+
+def test_branches_are_outputs_of_one_step(stream: Any2) -> None:
+    branches = stream.branch(bool, bool)
+    assert [branch.flow.edge.port for branch in branches] == [0, 1, 2]
+    (step,) = {branch.flow.edge.node for branch in branches}
+    assert step.outputs == ("1", "2", "default")
+
+
+def test_a_split_names_them(stream: Any2) -> None:
+    parts = stream.split(big=bool, small=bool)
+    assert list(parts) == ["big", "small", "default"]
+    assert parts["big"].flow.edge.node.outputs == ("big", "small", "default")
+    with pytest.raises(TopologyError, match="the rest is 'default'"):
+        stream.split(default=bool)
+
+
+def test_a_merge_knows_what_all_agree_on(app: Topology) -> None:
+    one, other = app.stream("a", value=int), app.stream("b", value=int)
+    assert one.merge(other).flow.value == one.flow.value
+    assert one.merge(app.stream("c", value=str)).flow.value.type is None
+    assert one.merge(other.map_values(int)).flow.value.read is None
+    assert one.merge(other.key_by(str)).flow.rekeyed
+
+
+def test_a_merge_stays_in_its_topology(stream: Any2) -> None:
+    with pytest.raises(TopologyError, match="different topologies"):
+        stream.merge(Topology("other").stream("a"))
+
+
+def test_streams_are_immutable(stream: Any2) -> None:
+    before = stream.flow
+    stream.filter(bool, name="f").key_by("user").to("out")
+    assert stream.flow is before
+    with pytest.raises(AttributeError):
+        stream.flow = before
+
+
+def test_kinds_tell_steps_apart(stream: Any2, app: Topology) -> None:
+    stream.filter_not(bool).print()
+    stream.for_each(print)
+    grouped = stream.group_by_key()
+    grouped.count()
+    grouped.reduce(max)
+    grouped.aggregate(int, max)
+    stream.to_table()
+    kinds = [node.kind for node in app.builder.nodes if isinstance(node, Step)]
+    assert kinds == ["filter-not", "print", "for-each", "count", "reduce", "aggregate", "table"]
+
+
+def test_what_is_written_unchanged_is_written_as_it_was_read(app: Topology) -> None:
+    app.stream("a", key=int, value=float).filter(bool).to("b")
+    app.stream("c", key=int, value=float).map_values(str).to("d")
+    app.stream("e").to("f", key=bytes, value=bytes)
+    sinks = [node for node in app.builder.nodes if isinstance(node, Sink)]
+    assert [(sink.key.name, sink.value.name) for sink in sinks] == [
+        ("int64", "float64"),
+        ("int64", "auto"),
+        ("bytes", "bytes"),
+    ]
+
+
+def test_through_is_read_as_it_was_written(app: Topology) -> None:
+    later = app.stream("a", value=int).map_values(str).through("b")
+    source = later.flow.edge.node
+    assert isinstance(source, Source)
+    assert (source.key.name, source.value.name) == ("text", "text")
+    assert later.flow.value.type is str
+
+
+def test_types_of_streams(stream: Any2) -> None:
+    assert isinstance(stream.group_by_key(), GroupedStream)
+    assert isinstance(stream.group_by_key().count(), Table)
+    assert isinstance(stream.to_table().to_stream(), Stream)
+
+
+def test_durations_are_checked_at_once(stream: Any2) -> None:
+    with pytest.raises(UsageError, match="within of in-seen: 'soon' is no duration"):
+        stream.deduplicate(within="soon")
+
+
+def test_repartitioned_records_meet_and_keep_their_types(app: Topology) -> None:
+    moved = app.stream("in", value=int).key_by(lambda value: value % 2, name="odd")
+    moved.group_by_key().reduce(max, name="largest").to("out")
+    driver = TopologyDriver(app, partitions=3)
+    for value in range(5):
+        driver.pipe("in", key=str(value), value=value)
+    assert driver.store("largest") == {0: 4, 1: 3}
