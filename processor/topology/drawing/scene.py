@@ -196,7 +196,11 @@ def _inside(left: float, top: float, point: Point) -> Point:
 def _shape(box: Box) -> Shape:
     name, caption = _wrapped(box.name), _wrapped(box.caption)
     stores = tuple(_cylinders(box))
-    width = _width(name, caption) + 2 * PAD + (2 * CAP if box.part is None else 0)
+    width = (
+        (_width(name, caption) if name else _width(caption, []))
+        + 2 * PAD
+        + (2 * CAP if box.part is None else 0)
+    )
     width = max([width, *(store.size.width for store in stores)])
     size = Size(width, (len(name) + len(caption)) * LINE + PAD)
     below = stores[-1].corner[1] + stores[-1].size.height if stores else 0

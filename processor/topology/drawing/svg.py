@@ -91,7 +91,8 @@ def _shape(shape: Shape) -> Iterator[str]:
         yield _rectangle(shape.corner, shape.size, 7, "step")
         style = "small" if shape.name else "name"
         lines = [(line, style) for line in shape.caption] + [(line, "name") for line in shape.name]
-    yield from _lines(lines, left + shape.size.width / 2, top + PAD / 2, box.kind)
+    right = CAP if box.part is None else 0  # the end of a pipe that one looks into
+    yield from _lines(lines, left + shape.size.width / 2 - right, top + PAD / 2, box.kind)
     yield "</g>"
     for store in shape.stores:
         yield from _store(store, (left, top + shape.size.height), shape.size.width)

@@ -6,7 +6,7 @@ import pytest
 from processor import Topology
 from processor.topology.drawing.layout import Point, Size
 from processor.topology.drawing.picture import picture
-from processor.topology.drawing.scene import Scene, scene
+from processor.topology.drawing.scene import LETTER, PAD, Scene, scene
 from processor.topology.plan import plan
 from tests.topology.samples import ALL
 
@@ -91,6 +91,12 @@ def test_arrows_go_through_no_box_and_end_where_they_lead(placed: Scene) -> None
                 left + SEEN < x < left + width - SEEN and top + SEEN < y < top + height - SEEN
                 for x, y in points
             )
+
+
+def test_boxes_are_wide_enough_for_their_text(placed: Scene) -> None:
+    for shape in placed.shapes:
+        longest = max(map(len, shape.name or shape.caption))
+        assert longest * LETTER + PAD <= shape.size.width
 
 
 def test_long_names_are_broken_into_lines_and_lose_nothing() -> None:
