@@ -134,8 +134,8 @@ class Worker:
         try:
             return self._handle(event)
         except BadRecordError as error:
-            abort: list[Command] = [Abort()] if self._checkpoints.begun else []
-            return [*abort, *self._close_all(), Finish(error)]
+            self._stopping = False  # or being told of the abort would finish without the error
+            return [*self._abort(), *self._close_all(), Finish(error)]
 
     def _handle(self, event: Event) -> list[Command]:  # noqa: C901, PLR0911 - a table
         match event:
@@ -160,8 +160,7 @@ class Worker:
             case TaskOpened():
                 return self._opened(event)
             case Stop():
-                self._stopping = True
-                return self._checkpoint() or self._finish()
+                return self._stop()
 
     def _opened(self, event: TaskOpened) -> list[Command]:
         stores = sum(len(part.stores) for part in self._layout.plan.subtopologies)
@@ -187,7 +186,7 @@ class Worker:
 
     def _lost(self) -> list[Command]:
         self._assigned = frozenset()
-        abort: list[Command] = [Abort()] if self._checkpoints.begun else []
+        abort = self._abort()
         reopened = [OpenTask(task) for task in sorted(self.tasks)]
         return [*abort, *self._close_all(), *reopened]
 
@@ -244,7 +243,7 @@ class Worker:
         """All commands up to the commit, or none where there is nothing new."""
         state = self._checkpoints
         self._checkpoints.elapsed = self._elapsed
-        if state.under_way or not self._assigned or not (state.moved or state.begun):
+        if state.under_way or not self._assigned or not self._is_anything_new():
             return []
         state.under_way = True
         begin = self._begin()
@@ -253,6 +252,11 @@ class Worker:
         for store, overlay in self._overlays().items():
             commands += self._changelog(store, overlay)
         return [*begin, *commands, SendOffsets(self._moved()), Commit()]
+
+    def _is_anything_new(self) -> bool:
+        state = self._checkpoints
+        # Stores change without any record when a punctuation by the wall clock returns none.
+        return state.moved or state.begun or any(each.changes for each in self._overlays().values())
 
     def _changelog(self, store: StoreId, overlay: Overlay) -> list[Command]:
         changes = overlay.changes
@@ -308,11 +312,22 @@ class Worker:
         for task in self.tasks.values():
             positions = self._starts | self._checkpoints.positions
             task.restart({source: positions[source] for source in self._own[task.id]})
+        self._checkpoints.moved = bool(self._moved())  # where fresh partitions begin
         return self._finish() if self._stopping else self._fetch()
 
     def _closed_transaction(self) -> None:
         state = self._checkpoints
         state.begun = state.moved = state.under_way = False
+
+    def _stop(self) -> list[Command]:
+        self._stopping = True
+        if self._checkpoints.under_way:
+            return []  # what comes of it finishes
+        # Without an assignment nothing can be committed, and nothing may be left open.
+        return self._checkpoint() or self._abort() or self._finish()
+
+    def _abort(self) -> list[Command]:
+        return [Abort()] if self._checkpoints.begun else []
 
     def _finish(self) -> list[Command]:
         return [*self._close_all(), Finish()]
