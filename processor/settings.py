@@ -3,11 +3,12 @@
 Knows what is allowed, not what it leads to. Secrets are never shown.
 """
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -16,13 +17,24 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from pydantic_settings import SettingsError as SourceError
 
 from processor.durations import milliseconds
-from processor.errors import SettingsError
+from processor.errors import SettingsError, UsageError
 
 PREFIX: Final = "KPROC_"
 FILE: Final = Path("kproc.toml")
-_SECRET_WORDS: Final = ("password", "secret", "token", "key.pem", "jaas", "private", "credentials")
+CLIENTS: Final = ("kafka", "consumer", "producer")
+"""The settings that hold librdkafka's own."""
+
+HIDDEN: Final = "********"
+_SECRET_WORDS: Final = (
+    *("pass", "secret", "token", "key.pem", "jaas", "private", "credential", "oauthbearer.config"),
+)
+_URL_SECRET: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_UNDERSCORED: Final = {"log_level"}
+"""The librdkafka settings whose names have an underscore; in variables it stands for a dot."""
+
 _OWNED: Final = {
     "group.id": "it is the application's name",
     "group.instance.id": "it is the slot's name",
@@ -124,7 +136,10 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _is_duration(cls, duration: str) -> str:
-        milliseconds(duration, "a duration")
+        try:
+            milliseconds(duration, "duration")
+        except UsageError as error:
+            raise ValueError(str(error)) from None
         return duration
 
     @model_validator(mode="after")
@@ -148,9 +163,15 @@ class Settings(BaseSettings):
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
+    def __repr_args__(self) -> Iterable[tuple[str, Any]]:
+        return shown(self).items()
+
 
 class Effective(NamedTuple):
-    """The effective settings, and where each that is no default comes from."""
+    """The effective settings, and where each that is no default comes from.
+
+    A librdkafka setting is called `kafka.security.protocol` in `origins`.
+    """
 
     settings: Settings
     origins: Mapping[str, str]
@@ -175,32 +196,106 @@ def load(
     layers: dict[str, Mapping[str, Any]] = {
         "topology": topology or {},
         str(file or FILE): _read(file),
-        "environment": EnvSettingsSource(Settings)(),
+        "environment": _environment(),
         "command line": given,
     }
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for origin, values in layers.items():
         for name, value in values.items():
-            both = isinstance(value, dict) and isinstance(merged.get(name), dict)
-            merged[name] = {**merged[name], **value} if both else value
             origins[name] = origin
+            if name in CLIENTS and isinstance(value, Mapping):
+                entries = dict(_flat(cast("Mapping[str, Any]", value)))
+                merged[name] = {**merged.get(name, {}), **entries}
+                origins |= {f"{name}.{entry}": origin for entry in entries}
+            else:
+                merged[name] = value
     try:
         return Effective(Settings(**merged), origins)
     except ValidationError as error:
         raise SettingsError(_explained(error, origins)) from None
 
 
+def assigned(assignments: Sequence[str]) -> dict[str, Any]:
+    """The settings that `NAME=VALUE` texts give, such as `kafka.security.protocol=SSL`.
+
+    Raises:
+        SettingsError: One is not of that form.
+    """
+    found: dict[str, Any] = {}
+    for number, assignment in enumerate(assignments, 1):
+        name, equals, value = assignment.partition("=")
+        part, dot, entry = name.strip().partition(".")
+        if not equals or not part or (part in CLIENTS) != bool(dot and entry):
+            # Its text is not repeated: it may hold a secret.
+            raise SettingsError(
+                f"--set number {number} is not NAME=VALUE, such as --set slots=4 or "
+                "--set kafka.security.protocol=SSL"
+            )
+        if dot:
+            found.setdefault(part, {})[entry] = value
+        else:
+            found[part] = value
+    return found
+
+
 def shown(settings: Settings) -> dict[str, Any]:
-    """The settings as they may be shown: secret librdkafka settings are hidden."""
+    """The settings as they may be shown: secrets of librdkafka and in URLs are hidden."""
     values = settings.model_dump(mode="json")
-    for part in ("kafka", "consumer", "producer"):
+    for part in CLIENTS:
         values[part] = {name: _shown(name, value) for name, value in values[part].items()}
-    return values
+    return {name: _shown("", value) for name, value in values.items()}
+
+
+def redacted(settings: Settings, text: str) -> str:
+    """A text without the settings' secrets."""
+    for secret in sorted(set(_secrets(settings)), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _secrets(settings: Settings) -> Iterator[str]:
+    for part in CLIENTS:
+        for name, value in getattr(settings, part).items():
+            if _is_secret(name):
+                yield from filter(None, (str(value), str(value).strip()))
+            yield from _URL_SECRET.findall(str(value))
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name.lower() for word in _SECRET_WORDS)
 
 
 def _shown(name: str, value: Any) -> Any:
-    return "********" if any(word in name.lower() for word in _SECRET_WORDS) else value
+    if _is_secret(name):
+        return HIDDEN
+    return _URL_SECRET.sub(HIDDEN, value) if isinstance(value, str) else value
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The entries under dotted names: TOML makes `security.protocol` a table in a table."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(cast("Mapping[str, Any]", value), f"{before}{name}.")
+        else:
+            yield before + name, value
+
+
+def _environment() -> Mapping[str, Any]:
+    try:
+        values = EnvSettingsSource(Settings)()
+    except SourceError:
+        raise SettingsError(
+            f"a variable {PREFIX}... is malformed: of kafka, consumer and producer each takes a "
+            f"JSON object, or use variables such as {PREFIX}KAFKA__SECURITY_PROTOCOL=SSL"
+        ) from None
+    for part in set(CLIENTS).intersection(values):
+        values[part] = {_dotted(name): value for name, value in _flat(values[part])}
+    return values
+
+
+def _dotted(name: str) -> str:
+    return name if name in _UNDERSCORED else name.replace("_", ".")
 
 
 def _read(file: Path | None) -> Mapping[str, Any]:
