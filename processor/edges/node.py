@@ -6,17 +6,22 @@ person sees of it is the business of whoever gave `watch`.
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
 from processor.durations import milliseconds
 from processor.edges.channel import Report, Status
+from processor.edges.clients import QUIET
 from processor.edges.progress import Backlog
 from processor.edges.setup import prepare
 from processor.edges.spec import WorkerSpec
 from processor.edges.supervisor import Supervisor
+from processor.errors import SettingsError
 from processor.runtime.worker import WorkerOptions
 from processor.settings import Settings
 from processor.topology.plan import Layout, Plan
@@ -46,11 +51,10 @@ class NodeState:
     backlog: Backlog | None = None
     restarts: int = 0
     stopping: bool = False
-
-    @property
-    def records(self) -> int:
-        """Input records that the present worker processes have worked on."""
-        return sum(worker.records for worker in self.workers.values())
+    finished: bool = False
+    """Whether all is committed that was to be done until the end."""
+    killed: bool = False
+    """Whether workers were killed, so that work which was not committed is still to be done."""
 
 
 class Node:
@@ -64,12 +68,14 @@ class Node:
         until_end: Whether to end when all input is committed that is there at the start.
 
     Raises:
+        SettingsError: librdkafka refuses a setting.
         KafkaError: The topics do not fit the topology, or the broker does not answer.
     """
 
     def __init__(
         self, spec: str, plan: Plan, settings: Settings, watcher: Watcher, *, until_end: bool
     ) -> None:
+        check_clients(plan.application, settings)
         client = client_settings(settings)
         self._settings = settings
         self._watcher = watcher
@@ -87,6 +93,7 @@ class Node:
         restart = settings.backup_mode == "restart"
         self._supervisor = Supervisor(specs, restart=restart, on_report=self._report)
         self._kill_at: float | None = None
+        self._look_at = 0.0
 
     def run(self) -> NodeState:
         """Works until it is done or told to stop by SIGINT or SIGTERM; a second one kills.
@@ -105,7 +112,7 @@ class Node:
     def stop(self) -> None:
         """Lets the workers finish; told again, or too slow at it, they are killed."""
         if self.state.stopping:
-            self._supervisor.kill()
+            self._kill()
             return
         self.state.stopping = True
         patience = milliseconds(self._settings.shutdown_timeout, "shutdown_timeout") / 1000
@@ -116,10 +123,18 @@ class Node:
         state = self.state
         state.restarts = self._supervisor.restarts
         self._watcher.turn(state)
-        if state.backlog is not None and not state.stopping and state.backlog.look():
-            self.stop()
-        if self._kill_at is not None and time.monotonic() > self._kill_at:
-            self._supervisor.kill()
+        now = time.monotonic()
+        if state.backlog is not None and not state.stopping and now >= self._look_at:
+            if state.backlog.look():
+                state.finished = True
+                self.stop()
+            self._look_at = now + _LOOK
+        if self._kill_at is not None and now > self._kill_at:
+            self._kill()
+
+    def _kill(self) -> None:
+        self.state.killed = True
+        self._supervisor.kill()
 
     def _report(self, report: Report) -> None:
         if isinstance(report, Status):
@@ -127,7 +142,7 @@ class Node:
         self._watcher.report(report)
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _signals(self) -> Generator[None]:
         def stop(_number: int, _frame: Any) -> None:
             self.stop()
 
@@ -146,6 +161,28 @@ def client_settings(settings: Settings) -> dict[str, Any]:
     """What every client of the application is set to."""
     client_id = {"client.id": "kproc"}
     return {**client_id, **settings.kafka, "bootstrap.servers": settings.bootstrap}
+
+
+def check_clients(application: str, settings: Settings) -> None:
+    """Makes a client of each kind once: librdkafka checks its settings then.
+
+    Raises:
+        SettingsError: librdkafka refuses a setting.
+    """
+    common = {**QUIET, **client_settings(settings)}
+    makers: dict[str, tuple[Any, dict[str, Any]]] = {
+        "kafka": (AdminClient, {}),
+        "consumer": (Consumer, {"group.id": application, **settings.consumer}),
+        "producer": (Producer, settings.producer),
+    }
+    for part, (make, own) in makers.items():
+        try:
+            make({**common, **own})
+        except KafkaException as error:
+            raise SettingsError(
+                f"librdkafka refuses the settings in `{part}`: {error.args[0].str()}; "
+                "`kproc config` shows where each is from"
+            ) from error
 
 
 def worker_spec(topology: str, layout: Layout, settings: Settings, slot: int) -> WorkerSpec:
