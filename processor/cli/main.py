@@ -1,24 +1,63 @@
 """The command `kproc`: puts the commands together and turns errors into exit codes."""
 
 import sys
+from typing import Annotated
 
 import typer
 
+from processor.cli.config import config
 from processor.cli.dev import dev
-from processor.cli.run import run
+from processor.cli.run import EXIT_CODES, run
+from processor.cli.topology import topology
 from processor.cli.transfer import consume, produce
 from processor.errors import KprocError
+
+_EXAMPLES = """\
+Examples:
+
+kproc run topologies/flights.py --dev --until-end   [dim]Kafka, data, results: everything at once[/]
+
+kproc dev --detach   [dim]a Kafka on this machine[/]
+
+kproc produce orders.csv --topic orders --key user --create   [dim]records from a file[/]
+
+kproc run orders.py --create-topics   [dim]until Ctrl-C[/]
+
+kproc consume order-totals --until-end --format table   [dim]what came of it[/]
+"""
 
 app = typer.Typer(
     name="kproc",
     no_args_is_help=True,
     rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,  # they may hold secrets
     help="A Kafka-native stream processor for Python.",
+    epilog=_EXAMPLES,
 )
-app.command()(run)
+app.command(epilog=EXIT_CODES)(run)
+app.command()(topology)
+app.command()(config)
 app.command()(dev)
 app.command()(produce)
 app.command()(consume)
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - as typer calls it
+    if asked:
+        from importlib.metadata import version  # noqa: PLC0415 - only where it is needed
+
+        typer.echo(f"kproc {version('kproc')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    del version
 
 
 def main() -> None:

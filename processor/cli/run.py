@@ -1,46 +1,212 @@
-"""`kproc run`."""
+"""`kproc run`: a topology at work, from the command line to the exit code."""
 
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.console import Console
+
+from processor.cli.common import record_progress, say, start_kafka
+from processor.cli.complete import topology_files
+from processor.errors import KprocError, UsageError
 
 if TYPE_CHECKING:
-    from processor.edges.channel import Report
-    from processor.edges.node import NodeState
+    from processor.settings import Settings
+    from processor.topology.plan import Plan
+    from processor.topology.topology import SampleData, Topology
+
+_INTERRUPTED = 130
+_SHOWN_RECORDS = 200_000
+
+EXIT_CODES = (
+    "Exit codes: [bold]0[/] done, or stopped by Ctrl-C or SIGTERM after a last checkpoint · "
+    "[bold]2[/] command, settings or topology are wrong · [bold]3[/] Kafka is not as needed · "
+    "[bold]4[/] a bad record, where on_bad_record is fail · [bold]5[/] state can't be read or "
+    "restored · [bold]6[/] another process has taken over · [bold]7[/] a worker keeps crashing · "
+    "[bold]130[/] interrupted before it began, or killed by a second Ctrl-C"
+)
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Instead of ./kproc.toml.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any setting, see [bold]kproc config[/]; or kafka.security.protocol=SSL. Repeatable.",
+    ),
+]
 
 
-class _Plain:
-    def report(self, report: "Report") -> None:
-        import sys
-
-        print(report, file=sys.stderr)
-
-    def turn(self, state: "NodeState") -> None:
-        pass
-
-
-def run(
-    topology: Annotated[str, typer.Argument(metavar="FILE.py[:NAME]", help="The topology.")],
-    until_end: Annotated[bool, typer.Option("--until-end")] = False,
-    dev: Annotated[bool, typer.Option("--dev")] = False,
-    slots: Annotated[int | None, typer.Option("--slots")] = None,
-    bootstrap: Annotated[str | None, typer.Option("--bootstrap")] = None,
-    state_dir: Annotated[Path | None, typer.Option("--state-dir")] = None,
-    create_topics: Annotated[bool | None, typer.Option("--create-topics")] = None,
+def run(  # noqa: PLR0913 - options of a command
+    topology: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE.py[:NAME]",
+            help="The file, and the variable if it has several topologies.",
+            autocompletion=topology_files,
+        ),
+    ],
+    *,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="On this machine's Kafka, with topics and sample data.")
+    ] = False,
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="End when the input that is there is processed.")
+    ] = False,
+    slots: Annotated[int | None, typer.Option(min=1, help="Worker processes.")] = None,
+    bootstrap: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where Kafka listens.")
+    ] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="Folder for the state.")] = None,
+    create_topics: Annotated[
+        bool | None,
+        typer.Option("--create-topics/--no-create-topics", help="Create missing topics."),
+    ] = None,
+    guarantee: Annotated[Literal["exactly-once", "at-least-once"] | None, typer.Option()] = None,
+    checkpoint_interval: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Between two checkpoints, such as 100ms.")
+    ] = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    show: Annotated[
+        bool | None,
+        typer.Option("--show/--no-show", help="Show the results at the end; with --until-end."),
+    ] = None,
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option(help="Log lines instead of a live status; text where there is no terminal."),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Warnings and results only.")
+    ] = False,
 ) -> None:
-    """Runs a topology."""
-    from processor.edges.node import Node
-    from processor.loading import load as load_topology
-    from processor.settings import load
-    from processor.topology.plan import plan
+    """Runs a topology until it is stopped, or with --until-end until its input is processed.
 
-    loaded = load_topology(topology)
-    flags: dict[str, Any] = {
+    Ctrl-C once commits and ends; twice kills.
+
+    Try it: kproc run topologies/flights.py --dev --until-end
+    """
+    from processor.loading import load as load_topology  # noqa: PLC0415
+    from processor.settings import assigned, load, redacted  # noqa: PLC0415
+    from processor.topology.plan import plan  # noqa: PLC0415
+
+    if dev and bootstrap:
+        raise UsageError("--dev brings its own Kafka: leave out --bootstrap, or --dev.")
+    options = {
         "slots": slots,
         "bootstrap": bootstrap,
         "state_dir": state_dir,
         "create_topics": create_topics,
+        "guarantee": guarantee,
+        "checkpoint_interval": checkpoint_interval,
     }
-    effective = load(flags, loaded.settings)
-    Node(topology, plan(loaded), effective.settings, _Plain(), until_end=until_end).run()
+    given = {name: value for name, value in options.items() if value is not None}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the node takes over
+    loaded = load_topology(topology)
+    made = plan(loaded)
+    settings = load({**assigned(sets or ()), **given}, loaded.settings, config).settings
+    view = _View(log_format, quiet=quiet, show=until_end if show is None else show)
+    try:
+        with (
+            _dev_kafka(loaded, settings, quiet=quiet)
+            if dev
+            else contextlib.nullcontext(settings) as used
+        ):
+            killed = _work(topology, made, used, view, until_end=until_end)
+    except KprocError as error:
+        raise type(error)(redacted(settings, str(error))) from error
+    if killed:
+        raise typer.Exit(_INTERRUPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What is to be seen of a run."""
+
+    log_format: Literal["text", "json"] | None
+    quiet: bool
+    show: bool
+
+
+def _work(spec: str, made: "Plan", settings: "Settings", view: _View, *, until_end: bool) -> bool:
+    """Runs the topology and tells of it; returns whether its workers were killed."""
+    from processor.cli.display import Run, display  # noqa: PLC0415
+    from processor.edges.node import Node  # noqa: PLC0415
+
+    this = Run(made, settings, until_end)
+    with display(this, log_format=view.log_format, quiet=view.quiet) as shown:
+        state = Node(spec, made, settings, shown, until_end=until_end).run()
+    shown.summarize(state)
+    if view.show and (state.finished or not until_end):
+        _show_results(made, settings)
+    return state.killed
+
+
+def _show_results(made: "Plan", settings: "Settings") -> None:
+    from processor.cli.show import results, serdes_of  # noqa: PLC0415
+    from processor.edges.node import client_settings  # noqa: PLC0415
+    from processor.edges.results import read_results  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    for topic in made.outputs:
+        found = read_results(client_settings(settings), topic, _SHOWN_RECORDS)
+        console.print("", *results(topic, found, *serdes_of(made, topic)), sep="\n")
+
+
+@contextlib.contextmanager
+def _dev_kafka(topology: "Topology", settings: "Settings", *, quiet: bool) -> Generator["Settings"]:
+    """The settings for this machine's Kafka, with sample data in it; stopped if it was started."""
+    from processor.edges.embedded import DEFAULT_DATA, running  # noqa: PLC0415
+    from processor.settings import CLIENTS  # noqa: PLC0415
+
+    kafka = running(DEFAULT_DATA)
+    started = None if kafka else start_kafka(DEFAULT_DATA, port=_dev_port())
+    with started or contextlib.nullcontext(kafka) as used:
+        assert used is not None
+        changed = {
+            "bootstrap": used.bootstrap,
+            "create_topics": True,
+            **{part: _without_security(getattr(settings, part)) for part in CLIENTS},
+        }
+        found = settings.model_copy(update=changed)
+        for sample in topology.samples:
+            _load_sample(found, sample, quiet=quiet)
+        yield found
+
+
+def _dev_port() -> int:
+    """Kafka's usual port, or 0 for any if it is taken."""
+    from processor.edges.embedded import DEFAULT_PORT  # noqa: PLC0415
+
+    try:
+        socket.create_server(("127.0.0.1", DEFAULT_PORT)).close()
+    except OSError:
+        return 0
+    return DEFAULT_PORT
+
+
+def _without_security(client: Mapping[str, Any]) -> dict[str, Any]:
+    """The embedded Kafka has none: settings for another cluster would keep clients out."""
+    return {
+        name: value
+        for name, value in client.items()
+        if not name.startswith(("security.", "sasl.", "ssl."))
+    }
+
+
+def _load_sample(settings: "Settings", sample: "SampleData", *, quiet: bool) -> None:
+    from processor.edges.dev import load_sample  # noqa: PLC0415
+    from processor.edges.node import client_settings  # noqa: PLC0415
+
+    began = time.monotonic()
+    with record_progress(f"Loading {sample.topic}") as tell:
+        count = load_sample(client_settings(settings), sample, settings.partitions, tell)
+    if count and not quiet:
+        say(f"Loaded {count:,} records into {sample.topic} in {time.monotonic() - began:.1f} s.")

@@ -1,0 +1,322 @@
+"""What a person or a log sees of a run: a live area on a terminal, structured lines elsewhere.
+
+Knows what a node tells of itself and nothing of how it does its work. Everything goes to stderr:
+stdout belongs to results and to what the topology prints.
+"""
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Generator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+import structlog
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from processor.cli.figures import Figures, Rate
+from processor.cli.summary import Run, print_summary
+from processor.cli.terminal import shared_terminal
+from processor.edges.channel import Failure, Log, Report, RestoreStatus, Status
+from processor.settings import Settings, redacted
+
+if TYPE_CHECKING:
+    from processor.edges.node import NodeState
+    from processor.edges.progress import Backlog
+
+LogFormat: TypeAlias = Literal["text", "json"]
+
+_UNKNOWN = "-"
+_FRAME = 0.25
+_PROGRESS = 10.0
+"""Seconds between two lines that say how far it is."""
+
+
+class Display(Protocol):
+    """Shows a run; a `Watcher` of its node."""
+
+    figures: Figures
+
+    def report(self, report: Report) -> None:
+        """A worker told something."""
+
+    def turn(self, state: "NodeState") -> None:
+        """Some time has passed."""
+
+    def close(self) -> None:
+        """The workers have ended."""
+
+    def summarize(self, state: "NodeState") -> None:
+        """Tells what the run was."""
+
+
+@contextlib.contextmanager
+def display(run: Run, *, log_format: LogFormat | None, quiet: bool) -> Generator[Display]:
+    """A live area if stderr is a terminal and no log is asked for, else lines."""
+    if sys.stderr.isatty() and log_format is None and not quiet:
+        with shared_terminal() as console:
+            yield from _closing(LiveDisplay(run, console))
+    else:
+        log = logger(run.settings, sys.stderr, log_format or "text", quiet=quiet)
+        yield from _closing(LogDisplay(run, log))
+
+
+def _closing(shown: "LogDisplay") -> Generator[Display]:
+    with shown.visible():
+        try:
+            yield shown
+        finally:
+            shown.close()
+
+
+class LogDisplay:
+    """Lines: all that workers report, and every ten seconds how far it is."""
+
+    def __init__(self, run: Run, log: Any) -> None:
+        self.figures = Figures(time.monotonic())
+        self._run = run
+        self._log = log
+        self._failures: dict[int, Failure] = {}
+        self._states: dict[int, str] = {}
+        self._due = time.monotonic() + _PROGRESS
+
+    @contextlib.contextmanager
+    def visible(self) -> Generator[None]:
+        """While it is to be seen."""
+        settings = self._run.settings
+        self._log.info(
+            "started",
+            application=self._run.plan.application,
+            guarantee=settings.guarantee,
+            slots=settings.slots,
+            bootstrap=settings.bootstrap,
+        )
+        yield
+
+    def report(self, report: Report) -> None:
+        """Takes in figures; logs the rest."""
+        if isinstance(report, Status):
+            self.figures.note(report, time.monotonic())
+            self._note_state(report)
+        elif isinstance(report, Failure):
+            # Told with what comes of it: a new start, or the end.
+            self._failures[report.slot] = report
+        else:
+            self._failures.pop(report.slot, None)
+            self._log_report(report)
+
+    def turn(self, state: "NodeState") -> None:
+        """Logs progress when it is time."""
+        if time.monotonic() >= self._due:
+            self._due += _PROGRESS
+            self._log.info("progress", **progress(self.figures, state.backlog))
+
+    def close(self) -> None:
+        """Logs the failures that nothing came of, such as those while stopping."""
+        for failure in self._failures.values():
+            self._log.error("worker failed", slot=failure.slot, **_cause(failure.text))
+
+    def summarize(self, state: "NodeState") -> None:
+        """A line, and one for each kind of bad record."""
+        figures, run = self.figures, self._run
+        fields = {"seconds": round(figures.seconds, 1), **progress(figures, state.backlog)}
+        fields["records_per_s"] = round(figures.mean_rate)
+        self._log.info("finished" if run.is_done(state) else "stopped before the end", **fields)
+        kept = {"dead_letters": run.plan.dead_letters} if run.keeps_dead_letters else {}
+        for step, count in figures.bad_records.items():
+            self._log.warning("bad records", step=step, count=count, **kept)
+
+    def _note_state(self, status: Status) -> None:
+        if self._states.get(status.slot) != status.state:
+            self._states[status.slot] = status.state
+            self._log.info(status.state, slot=status.slot, partitions=status.partitions)
+
+    def _log_report(self, report: Log) -> None:
+        fields: dict[str, Any] = dict(report.fields)
+        fields |= _cause(str(fields.pop("cause"))) if "cause" in fields else {}
+        getattr(self._log, report.level)(report.event, slot=report.slot, **fields)
+
+
+class LiveDisplay(LogDisplay):
+    """A live area at the lower end of the terminal; log lines go above it."""
+
+    def __init__(self, run: Run, console: Console) -> None:
+        super().__init__(run, logger(run.settings, _Above(console), "text", quiet=False))
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._frame_at = 0.0
+        self._done = Rate()
+
+    @contextlib.contextmanager
+    def visible(self) -> Generator[None]:
+        """While it is to be seen."""
+        with self._live:
+            where = f"connecting to {self._run.settings.bootstrap}"
+            self._live.update(Text.assemble((self._run.plan.application, "bold"), f" · {where}"))
+            self._live.refresh()
+            yield
+
+    def turn(self, state: "NodeState") -> None:
+        """Draws the area when it is time."""
+        now = time.monotonic()
+        if now < self._frame_at:
+            return
+        self._frame_at = now + _FRAME
+        if state.backlog is not None:
+            self._done.note(now, state.backlog.done_records)
+        self._live.update(self._area(state), refresh=True)
+
+    def summarize(self, state: "NodeState") -> None:
+        """A few lines for a person."""
+        print_summary(self._run, self.figures, state)
+
+    def _note_state(self, status: Status) -> None:
+        """The area shows it."""
+
+    def _area(self, state: "NodeState") -> Group:
+        parts: list[Any] = [_headline(self._run, self.figures, stopping=state.stopping)]
+        parts.append(_totals(self.figures))
+        if state.backlog is not None:
+            parts.append(_bar(state.backlog, self._done.per_second))
+        return Group(*parts, _slots(self.figures))
+
+
+def _headline(run: Run, figures: Figures, *, stopping: bool) -> Text:
+    doing = " · finishing" if stopping else ""
+    return Text.assemble(
+        (run.plan.application, "bold"),
+        (f" · {run.settings.guarantee} · {_clock(figures.seconds)}{doing}", "dim"),
+    )
+
+
+def _totals(figures: Figures) -> Text:
+    bad = figures.bad_records.total()
+    lag = _UNKNOWN if figures.lag is None else f"{figures.lag:,}"
+    return Text.assemble(
+        f"{figures.records:,} records · {figures.records_per_second:,.0f} records/s · lag {lag} · "
+        f"{figures.checkpoints_per_second:.1f} checkpoints/s · ",
+        (f"{bad:,} bad", "bold red" if bad else ""),
+    )
+
+
+def _bar(backlog: "Backlog", rate: float) -> Table:
+    done, total = backlog.done_records, backlog.input_records
+    share = done / total if total else 1.0
+    left = _clock((total - done) / rate) if rate and done < total else _UNKNOWN
+    text = f"{share:4.0%}  {done:,} of {total:,} · {rate:,.0f} records/s · {left} left"
+    return _beside(ProgressBar(total=max(total, 1), completed=done, width=30), text)
+
+
+def _slots(figures: Figures) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("slot", justify="right")
+    table.add_column("state", min_width=10)
+    for name in ("partitions", "records/s", "lag", "restarts"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for number, slot in sorted(figures.slots.items()):
+        last = slot.last
+        style = {"running": "green", "restoring": "yellow"}.get(last.state, "dim")
+        table.add_row(
+            str(number),
+            Text(last.state, style),
+            str(last.partitions),
+            f"{slot.rate.per_second:,.0f}",
+            _UNKNOWN if last.lag is None else f"{last.lag:,}",
+            Text(str(slot.restarts), "yellow" if slot.restarts else ""),
+            "" if last.restore is None else _restore(last.restore),
+        )
+    return table
+
+
+def _restore(restore: RestoreStatus) -> Table:
+    seconds = max(restore.seconds, 0.001)
+    rate, megabytes = restore.records / seconds, restore.bytes / seconds / 1e6
+    left = _clock((restore.total - restore.records) / rate) if rate else _UNKNOWN
+    text = f"{rate:,.0f} records/s · {megabytes:,.1f} MB/s · {left} left"
+    bar = ProgressBar(total=max(restore.total, 1), completed=restore.records, width=20)
+    return _beside(bar, text)
+
+
+def _beside(bar: ProgressBar, text: str) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(bar, text)
+    return grid
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def progress(figures: Figures, backlog: "Backlog | None" = None) -> dict[str, Any]:
+    """The figures as fields of a log line."""
+    found: dict[str, Any] = {
+        "records": figures.records,
+        "records_per_s": round(figures.records_per_second),
+        "checkpoints": figures.checkpoints,
+        "bad_records": figures.bad_records.total(),
+        "restarts": figures.restarts,
+    }
+    if figures.lag is not None:
+        found["lag"] = figures.lag
+    if backlog is not None:
+        found |= {"done": backlog.done_records, "of": backlog.input_records}
+    restores = [slot.last.restore for slot in figures.slots.values() if slot.last.restore]
+    if restores:
+        found["restored"] = sum(each.records for each in restores)
+        found["to_restore"] = sum(each.total for each in restores)
+    return found
+
+
+def _cause(text: str) -> dict[str, str]:
+    """The field of a log line that says why: a traceback gets lines of its own."""
+    return {"exception": text.rstrip()} if "\n" in text.rstrip() else {"cause": text}
+
+
+class _Above:
+    """A file whose lines appear above the live area."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def write(self, text: str) -> None:
+        self._console.print(Text.from_ansi(text.rstrip("\n")), soft_wrap=True)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+
+def logger(settings: Settings, file: "IO[str] | _Above", form: LogFormat, *, quiet: bool) -> Any:
+    """A structlog logger to a file, which never sees a secret; a quiet one only warns."""
+
+    def without_secrets(_log: object, _name: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: redacted(settings, value) if isinstance(value, str) else value
+            for name, value in event.items()
+        }
+
+    colors = isinstance(file, _Above) or file.isatty()
+    shape: Sequence[Any] = (
+        [structlog.processors.JSONRenderer()]
+        if form == "json"
+        else [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20, sort_keys=False)]
+    )
+    return structlog.wrap_logger(
+        structlog.WriteLogger(file),  # pyright: ignore[reportArgumentType] - it only writes
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.WARNING if quiet else logging.INFO
+        ),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(
+                fmt="iso" if form == "json" else "%H:%M:%S", utc=form == "json"
+            ),
+            without_secrets,
+            *shape,
+        ],
+    )

@@ -1,0 +1,72 @@
+"""What a run is and was, for the one who started it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from processor.cli.common import err
+from processor.cli.figures import Figures
+from processor.settings import Settings
+from processor.topology.plan import Plan
+
+if TYPE_CHECKING:
+    from processor.edges.node import NodeState
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is known of a run before it begins."""
+
+    plan: Plan
+    settings: Settings
+    until_end: bool
+
+    @property
+    def keeps_dead_letters(self) -> bool:
+        """Whether bad records of any source go to the topic for dead letters."""
+        sources = (source for part in self.plan.subtopologies for source in part.sources)
+        policies = {source.on_bad_record or self.settings.on_bad_record for source in sources}
+        return "dead-letter" in policies
+
+    def is_done(self, state: "NodeState") -> bool:
+        """Whether it did all that it was to do."""
+        return state.finished or not self.until_end
+
+
+def print_summary(run: Run, figures: Figures, state: "NodeState") -> None:
+    """A few lines on stderr."""
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim")
+    if run.plan.outputs:
+        rows.add_row("  outputs", ", ".join(run.plan.outputs))
+    if figures.restarts:
+        rows.add_row("  restarts", Text(str(figures.restarts), "yellow"))
+    for step, count in figures.bad_records.items():
+        rows.add_row("  bad records", Text(f"{count:,}  {step}", "red"))
+    if figures.bad_records:
+        rows.add_row("", _whereabouts(run))
+    err.print(_first_line(run, figures, state))
+    if rows.row_count:
+        err.print(rows)
+
+
+def _first_line(run: Run, figures: Figures, state: "NodeState") -> Text:
+    early = ""
+    if not run.is_done(state) and state.backlog is not None:
+        done, total = state.backlog.done_records, state.backlog.input_records
+        early = f"stopped before the end ({done:,} of {total:,} committed), "
+    again = " (repartitioned ones count again)" if run.plan.repartitions else ""
+    return Text.assemble(
+        (run.plan.application, "bold"),
+        f": {early}{figures.records:,} records{again} in {figures.seconds:,.1f} s, "
+        f"{figures.mean_rate:,.0f} records/s, {figures.checkpoints:,} checkpoints",
+    )
+
+
+def _whereabouts(run: Run) -> str:
+    if run.keeps_dead_letters:
+        topic = run.plan.dead_letters
+        return f"kept in {topic}: kproc consume {topic} --until-end --fields key,value,headers"
+    return 'dropped, as on_bad_record = "skip" says'
