@@ -6,20 +6,18 @@ answer could undo the seek: records would be passed over.)
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
-from operator import itemgetter
-from typing import Any, cast
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.edges.clients import QUIET, translated
+from processor.edges.messages import raw_batch, runs, source_of, split_errors
 from processor.errors import Fenced, KprocError, StateError
-from processor.records import Batch, Headers, Offset, Partition, RawBatch, Timestamp, TopicPartition
+from processor.records import Offset, Partition, TopicPartition
 from processor.runtime.commands import Assigned, Event, Fetched, Lost, ReachedEnd, Revoked
 
-_SECOND = itemgetter(1)
 _PASSING = {
     ClientError._ALL_BROKERS_DOWN,  # noqa: SLF001 - the client's names for its own, local errors
     ClientError._TRANSPORT,  # noqa: SLF001
@@ -63,12 +61,11 @@ class Inbox:
         """
         messages = self.consumer.consume(limit, timeout)
         rebalanced, self._rebalanced = self._rebalanced, []
-        if not any(map(Message.error, messages)):
-            return [*rebalanced, *_batches(messages)]
-        ends = list(self._ends(messages))
-        records = [message for message in messages if message.error() is None]
+        records, others = split_errors(messages)
+        ends = list(self._ends(others))
+        fetched = [Fetched(source, raw_batch(run)) for source, run in runs(records)]
         # The end of a partition comes last: it is behind all of its records.
-        return [*rebalanced, *_batches(records), *ends]
+        return [*rebalanced, *fetched, *ends]
 
     def fetch(self, offsets: Mapping[TopicPartition, Offset]) -> None:
         """Lets the records of these partitions flow, and of no others, from these offsets on."""
@@ -108,14 +105,11 @@ class Inbox:
         self._rebalanced.append(event)
 
     def _ends(self, messages: Sequence[Message]) -> Iterator[Event]:
-        """Events for the errors among the messages that are none; raises those that count."""
+        """Events for messages that are no records; raises the errors that count."""
         for message in messages:
             error: Any = message.error()
-            if error is None:
-                continue
             if error.code() == ClientError._PARTITION_EOF:  # noqa: SLF001
-                source = TopicPartition(message.topic() or "", Partition(message.partition() or 0))
-                yield ReachedEnd(source, Offset(message.offset() or 0))
+                yield ReachedEnd(source_of(message), Offset(message.offset() or 0))
             elif error.code() in _PASSING and not error.fatal():
                 self.passing.append(f"{error.name()}: {error.str()}")
             else:
@@ -137,30 +131,3 @@ def _serious(error: Any, message: Message) -> KprocError:
 
 def _source(partition: ClientPartition) -> TopicPartition:
     return TopicPartition(partition.topic, Partition(partition.partition))
-
-
-def _batches(messages: Sequence[Message]) -> Iterator[Fetched]:
-    """One batch for each run of messages of one partition."""
-    sources = zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
-    first = 0
-    for (topic, partition), run in groupby(sources):
-        last = first + sum(1 for _ in run)
-        source = TopicPartition(topic or "", Partition(partition or 0))
-        yield Fetched(source, raw_batch(messages[first:last]))
-        first = last
-
-
-def raw_batch(messages: Sequence[Message]) -> RawBatch:
-    """Messages as columns."""
-    headers = list(map(Message.headers, messages))
-    return Batch(
-        list(map(Message.key, messages)),
-        list(map(Message.value, messages)),
-        cast("list[Timestamp]", list(map(_SECOND, map(Message.timestamp, messages)))),
-        cast("list[Offset]", list(map(Message.offset, messages))),
-        [_headers(each) for each in headers] if any(headers) else None,
-    )
-
-
-def _headers(headers: Any) -> Headers:
-    return tuple(headers) if headers else ()

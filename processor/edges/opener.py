@@ -7,13 +7,13 @@ for as read_uncommitted, as the last stable offset may be held back by a dead wr
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
@@ -21,13 +21,13 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.edges.channel import Channel, RestoreStatus
 from processor.edges.clients import QUIET, translated
-from processor.edges.inbox import raw_batch
+from processor.edges.messages import runs, source_of, split_errors
 from processor.edges.progress import list_offsets
 from processor.edges.spec import WorkerSpec
 from processor.edges.stores import StoreOpener
 from processor.errors import RestoreStalled, StateError
 from processor.operators.base import NO_TIME
-from processor.records import Offset, RawBatch, Timestamp, TopicPartition
+from processor.records import Offset, Timestamp, TopicPartition
 from processor.runtime.commands import Position, TaskOpened
 from processor.state.store import Store
 from processor.topology.plan import Layout, StoreId, TaskId
@@ -191,39 +191,44 @@ class TaskOpener:
 
     def _replay(self, consumer: Consumer) -> None:
         messages = consumer.consume(_BATCH, 0.1)
-        partitions: dict[TopicPartition, list[Any]] = {}
-        for message in messages:
-            source = TopicPartition(message.topic(), message.partition())  # type: ignore[arg-type]
-            partitions.setdefault(source, []).append(message)
-        for source, group in partitions.items():
+        records, others = split_errors(messages)
+        for source, run in runs(records):
             if source in self._restoring:
-                self._apply(source, group)
+                self._write(self._restoring[source], run)
+        for message in others:
+            self._note_end(message)
+        for source, restoring in list(self._restoring.items()):
+            if restoring.store.position >= restoring.end:
+                self._restored(source, restoring)
         if messages:
             self._heard = time.monotonic()
         else:
             self._check_progress()
 
-    def _apply(self, source: TopicPartition, messages: list[Any]) -> None:
-        restoring = self._restoring[source]
-        last = messages[-1]
-        error = last.error()
-        if error is not None and error.code() != ClientError._PARTITION_EOF:  # noqa: SLF001
-            raise translated(error, f"restore from {source}")
-        position = last.offset() if error is not None else last.offset() + 1
-        records = raw_batch([message for message in messages if message.error() is None])
-        self._write(restoring, records, Offset(position))
-        if restoring.store.position >= restoring.end:
-            del self._restoring[source]
-            restoring.store.end_restore()
-            restoring.opening.waiting.discard(restoring.id)
-            self._finish_if_ready(restoring.opening)
+    def _write(self, restoring: _Restoring, run: Sequence[Message]) -> None:
+        keys = cast("list[bytes]", list(map(Message.key, run)))
+        values = list(map(Message.value, run))
+        position = Offset((run[-1].offset() or 0) + 1)
+        restoring.store.write(dict(zip(keys, values, strict=True)), position)
+        self._records += len(run)
+        self._bytes += sum(map(len, keys)) + sum(map(len, filter(None, values)))
 
-    def _write(self, restoring: _Restoring, records: RawBatch, position: Offset) -> None:
-        # Before any record, an end may be reached at which the changelog only has markers.
-        changes = dict(zip(records.keys, records.values, strict=True))
-        restoring.store.write(changes, max(position, restoring.store.position))  # type: ignore[arg-type]
-        self._records += len(records)
-        self._bytes += sum(map(len, changes)) + sum(map(len, filter(None, changes.values())))  # type: ignore[arg-type]
+    def _note_end(self, message: Message) -> None:
+        """Takes the position past what is no record, such as transaction markers."""
+        error: Any = message.error()
+        source = source_of(message)
+        if error.code() != ClientError._PARTITION_EOF:  # noqa: SLF001
+            raise translated(error, f"restore from {source}")
+        restoring = self._restoring.get(source)
+        position = Offset(message.offset() or 0)
+        if restoring is not None and restoring.store.position < position:
+            restoring.store.write({}, position)
+
+    def _restored(self, source: TopicPartition, restoring: _Restoring) -> None:
+        del self._restoring[source]
+        restoring.store.end_restore()
+        restoring.opening.waiting.discard(restoring.id)
+        self._finish_if_ready(restoring.opening)
 
     def _finish_if_ready(self, opening: _Opening) -> None:
         if not opening.waiting:

@@ -1,0 +1,51 @@
+"""Messages of the client as columns; everything here runs at the speed of `map`."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, cast
+
+from confluent_kafka import Message
+
+from processor.records import Batch, Headers, Offset, Partition, RawBatch, Timestamp, TopicPartition
+
+_SECOND = itemgetter(1)
+
+
+def split_errors(messages: list[Message]) -> tuple[list[Message], list[Message]]:
+    """The messages that are records, and those that tell of an error or an end."""
+    if not any(map(Message.error, messages)):
+        return messages, []
+    records = [message for message in messages if message.error() is None]
+    return records, [message for message in messages if message.error() is not None]
+
+
+def runs(messages: Sequence[Message]) -> Iterator[tuple[TopicPartition, Sequence[Message]]]:
+    """The messages in runs of one partition each, in order."""
+    sources = zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
+    first = 0
+    for (topic, partition), run in groupby(sources):
+        last = first + len(list(run))
+        yield TopicPartition(topic or "", Partition(partition or 0)), messages[first:last]
+        first = last
+
+
+def source_of(message: Message) -> TopicPartition:
+    """Where a message comes from."""
+    return TopicPartition(message.topic() or "", Partition(message.partition() or 0))
+
+
+def raw_batch(messages: Sequence[Message]) -> RawBatch:
+    """Messages as a batch."""
+    headers = list(map(Message.headers, messages))
+    return Batch(
+        list(map(Message.key, messages)),
+        list(map(Message.value, messages)),
+        cast("list[Timestamp]", list(map(_SECOND, map(Message.timestamp, messages)))),
+        cast("list[Offset]", list(map(Message.offset, messages))),
+        [_headers(each) for each in headers] if any(headers) else None,
+    )
+
+
+def _headers(headers: Any) -> Headers:
+    return tuple(headers) if headers else ()
