@@ -188,7 +188,7 @@ class World:
         self._positions[source] = offset
         if rows:
             self.tell(Fetched(source, batch(rows)))
-        if offset == log.stable:
+        if self._positions.get(source) == log.stable:  # which is not so after an abort
             self.tell(ReachedEnd(source, Offset(offset)))
 
     def unread(self, source: TopicPartition) -> int:
