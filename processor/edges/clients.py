@@ -5,10 +5,11 @@ records or topologies.
 """
 
 import time
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import KafkaError as ClientError
 from confluent_kafka.cimpl import NewTopic
@@ -21,6 +22,8 @@ from processor.errors import (
     PermissionDenied,
     TopicMismatch,
 )
+
+R = TypeVar("R")
 
 ClientConfig: TypeAlias = Mapping[str, Any]
 """Settings of librdkafka by name; those every client needs, `bootstrap.servers` first of all."""
@@ -51,6 +54,16 @@ _FENCED = {
     ClientError.INVALID_PRODUCER_EPOCH,
     ClientError.PRODUCER_FENCED,
 }
+_SETTLING = {
+    ClientError._TIMED_OUT,  # noqa: SLF001
+    ClientError._WAIT_COORD,  # noqa: SLF001
+    ClientError.COORDINATOR_LOAD_IN_PROGRESS,
+    ClientError.COORDINATOR_NOT_AVAILABLE,
+    ClientError.LEADER_NOT_AVAILABLE,
+    ClientError.NOT_COORDINATOR,
+    ClientError.NOT_LEADER_FOR_PARTITION,
+    ClientError.UNSTABLE_OFFSET_COMMIT,
+}
 _TOPIC = {
     ClientError._UNKNOWN_PARTITION,  # noqa: SLF001
     ClientError._UNKNOWN_TOPIC,  # noqa: SLF001
@@ -74,6 +87,40 @@ def translated(error: KafkaException | ClientError, doing: str) -> KprocError:
     if code in _TOPIC:
         return TopicMismatch(f"Kafka failed to {doing} ({text}): create the topic first.")
     return KafkaError(f"Kafka failed to {doing}: {text} ({cause.name()}).")
+
+
+def patiently(call: Callable[[], R], doing: str, timeout: float = 30.0) -> R:
+    """The result of a call, made again while the cluster settles who leads and coordinates what.
+
+    Raises:
+        KprocError: it failed for another reason, or the cluster did not settle within `timeout`
+            seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return call()
+        except KafkaException as error:
+            if error.args[0].code() not in _SETTLING or time.monotonic() > deadline:
+                raise translated(error, doing) from error
+        time.sleep(0.05)
+
+
+def committed(consumer: Consumer, partitions: list[ClientPartition]) -> list[ClientPartition]:
+    """The partitions with the offsets and metadata that the consumer's group has committed.
+
+    Raises:
+        KprocError: the broker does not tell of one of them.
+    """
+
+    def ask() -> list[ClientPartition]:
+        found = consumer.committed(partitions, _REQUEST_TIMEOUT)
+        for partition in found:
+            if partition.error is not None:
+                raise KafkaException(partition.error)
+        return found
+
+    return patiently(ask, "tell what is committed")
 
 
 def partitions_of(

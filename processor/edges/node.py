@@ -6,7 +6,7 @@ person sees of it is the business of whoever gave `watch`.
 
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from processor.durations import milliseconds
 from processor.edges.channel import Report, Status
 from processor.edges.clients import QUIET
+from processor.edges.pool import WorkerPool
 from processor.edges.progress import Backlog
 from processor.edges.setup import prepare
 from processor.edges.spec import WorkerSpec
@@ -79,19 +80,19 @@ class Node:
         client = client_settings(settings)
         self._settings = settings
         self._watcher = watcher
-        layout = prepare(
-            plan,
-            client,
-            create=settings.partitions if settings.create_topics else None,
-            replication=settings.replication_factor,
-            startup_timeout=milliseconds(settings.startup_timeout, "startup_timeout") / 1000,
-        )
-        self.state = NodeState(layout, time.monotonic())
-        if until_end:
-            self.state.backlog = Backlog(client, layout)
+        pool = WorkerPool(spec)
+        pool.warm(settings.slots)
+        try:
+            layout = _prepare(plan, client, settings)
+            self.state = NodeState(layout, time.monotonic())
+            if until_end:
+                self.state.backlog = Backlog(client, layout)
+        except BaseException:
+            pool.close()
+            raise
         specs = [worker_spec(spec, layout, settings, slot) for slot in range(settings.slots)]
         restart = settings.backup_mode == "restart"
-        self._supervisor = Supervisor(specs, restart=restart, on_report=self._report)
+        self._supervisor = Supervisor(specs, pool, restart=restart, on_report=self._report)
         self._kill_at: float | None = None
         self._look_at = 0.0
 
@@ -152,6 +153,16 @@ class Node:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _prepare(plan: Plan, client: Mapping[str, Any], settings: Settings) -> Layout:
+    return prepare(
+        plan,
+        client,
+        create=settings.partitions if settings.create_topics else None,
+        replication=settings.replication_factor,
+        startup_timeout=milliseconds(settings.startup_timeout, "startup_timeout") / 1000,
+    )
 
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)

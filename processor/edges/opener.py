@@ -13,14 +13,14 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, cast
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, Message
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.edges.channel import Channel, RestoreStatus
-from processor.edges.clients import QUIET, translated
+from processor.edges.clients import QUIET, committed, translated
 from processor.edges.messages import runs, source_of, split_errors
 from processor.edges.progress import list_offsets
 from processor.edges.spec import WorkerSpec
@@ -253,34 +253,31 @@ class TaskOpener:
         """The tasks with where to begin: where the last checkpoint was, if there was one."""
         own = sorted(self._spec.own)
         asked = [each for each in own if self._layout.task_of(each) in tasks]
-        try:
-            found = consumer.committed([ClientPartition(*each) for each in asked], _TIMEOUT)
-        except KafkaException as error:
-            raise translated(error, "fetch the committed offsets") from error
-        committed = dict(zip(asked, found, strict=True))
+        found = committed(consumer, [ClientPartition(*each) for each in asked])
+        known = dict(zip(asked, found, strict=True))
         firsts = list_offsets(self._admin, asked, OffsetSpec.earliest())
         latest = self._spec.start_from == "latest"
         begin = list_offsets(self._admin, asked, OffsetSpec.latest()) if latest else firsts
-        fresh = frozenset(source for source in asked if committed[source].offset < 0)
+        fresh = frozenset(source for source in asked if known[source].offset < 0)
         starts: dict[TaskId, dict[TopicPartition, Position]] = {task: {} for task in tasks}
         for source in asked:
-            known = Position(begin[source], NO_TIME)
+            position = Position(begin[source], NO_TIME)
             if source not in fresh:
-                known = _position(committed[source], firsts[source])
-            starts[self._layout.task_of(source)][source] = known
+                position = _position(known[source], firsts[source])
+            starts[self._layout.task_of(source)][source] = position
         return [
             _Opening(task, {}, starts[task], fresh.intersection(starts[task])) for task in tasks
         ]
 
 
-def _position(committed: ClientPartition, first: Offset) -> Position:
-    if committed.offset < first:
+def _position(found: ClientPartition, first: Offset) -> Position:
+    if found.offset < first:
         raise StateError(
-            f"{committed.topic} partition {committed.partition} was processed up to offset "
-            f"{committed.offset}, but begins at {first} now: retention has deleted records that "
+            f"{found.topic} partition {found.partition} was processed up to offset "
+            f"{found.offset}, but begins at {first} now: retention has deleted records that "
             "were not processed. Nothing is skipped silently; commit an offset for the group that "
             "is there, such as with kafka-consumer-groups --reset-offsets, to go on from it"
         )
-    text = committed.metadata or ""
+    text = found.metadata or ""
     time = int(text) if text.lstrip("-").isdigit() else NO_TIME
-    return Position(Offset(committed.offset), Timestamp(time))
+    return Position(Offset(found.offset), Timestamp(time))

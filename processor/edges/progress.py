@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException
+from confluent_kafka import Consumer, IsolationLevel
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
-from processor.edges.clients import QUIET, ClientConfig, translated
+from processor.edges.clients import QUIET, ClientConfig, committed, patiently
 from processor.records import Offset, Partition, TopicPartition
 from processor.topology.plan import Layout
 
@@ -82,13 +82,9 @@ class Backlog:
 
     def _ask(self) -> Mapping[TopicPartition, Offset]:
         asked = [ClientPartition(*each) for each in self._partitions(self._layout.partitions)]
-        try:
-            found = self._member.committed(asked, _TIMEOUT)
-        except KafkaException as error:
-            raise translated(error, "tell what is committed") from error
         return {
             TopicPartition(each.topic, Partition(each.partition)): Offset(each.offset)
-            for each in found
+            for each in committed(self._member, asked)
         }
 
     def _offsets(
@@ -117,16 +113,17 @@ def list_offsets(
     asked = {ClientPartition(*each): which for each in partitions}
     if not asked:
         return {}
-    futures = admin.list_offsets(
-        asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT
-    )
-    try:
+
+    def ask() -> dict[TopicPartition, Offset]:
+        futures = admin.list_offsets(
+            asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT
+        )
         return {
             TopicPartition(each.topic, Partition(each.partition)): Offset(future.result().offset)
             for each, future in futures.items()
         }
-    except KafkaException as error:
-        raise translated(error, "list offsets") from error
+
+    return patiently(ask, "list offsets")
 
 
 def _stages(layout: Layout) -> list[list[str]]:

@@ -6,24 +6,24 @@ One thread; `turn` is called again and again by whoever shows what is going on.
 import os
 import selectors
 import signal
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
-
-import msgspec
+from typing import Any
 
 from processor import errors
 from processor.edges.channel import Failure, Log, Report, Status, parse
+from processor.edges.pool import WorkerPool, WorkerProcess
 from processor.edges.spec import WorkerSpec
 from processor.errors import Fenced, Interrupted, KprocError, WorkerFailed
 
 _CRASHES = 5
 _CRASH_SECONDS = 60.0
 """A worker that crashes more often in this time is not started again."""
+
+_SPARE_SECONDS = 3.0
+"""After a start, until a spare process is made ready: the start has the processor for itself."""
 
 _FENCE_SECONDS = 60.0
 """A worker that is fenced is started again once in this time: the broker fences as well whoever was
@@ -38,8 +38,7 @@ class _Child:
     """One slot and its present process."""
 
     spec: WorkerSpec
-    process: "subprocess.Popen[bytes] | None" = None
-    pipe: IO[bytes] | None = None
+    process: WorkerProcess | None = None
     unread: bytes = b""
     failure: Failure | None = None
     start_at: float = 0.0
@@ -53,14 +52,22 @@ class Supervisor:
 
     Args:
         specs: One for each slot.
+        pool: Where processes come from; it is closed in the end.
         restart: Whether to start a crashed worker again.
         on_report: Told whatever a worker tells, and what happens to it.
     """
 
     def __init__(
-        self, specs: Sequence[WorkerSpec], *, restart: bool, on_report: Callable[[Report], None]
+        self,
+        specs: Sequence[WorkerSpec],
+        pool: WorkerPool,
+        *,
+        restart: bool,
+        on_report: Callable[[Report], None],
     ) -> None:
         self._children = [_Child(spec) for spec in specs]
+        self._pool = pool
+        self._spare_at = 0.0
         self._restart = restart
         self._on_report = on_report
         self._selector = selectors.DefaultSelector()
@@ -87,11 +94,14 @@ class Supervisor:
         for child in self._children:
             if child.process is None and not self._stopping and time.monotonic() >= child.start_at:
                 self._start(child)
+        if self._restart and not self._stopping and time.monotonic() >= self._spare_at:
+            self._pool.warm(1)
         for key, _ in self._selector.select(timeout):
             self._hear(key.data)
         if any(child.process is not None for child in self._children):
             return True
         if self._error is not None:
+            self._pool.close()
             raise self._error
         return not self._stopping
 
@@ -99,34 +109,26 @@ class Supervisor:
         """Asks all workers to finish."""
         self._stopping = True
         for child in self._children:
-            if child.process is not None and child.process.stdin is not None:
-                child.process.stdin.close()
+            if child.process is not None:
+                child.process.ask_to_finish()
 
     def kill(self) -> None:
         """Ends all workers at once; what they had not committed is done again another time."""
         self._stopping = True
+        self._pool.close()
         for child in self._children:
             if child.process is not None:
                 child.process.kill()
 
     def _start(self, child: _Child) -> None:
-        read, write = os.pipe()
-        command = [sys.executable, "-m", "processor.edges.worker", str(write)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[write])  # noqa: S603
-        os.close(write)
-        child.process, child.pipe, child.unread = process, os.fdopen(read, "rb", 0), b""
-        child.failure = None
-        self._selector.register(child.pipe, selectors.EVENT_READ, child)
-        if process.stdin is not None:
-            try:
-                process.stdin.write(msgspec.json.encode(child.spec) + b"\n")
-                process.stdin.flush()
-            except BrokenPipeError:
-                return  # it has ended already: the end of its line tells
+        child.process = self._pool.take(child.spec)
+        child.unread, child.failure = b"", None
+        self._selector.register(child.process.reports, selectors.EVENT_READ, child)
+        self._spare_at = time.monotonic() + _SPARE_SECONDS
 
     def _hear(self, child: _Child) -> None:
-        assert child.pipe is not None
-        data = os.read(child.pipe.fileno(), 65536)
+        assert child.process is not None
+        data = os.read(child.process.reports.fileno(), 65536)
         *lines, child.unread = (child.unread + data).split(b"\n")
         for line in lines:
             report = parse(line)
@@ -139,13 +141,9 @@ class Supervisor:
             self._ended(child)
 
     def _ended(self, child: _Child) -> None:
-        assert child.pipe is not None
         assert child.process is not None
-        self._selector.unregister(child.pipe)
-        child.pipe.close()
+        self._selector.unregister(child.process.reports)
         code = child.process.wait()
-        if child.process.stdin is not None and not child.process.stdin.closed:
-            child.process.stdin.close()
         child.process = None
         if code == 0 or self._stopping:
             if code == 0 and not self._stopping:

@@ -1,9 +1,11 @@
-"""The worker process: `python -m processor.edges.worker`, started by the supervisor alone.
+"""The worker process: `python -m processor.edges.worker FD [TOPOLOGY]`, started by a supervisor.
 
-Its work comes on standard input as the first line, and the end of standard input is the end of the
-supervisor, and so of the worker. What happens is told on the file descriptor given as argument.
+Its slot comes on standard input as the first line, and may come much later than the process is
+started, which loads the topology meanwhile. The end of standard input is the end of the supervisor,
+and so of the worker. What happens is told on the file descriptor FD.
 """
 
+import contextlib
 import gc
 import os
 import signal
@@ -25,7 +27,13 @@ def main() -> int:
     """Runs the slot that standard input tells of; returns the exit code."""
     gc.set_threshold(50_000, 20, 50)  # batches are many objects that die together
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it, too, and decides
-    spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerSpec)
+    for topology in sys.argv[2:]:
+        with contextlib.suppress(KprocError):  # it comes again when the topology is needed
+            load(topology)
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return 0
+    spec = msgspec.json.decode(line, type=WorkerSpec)
     channel = Channel(int(sys.argv[1]), spec.slot)
     channel.send(Status(spec.slot, "starting"))
     try:

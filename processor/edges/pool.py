@@ -1,0 +1,104 @@
+"""Worker processes, started ahead of need: an idle one has loaded everything but its slot.
+
+Half a second of imports is thus spent while topics are checked, or before a worker crashes.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections import deque
+from typing import IO
+
+import msgspec
+
+from processor.edges.spec import WorkerSpec
+
+
+class WorkerProcess:
+    """A process that waits for its slot, or works on it.
+
+    Args:
+        topology: To be loaded at once.
+    """
+
+    def __init__(self, topology: str) -> None:
+        read, write = os.pipe()
+        command = [sys.executable, "-m", "processor.edges.worker", str(write), topology]
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            command, stdin=subprocess.PIPE, pass_fds=[write]
+        )
+        os.close(write)
+        self.reports: IO[bytes] = os.fdopen(read, "rb", 0)
+        """What the process tells, line by line; it ends with the process."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def give(self, spec: WorkerSpec) -> None:
+        """Tells it what to work on; if it has ended already, the end of its reports tells."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(msgspec.json.encode(spec) + b"\n")
+            self._process.stdin.flush()
+
+    def ask_to_finish(self) -> None:
+        """Ends its standard input, which it takes for the wish that it should end."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._process.kill()
+
+    def wait(self) -> int:
+        """Waits for its end; returns the exit code, negative for a signal."""
+        self.reports.close()
+        code = self._process.wait()
+        self.ask_to_finish()
+        return code
+
+
+class WorkerPool:
+    """Idle worker processes.
+
+    Args:
+        topology: What they load.
+    """
+
+    def __init__(self, topology: str) -> None:
+        self._topology = topology
+        self._idle: deque[WorkerProcess] = deque()
+
+    def warm(self, count: int) -> None:
+        """Sees to it that so many idle processes are there."""
+        self._idle = deque(process for process in self._idle if process.is_alive)
+        while len(self._idle) < count:
+            self._idle.append(WorkerProcess(self._topology))
+
+    def take(self, spec: WorkerSpec) -> WorkerProcess:
+        """A process that works on the slot from now on."""
+        while self._idle:
+            process = self._idle.popleft()
+            if process.is_alive:
+                break
+            process.wait()
+        else:
+            process = WorkerProcess(self._topology)
+        process.give(spec)
+        return process
+
+    def close(self) -> None:
+        """Ends the idle processes."""
+        while self._idle:
+            process = self._idle.popleft()
+            process.kill()
+            process.wait()
