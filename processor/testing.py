@@ -38,6 +38,7 @@ from processor.runtime.commands import (
     Commit,
     Committed,
     Event,
+    Fetch,
     Fetched,
     Finish,
     OpenTask,
@@ -91,6 +92,8 @@ class TopologyDriver:
 
     Raises:
         TopologyError: The topology is wrong.
+        TopicMismatch: The partition counts do not fit it.
+        UsageError: `partitions` lacks a topic.
     """
 
     def __init__(
@@ -106,6 +109,8 @@ class TopologyDriver:
         counts = (
             dict.fromkeys(made.inputs, partitions) if isinstance(partitions, int) else partitions
         )
+        if missing := set(made.inputs).difference(counts):
+            raise UsageError(f"partitions= lacks {', '.join(sorted(missing))}")
         self._layout: Layout = lay_out(made, counts)
         self._options = WorkerOptions(
             checkpoint_interval=_CHECKPOINT_INTERVAL, on_bad_record=on_bad_record
@@ -115,6 +120,7 @@ class TopologyDriver:
         self._now = Timestamp(start)
         self._elapsed = 0
         self._read: Counter[TopicPartition] = Counter()
+        self._uncommitted: defaultdict[TopicPartition, list[int]] = defaultdict(list)
         self.restart()
 
     @property
@@ -175,11 +181,17 @@ class TopologyDriver:
         self._settle()
 
     def checkpoint(self) -> None:
-        """Commits everything so far."""
-        self._commit()
+        """Commits everything so far, and what follows from it."""
+        while self._commit():
+            self._deliver_all()
 
     def restart(self) -> None:
-        """Goes on as after a crash: from the last checkpoint, with nothing that came after it."""
+        """Goes on as after a crash: from the last checkpoint, with nothing that came after it.
+
+        What was written since then is gone, whether it was read or not; input stays, and is worked
+        on again with the next call.
+        """
+        self._drop_uncommitted()
         layout = self._layout
         self._own = frozenset(
             TopicPartition(topic, Partition(number))
@@ -187,9 +199,7 @@ class TopologyDriver:
             for number in range(count)
         )
         self._worker = Worker(layout, self._own, self._options)
-        self._fetched = {
-            source: self._kafka.positions.get(source, _BEGINNING).offset for source in self._own
-        }
+        self._fetched: dict[TopicPartition, Offset] = {}
         self._pending: dict[TopicPartition, Position] = {}
         self._written: dict[StoreId, Offset] = {}
         self._execute(self._worker.start())
@@ -236,13 +246,15 @@ class TopologyDriver:
         }
 
     def _settle(self) -> None:
-        """Delivers what there is to read, and checkpoints, until nothing follows any more."""
-        while True:
-            sources = [source for source in self._own if self._unread(source)]
-            for source in sorted(sources):
+        self._deliver_all()
+        if self._auto_checkpoint:
+            self.checkpoint()
+
+    def _deliver_all(self) -> None:
+        """Delivers what there is to read until nothing follows any more."""
+        while sources := sorted(source for source in self._own if self._unread(source)):
+            for source in sources:
                 self._deliver(source)
-            if not sources and not (self._auto_checkpoint and self._commit()):
-                return
 
     def _commit(self) -> bool:
         before = self._worker.checkpoints
@@ -282,13 +294,17 @@ class TopologyDriver:
                 self._produce(command)
             case SendOffsets(positions):
                 self._pending = dict(positions)
+            case Fetch(offsets):
+                self._fetched |= offsets
             case Commit():
                 self._kafka.positions |= self._pending
+                self._uncommitted.clear()
                 written, self._written = self._written, {}
                 self._tell(Committed(written))
             case Persist(store, changes, position):
                 self._kafka.stores[store].write(changes, position)
             case Abort():
+                self._drop_uncommitted()
                 self._tell(Aborted())
             case Finish(error) if error is not None:
                 raise error
@@ -307,18 +323,28 @@ class TopologyDriver:
         batch = command.records
         headers = batch.headers or ((),) * len(batch)
         for row in zip(batch.keys, batch.values, batch.timestamps, headers, strict=True):
-            self._append(command.topic, command.partition, Record(*row))
+            log = self._append(command.topic, command.partition, Record(*row))
+            self._uncommitted[log].append(len(self._kafka.logs[log]) - 1)
         if command.store is not None:
             log = TopicPartition(command.topic, Partition(command.partition or 0))
             self._written[command.store] = Offset(len(self._kafka.logs[log]) - 1)
 
+    def _drop_uncommitted(self) -> None:
+        for log, rows in self._uncommitted.items():
+            self._read[log] -= sum(row < self._read[log] for row in rows)
+            for row in reversed(rows):
+                del self._kafka.logs[log][row]
+        self._uncommitted.clear()
+
     def _append(
         self, topic: str, partition: int | None, record: Record[bytes | None, bytes | None]
-    ) -> None:
+    ) -> TopicPartition:
         if partition is None:
             count = self._layout.partitions.get(topic, 1)
             partition = zlib.crc32(record.key or b"") % count
-        self._kafka.logs[TopicPartition(topic, Partition(partition))].append(record)
+        log = TopicPartition(topic, Partition(partition))
+        self._kafka.logs[log].append(record)
+        return log
 
     def _source(self, topic: str) -> Source:
         parts = self._layout.plan.subtopologies
