@@ -117,7 +117,7 @@ def pick(saved: list[Saved], number: int) -> Saved | None:
     return None if number == 0 else saved[-min(number, len(saved))]
 
 
-@settings(COMMON, max_examples=20_000 if LONG else 400)
+@settings(COMMON, max_examples=20_000 if LONG else 1000)
 @given(cases(), histories())
 def test_as_the_reference_does(case: Case, history: list[Action]) -> None:
     Twins(case).run(history)
