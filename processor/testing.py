@@ -182,6 +182,7 @@ class TopologyDriver:
 
     def checkpoint(self) -> None:
         """Commits everything so far, and what follows from it."""
+        self._deliver_all()
         while self._commit():
             self._deliver_all()
 
@@ -246,9 +247,10 @@ class TopologyDriver:
         }
 
     def _settle(self) -> None:
-        self._deliver_all()
         if self._auto_checkpoint:
             self.checkpoint()
+        else:
+            self._deliver_all()
 
     def _deliver_all(self) -> None:
         """Delivers what there is to read until nothing follows any more."""

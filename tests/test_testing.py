@@ -109,14 +109,13 @@ def test_a_restart_drops_what_is_uncommitted_and_works_on_the_input_again() -> N
     driver.checkpoint()
     driver.pipe("in", key="a", value="y")
     driver.restart()
-    driver.checkpoint()
     assert driver.store("count") == {"a": 1}
-    driver.pipe("in", key="a", value="z")
+    assert driver.read("copies") == [("a", "x")]
     driver.checkpoint()
-    assert driver.read("copies") == [("a", "x"), ("a", "y"), ("a", "z")]
-    assert driver.read("counts") == [("a", 1), ("a", 3)]
-    assert driver.store("count") == {"a": 3}
-    assert driver.store("letters") == {"x": 1, "y": 1, "z": 1}
+    assert driver.read("copies") == [("a", "y")]
+    assert driver.read("counts") == [("a", 1), ("a", 2)]
+    assert driver.store("count") == {"a": 2}
+    assert driver.store("letters") == {"x": 1, "y": 1}
 
 
 def test_what_was_read_before_a_restart_is_read_again() -> None:

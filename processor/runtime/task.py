@@ -9,6 +9,7 @@ meet the state that they would have met one at a time.
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 
 from processor.operators.base import AnyBatch, Context, Rejected, Unattributed
 from processor.records import Offset, RawBatch, Timestamp, TopicPartition
@@ -123,11 +124,6 @@ class Task:
         """What the tables have held back for the checkpoint; afterwards they hold nothing back."""
         return [each for step in self._dataflow.tables for each in self._tell(step)]
 
-    def committed(self) -> None:
-        """Takes everything so far as committed and stored."""
-        for overlay in self.overlays.values():
-            overlay.committed()
-
     def _tick(self, step: Step, since: Timestamp) -> list[Output]:
         context = self._context
         while True:
@@ -148,10 +144,12 @@ class Task:
     def _tell(self, step: Step) -> list[Output]:
         if not (made := step.operator.changes(self._context)):
             return []
+        first = iter([made])
+        again = cache(lambda: step.operator.changes(self._context) or made)
 
         def make(rows: Sequence[int]) -> AnyBatch:
-            fresh = step.operator.changes(self._context) or made
-            return fresh if len(rows) == len(fresh) else fresh.take(rows)
+            # The first try is with all rows, and mostly the only one: it needs no copy.
+            return next(first, None) or deepcopy(again().take(rows))
 
         return self._enter_made(_Entering(Edge(step), make), made, step)
 

@@ -75,6 +75,7 @@ class Reference:
         inputs: What is in the input topics.
         partitioner: The partition that a key belongs to, of so many.
         max_record_bytes: Larger outputs make their record bad.
+        uncommitted: Whether internal topics are read before they are committed.
     """
 
     def __init__(
@@ -83,11 +84,14 @@ class Reference:
         inputs: dict[TopicPartition, list[Raw]],
         partitioner: Partitioner,
         max_record_bytes: int = 1_000_000,
+        *,
+        uncommitted: bool = False,
     ) -> None:
         self._layout = layout
         self._inputs = inputs
         self._partitioner = partitioner
         self._limit = max_record_bytes
+        self._uncommitted = uncommitted
         self._sources = {
             topic: (part, source)
             for part in layout.plan.subtopologies
@@ -111,13 +115,12 @@ class Reference:
         )
 
     def unread(self, source: TopicPartition) -> int:
-        """How many committed records are not processed yet."""
-        committed = self._inputs.get(source) or self._committed.written.get(source, [])
-        return len(committed) - self.world.offsets[source]
+        """How many records that can be read are not processed yet."""
+        return len(self._log(source)) - self.world.offsets[source]
 
     def deliver(self, source: TopicPartition, count: int) -> None:
         """Works on the next records of a partition."""
-        log = self._inputs.get(source) or self._committed.written.get(source, [])
+        log = self._log(source)
         for _ in range(min(count, self.unread(source))):
             offset = self.world.offsets[source]
             self._record(source, offset, log[offset])
@@ -165,6 +168,12 @@ class Reference:
     def letters(self) -> list[Letter]:
         """The committed dead letters."""
         return self._committed.letters
+
+    def _log(self, source: TopicPartition) -> list[Raw]:
+        if source in self._inputs:
+            return self._inputs[source]
+        world = self.world if self._uncommitted else self._committed
+        return world.written.get(source, [])
 
     def _nodes(self, task: TaskId) -> tuple[Node, ...]:
         return self._layout.plan.subtopologies[task.subtopology].nodes

@@ -3,10 +3,13 @@
 import os
 
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from processor.records import Timestamp
+from processor import Topology
+from processor.records import Partition, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Commit, Revoked, Tick
-from tests.properties.reference import Letter, Reference
+from processor.testing import TopologyDriver
+from tests.properties.reference import Letter, Raw, Reference
 from tests.properties.topologies import (
     Action,
     Case,
@@ -14,12 +17,16 @@ from tests.properties.topologies import (
     CrashNow,
     Deliver,
     FailingCheckpoint,
+    Pipe,
     Rebalance,
+    Restart,
     TickOn,
     cases,
     histories,
+    scripts,
+    topologies,
 )
-from tests.properties.world import Saved, When, World, partition_of
+from tests.properties.world import Saved, When, World, letter, partition_of
 
 LONG = "KPROC_LONG" in os.environ
 COMMON = settings(
@@ -117,7 +124,84 @@ def pick(saved: list[Saved], number: int) -> Saved | None:
     return None if number == 0 else saved[-min(number, len(saved))]
 
 
-@settings(COMMON, max_examples=20_000 if LONG else 1000)
+@settings(COMMON, max_examples=20_000 if LONG else 500)
 @given(cases(), histories())
 def test_as_the_reference_does(case: Case, history: list[Action]) -> None:
     Twins(case).run(history)
+
+
+class DriverTwins:
+    """The driver and the reference, taken through the same test."""
+
+    def __init__(self, topology: Topology, partitions: int) -> None:
+        self.driver = TopologyDriver(topology, partitions=partitions, auto_checkpoint=False)
+        self.layout = self.driver._layout
+        self.inputs: dict[TopicPartition, list[Raw]] = {
+            TopicPartition(topic, Partition(number)): []
+            for topic in self.layout.plan.inputs
+            for number in range(partitions)
+        }
+        self.reference = Reference(self.layout, self.inputs, partition_of, uncommitted=True)
+        self.reference.tick(0)
+        self.restarted = False
+
+    def act(self, action: Pipe | TickOn | Checkpoint | Restart) -> None:
+        driver, reference = self.driver, self.reference
+        match action:
+            case Pipe(number, records):
+                self.pipe(self.layout.plan.inputs[number % len(self.layout.plan.inputs)], records)
+            case TickOn(by):
+                driver.advance(by / 1000)
+                reference.tick(driver.now)
+                self.deliver()
+            case Checkpoint():
+                driver.checkpoint()
+                self.deliver()
+                reference.checkpoint()
+                while self.deliver():
+                    reference.checkpoint()
+            case Restart():
+                driver.restart()
+                self.restarted = True
+                reference.go_back(crash=True)
+                reference.tick(driver.now)
+
+    def pipe(self, topic: str, records: list[Raw]) -> None:
+        for record in records:
+            number = partition_of(record.key, self.layout.partitions[topic])
+            self.inputs[TopicPartition(topic, Partition(number))].append(record)
+            self.driver._append(topic, None, record)
+        self.driver._settle()
+        self.deliver()
+
+    def deliver(self) -> bool:
+        """Whether there was anything."""
+        reference, any_at_all = self.reference, False
+        while sources := [each for each in reference.sources if reference.unread(each)]:
+            any_at_all = True
+            for source in sources:
+                reference.deliver(source, 10**6)
+        return any_at_all
+
+    def compare(self) -> None:
+        logs = self.driver._kafka.logs
+        plan = self.layout.plan
+        dead = TopicPartition(plan.dead_letters, Partition(0))
+        written = self.reference.world.written
+        assert {name: logs[name] for name in written} == written
+        assert [letter(each) for each in logs[dead]] == self.reference.world.letters
+        stores = {name: dict(each.scan()) for name, each in self.driver._kafka.stores.items()}
+        assert stores == self.reference.stores()
+        if not self.restarted:  # which counts anew
+            assert self.driver.bad_records == self.reference.world.bad
+
+
+@settings(COMMON, max_examples=10_000 if LONG else 200)
+@given(topologies(), st.integers(1, 3), scripts())
+def test_the_driver_does_as_the_reference(
+    topology: Topology, partitions: int, script: list[Pipe | TickOn | Checkpoint | Restart]
+) -> None:
+    twins = DriverTwins(topology, partitions)
+    for action in [*script, Checkpoint()]:
+        twins.act(action)
+        twins.compare()

@@ -361,6 +361,30 @@ class Rebalance(NamedTuple):
 Action = Deliver | TickOn | Checkpoint | FailingCheckpoint | CrashNow | Rebalance
 
 
+class Pipe(NamedTuple):
+    """Records written to one of the input topics at once."""
+
+    topic: int
+    records: list[Raw]
+
+
+class Restart(NamedTuple):
+    """The driver goes on from the last checkpoint."""
+
+
+def scripts() -> st.SearchStrategy[list[Pipe | TickOn | Checkpoint | Restart]]:
+    """What a test may do with a driver."""
+    return st.lists(
+        st.one_of(
+            st.builds(Pipe, st.integers(0, 2), st.lists(records(), max_size=6)),
+            st.builds(TickOn, st.integers(1, 30)),
+            st.just(Checkpoint()),
+            st.just(Restart()),
+        ),
+        max_size=10,
+    )
+
+
 def histories() -> st.SearchStrategy[list[Action]]:
     return st.lists(
         st.one_of(
