@@ -151,27 +151,31 @@ def _work(spec: str, made: "Plan", settings: "Settings", view: _View, *, until_e
 
 def _show_results(made: "Plan", settings: "Settings") -> None:
     from processor.cli.show import results, serdes_of  # noqa: PLC0415
+    from processor.cli.summary import consume_command  # noqa: PLC0415
     from processor.edges.node import client_settings  # noqa: PLC0415
     from processor.edges.results import read_results  # noqa: PLC0415
 
     console = Console(highlight=False)
     for topic in made.outputs:
         found = read_results(client_settings(settings), topic, _SHOWN_RECORDS)
-        console.print("", *results(topic, found, *serdes_of(made, topic)), sep="\n")
+        hint = consume_command(topic, settings)
+        console.print("", *results(topic, found, serdes_of(made, topic), hint), sep="\n")
 
 
 @contextlib.contextmanager
 def _dev_kafka(topology: "Topology", settings: "Settings", *, quiet: bool) -> Generator["Settings"]:
     """The settings for this machine's Kafka, with sample data in it; stopped if it was started."""
-    from processor.edges.embedded import DEFAULT_DATA, running  # noqa: PLC0415
+    from processor.edges.dev import lasting_kafka, own  # noqa: PLC0415
+    from processor.edges.embedded import DEFAULT_DATA  # noqa: PLC0415
     from processor.settings import CLIENTS  # noqa: PLC0415
 
-    kafka = running(DEFAULT_DATA)
-    started = None if kafka else start_kafka(DEFAULT_DATA, port=_dev_port())
-    with started or contextlib.nullcontext(kafka) as used:
-        assert used is not None
+    kafka = lasting_kafka(DEFAULT_DATA)
+    with contextlib.ExitStack() as stack:
+        if kafka is None:
+            kafka = stack.enter_context(start_kafka(DEFAULT_DATA, port=_dev_port()))
+            own(kafka)
         changed = {
-            "bootstrap": used.bootstrap,
+            "bootstrap": kafka.bootstrap,
             "create_topics": True,
             **{part: _without_security(getattr(settings, part)) for part in CLIENTS},
         }

@@ -23,9 +23,10 @@ _LONGEST = 60
 _GROUPED_FROM = 10_000
 
 Row: TypeAlias = tuple[Any, Any]
+Serdes: TypeAlias = tuple[Serde[Any] | None, Serde[Any] | None]
 
 
-def serdes_of(plan: Plan, topic: str) -> tuple[Serde[Any] | None, Serde[Any] | None]:
+def serdes_of(plan: Plan, topic: str) -> Serdes:
     """How a topic's keys and values were written; None where there are several ways."""
     nodes = [node for part in plan.subtopologies for node in part.nodes]
     sinks = [node for node in nodes if isinstance(node, Sink) and node.topic == topic]
@@ -34,10 +35,16 @@ def serdes_of(plan: Plan, topic: str) -> tuple[Serde[Any] | None, Serde[Any] | N
     return _only(keys), _only(values)
 
 
-def results(
-    topic: str, found: "Results", key: Serde[Any] | None, value: Serde[Any] | None
-) -> Iterator[RenderableType]:
-    """The last value of each key in the order of the keys; without keys, the last records."""
+def results(topic: str, found: "Results", serdes: Serdes, hint: str) -> Iterator[RenderableType]:
+    """The last value of each key in the order of the keys; without keys, the last records.
+
+    Args:
+        topic: The topic.
+        found: What was read of it.
+        serdes: How its keys and values were written; None: not known.
+        hint: The command that shows more.
+    """
+    key, value = serdes
     rows = [
         (_plain(name, key), _plain(data, value))
         for name, data in found.values.items()
@@ -53,8 +60,7 @@ def results(
     if shown:
         yield _table(shown)
     if len(rows) > len(shown):
-        more = f"… and {len(rows) - len(shown):,} more: kproc consume {topic} --until-end"
-        yield Text(more, "dim")
+        yield Text(f"… and {len(rows) - len(shown):,} more: {hint}", "dim")
 
 
 def _only(serdes: dict[str, Serde[Any]]) -> Serde[Any] | None:
@@ -78,10 +84,11 @@ def _plain(data: bytes | None, serde: Serde[Any] | None) -> Any:
 
 
 def _order(row: Row) -> tuple[bool, Any]:
-    """Numbers by their size, before everything else by its text."""
+    """Numbers by their size, also where they are text, before everything else by its text."""
     key = row[0]
-    is_number = isinstance(key, int | float)
-    return (False, key) if is_number else (True, _text(key))
+    if isinstance(key, str) and key.isdecimal():
+        return False, int(key)
+    return (False, key) if isinstance(key, int | float) else (True, _text(key))
 
 
 def _table(rows: Sequence[Row]) -> Table:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from processor.cli.common import err
+from processor.cli.common import DEFAULT_BOOTSTRAP, err
 from processor.cli.figures import Figures
 from processor.settings import Settings
 from processor.topology.plan import Plan
@@ -52,6 +52,13 @@ def print_summary(run: Run, figures: Figures, state: "NodeState") -> None:
         err.print(rows)
 
 
+def consume_command(topic: str, settings: Settings) -> str:
+    """The command that shows a topic."""
+    usual = settings.bootstrap == DEFAULT_BOOTSTRAP
+    where = "" if usual else f" --bootstrap {settings.bootstrap}"
+    return f"kproc consume {topic} --until-end{where}"
+
+
 def _first_line(run: Run, figures: Figures, state: "NodeState") -> Text:
     early = ""
     if not run.is_done(state) and state.backlog is not None:
@@ -68,5 +75,5 @@ def _first_line(run: Run, figures: Figures, state: "NodeState") -> Text:
 def _whereabouts(run: Run) -> str:
     if run.keeps_dead_letters:
         topic = run.plan.dead_letters
-        return f"kept in {topic}: kproc consume {topic} --until-end --fields key,value,headers"
+        return f"kept in {topic}: {consume_command(topic, run.settings)} --fields value,headers"
     return 'dropped, as on_bad_record = "skip" says'

@@ -1,14 +1,50 @@
-"""What `kproc run --dev` needs besides the run: sample data in topics that are empty.
+"""What `kproc run --dev` needs besides the run: a Kafka that stays, and sample data in its topics.
 
-Knows topologies' samples and topics; the embedded Kafka itself is in `embedded`.
+The embedded Kafka itself is in `embedded`; here it is known whose it is. Each run that starts one
+notes that in the file `owner`: a run that is killed takes its Kafka with it, but a moment later.
 """
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
 
 from processor.edges.clients import ClientConfig, create_topic
+from processor.edges.embedded import EmbeddedKafka, running
 from processor.edges.transfer import OnProgress, Row, load_once
 from processor.errors import UsageError
 from processor.topology.topology import SampleData
+
+_PATIENCE = 30.0
+
+
+def lasting_kafka(data_dir: Path) -> EmbeddedKafka | None:
+    """The Kafka that runs on a folder; one whose run was killed is ending, and waited for."""
+    kafka = running(data_dir)
+    if kafka is None or not _is_orphan(kafka):
+        return kafka
+    if not kafka.wait(_PATIENCE):
+        kafka.kill()
+    return None
+
+
+def own(kafka: EmbeddedKafka) -> None:
+    """Notes that this process has started it."""
+    _owner_file(kafka).write_text(f"{kafka.pid} {os.getpid()}")
+
+
+def _is_orphan(kafka: EmbeddedKafka) -> bool:
+    """Whether a run has started it that is gone."""
+    try:
+        pid, owner = map(int, _owner_file(kafka).read_text().split())
+    except (FileNotFoundError, ValueError):
+        return False
+    return pid == kafka.pid and not psutil.pid_exists(owner)
+
+
+def _owner_file(kafka: EmbeddedKafka) -> Path:
+    return kafka.data_dir / "owner"
 
 
 def load_sample(
