@@ -9,7 +9,8 @@ from processor import Topology
 from processor.records import Partition, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Commit, Revoked, Tick
 from processor.testing import TopologyDriver
-from tests.properties.reference import Letter, Raw, Reference
+from tests.properties.one_record import Raw
+from tests.properties.reference import Letter, Reference
 from tests.properties.topologies import (
     Action,
     Case,

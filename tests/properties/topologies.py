@@ -15,7 +15,7 @@ from processor.records import Headers, Partition, Record, Timestamp, TopicPartit
 from processor.topology.graph import Node, Step
 from processor.topology.plan import Layout, lay_out, plan
 from processor.topology.stream import Stream
-from tests.properties.reference import Raw
+from tests.properties.one_record import Raw
 
 AnyStream = Stream[Any, Any]
 AnyRecord = Record[Any, Any]

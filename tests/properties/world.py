@@ -38,7 +38,8 @@ from processor.runtime.commands import (
 from processor.runtime.worker import Worker, WorkerOptions
 from processor.state.store import MemoryStore
 from processor.topology.plan import Layout, StoreId, TaskId
-from tests.properties.reference import Letter, Raw
+from tests.properties.one_record import Raw
+from tests.properties.reference import Letter
 
 CHECKPOINT_INTERVAL = 100
 BEGINNING = Position(Offset(0), NO_TIME)

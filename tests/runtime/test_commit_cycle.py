@@ -31,7 +31,8 @@ from processor.runtime.commands import (
 )
 from processor.runtime.worker import WorkerOptions
 from processor.topology.plan import Layout, lay_out, plan
-from tests.properties.reference import Raw, Reference
+from tests.properties.one_record import Raw
+from tests.properties.reference import Reference
 from tests.properties.world import CHECKPOINT_INTERVAL, Crash, Saved, When, World, partition_of
 
 PARTITIONS = 2
@@ -218,6 +219,18 @@ def test_one_command_goes_wrong(when: When, disk: str) -> None:
         world = new_world()
         world.interrupt = at(number, when)
         run(world, DISKS[disk])
+        check(world)
+
+
+@pytest.mark.parametrize("disk", DISKS)
+@pytest.mark.parametrize("when", ["before", "after", "fails"])
+def test_one_command_goes_wrong_while_stores_are_rarely_written(when: When, disk: str) -> None:
+    for number in range(length()):
+        world = new_world(persist_interval=3 * CHECKPOINT_INTERVAL)
+        world.interrupt = at(number, when)
+        run(world, DISKS[disk])
+        world.interrupt = lambda _n, _c: None
+        world.tell(Stop())
         check(world)
 
 

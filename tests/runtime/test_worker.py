@@ -268,6 +268,35 @@ def test_committed_changes_are_persisted_up_to_the_last_changelog_record() -> No
     ]
 
 
+def test_stores_are_written_when_the_interval_has_passed_with_all_that_is_committed() -> None:
+    worker = running(persist_interval=300)
+    for offset, key in enumerate("aba"):
+        worker.handle(fetched((key, 1), start=offset))
+        assert Commit() in due(worker)
+        persisted = worker.handle(Committed({STORE: Offset(10 + offset)}))
+    assert persisted == [
+        Persist(STORE, {b"a": packed(102, 2), b"b": packed(101, 1)}, Offset(13)),
+    ]
+    worker.handle(fetched(("b", 1), start=3))
+    due(worker)
+    assert worker.handle(Committed({STORE: Offset(20)})) == []
+    assert due(worker) == []
+    assert due(worker) == [Persist(STORE, {b"b": packed(103, 2)}, Offset(21))]
+    assert due(worker) == []
+
+
+def test_stop_writes_what_waits_for_the_stores() -> None:
+    worker = running(persist_interval=10_000)
+    worker.handle(fetched(("a", 1)))
+    due(worker)
+    assert worker.handle(Committed({STORE: Offset(7)})) == []
+    assert worker.handle(Stop()) == [
+        Persist(STORE, {b"a": packed(100, 1)}, Offset(8)),
+        CloseTask(TASK),
+        Finish(),
+    ]
+
+
 def test_a_checkpoint_comes_when_its_interval_has_passed() -> None:
     worker = running(checkpoint_interval=100)
     worker.handle(fetched(("a", 1)))

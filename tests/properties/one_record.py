@@ -1,0 +1,370 @@
+# ruff: noqa: BLE001 - whatever a user's function raises makes its record bad
+"""One record's way through a topology, by the book: for the reference interpreter alone.
+
+Knows what each step means for a single record. State is dicts of bytes; whoever calls has made a
+copy of it and throws that away if the record fails.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from types import NoneType
+from typing import Any
+
+from processor.operators import aggregate, stateless
+from processor.operators.deduplicate import Deduplicate
+from processor.operators.process import Process
+from processor.records import Record, Timestamp
+from processor.state.keyvalue import StoreSpec
+from processor.topology.graph import Edge, Node, Sink, Source, Step
+
+Raw = Record[bytes | None, bytes | None]
+Rows = list[Record[Any, Any]]
+Punctuation = tuple[str, int, int]  # step, number of the punctuator, time
+
+
+class Bad(Exception):
+    def __init__(self, step: str, reason: str) -> None:
+        self.step, self.reason = step, reason
+
+
+class PunctuationFailed(Exception):
+    def __init__(self, step: str, number: int, time: int) -> None:
+        self.which = (step, number, time)
+        self.step = step
+
+
+@dataclass
+class TaskState:
+    stream_time: int = -1
+    stores: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
+    changed: dict[str, dict[bytes, None]] = field(default_factory=dict)
+
+
+class Trial:
+    """One record's way through a copy of the task's state.
+
+    Args:
+        nodes: The task's.
+        state: A copy that this record alone may change.
+        skip: Punctuations to leave out.
+        advance: Whether the record lets the stream time go on, to `time`.
+        now: The wall clock.
+        limit: Larger outputs make the record bad.
+    """
+
+    def __init__(
+        self,
+        nodes: tuple[Node, ...],
+        state: TaskState,
+        skip: set[Punctuation],
+        *,
+        advance: bool,
+        now: int,
+        limit: int,
+    ) -> None:
+        self._nodes = nodes
+        self.state = state
+        self.skip = skip
+        self.fired: set[Punctuation] = set()
+        self.time = state.stream_time
+        self._advance = advance
+        self.now = now
+        self._limit = limit
+
+    def run(self, entry: Edge, rows: Rows) -> list[tuple[str, Raw]]:
+        flows = {entry: rows}
+        outputs: list[tuple[str, Raw]] = []
+        for node in self._nodes:
+            inputs = [row for parent in node.parents for row in flows.get(parent, ())]
+            if isinstance(node, Sink):
+                outputs += self._sink(node, inputs)
+            elif isinstance(node, Step):
+                for port, made in self._step(node, inputs).items():
+                    if made:
+                        flows[Edge(node, port)] = made
+        return outputs
+
+    def _sink(self, node: Sink, rows: Rows) -> list[tuple[str, Raw]]:
+        choose = (lambda _: node.topic) if isinstance(node.topic, str) else node.topic
+        topics = [_call(node, choose, row) for row in rows]
+        raws: list[Raw] = []
+        for row in rows:
+            try:
+                key = None if row.key is None else node.key.encode(row.key)
+                value = None if row.value is None else node.value.encode(row.value)
+            except Exception:
+                raise Bad(node.name, "serialize") from None
+            raws.append(Record(key, value, row.timestamp, row.headers))
+        if any(_size(raw) > self._limit for raw in raws):
+            raise Bad(node.name, "too-large")
+        return list(zip(topics, raws, strict=True))
+
+    def _step(self, node: Step, rows: Rows) -> dict[int, Rows]:  # noqa: C901, PLR0911, PLR0912
+        operator = node.operator
+        match operator:
+            case stateless.Filter():
+                return {
+                    0: [
+                        r
+                        for r in rows
+                        if bool(_call(node, operator.predicate, r.value)) == operator.keep
+                    ]
+                }
+            case stateless.MapValues():
+                return {
+                    0: [r._replace(value=_call(node, operator.function, r.value)) for r in rows]
+                }
+            case stateless.KeyBy():
+                return {0: [r._replace(key=_call(node, operator.function, r.value)) for r in rows]}
+            case stateless.Map():
+                return {0: [_pair(r, _call(node, operator.function, r.key, r.value)) for r in rows]}
+            case stateless.FlatMap():
+                lists = [_call(node, _listed(operator.function), r.key, r.value) for r in rows]
+                return {
+                    0: [
+                        _pair(r, pair) for r, made in zip(rows, lists, strict=True) for pair in made
+                    ]
+                }
+            case stateless.FlatMapValues():
+                lists = [_call(node, _listed(operator.function), r.value) for r in rows]
+                return {
+                    0: [
+                        r._replace(value=v)
+                        for r, made in zip(rows, lists, strict=True)
+                        for v in made
+                    ]
+                }
+            case stateless.Peek():
+                for row in rows:
+                    _call(node, operator.function, row.key, row.value)
+                return {0: rows}
+            case stateless.Split():
+                return self._split(node, operator, rows)
+            case stateless.Merge():
+                return {0: rows}
+            case Process():
+                return {0: self._process(node, operator, rows)}
+            case Deduplicate():
+                return {0: self._deduplicate(node, operator, rows)}
+            case aggregate.TableOperator():
+                return {0: self._table(node, operator, rows)}
+            case _:
+                raise TypeError(f"the reference does not know {operator!r}")
+
+    def _split(self, node: Step, operator: stateless.Split, rows: Rows) -> dict[int, Rows]:
+        made: dict[int, Rows] = {}
+        for row in rows:
+            port = 0
+            while port < len(operator.predicates):
+                if _call(node, operator.predicates[port], row.value):
+                    break
+                port += 1
+            made.setdefault(port, []).append(row)
+        return made
+
+    # Steps with state
+
+    def _table(self, node: Step, operator: aggregate.TableOperator, rows: Rows) -> Rows:
+        (spec,) = node.stores
+        store = self.state.stores[spec.name]
+        keys = _keys(node, spec.key.encode, rows)
+        held: dict[bytes, tuple[int, Any] | None] = {}
+        told: Rows = []
+        for key, row in zip(keys, rows, strict=True):
+            if key not in held:
+                held[key] = spec.value.decode(store[key]) if key in store else None
+            held[key] = self._fold(node, operator, held[key], row)
+            told.append(row._replace(value=_now(node, operator, held[key])))
+        for key, pair in held.items():
+            self.state.changed[spec.name][key] = None
+            if pair is None:
+                store.pop(key, None)
+                continue
+            try:
+                store[key] = spec.value.encode(pair)
+            except Exception:
+                raise Bad(node.name, "state") from None
+        return told if operator.emit == "change" else []
+
+    def _fold(
+        self,
+        node: Step,
+        operator: aggregate.TableOperator,
+        before: tuple[int, Any] | None,
+        row: Record[Any, Any],
+    ) -> tuple[int, Any] | None:
+        latest = row.timestamp if before is None else max(before[0], row.timestamp)
+        match operator:
+            case aggregate.Count():
+                return latest, 1 if before is None else before[1] + 1
+            case aggregate.Latest():
+                return None if row.value is None else (row.timestamp, row.value)
+            case aggregate.Aggregate():
+                result = _call(node, _added, operator, before, row.value)
+                return None if result is None else (latest, result)
+            case _:
+                raise TypeError(f"the reference does not know {operator!r}")
+
+    def _deduplicate(self, node: Step, operator: Deduplicate, rows: Rows) -> Rows:
+        (spec,) = node.stores
+        store = self.state.stores[spec.name]
+        keys = _keys(node, operator.key.encode, rows)
+        if operator.identity is not None:
+            identities = [_call(node, operator.identity, row.value) for row in rows]
+            keys = [
+                len(key).to_bytes(4, "big") + key + identity
+                for key, identity in zip(keys, identities, strict=True)
+            ]
+        passing: Rows = []
+        for key, row in zip(keys, rows, strict=True):
+            seen = spec.value.decode(store[key]) if key in store else None
+            if seen is None or self.time - seen >= operator.within:
+                passing.append(row)
+                self._put(spec.name, key, spec.value.encode(self.time))
+        if self.time // operator.within > self.state.stream_time // operator.within:
+            for key, data in list(store.items()):
+                if spec.value.decode(data) <= self.time - operator.within:
+                    self._put(spec.name, key, None)
+        return passing
+
+    def _process(self, node: Step, operator: Process, rows: Rows) -> Rows:
+        made: Rows = []
+        if self._advance:
+            made = self.punctuations(node, "stream", self.state.stream_time, self.time)
+        view = _View(self, self.time)
+        for row in rows:
+            made += _call(node, _records(operator.function), row, view)
+        return made
+
+    def punctuations(self, node: Step, clock: str, since: int, now: int) -> Rows:
+        operator = node.operator
+        assert isinstance(operator, Process)
+        made: Rows = []
+        for number, punctuator in enumerate(operator.punctuators):
+            time = now // punctuator.every * punctuator.every
+            due = punctuator.clock == clock and since >= 0 and since < time <= now
+            if not due or (node.name, number, time) in self.skip:
+                continue
+            self.fired.add((node.name, number, time))
+            try:
+                view = _View(self, self.state.stream_time)
+                made += _records(punctuator.function)(Timestamp(time), view)
+            except Exception:
+                raise PunctuationFailed(node.name, number, time) from None
+        return made
+
+    def _put(self, store: str, key: bytes, data: bytes | None) -> None:
+        self.state.changed[store][key] = None
+        if data is None:
+            self.state.stores[store].pop(key, None)
+        else:
+            self.state.stores[store][key] = data
+
+
+class _View:
+    """What a function given to `process` sees."""
+
+    def __init__(self, trial: Trial, stream_time: int) -> None:
+        self._trial = trial
+        self.stream_time = Timestamp(stream_time)
+        self.now = Timestamp(trial.now)
+
+    def store(self, spec: StoreSpec[Any, Any]) -> "_Store":
+        return _Store(self._trial, spec)
+
+
+class _Store:
+    def __init__(self, trial: Trial, spec: StoreSpec[Any, Any]) -> None:
+        self._trial = trial
+        self._spec = spec
+        self._data = trial.state.stores[spec.name]
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        data = self._data.get(self._spec.key.encode(key))
+        return default if data is None else self._spec.value.decode(data)
+
+    def get_many(self, keys: Iterable[Any]) -> list[Any]:
+        return [self.get(key) for key in keys]
+
+    def put(self, key: Any, value: Any) -> None:
+        data = None if value is None else self._spec.value.encode(value)
+        self._trial._put(self._spec.name, self._spec.key.encode(key), data)
+
+    def delete(self, key: Any) -> None:
+        self.put(key, None)
+
+    def __contains__(self, key: Any) -> bool:
+        return self._spec.key.encode(key) in self._data
+
+    def items(
+        self, start: Any = None, end: Any = None, *, reverse: bool = False
+    ) -> Iterator[tuple[Any, Any]]:
+        first = b"" if start is None else self._spec.key.encode(start)
+        last = None if end is None else self._spec.key.encode(end)
+        for key, data in sorted(self._data.items(), reverse=reverse):
+            if key >= first and (last is None or key < last):
+                yield self._spec.key.decode(key), self._spec.value.decode(data)
+
+
+def decode(node: Source, raw: Raw) -> Record[Any, Any]:
+    if raw.timestamp < 0:
+        raise Bad(node.name, "timestamp")
+    try:
+        key = None if raw.key is None else node.key.decode(raw.key)
+        value = None if raw.value is None else node.value.decode(raw.value)
+    except Exception:
+        raise Bad(node.name, "decode") from None
+    return Record(key, value, raw.timestamp, raw.headers)
+
+
+def _keys(node: Step, encode: Callable[[Any], bytes], rows: Rows) -> list[bytes]:
+    if any(row.key is None for row in rows):
+        raise Bad(node.name, "null-key")
+    try:
+        return [encode(row.key) for row in rows]
+    except Exception:
+        raise Bad(node.name, "key") from None
+
+
+def _call(node: Node, function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except Exception:
+        raise Bad(node.name, "function") from None
+
+
+def _listed(function: Callable[..., Iterable[Any]]) -> Callable[..., list[Any]]:
+    return lambda *arguments: list(function(*arguments))
+
+
+def _records(function: Callable[..., Any]) -> Callable[..., Rows]:
+    return lambda *arguments: list(function(*arguments) or ())
+
+
+def _added(operator: aggregate.Aggregate, before: tuple[int, Any] | None, value: Any) -> Any:
+    if before is not None:
+        result = operator.add(before[1], value)
+    else:
+        result = value if operator.start is None else operator.add(operator.start(), value)
+    if result is value and type(value) not in (int, str, float, bool, bytes, NoneType):
+        return operator.value.decode(operator.value.encode(value))  # it is the store's from now on
+    return result
+
+
+def _now(node: Step, operator: aggregate.TableOperator, pair: tuple[int, Any] | None) -> Any:
+    """The value as a table that tells every change tells it."""
+    if pair is None or operator.emit != "change":
+        return None
+    if isinstance(operator, aggregate.Aggregate):
+        data = _call(node, operator.value.encode, pair[1])
+        return operator.value.decode(data)
+    return pair[1]
+
+
+def _pair(row: Record[Any, Any], pair: tuple[Any, Any]) -> Record[Any, Any]:
+    return row._replace(key=pair[0], value=pair[1])
+
+
+def _size(raw: Raw) -> int:
+    named = sum(len(name) + len(data or b"") + 10 for name, data in raw.headers)
+    return len(raw.key or b"") + len(raw.value or b"") + named + 100
