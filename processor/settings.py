@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         "exactly-once", description="Whether each input record counts exactly once."
     )
     checkpoint_interval: str = Field("100ms", description="Time between two checkpoints.")
+    persist_interval: str = Field(
+        "1s", description="Time between two writes of committed state to RocksDB, at least."
+    )
     start_from: Literal["earliest", "latest"] = Field(
         "earliest", description="Where to begin in an input topic never read before."
     )
@@ -128,6 +131,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "checkpoint_interval",
+        "persist_interval",
         "flush_interval",
         "session_timeout",
         "transaction_timeout",

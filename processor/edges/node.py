@@ -205,6 +205,7 @@ def worker_spec(topology: str, layout: Layout, settings: Settings, slot: int) ->
     options = WorkerOptions(
         guarantee=settings.guarantee,
         checkpoint_interval=time_of("checkpoint_interval"),
+        persist_interval=time_of("persist_interval"),
         cache_bytes=settings.cache_bytes,
         uncommitted_bytes=settings.uncommitted_bytes,
         max_record_bytes=settings.max_record_bytes,

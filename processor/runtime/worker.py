@@ -6,7 +6,8 @@ The commit cycle, with exactly-once:
    overlays.
 2. At a checkpoint: `Produce` what tables held back and the last value of each changed key to the
    changelogs, `SendOffsets`, `Commit`.
-3. When that is `Committed`: `Persist` the changes of each store with its changelog position.
+3. When that is `Committed`, or at one of the next checkpoints: `Persist` what is committed of each
+   store with its changelog position.
 
 What is on disk is thus never ahead of what is committed, whatever happens between two commands. A
 checkpoint that fails is answered with `Abort`; everything uncommitted is dropped and the input
@@ -63,6 +64,7 @@ class WorkerOptions:
 
     guarantee: Literal["exactly-once", "at-least-once"] = "exactly-once"
     checkpoint_interval: int = 100
+    persist_interval: int = 0  # at least; 0: with every checkpoint
     cache_bytes: int = 64 * 2**20
     uncommitted_bytes: int = 64 * 2**20
     max_record_bytes: int = 1_000_000
@@ -78,6 +80,7 @@ class _Checkpoints:
     under_way: bool = False
     elapsed: int = 0
     purged: int = 0
+    persisted: int = 0
     done: int = 0
     positions: dict[TopicPartition, Position] = field(
         default_factory=dict[TopicPartition, Position]
@@ -226,7 +229,7 @@ class Worker:
             for task in self.tasks.values():
                 commands += self._produce(task.tick(since, event.clock))
         if event.elapsed - self._checkpoints.elapsed >= self._options.checkpoint_interval:
-            commands += self._checkpoint()
+            commands += self._checkpoint() or self._persist_if_due()
         return commands
 
     def _produce(self, outputs: list[Output]) -> list[Command]:
@@ -279,19 +282,34 @@ class Worker:
         return {source: now for source, now in positions if committed.get(source) != now}
 
     def _committed(self, event: Committed) -> list[Command]:
-        commands: list[Command] = [
-            Persist(store, overlay.changes, Offset(event.written[store] + 1))
-            for store, overlay in self._overlays().items()
-            if overlay.changes
-        ]
+        for store, overlay in self._overlays().items():
+            if overlay.changes:
+                overlay.committed(Offset(event.written[store] + 1))
         for task in self.tasks.values():
             self._checkpoints.positions |= task.positions
-            task.committed()
         self._checkpoints.done += 1
         self._closed_transaction()
         if self._stopping:
-            return [*commands, *self._finish()]
-        return [*commands, *self._purge()]
+            return self._finish()
+        return [*self._persist_if_due(), *self._purge()]
+
+    def _persist_if_due(self) -> list[Command]:
+        state, options = self._checkpoints, self._options
+        due = self._elapsed - state.persisted >= options.persist_interval
+        full = self._memory() > options.cache_bytes + options.uncommitted_bytes // 2
+        if not due and not full:
+            return []
+        state.persisted = self._elapsed
+        return self._persist()
+
+    def _persist(self) -> list[Command]:
+        """Commands that bring the stores up to what is committed."""
+        commands: list[Command] = []
+        for store, overlay in self._overlays().items():
+            if overlay.unsaved:
+                commands.append(Persist(store, overlay.unsaved, overlay.position))
+            overlay.saved()
+        return commands
 
     def _purge(self) -> list[Command]:
         state = self._checkpoints
@@ -330,7 +348,7 @@ class Worker:
         return [Abort()] if self._checkpoints.begun else []
 
     def _finish(self) -> list[Command]:
-        return [*self._close_all(), Finish()]
+        return [*self._persist(), *self._close_all(), Finish()]
 
     def _close_all(self) -> list[Command]:
         closed: list[Command] = [CloseTask(task) for task in sorted(self.tasks)]

@@ -1,13 +1,14 @@
 """Uncommitted writes over a committed store: a task's state between checkpoints.
 
 Writes of the batch at work are kept apart until the batch is accepted, so that it can be rolled
-back; accepted ones are dropped when the transaction aborts and written to the store when it is
-committed. Knows bytes only, no serdes, no clients.
+back; accepted ones are dropped when the transaction aborts. Committed ones wait to be written to
+the store, where the same key often comes again. Knows bytes only, no serdes, no clients.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
+from processor.records import Offset
 from processor.state.store import Store
 
 _ENTRY_OVERHEAD = 150
@@ -18,7 +19,8 @@ class Overlay:
     """One store of one task as seen from inside the open transaction.
 
     Invariant: `_known` holds the accepted value of every key in it, committed or not; a key that
-    is in `_changes` is in `_known` too. Reads go through `_batch`, `_known`, the store, in order.
+    is in `_changes` or `_unsaved` is in `_known` too. Reads go through `_batch`, `_known`, the
+    store, in order.
     """
 
     def __init__(self, store: Store, cache_bytes: int) -> None:
@@ -26,7 +28,10 @@ class Overlay:
         self._cache_bytes = cache_bytes
         self._known: dict[bytes, bytes | None] = {}
         self._changes: dict[bytes, bytes | None] = {}
+        self._unsaved: dict[bytes, bytes | None] = {}
         self._batch: dict[bytes, bytes | None] = {}
+        self.position = store.position
+        """The changelog position that what is committed stands for."""
         self._seen_bytes = self._seen_entries = 1
 
     @property
@@ -35,10 +40,15 @@ class Overlay:
         return self._changes
 
     @property
+    def unsaved(self) -> Mapping[bytes, bytes | None]:
+        """The committed values that the store has not got yet; None: deleted."""
+        return self._unsaved
+
+    @property
     def memory_bytes(self) -> int:
         """About how much memory the overlay and its cache use."""
         entry = self._seen_bytes // self._seen_entries + _ENTRY_OVERHEAD
-        return entry * (len(self._known) + len(self._changes) // 2)
+        return entry * (len(self._known) + (len(self._changes) + len(self._unsaved)) // 2)
 
     def get(self, key: bytes) -> bytes | None:
         """The key's value as of now, None where there is none."""
@@ -72,7 +82,7 @@ class Overlay:
         """Keys from `start` to before `end` with their values as of now, in order of the bytes."""
         fresh = {
             key: value
-            for key, value in (self._changes | self._batch).items()
+            for key, value in (self._unsaved | self._changes | self._batch).items()
             if key >= start and (end is None or key < end)
         }
         stored = self.store.scan(start, end, reverse=reverse)
@@ -94,15 +104,25 @@ class Overlay:
     def discard(self) -> None:
         """Drops all uncommitted writes: the transaction was aborted."""
         for key in self._changes:
-            self._known.pop(key, None)
+            if key in self._unsaved:
+                self._known[key] = self._unsaved[key]
+            else:
+                del self._known[key]
         self._changes = {}
         self._batch = {}
 
-    def committed(self) -> None:
-        """Takes all changes as committed and stored, and trims the cache to its limit."""
+    def committed(self, position: Offset) -> None:
+        """Takes all changes as committed, up to this position of the changelog."""
+        self._unsaved.update(self._changes)
         self._changes = {}
-        while self._known and self.memory_bytes > self._cache_bytes:
-            self._known = dict(islice(self._known.items(), len(self._known) // 2 + 1, None))
+        self.position = position
+
+    def saved(self) -> None:
+        """Takes what is committed as written to the store, and trims the cache to its limit."""
+        self._unsaved = {}
+        if not self._changes:
+            while self._known and self.memory_bytes > self._cache_bytes:
+                self._known = dict(islice(self._known.items(), len(self._known) // 2 + 1, None))
 
     def _load(self, keys: Sequence[bytes]) -> None:
         found = dict(zip(keys, self.store.get_many(keys), strict=True))

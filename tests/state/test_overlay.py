@@ -73,11 +73,17 @@ class Model(RuleBasedStateMachine):
     @rule()
     def commit(self) -> None:
         self.accept()
-        changes = self.overlay.changes
-        self.overlay.committed()
-        self.store.write(changes, Offset(0))
+        position = Offset(self.overlay.position + 1)
+        self.overlay.committed(position)
+        assert self.overlay.position == position
         self.committed = dict(self.accepted)
         self.order = {}
+
+    @rule()
+    def save(self) -> None:
+        self.store.write(self.overlay.unsaved, self.overlay.position)
+        self.overlay.saved()
+        assert dict(self.store.scan()) == self.committed
 
     @rule(key=keys)
     def get(self, key: bytes) -> None:
@@ -117,6 +123,10 @@ class Reads:
         self.asked: list[bytes] = []
         self.store = MemoryStore()
 
+    @property
+    def position(self) -> Offset:
+        return self.store.position
+
     def get_many(self, some: list[bytes]) -> list[bytes | None]:
         self.asked += some
         return self.store.get_many(some)
@@ -133,7 +143,8 @@ def test_what_was_read_or_written_is_not_asked_for_again() -> None:
     overlay.get_many([b"a", b"b"])
     overlay.put(b"c", b"1")
     overlay.accept()
-    overlay.committed()
+    overlay.committed(Offset(1))
+    overlay.saved()
     overlay.get_many([b"a", b"b", b"c"])
     assert store.asked == [b"a", b"b"]
 
@@ -157,7 +168,9 @@ def test_the_cache_keeps_to_its_limit_and_keeps_the_newest(limit: int) -> None:
         overlay.accept()
     before = overlay.memory_bytes
     assert before > 150_000
-    overlay.committed()
+    overlay.committed(Offset(1))
+    assert overlay.memory_bytes >= before  # the store does not have them yet
+    overlay.saved()
     assert overlay.memory_bytes <= limit
     kept = list(overlay._known)
     assert kept == names[len(names) - len(kept) :]
