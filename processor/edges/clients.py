@@ -54,6 +54,19 @@ _FENCED = {
     ClientError.INVALID_PRODUCER_EPOCH,
     ClientError.PRODUCER_FENCED,
 }
+PASSING = {
+    ClientError._ALL_BROKERS_DOWN,  # noqa: SLF001
+    ClientError._RESOLVE,  # noqa: SLF001
+    ClientError._TIMED_OUT,  # noqa: SLF001
+    ClientError._TRANSPORT,  # noqa: SLF001
+    ClientError.COORDINATOR_LOAD_IN_PROGRESS,
+    ClientError.COORDINATOR_NOT_AVAILABLE,
+    ClientError.LEADER_NOT_AVAILABLE,
+    ClientError.NOT_COORDINATOR,
+    ClientError.NOT_LEADER_FOR_PARTITION,
+}
+"""What a consumer tells of, and mends by itself."""
+
 _SETTLING = {
     ClientError._TIMED_OUT,  # noqa: SLF001
     ClientError._WAIT_COORD,  # noqa: SLF001

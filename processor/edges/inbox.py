@@ -12,23 +12,13 @@ from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
-from processor.edges.clients import QUIET, translated
+from processor.edges.clients import PASSING, QUIET, translated
 from processor.edges.messages import raw_batch, runs, source_of, split_errors
 from processor.errors import Fenced, KprocError, StateError
 from processor.records import Offset, Partition, TopicPartition
 from processor.runtime.commands import Assigned, Event, Fetched, Lost, ReachedEnd, Revoked
 
-_PASSING = {
-    ClientError._ALL_BROKERS_DOWN,  # noqa: SLF001 - the client's names for its own, local errors
-    ClientError._TRANSPORT,  # noqa: SLF001
-    ClientError._TIMED_OUT,  # noqa: SLF001
-    ClientError._RESOLVE,  # noqa: SLF001
-    ClientError._MAX_POLL_EXCEEDED,  # noqa: SLF001
-    ClientError.COORDINATOR_NOT_AVAILABLE,
-    ClientError.NOT_COORDINATOR,
-    ClientError.LEADER_NOT_AVAILABLE,
-}
-"""What the client mends by itself."""
+_PASSING = PASSING | {ClientError._MAX_POLL_EXCEEDED}  # noqa: SLF001 - the client's own name
 
 
 class Inbox:

@@ -20,7 +20,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.edges.channel import Channel, RestoreStatus
-from processor.edges.clients import QUIET, committed, translated
+from processor.edges.clients import PASSING, QUIET, committed, patiently, translated
 from processor.edges.messages import runs, source_of, split_errors
 from processor.edges.progress import list_offsets
 from processor.edges.spec import WorkerSpec
@@ -166,11 +166,15 @@ class TaskOpener:
         ends = list_offsets(self._admin, changelogs, OffsetSpec.latest())
         firsts = list_offsets(self._admin, changelogs, OffsetSpec.earliest())
         for (opening, spec, store), changelog in zip(needed, changelogs, strict=True):
-            opened = self._stores.open(spec, store, firsts[changelog], ends[changelog])
+            first, end = firsts[changelog], ends[changelog]
+            opened = self._stores.open(spec, store, first, end)
             opening.stores[spec.name] = opened
-            if opened.position < ends[changelog]:
+            if opened.position < first:
+                self._tell_loss(changelog, first)
+                opened.write({}, first)
+            if opened.position < end:
                 opening.waiting.add(store)
-                begin, end = opened.position, ends[changelog]
+                begin = opened.position
                 opened.begin_restore(end - begin)
                 self._restoring[changelog] = _Restoring(opening, store, opened, begin, end)
         for opening in openings:
@@ -181,7 +185,15 @@ class TaskOpener:
     def _changelog(self, store: StoreId) -> TopicPartition:
         return TopicPartition(self._layout.plan.changelog(store.name), store.partition)
 
+    def _tell_loss(self, changelog: TopicPartition, first: Offset) -> None:
+        advice = "compaction leaves a changelog's beginning alone, so somebody deleted records"
+        self._channel.log(
+            "warning", "state is lost", changelog=str(changelog), begins_at=first, cause=advice
+        )
+
     def _assign(self, consumer: Consumer) -> None:
+        # With the topics known, the client need not wait for its one-second timer to ask for them.
+        patiently(lambda: consumer.list_topics(timeout=_TIMEOUT), "list the changelogs")
         consumer.assign(
             [
                 ClientPartition(source.topic, source.partition, each.store.position)
@@ -217,12 +229,15 @@ class TaskOpener:
         """Takes the position past what is no record, such as transaction markers."""
         error: Any = message.error()
         source = source_of(message)
+        if error.code() in PASSING:
+            return self._channel.log_seldom("kafka", f"{error.name()}: {error.str()}")
         if error.code() != ClientError._PARTITION_EOF:  # noqa: SLF001
             raise translated(error, f"restore from {source}")
         restoring = self._restoring.get(source)
         position = Offset(message.offset() or 0)
         if restoring is not None and restoring.store.position < position:
             restoring.store.write({}, position)
+        return None
 
     def _restored(self, source: TopicPartition, restoring: _Restoring) -> None:
         del self._restoring[source]
