@@ -1,0 +1,186 @@
+"""One application under test: its topics, its input, its worker processes, and the whole check."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import msgspec
+
+from processor.edges.channel import Failure, Report, Status, parse
+from processor.edges.node import client_settings, worker_spec
+from processor.edges.progress import Backlog
+from processor.edges.setup import prepare
+from processor.edges.spec import WorkerSpec
+from processor.loading import load
+from processor.settings import Settings
+from processor.topology.plan import plan
+from tests import ledger
+from tests.crashes.expected import OUTPUTS, PARTITIONS, STORES, Expected, Feed
+
+WORKER = "processor.edges.worker"
+DRAIN_TIMEOUT = 60.0
+
+
+class WorkerProcess:
+    """A worker process as the supervisor would start it.
+
+    Args:
+        spec: Its slot's work.
+        env: Added to the environment.
+        module: What to run: the worker itself or a test's own form of it.
+    """
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        env: Mapping[str, str],
+        module: str = WORKER,
+    ) -> None:
+        read, write = os.pipe()
+        self.reports: list[Report] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module, str(write)],
+            stdin=subprocess.PIPE,
+            pass_fds=[write],
+            env={**os.environ, **env},
+        )
+        os.close(write)
+        assert self.process.stdin is not None
+        self.process.stdin.write(msgspec.json.encode(spec) + b"\n")
+        self.process.stdin.flush()
+        self._reader = Thread(target=self._hear, args=(read,), daemon=True)
+        self._reader.start()
+
+    def wait(self, timeout: float = 60.0) -> int:
+        """Waits for its end; the exit code, negative for a signal."""
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        self._reader.join()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return code
+
+    def ask_to_stop(self) -> None:
+        """Asks it to finish, as the supervisor does."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def stop(self) -> int:
+        """Asks it to finish and waits for that; the exit code."""
+        self.ask_to_stop()
+        return self.wait()
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks it has opened, by its last report."""
+        return next((each.tasks for each in reversed(self.reports) if isinstance(each, Status)), 0)
+
+    @property
+    def failure(self) -> Failure | None:
+        """What it said when it failed."""
+        return next((each for each in self.reports if isinstance(each, Failure)), None)
+
+    def logged(self, event: str) -> list[Mapping[str, Any]]:
+        """The fields of what it logged of an event."""
+        return [
+            report.fields
+            for report in self.reports
+            if not isinstance(report, Status | Failure) and report.event == event
+        ]
+
+    def _hear(self, pipe: int) -> None:
+        with os.fdopen(pipe, "rb") as lines:
+            self.reports.extend(map(parse, lines))
+
+
+class Application:
+    """The job of `job.py` with topics and a state folder of its own."""
+
+    def __init__(self, kafka: str, name: str, folder: Path, seed: int, **settings: Any) -> None:
+        self.kafka, self.name, self.folder = kafka, name, folder / name
+        self.folder.mkdir()
+        self.file = str(self.folder / "job.py")
+        shutil.copyfile(Path(__file__).with_name("job.py"), self.file)
+        self.settings = Settings(
+            bootstrap=kafka,
+            **{
+                "slots": 1,
+                "state_dir": folder / "state",
+                "checkpoint_interval": "50ms",
+                **settings,
+            },
+        )
+        self.plan = plan(load(self.file))
+        ledger.create(kafka, {f"{name}-{each}": PARTITIONS for each in ("in", *OUTPUTS)})
+        client = client_settings(self.settings)
+        self.layout = prepare(self.plan, client, create=None, replication=1)
+        self.feed = Feed(kafka, f"{name}-in", seed)
+
+    def worker(self, slot: int = 0, module: str = WORKER, **env: str) -> WorkerProcess:
+        """Starts the worker of a slot, or a form of it that does what `env` tells."""
+        spec = worker_spec(self.file, self.layout, self.settings, slot)
+        return WorkerProcess(spec, env, module)
+
+    def suicidal_worker(self, at: str) -> WorkerProcess:
+        """Starts a worker that ends itself at these commands, see `suicidal`."""
+        return self.worker(module="tests.crashes.suicidal", KILL_AT=at)
+
+    def drain(self, worker: WorkerProcess | None = None) -> None:
+        """Waits until all input is processed and committed."""
+        backlog = Backlog(client_settings(self.settings), self.layout)
+        deadline = time.monotonic() + DRAIN_TIMEOUT
+        while not backlog.look():
+            if worker is not None and worker.process.poll() is not None:
+                raise AssertionError(f"the worker ended: {worker.failure}")
+            assert time.monotonic() < deadline, "the input is not processed in time"
+            time.sleep(0.02)
+
+    def run_to_end(self) -> None:
+        """One worker until everything is processed, and a clean stop."""
+        worker = self.worker()
+        self.drain(worker)
+        # All stores are to be compared: those of tasks that had nothing to do are restored, too.
+        while worker.tasks < len(self.layout.tasks):
+            time.sleep(0.01)
+        assert worker.stop() == 0, worker.failure
+
+    @property
+    def topics(self) -> list[str]:
+        """All its topics."""
+        internal = [topic.name for topic in self.layout.internal_topics]
+        return [f"{self.name}-{each}" for each in ("in", *OUTPUTS)] + internal
+
+    def check(self) -> None:
+        """Checks everything, after all workers have stopped cleanly."""
+        ledger.await_stable(self.kafka, self.topics)
+        ledger.check_processed(self.kafka, self.name, self.layout.partitions)
+        outputs = [f"{self.name}-{each}" for each in OUTPUTS]
+        changelogs = [self.plan.changelog(each) for each in STORES]
+        rows = ledger.read_all(self.kafka, [*outputs, *changelogs, self.plan.dead_letters])
+        expected = Expected(self.feed.events)
+        expected.check_outputs({each: rows[f"{self.name}-{each}"] for each in OUTPUTS})
+        expected.check_stores(
+            {each: self._store(each, rows[self.plan.changelog(each)]) for each in STORES}
+        )
+        assert rows[self.plan.dead_letters] == []
+
+    def _store(self, name: str, changelog: list[ledger.Row]) -> dict[Any, Any]:
+        specs = (spec for part in self.plan.subtopologies for spec in part.stores)
+        spec = next(each for each in specs if each.name == name)
+        directory = self.settings.state_dir / self.name / name
+        ends = ledger.offsets(self.kafka, self.plan.changelog(name))
+        partitions = ledger.check_store(directory, ends, changelog).values()
+        return {
+            spec.key.decode(key): spec.value.decode(value)
+            for contents in partitions
+            for key, value in contents.items()
+        }

@@ -1,0 +1,51 @@
+"""A worker that kills itself at a command: KILL_AT=before:KIND:N or after:KIND:N.
+
+KIND is the name of a command, and of a Produce also what is written: Produce-output,
+Produce-repartition, Produce-changelog; * is any. N counts the commands of that kind from 1.
+KILL_AT=abort:KIND:N lets the command fail in the way that an abort mends, then kills nothing.
+Several are separated by commas.
+"""
+
+import os
+import signal
+
+from processor.edges import worker
+from processor.edges.outbox import Abortable
+from processor.edges.slot import Slot
+from processor.runtime.commands import Command, Event, Produce
+
+
+class SuicidalSlot(Slot):
+    """A slot that looks at each command whether its time has come."""
+
+    def carry_out(self, command: Command) -> Event | None:
+        kinds = ("*", _kind(command, self._layout.plan.repartitions))
+        for kind in kinds:
+            _COUNTS[kind] = _COUNTS.get(kind, 0) + 1
+        here = [f"{kind}:{_COUNTS[kind]}" for kind in kinds]
+        if any(f"abort:{each}" in _POINTS for each in here):
+            raise Abortable("a test wants this")
+        if any(f"before:{each}" in _POINTS for each in here):
+            os.kill(os.getpid(), signal.SIGKILL)
+        event = super().carry_out(command)
+        if any(f"after:{each}" in _POINTS for each in here):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return event
+
+
+def _kind(command: Command, repartitions: object) -> str:
+    kind = type(command).__name__
+    if not isinstance(command, Produce):
+        return kind
+    if command.store is not None:
+        return f"{kind}-changelog"
+    internal = isinstance(repartitions, dict) and command.topic in repartitions
+    return f"{kind}-repartition" if internal else f"{kind}-output"
+
+
+_POINTS = os.environ.get("KILL_AT", "").split(",")
+_COUNTS: dict[str, int] = {}
+
+if __name__ == "__main__":
+    worker.Slot = SuicidalSlot
+    os._exit(worker.main())

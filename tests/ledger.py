@@ -1,0 +1,267 @@
+"""The ledger: what Kafka and the stores on disk hold, read without any of kproc's own readers.
+
+Owns the reading and the checks that hold for every application: no open transaction, offsets at the
+end of the input, stores equal to their changelogs. What an application's output should be, its own
+tests work out.
+"""
+
+import struct
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, IsolationLevel, Producer
+from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.cimpl import KafkaError, NewTopic
+from rocksdict import AccessType, Options, Rdict
+
+READ_TIMEOUT = 60.0
+_PATIENCE = 20.0
+
+
+class Row(NamedTuple):
+    """One record as Kafka holds it."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+@cache
+def admin(kafka: str) -> Any:
+    """The admin client; kept, as one that is let go of gives up what it was asked."""
+    return AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+
+
+def create(kafka: str, topics: Mapping[str, int], **config: str) -> None:
+    """Makes topics with these numbers of partitions."""
+    wanted = [NewTopic(name, count, 1, config=config) for name, count in topics.items()]
+    for made in admin(kafka).create_topics(wanted).values():
+        made.result(30)
+
+
+def write(kafka: str, topic: str, rows: Iterable[tuple[Any, ...]], **config: Any) -> None:
+    """Writes (partition, key, value, timestamp, headers) in order; the last two may be left out."""
+    settings = {"bootstrap.servers": kafka, "enable.idempotence": True, "log_level": 0, **config}
+    producer = Producer(settings)
+    for row in rows:
+        produce(producer, topic, *row)
+    assert producer.flush(60) == 0
+
+
+def produce(
+    producer: Producer,
+    topic: str,
+    partition: int,
+    key: str | bytes | None,
+    value: str | bytes | None,
+    timestamp: int = 0,
+    headers: Sequence[tuple[str, bytes | None]] = (),
+) -> None:
+    """Sends one record, waiting where the queue is full."""
+    extra: dict[str, Any] = {"timestamp": timestamp} if timestamp else {}
+    while True:
+        try:
+            return producer.produce(
+                topic, value, key, partition, headers=list(headers), on_delivery=_arrived, **extra
+            )
+        except BufferError:
+            producer.poll(0.1)
+
+
+def _arrived(error: KafkaError | None, _message: object) -> None:
+    # Aborting a transaction purges what was not sent yet.
+    assert error is None or error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT), (
+        error
+    )
+
+
+def read(kafka: str, topic: str) -> list[Row]:
+    """All committed records of a topic; those of each partition in order."""
+    return read_all(kafka, [topic])[topic]
+
+
+def read_all(kafka: str, topics: Iterable[str]) -> dict[str, list[Row]]:
+    """All committed records of topics; those of each partition in order."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka,
+            "group.id": "ledger",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,
+            "log_level": 0,
+        }
+    )
+    rows: dict[str, list[Row]] = {topic: [] for topic in topics}
+    ends = {(topic, each): end for topic in rows for each, end in offsets(kafka, topic).items()}
+    firsts = {
+        (topic, each): first
+        for topic in rows
+        for each, first in offsets(kafka, topic, OffsetSpec.earliest()).items()
+    }
+    left = {each for each, end in ends.items() if end > firsts[each]}
+    # With the topics known, the client need not wait for its one-second timer to ask about them.
+    consumer.list_topics(timeout=30)
+    consumer.assign([ClientPartition(*each, firsts[each]) for each in left])
+    deadline = time.monotonic() + READ_TIMEOUT
+    while left:
+        assert time.monotonic() < deadline, f"{left} do not come to their ends"
+        for message in consumer.consume(1000, 0.02):
+            error: Any = message.error()
+            if error is None:
+                rows[message.topic() or ""].append(_row(message))
+            elif error.code() == KafkaError._PARTITION_EOF:
+                source = (message.topic() or "", message.partition() or 0)
+                if (message.offset() or 0) >= ends[source]:
+                    left.discard(source)
+            else:
+                raise AssertionError(error)
+    consumer.close()
+    return rows
+
+
+def _row(message: Any) -> Row:
+    return Row(
+        message.partition(),
+        message.offset(),
+        message.key(),
+        message.value(),
+        message.timestamp()[1],
+        tuple(message.headers() or ()),
+    )
+
+
+def offsets(
+    kafka: str,
+    topic: str,
+    which: Any = None,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+) -> dict[int, int]:
+    """An offset of each partition: by default the end, records of open transactions included."""
+    client = admin(kafka)
+    count = len(client.list_topics(topic, timeout=30).topics[topic].partitions)
+    asked = {ClientPartition(topic, each): which or OffsetSpec.latest() for each in range(count)}
+    found = client.list_offsets(asked, isolation_level=isolation)
+    return {each.partition: future.result().offset for each, future in found.items()}
+
+
+def committed(kafka: str, group: str, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+    """What the group has committed, pending commits of open transactions waited for."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka,
+            "group.id": group,
+            "isolation.level": "read_committed",
+            "log_level": 0,
+        }
+    )
+    asked = [ClientPartition(topic, each) for topic in topics for each in offsets(kafka, topic)]
+    found = consumer.committed(asked, 30)
+    consumer.close()
+    return {(each.topic, each.partition): each.offset for each in found}
+
+
+def await_stable(kafka: str, topics: Iterable[str]) -> None:
+    """Checks that no transaction is open in the topics: last stable offset and end are equal.
+
+    The markers of a commit come a moment after it is acknowledged.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    for topic in topics:
+        while True:
+            stable = offsets(kafka, topic, isolation=IsolationLevel.READ_COMMITTED)
+            ends = offsets(kafka, topic)
+            if stable == ends:
+                break
+            assert time.monotonic() < deadline, f"{topic}: a transaction is open: {stable} {ends}"
+            time.sleep(0.02)
+
+
+def check_processed(kafka: str, group: str, topics: Iterable[str]) -> None:
+    """Checks that the group has committed the very end of every partition of the topics."""
+    for (topic, partition), offset in committed(kafka, group, topics).items():
+        end = offsets(kafka, topic)[partition]
+        assert max(0, offset) == end, f"{topic}[{partition}]: {offset} of {end}"
+
+
+def state_of(changelog: Iterable[Row]) -> dict[int, dict[bytes, bytes]]:
+    """What a changelog says, by partition: the last value of each key that has one."""
+    state: dict[int, dict[bytes, bytes]] = {}
+    for row in changelog:
+        values = state.setdefault(row.partition, {})
+        assert row.key is not None
+        if row.value is None:
+            values.pop(row.key, None)
+        else:
+            values[row.key] = row.value
+    return state
+
+
+def store(directory: Path) -> tuple[int, dict[bytes, bytes]]:
+    """A store's changelog position and contents, as they are on disk.
+
+    The keys of zero bytes only, which kproc shifts to make room for the position, are not expected.
+    """
+    database = Rdict(
+        str(directory / "data"), Options(raw_mode=True), access_type=AccessType.read_only()
+    )
+    contents = {bytes(key): bytes(value) for key, value in database.items()}  # type: ignore[arg-type]
+    database.close()
+    position = contents.pop(b"", None)
+    return 0 if position is None else struct.unpack(">q", position)[0], contents
+
+
+def check_store(
+    directory: Path, ends: Mapping[int, int], changelog: Iterable[Row]
+) -> dict[int, dict[bytes, bytes]]:
+    """Checks that a store equals its changelog in every partition; returns its contents.
+
+    Args:
+        directory: Of the store; it has one folder for each partition.
+        ends: The end of each partition of the changelog.
+        changelog: What is committed in it.
+    """
+    said = state_of(changelog)
+    contents: dict[int, dict[bytes, bytes]] = {}
+    for partition, end in ends.items():
+        position, contents[partition] = store(directory / str(partition))
+        assert position <= end, f"{directory} is ahead of its changelog"
+        assert contents[partition] == said.get(partition, {}), f"{directory} is not its changelog"
+    return contents
+
+
+def by_key(rows: Iterable[Row]) -> dict[str, list[bytes | None]]:
+    """The values of each key in the order of their offsets."""
+    values: dict[str, list[bytes | None]] = {}
+    for row in rows:
+        values.setdefault((row.key or b"").decode(), []).append(row.value)
+    return values
+
+
+def first_difference(found: Sequence[Any], wanted: Sequence[Any]) -> str:
+    """Where two sequences begin to differ, for a message."""
+    for number, (one, other) in enumerate(zip(found, wanted, strict=False)):
+        if one != other:
+            return f"number {number} is {one!r}, not {other!r}"
+    extra = len(found) - len(wanted)
+    what = f"{extra} more than expected" if extra > 0 else f"{-extra} missing at the end"
+    return f"{what} ({len(found)} found)" if extra else "none"
+
+
+def check_sequences(
+    found: Mapping[str, Sequence[Any]], wanted: Mapping[str, Sequence[Any]], what: str
+) -> None:
+    """Checks that each key has exactly the values it should have, in their order."""
+    assert set(found) == set(wanted), f"{what}: keys {set(found) ^ set(wanted)}"
+    for key, values in wanted.items():
+        difference = first_difference(found[key], values)
+        assert list(found[key]) == list(values), f"{what}, key {key}: {difference}"
