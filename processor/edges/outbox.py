@@ -7,7 +7,7 @@ known whether a commit took place the worker is `Interrupted`.
 
 import time
 from collections.abc import Callable, Mapping
-from itertools import repeat, starmap
+from itertools import islice, repeat, starmap
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaException, Producer
@@ -69,25 +69,27 @@ class _Sender:
         )
         if records.headers is not None:
             columns = (*columns, [list(headers) for headers in records.headers])
-        rows = zip(*columns, strict=False)
+        # The repeated columns have no end of their own.
+        rows = list(zip(*columns, strict=False))
         if command.store is not None:
-            rows = self._noting_last(list(rows), command.store)
-        self._send_all(list(rows))
+            rows[-1] = self._noting(rows[-1], command.store)
+        self._send_all(rows)
 
-    def _noting_last(self, rows: list[Any], store: StoreId) -> list[Any]:
+    def _noting(self, row: Any, store: StoreId) -> Any:
+        """The row with a delivery report that tells its offset, the only one asked for."""
+
         def noted(error: ClientError | None, message: Any) -> None:
             if error is None:
                 self.written[store] = Offset(message.offset())
 
-        last = rows[-1]
-        return [*rows[:-1], (*last[:4], noted, *last[5:])]
+        return (*row[:4], noted, *row[5:])
 
     def _send_all(self, rows: list[Any]) -> None:
         sent: list[None] = []
         while len(sent) < len(rows):
             try:
                 # As in `attempt`: what was sent before the queue was full stays counted.
-                sent.extend(starmap(self.producer.produce, rows[len(sent) :]))
+                sent.extend(starmap(self.producer.produce, islice(rows, len(sent), None)))
             except BufferError:
                 self.producer.poll(0.05)
         self.producer.poll(0)

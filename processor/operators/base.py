@@ -68,7 +68,8 @@ class Context:
     reached: dict[str, Timestamp] = field(default_factory=dict[str, Timestamp])
     """How far stream time has come in this pass, for the steps that let it pass by themselves."""
     _offsets: Sequence[Offset] = ()
-    _times: Sequence[Timestamp] = ()
+    _timestamps: Sequence[Timestamp] = ()
+    _running: Sequence[Timestamp] | None = None
 
     def begin(self) -> None:
         """Begins a try: nothing has failed yet."""
@@ -77,13 +78,21 @@ class Context:
     def enter(self, batch: AnyBatch, *, advance: bool) -> None:
         """Begins a pass; with `advance` the rows of the batch let the stream time go on."""
         self._offsets = batch.offsets if advance else ()
-        times = accumulate(batch.timestamps, max, initial=self.stream_time)
-        self._times = list(times)[1:] if advance else ()
+        self._timestamps = batch.timestamps if advance else ()
+        self._running = None
 
     @property
     def end_time(self) -> Timestamp:
         """The stream time after the last record of this pass."""
-        return self._times[-1] if self._times else self.stream_time
+        return max(self.stream_time, max(self._timestamps, default=self.stream_time))
+
+    @property
+    def _times(self) -> Sequence[Timestamp]:
+        """The stream time at each record of this pass; most steps do not ask."""
+        if self._running is None:
+            times = accumulate(self._timestamps, max, initial=self.stream_time)
+            self._running = list(times)[1:]
+        return self._running
 
     def times(self, batch: AnyBatch) -> Sequence[Timestamp]:
         """The stream time at each row: the highest timestamp of the task up to its record."""

@@ -64,7 +64,7 @@ class Dataflow:
         """The records with keys and values from their bytes; those that fail are rejected."""
         context.step = source.name
         batch = records
-        if any(timestamp < 0 for timestamp in records.timestamps):
+        if min(records.timestamps, default=Timestamp(0)) < 0:
             error = InvalidTimestampError("the record has no timestamp")
             faults = [Fault(row, error) for row, time in enumerate(batch.timestamps) if time < 0]
             batch = context.reject(batch, faults, "timestamp")
