@@ -12,7 +12,7 @@ from typing import Any
 
 from processor.attempt import Fault
 from processor.operators.base import AnyBatch, Context, Operator
-from processor.records import Headers, RawBatch, Record, in_order
+from processor.records import Headers, RawBatch, Record, Timestamp, in_order
 from processor.serdes import decode_column, encode_column
 from processor.topology.builder import check_name
 from processor.topology.graph import Edge, Node, Sink, Source, Step, TopicChoice
