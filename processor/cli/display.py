@@ -39,19 +39,18 @@ _PROGRESS = 10.0
 class Display(Protocol):
     """Shows a run; a `Watcher` of its node."""
 
-    figures: Figures
-
     def report(self, report: Report) -> None:
         """A worker told something."""
 
     def turn(self, state: "NodeState") -> None:
         """Some time has passed."""
 
-    def close(self) -> None:
-        """The workers have ended."""
-
     def summarize(self, state: "NodeState") -> None:
-        """Tells what the run was."""
+        """Tells what the run was, when it has ended."""
+
+    def brief(self, text: str) -> str:
+        """A text without the tracebacks that were shown already."""
+        ...
 
 
 @contextlib.contextmanager
@@ -82,6 +81,7 @@ class LogDisplay:
         self._log = log
         self._failures: dict[int, Failure] = {}
         self._states: dict[int, str] = {}
+        self._told: set[str] = set()
         self._due = time.monotonic() + _PROGRESS
 
     @contextlib.contextmanager
@@ -89,7 +89,7 @@ class LogDisplay:
         """While it is to be seen."""
         settings = self._run.settings
         self._log.info(
-            "started",
+            "connecting",
             application=self._run.plan.application,
             guarantee=settings.guarantee,
             slots=settings.slots,
@@ -118,7 +118,13 @@ class LogDisplay:
     def close(self) -> None:
         """Logs the failures that nothing came of, such as those while stopping."""
         for failure in self._failures.values():
-            self._log.error("worker failed", slot=failure.slot, **_cause(failure.text))
+            self._log.error("worker failed", slot=failure.slot, **self._cause(failure.text))
+
+    def brief(self, text: str) -> str:
+        """A text in which each traceback that was told is cut to its last line."""
+        for told in self._told:
+            text = text.replace(told, told.splitlines()[-1])
+        return text
 
     def summarize(self, state: "NodeState") -> None:
         """A line, and one for each kind of bad record."""
@@ -133,12 +139,20 @@ class LogDisplay:
     def _note_state(self, status: Status) -> None:
         if self._states.get(status.slot) != status.state:
             self._states[status.slot] = status.state
-            self._log.info(status.state, slot=status.slot, partitions=status.partitions)
+            self._log.info(f"worker {status.state}", slot=status.slot, partitions=status.partitions)
 
     def _log_report(self, report: Log) -> None:
         fields: dict[str, Any] = dict(report.fields)
-        fields |= _cause(str(fields.pop("cause"))) if "cause" in fields else {}
+        fields |= self._cause(str(fields.pop("cause"))) if "cause" in fields else {}
         getattr(self._log, report.level)(report.event, slot=report.slot, **fields)
+
+    def _cause(self, text: str) -> dict[str, str]:
+        """The field that says why: a traceback gets lines of its own, once."""
+        text = self.brief(text.rstrip())
+        if "\n" not in text:
+            return {"cause": text}
+        self._told.add(text)
+        return {"exception": text}
 
 
 class LiveDisplay(LogDisplay):
@@ -271,11 +285,6 @@ def progress(figures: Figures, backlog: "Backlog | None" = None) -> dict[str, An
         found["restored"] = sum(each.records for each in restores)
         found["to_restore"] = sum(each.total for each in restores)
     return found
-
-
-def _cause(text: str) -> dict[str, str]:
-    """The field of a log line that says why: a traceback gets lines of its own."""
-    return {"exception": text.rstrip()} if "\n" in text.rstrip() else {"cause": text}
 
 
 class _Above:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from processor.cli.common import record_progress, say, start_kafka
 from processor.cli.complete import topology_files
-from processor.errors import KprocError, UsageError
+from processor.errors import KprocError, UsageError, WorkerFailed
 
 if TYPE_CHECKING:
     from processor.settings import Settings
@@ -142,7 +142,10 @@ def _work(spec: str, made: "Plan", settings: "Settings", view: _View, *, until_e
 
     this = Run(made, settings, until_end)
     with display(this, log_format=view.log_format, quiet=view.quiet) as shown:
-        state = Node(spec, made, settings, shown, until_end=until_end).run()
+        try:
+            state = Node(spec, made, settings, shown, until_end=until_end).run()
+        except WorkerFailed as error:
+            raise WorkerFailed(shown.brief(str(error))) from error
     shown.summarize(state)
     if view.show and (state.finished or not until_end):
         _show_results(made, settings)
