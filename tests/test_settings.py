@@ -1,0 +1,147 @@
+"""Where settings come from, what is refused, and that secrets stay secret."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processor.errors import SettingsError
+from processor.settings import HIDDEN, assigned, load, redacted, shown
+
+CANARY = "canary-7f3a"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_later_sources_win(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().settings.slots == 2
+    topology = {"slots": 3, "checkpoint_interval": "1s", "partitions": 8, "max_batch": 7}
+    (folder / "kproc.toml").write_text('slots = 4\ncheckpoint_interval = "2s"\npartitions = 9\n')
+    monkeypatch.setenv("KPROC_SLOTS", "5")
+    monkeypatch.setenv("KPROC_CHECKPOINT_INTERVAL", "3s")
+    settings, origins = load({"slots": 6, "bootstrap": None}, topology)
+    assert (settings.slots, settings.checkpoint_interval) == (6, "3s")
+    assert (settings.partitions, settings.max_batch) == (9, 7)
+    assert origins == {
+        "slots": "command line",
+        "checkpoint_interval": "environment",
+        "partitions": "kproc.toml",
+        "max_batch": "topology",
+    }
+
+
+def test_librdkafka_settings_meet_by_their_dotted_names(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "kproc.toml").write_text('[kafka]\nsecurity.protocol = "SSL"\n"client.id" = "a"\n')
+    monkeypatch.setenv("KPROC_KAFKA__SASL_USERNAME", "ann")
+    monkeypatch.setenv("KPROC_KAFKA__LOG_LEVEL", "3")
+    monkeypatch.setenv("KPROC_CONSUMER", '{"fetch.wait.max.ms": 50}')
+    settings, origins = load(assigned(["kafka.client.id=b"]))
+    assert settings.kafka == {
+        "security.protocol": "SSL",
+        "client.id": "b",
+        "sasl.username": "ann",
+        "log_level": "3",
+    }
+    assert settings.consumer == {"fetch.wait.max.ms": 50}
+    assert origins["kafka.security.protocol"] == "kproc.toml"
+    assert origins["kafka.sasl.username"] == "environment"
+    assert origins["kafka.client.id"] == "command line"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"slot": 3}, r"slot \(command line\): no such setting; did you mean slots\?"),
+        ({"slots": 0}, r"slots \(command line\): .*greater than or equal to 1"),
+        ({"flush_interval": "soon"}, r"flush_interval \(command line\): .*'soon' is no duration"),
+        ({"guarantee": "twice"}, r"guarantee \(command line\): .*'exactly-once'"),
+        ({"kafka": {"group.id": "x"}}, "group.id can't be set: it is the application's name"),
+        ({"producer": {"transactional.id": "x"}}, "transactional.id can't be set"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_origin(given: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load(given)
+
+
+def test_files_that_cant_be_read(folder: Path) -> None:
+    with pytest.raises(SettingsError, match=r"there is no file other\.toml"):
+        load(file=Path("other.toml"))
+    (folder / "kproc.toml").write_text("slots = = 3")
+    with pytest.raises(SettingsError, match=r"kproc\.toml can't be read"):
+        load()
+
+
+def test_assignments() -> None:
+    texts = ["slots=4", "kafka.sasl.password=a=b", "consumer.x=1", "kafka.y="]
+    assert assigned(texts) == {
+        "slots": "4",
+        "kafka": {"sasl.password": "a=b", "y": ""},
+        "consumer": {"x": "1"},
+    }
+    for wrong in ("slots", "=3", "kafka=3", "kafka.=3", "slots.x=3"):
+        with pytest.raises(SettingsError, match=r"--set number 2 is not NAME=VALUE"):
+            assigned(["slots=3", wrong])
+
+
+SECRETS = (
+    "sasl.password",
+    "ssl.key.password",
+    "ssl.keystore.password",
+    "ssl.key.pem",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.config",
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.passwrod",
+)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("part", ["kafka", "consumer", "producer"])
+def test_secrets_are_in_no_text(part: str, name: str) -> None:
+    settings = load({part: {name: CANARY}}).settings
+    assert getattr(settings, part)[name] == CANARY
+    assert shown(settings)[part] == {name: HIDDEN}
+    for text in (repr(settings), str(settings), f"{settings!r}", redacted(settings, f"a {CANARY}")):
+        assert CANARY not in text
+        assert HIDDEN in text
+
+
+def test_credentials_in_urls_are_hidden() -> None:
+    settings = load({"kafka": {"sasl.oauthbearer.x.url": f"https://me:{CANARY}@host/x"}}).settings
+    assert CANARY not in repr(settings)
+    assert CANARY not in redacted(settings, f"can't reach https://me:{CANARY}@host/x")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("KPROC_KAFKA", f'{{"sasl.password": "{CANARY}"'),
+        ("KPROC_KAFKA", CANARY),
+        ("KPROC_KAFKA__GROUP_ID", CANARY),
+    ],
+)
+def test_malformed_variables_are_not_repeated(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert CANARY not in str(error.value)
+
+
+def test_malformed_assignments_and_files_are_not_repeated(folder: Path) -> None:
+    with pytest.raises(SettingsError) as error:
+        assigned([f"kafka.sasl.password:{CANARY}"])
+    assert CANARY not in str(error.value)
+    (folder / "kproc.toml").write_text(f'[kafka]\n"sasl.password" = {CANARY}\n')
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert CANARY not in str(error.value)
