@@ -134,15 +134,20 @@ class Application:
         """Starts a worker that ends itself at these commands, see `suicidal`."""
         return self.worker(module="tests.crashes.suicidal", KILL_AT=at)
 
-    def drain(self, worker: WorkerProcess | None = None) -> None:
-        """Waits until all input is processed and committed."""
+    def is_drained(self, patience: float) -> bool:
+        """Whether all input is processed and committed within so many seconds."""
         backlog = Backlog(client_settings(self.settings), self.layout)
-        deadline = time.monotonic() + DRAIN_TIMEOUT
-        while not backlog.look():
-            if worker is not None and worker.process.poll() is not None:
-                raise AssertionError(f"the worker ended: {worker.failure}")
-            assert time.monotonic() < deadline, "the input is not processed in time"
+        deadline = time.monotonic() + patience
+        while not (done := backlog.look()) and time.monotonic() < deadline:
             time.sleep(0.02)
+        return done
+
+    def drain(self, worker: WorkerProcess) -> None:
+        """Waits until all input is processed and committed."""
+        deadline = time.monotonic() + DRAIN_TIMEOUT
+        while not self.is_drained(1):
+            assert worker.process.poll() is None, worker.failure
+            assert time.monotonic() < deadline, "the input is not processed in time"
 
     def run_to_end(self) -> None:
         """One worker until everything is processed, and a clean stop."""

@@ -1,0 +1,110 @@
+"""`kproc run` as a process of its own, as a user starts it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+_KPROC = "import sys; from processor.cli.main import main; sys.exit(main())"
+
+
+class NodeProcess:
+    """One `kproc run`; killed at the end of the `with` block if it still runs.
+
+    Args:
+        kafka: The broker's address.
+        topology: The file.
+        options: Of the command.
+        settings: By their names; nested ones as dicts.
+    """
+
+    def __init__(
+        self, kafka: str, topology: Path | str, *options: str, **settings: str | int | bool
+    ) -> None:
+        folder = Path(topology).parent
+        self._log = (folder / "kproc.log").open("ab+")
+        given = {"state_dir": str(folder / "state"), "bootstrap": kafka, **settings}
+        sets = [f"--set={name}={_written(value)}" for name, value in given.items()]
+        command = [sys.executable, "-c", _KPROC, "run", str(topology), "--log-format=json"]
+        self._begin = self._log.tell()
+        self.process = psutil.Popen(
+            [*command, *sets, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes; the last one may be idle, started ahead of need."""
+        return [
+            child
+            for child in self.process.children()
+            if any("processor.edges.worker" in each for each in child.cmdline())
+        ]
+
+    @property
+    def output(self) -> str:
+        """All that it has printed."""
+        return Path(self._log.name).read_bytes()[self._begin :].decode(errors="replace")
+
+    @property
+    def logged(self) -> list[dict[str, Any]]:
+        """Its log, line by line."""
+        return [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
+
+    def terminate(self) -> None:
+        """Asks it to finish, as a container's stop does."""
+        self.process.terminate()
+
+    def wait(self, timeout: float = 60) -> int:
+        """Waits for its end; the exit code."""
+        return self.process.wait(timeout)
+
+    def stop(self) -> int:
+        """Asks it to finish and waits for that; the exit code."""
+        self.terminate()
+        return self.wait()
+
+    def kill(self, *, with_workers: bool = True) -> None:
+        """Kills it as a crash of the machine would, or of its supervisor alone."""
+        if with_workers:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        else:
+            self.process.kill()
+        self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            print(self.output[-5000:])
+        if self.process.poll() is None:
+            self.kill()
+        self._log.close()
+
+
+def _written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def run(
+    kafka: str, topology: Path | str, options: Sequence[str] = (), **settings: str | int | bool
+) -> tuple[int, str]:
+    """Runs it to its own end; exit code and output."""
+    with NodeProcess(kafka, topology, *options, **settings) as node:
+        return node.wait(), node.output
