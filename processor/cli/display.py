@@ -181,7 +181,7 @@ class LiveDisplay(LogDisplay):
         self._frame_at = now + _FRAME
         if state.backlog is not None:
             self._done.note(now, state.backlog.done_records)
-        self._live.update(self._area(state), refresh=True)
+        self._live.update(self.area(state), refresh=True)
 
     def summarize(self, state: "NodeState") -> None:
         """A few lines for a person."""
@@ -190,12 +190,15 @@ class LiveDisplay(LogDisplay):
     def _note_state(self, status: Status) -> None:
         """The area shows it."""
 
-    def _area(self, state: "NodeState") -> Group:
+    def area(self, state: "NodeState") -> Group:
+        """What is drawn."""
         parts: list[Any] = [_headline(self._run, self.figures, stopping=state.stopping)]
         parts.append(_totals(self.figures))
         if state.backlog is not None:
             parts.append(_bar(state.backlog, self._done.per_second))
-        return Group(*parts, _slots(self.figures))
+        slots = self.figures.slots.items()
+        restores = [_restore(number, slot.last.restore) for number, slot in sorted(slots)]
+        return Group(*parts, _slots(self.figures), *filter(None, restores))
 
 
 def _headline(run: Run, figures: Figures, *, stopping: bool) -> Text:
@@ -230,7 +233,6 @@ def _slots(figures: Figures) -> Table:
     table.add_column("state", min_width=10)
     for name in ("partitions", "records/s", "lag", "restarts"):
         table.add_column(name, justify="right")
-    table.add_column("")
     for number, slot in sorted(figures.slots.items()):
         last = slot.last
         style = {"running": "green", "restoring": "yellow"}.get(last.state, "dim")
@@ -241,18 +243,20 @@ def _slots(figures: Figures) -> Table:
             f"{slot.rate.per_second:,.0f}",
             _UNKNOWN if last.lag is None else f"{last.lag:,}",
             Text(str(slot.restarts), "yellow" if slot.restarts else ""),
-            "" if last.restore is None else _restore(last.restore),
         )
     return table
 
 
-def _restore(restore: RestoreStatus) -> Table:
+def _restore(slot: int, restore: RestoreStatus | None) -> Table | None:
+    if restore is None:
+        return None
     seconds = max(restore.seconds, 0.001)
     rate, megabytes = restore.records / seconds, restore.bytes / seconds / 1e6
     left = _clock((restore.total - restore.records) / rate) if rate else _UNKNOWN
-    text = f"{rate:,.0f} records/s · {megabytes:,.1f} MB/s · {left} left"
-    bar = ProgressBar(total=max(restore.total, 1), completed=restore.records, width=20)
-    return _beside(bar, text)
+    text = f"slot {slot} restores · {rate:,.0f} records/s · {megabytes:,.1f} MB/s · {left} left"
+    return _beside(
+        ProgressBar(total=max(restore.total, 1), completed=restore.records, width=20), text
+    )
 
 
 def _beside(bar: ProgressBar, text: str) -> Table:

@@ -72,10 +72,10 @@ def _plain(data: bytes | None, serde: Serde[Any] | None) -> Any:
     if data is None:
         return None
     try:
-        value = serde.decode(data) if serde else readable(data)
+        value = serde.decode(data) if serde else None
     except Exception:  # noqa: BLE001 - a serde of the user's; shown is what is there
         return readable(data)
-    if value is None or isinstance(value, str | int | float):
+    if isinstance(value, str | int | float):
         return value
     try:
         return msgspec.json.decode(data)

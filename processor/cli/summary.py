@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from processor.cli.common import DEFAULT_BOOTSTRAP, err
@@ -37,19 +36,20 @@ class Run:
 
 def print_summary(run: Run, figures: Figures, state: "NodeState") -> None:
     """A few lines on stderr."""
-    rows = Table.grid(padding=(0, 2))
-    rows.add_column(style="dim")
+    lines = [_first_line(run, figures, state)]
     if run.plan.outputs:
-        rows.add_row("  outputs", ", ".join(run.plan.outputs))
+        lines.append(_line("outputs", ", ".join(run.plan.outputs)))
     if figures.restarts:
-        rows.add_row("  restarts", Text(str(figures.restarts), "yellow"))
+        lines.append(_line("restarts", str(figures.restarts), "yellow"))
     for step, count in figures.bad_records.items():
-        rows.add_row("  bad records", Text(f"{count:,}  {step}", "red"))
+        lines.append(_line("bad records", f"{count:,}  {step}", "red"))
     if figures.bad_records:
-        rows.add_row("", _whereabouts(run))
-    err.print(_first_line(run, figures, state))
-    if rows.row_count:
-        err.print(rows)
+        lines.append(_line("", _whereabouts(run)))
+    err.print(*lines, sep="\n", soft_wrap=True)
+
+
+def _line(name: str, text: str, style: str = "") -> Text:
+    return Text.assemble((f"  {name:<13}", "dim"), (text, style))
 
 
 def consume_command(topic: str, settings: Settings) -> str:
