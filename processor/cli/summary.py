@@ -44,7 +44,7 @@ def print_summary(run: Run, figures: Figures, state: "NodeState") -> None:
     for step, count in figures.bad_records.items():
         lines.append(_line("bad records", f"{count:,}  {step}", "red"))
     if figures.bad_records:
-        lines.append(_line("", _whereabouts(run)))
+        lines += [_line("", text) for text in _whereabouts(run)]
     err.print(*lines, sep="\n", soft_wrap=True)
 
 
@@ -72,8 +72,9 @@ def _first_line(run: Run, figures: Figures, state: "NodeState") -> Text:
     )
 
 
-def _whereabouts(run: Run) -> str:
+def _whereabouts(run: Run) -> list[str]:
     if run.keeps_dead_letters:
         topic = run.plan.dead_letters
-        return f"kept in {topic}: {consume_command(topic, run.settings)} --fields value,headers"
-    return 'dropped, as on_bad_record = "skip" says'
+        command = f"{consume_command(topic, run.settings)} --fields value,headers"
+        return [f"are kept in {topic}:", command]
+    return ['were dropped, as on_bad_record = "skip" says']
