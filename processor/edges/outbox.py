@@ -156,7 +156,7 @@ class TransactionalOutbox:
             Abortable: It can't be committed.
             Interrupted: It is not known whether it was.
         """
-        self._sender.flush()
+        self._try("send records", self._sender.flush)
         producer = self._sender.producer
         self._try("commit a transaction", lambda: producer.commit_transaction(self._patience))
         written, self._sender.written = self._sender.written, {}

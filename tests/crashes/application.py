@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -124,6 +124,11 @@ class Application:
         client = client_settings(self.settings)
         self.layout = prepare(self.plan, client, create=None, replication=1)
         self.feed = Feed(kafka, f"{name}-in", seed)
+
+    def moved(self, state_dir: Path) -> Self:
+        """The same application on another machine: the state folder is another from now on."""
+        self.settings = self.settings.model_copy(update={"state_dir": state_dir})
+        return self
 
     def worker(self, slot: int = 0, module: str = WORKER, **env: str) -> WorkerProcess:
         """Starts the worker of a slot, or a form of it that does what `env` tells."""

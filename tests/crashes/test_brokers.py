@@ -1,0 +1,41 @@
+"""The broker is killed, and comes back with the same data."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from processor.edges.embedded import EmbeddedKafka
+from tests.crashes.application import Application
+from tests.integration.node_process import NodeProcess
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Generator[EmbeddedKafka]:
+    broker = EmbeddedKafka.start(tmp_path / "kafka", port=0)
+    yield broker
+    broker.kill()
+
+
+def _restart(broker: EmbeddedKafka) -> EmbeddedKafka:
+    broker.kill()
+    return EmbeddedKafka.start(broker.data_dir, port=broker.port)
+
+
+def test_broker_is_killed(own_kafka: EmbeddedKafka, topic_name: str, tmp_path: Path) -> None:
+    application = Application(own_kafka.bootstrap, topic_name, tmp_path, seed=5)
+    rounds = 10 if os.environ.get("KPROC_LONG") else 1
+    broker = own_kafka
+    with NodeProcess(broker.bootstrap, application.file, slots=2) as node:
+        for _ in range(rounds):
+            application.feed.write(300)
+            broker = _restart(broker)
+            application.feed.write(300)
+            assert application.is_drained(60), node.output
+        assert node.stop() == 0
+    application.run_to_end()
+    application.check()
+    broker.stop()

@@ -1,0 +1,42 @@
+"""A worker that was taken for dead, and wakes up when another has its slot."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from processor.errors import Fenced
+from tests.crashes.application import Application
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.mark.parametrize("commits", [1, 3])
+def test_who_wakes_up_behind_another_is_fenced(
+    kafka: str, topic_name: str, tmp_path: Path, commits: int
+) -> None:
+    application = Application(kafka, topic_name, tmp_path, seed=commits)
+    application.feed.write(100)
+    # Both have a disk of their own, as on two machines: only Kafka stands between them.
+    zombie = application.worker(module="tests.crashes.sleepy", SLEEP_AT=f"Commit:{commits}")
+    application.feed.write(100)
+    _await_sleep(zombie.process.pid)
+    successor = application.moved(tmp_path / "other").worker()
+    application.feed.write(100)
+    application.drain(successor)
+    zombie.process.send_signal(signal.SIGCONT)
+    assert zombie.wait() == Fenced.exit_code, zombie.failure
+    assert zombie.failure is not None
+    assert zombie.failure.error == "Fenced"
+    application.feed.write(100)
+    application.drain(successor)
+    assert successor.stop() == 0, successor.failure
+    application.check()
+
+
+def _await_sleep(pid: int) -> None:
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{pid}/stat").read_text().split()[2] != "T":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
