@@ -7,6 +7,8 @@ how a poisonous record is kept from its neighbours.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from processor.errors import StateError
+
 R = TypeVar("R")
 
 
@@ -24,6 +26,9 @@ def attempt(function: Callable[..., R], *columns: Sequence[Any]) -> tuple[list[R
         The results of the rows that succeeded, in order, and the rows that did not. No row is
         called twice: `list.extend` keeps what it got before an exception, and the iterators
         stand behind the failed row, so that the next round goes on from there.
+
+    Raises:
+        StateError: A store that the function used is of no use any more.
     """
     results: list[R] = []
     faults: list[Fault] = []
@@ -34,6 +39,8 @@ def attempt(function: Callable[..., R], *columns: Sequence[Any]) -> tuple[list[R
             if len(results) + len(faults) < len(columns[0]):
                 # map() takes a StopIteration from the function for the end of its input.
                 raise RuntimeError("the function raised StopIteration")  # noqa: TRY301
+        except StateError:  # the disk's fault, not the row's
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a user's function raises is a fault
             faults.append(Fault(len(results) + len(faults), error))
     return results, faults

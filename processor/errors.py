@@ -17,6 +17,7 @@ KprocError                     base; carries the exit code of `kproc run`
 └── WorkerFailed          (7)  an operator: a worker keeps crashing and is not started again
 """
 
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -75,7 +76,14 @@ class StoreLocked(StateError):
 
 
 class StoreCorrupt(StateError):
-    """The store can't be read; dropping it and restoring from the changelog mends it."""
+    """The store can't be read; dropping it and restoring from the changelog mends it.
+
+    `path` is its folder, where that is known.
+    """
+
+    def __init__(self, text: str, path: Path | None = None) -> None:
+        super().__init__(text)
+        self.path = path
 
 
 class RestoreStalled(StateError):

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.attempt import Fault, attempt
+from processor.errors import StoreCorrupt
 
 
 def test_all_rows_succeed() -> None:
@@ -99,3 +100,11 @@ def test_each_row_is_called_once_and_in_order(outcomes: list[str]) -> None:
         row for row, outcome in enumerate(outcomes) if outcome != "good"
     ]
     assert all(isinstance(fault, Fault) for fault in faults)
+
+
+def test_a_store_that_fails_is_no_fault_of_the_row() -> None:
+    def read(_: int) -> None:
+        raise StoreCorrupt("the store can't be read")
+
+    with pytest.raises(StoreCorrupt):
+        attempt(read, [1, 2])

@@ -111,7 +111,9 @@ class LogDisplay:
 
     def turn(self, state: "NodeState") -> None:
         """Logs progress when it is time."""
-        if time.monotonic() >= self._due:
+        now = time.monotonic()
+        self.figures.tick(now)
+        if now >= self._due:
             self._due += _PROGRESS
             self._log.info("progress", **progress(self.figures, state.backlog))
 
@@ -176,6 +178,7 @@ class LiveDisplay(LogDisplay):
     def turn(self, state: "NodeState") -> None:
         """Draws the area when it is time."""
         now = time.monotonic()
+        self.figures.tick(now)
         if now < self._frame_at:
             return
         self._frame_at = now + _FRAME

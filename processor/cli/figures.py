@@ -90,11 +90,15 @@ class Figures:
 
     def note(self, status: Status, now: float) -> None:
         """Takes in what a worker reports."""
-        self.now = max(now, self.now)
+        self.tick(now)
         slot = self.slots.setdefault(status.slot, SlotFigures(Status(status.slot, "starting")))
         slot.note(status, now)
         self._rates["records"].note(now, self.records)
         self._rates["checkpoints"].note(now, self.checkpoints)
+
+    def tick(self, now: float) -> None:
+        """Time goes on."""
+        self.now = max(now, self.now)
 
     @property
     def seconds(self) -> float:

@@ -69,7 +69,10 @@ def run(  # noqa: PLR0913 - options of a command
         bool | None,
         typer.Option("--create-topics/--no-create-topics", help="Create missing topics."),
     ] = None,
-    guarantee: Annotated[Literal["exactly-once", "at-least-once"] | None, typer.Option()] = None,
+    guarantee: Annotated[
+        Literal["exactly-once", "at-least-once"] | None,
+        typer.Option(help="How often a record may count."),
+    ] = None,
     checkpoint_interval: Annotated[
         str | None, typer.Option(metavar="TIME", help="Between two checkpoints, such as 100ms.")
     ] = None,

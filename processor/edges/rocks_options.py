@@ -91,5 +91,6 @@ def translated(path: Path, error: Exception) -> Exception:
     message = " ".join(str(error).split())
     for text, kind, advice in _CAUSES:
         if text in message:
-            return kind(f"store {path}: {message}; {advice}")
+            told = f"store {path}: {message}; {advice}"
+            return StoreCorrupt(told, path) if kind is StoreCorrupt else kind(told)
     return StateError(f"store {path}: {message}; if it persists, drop the store to restore it")

@@ -21,7 +21,7 @@ from processor.edges.opener import TaskOpener
 from processor.edges.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
 from processor.edges.spec import WorkerSpec
 from processor.edges.stores import StoreOpener
-from processor.errors import Interrupted, KprocError
+from processor.errors import Interrupted, KprocError, StoreCorrupt
 from processor.records import Timestamp
 from processor.runtime.commands import (
     Abort,
@@ -104,6 +104,9 @@ class Slot:
             self._execute(self._worker.start())
             while not self._finished:
                 self._turn()
+        except StoreCorrupt as error:
+            self._stores.drop(error)
+            raise Interrupted(f"a store is dropped and will be restored: {error}") from error
         finally:
             self._close()
 

@@ -1,5 +1,6 @@
 """Opens the stores of a worker, and holds them until their tasks are closed."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,6 +63,20 @@ class StoreOpener:
         """Flushes and closes a store, if it is open."""
         if store in self.stores:
             self.stores.pop(store).close()
+
+    def drop(self, error: StoreCorrupt) -> None:
+        """Drops the store that turned out to be unreadable while it was in use.
+
+        Raises:
+            StoreCorrupt: It is none of those that are open here.
+        """
+        for store in self.stores:
+            directory = self._directory(store)
+            if error.path is not None and error.path.is_relative_to(directory):
+                with contextlib.suppress(StateError):  # its last flush may fail like its reads
+                    self.close(store)
+                return self._rebuild(store, str(error))
+        raise error
 
     def close_all(self) -> None:
         """Closes everything."""

@@ -42,12 +42,16 @@ class Dataflow:
 
     Args:
         part: The subtopology.
+        reserved: Topics that no choice of a user's function may name.
         max_record_bytes: Larger records are refused by the broker, so they are bad records here.
     """
 
-    def __init__(self, part: Subtopology, max_record_bytes: int) -> None:
+    def __init__(
+        self, part: Subtopology, max_record_bytes: int, reserved: frozenset[str] = frozenset()
+    ) -> None:
         self._nodes = part.nodes
         self._max_record_bytes = max_record_bytes
+        self._reserved = reserved
         self.max_data_bytes = max_record_bytes - record_bytes(None, None)
         """Of a record's key and value together."""
         self.sources = {topic: source for source in part.sources for topic in source.topics}
@@ -114,7 +118,7 @@ class Dataflow:
     def _encode(self, sink: Sink, batch: AnyBatch, context: Context) -> list[Output]:
         if isinstance(sink.topic, str):
             return [Output(sink.topic, self._bytes(sink, batch, context))]
-        topics, batch = context.call(_chosen_by(sink.topic), batch, batch.records())
+        topics, batch = context.call(_chosen_by(sink.topic, self._reserved), batch, batch.records())
         chosen = {topic: [each == topic for each in topics] for topic in dict.fromkeys(topics)}
         return [
             Output(topic, self._bytes(sink, batch.select(mask), context))
@@ -145,14 +149,16 @@ class Dataflow:
         return context.reject(raw, faults, "too-large") if faults else raw
 
 
-def _chosen_by(choice: TopicChoice) -> TopicChoice:
-    """The user's choice, or an error where it can't be a topic."""
+def _chosen_by(choice: TopicChoice, reserved: frozenset[str]) -> TopicChoice:
+    """The user's choice, or an error where it can't be a topic of the user's."""
     known: set[str] = set()
 
     def choose(record: Record[Any, Any]) -> str:
         topic = choice(record)
         if topic not in known:
             check_name("topic", topic, _TOPIC_LENGTH)
+            if topic in reserved:
+                raise ValueError(f"topic {topic!r} is an internal one of the application")
             known.add(topic)
         return topic
 

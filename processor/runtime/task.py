@@ -138,7 +138,7 @@ class Task:
         if made is None or not len(made):
             return []
         rows = made.numbered()
-        entering = _Entering(Edge(step), lambda some: deepcopy(rows.take(some)))
+        entering = _Entering(Edge(step), lambda some: _fresh(rows.take(some)))
         return self._enter_made(entering, rows, step)
 
     def _tell(self, step: Step) -> list[Output]:
@@ -149,7 +149,7 @@ class Task:
 
         def make(rows: Sequence[int]) -> AnyBatch:
             # The first try is with all rows, and mostly the only one: it needs no copy.
-            return next(first, None) or deepcopy(again().take(rows))
+            return next(first, None) or _fresh(again().take(rows))
 
         return self._enter_made(_Entering(Edge(step), make), made, step)
 
@@ -257,6 +257,14 @@ class Task:
             for offset, bad in sorted(entering.bad.items())
         )
         return [letter for letter in letters if letter is not None]
+
+
+def _fresh(rows: AnyBatch) -> AnyBatch:
+    """The rows with values of their own; those that can't be copied are shared between tries."""
+    try:
+        return deepcopy(rows)
+    except Exception:  # noqa: BLE001 - a user's value may refuse to be copied in any way
+        return rows
 
 
 def _shown(column: Sequence[object]) -> list[bytes | None]:

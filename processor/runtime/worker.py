@@ -107,7 +107,9 @@ class Worker:
             self._own.setdefault(layout.task_of(source), set()).add(source)
         plan = layout.plan
         limit = options.max_record_bytes
-        self._dataflows = {part.number: Dataflow(part, limit) for part in plan.subtopologies}
+        self._dataflows = {
+            part.number: Dataflow(part, limit, plan.internal) for part in plan.subtopologies
+        }
         self.bad_records = BadRecords(options.on_bad_record, plan.dead_letters, limit)
         self.tasks: dict[TaskId, Task] = {}
         self._starts: dict[TopicPartition, Position] = {}

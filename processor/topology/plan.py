@@ -91,6 +91,12 @@ class Plan:
         """The topic for bad records."""
         return f"{self.application}-dead-letters"
 
+    @cached_property
+    def internal(self) -> frozenset[str]:
+        """The repartition topics and changelogs, which nobody else may write."""
+        stores = (spec.name for part in self.subtopologies for spec in part.stores)
+        return frozenset((*self.repartitions, *map(self.changelog, stores)))
+
     def changelog(self, store: str) -> str:
         """The topic that backs a store up."""
         return f"{self.application}-{store}-changelog"
@@ -183,9 +189,7 @@ def plan(topology: Topology) -> Plan:
         Subtopology(number, nodes) for number, nodes in enumerate(_connected(builder.nodes))
     )
     made = Plan(topology.name, parts, {each.name: each for each in builder.repartitions})
-    internal = {*made.repartitions, made.dead_letters}
-    internal |= {made.changelog(spec.name) for part in parts for spec in part.stores}
-    if taken := internal.intersection((*made.inputs, *made.outputs)) - {made.dead_letters}:
+    if taken := made.internal.intersection((*made.inputs, *made.outputs)):
         raise TopologyError(
             f"{', '.join(sorted(taken))}: internal topics of the application are called so; read "
             "and write others, or give the store or repartition another name="

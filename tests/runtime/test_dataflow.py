@@ -127,3 +127,16 @@ def test_headers_pass_through() -> None:
     pipe(driver, 1, headers=headers)
     pipe(driver, 2)
     assert [record.headers for record in driver.read_records("out")] == [headers, ()]
+
+
+def test_an_internal_topic_can_not_be_chosen() -> None:
+    topology = Topology("app")
+    stream = topology.stream("in")
+    stream.group_by_key().count(name="count")
+    stream.to(lambda _: "app-count-changelog")
+    driver = TopologyDriver(topology)
+    pipe(driver, 1)
+    ((_, reason, error),) = reasons(driver)
+    assert reason == "function"
+    assert "internal" in error
+    assert driver.store("count") == {}
