@@ -107,7 +107,7 @@ class Inbox:
 
 
 def _serious(error: Any, message: Message) -> KprocError:
-    if error.fatal():
+    if error.fatal() or error.code() == ClientError._FATAL:  # noqa: SLF001
         return Fenced(f"another worker has taken over the slot ({error.str()})")
     if error.code() == ClientError._AUTO_OFFSET_RESET:  # noqa: SLF001
         return StateError(

@@ -64,6 +64,7 @@ class _Sender:
             records.keys,
             repeat(_ANY_PARTITION if command.partition is None else command.partition),
             repeat(on_delivery),
+            repeat(None),  # by position on_delivery comes twice, under its old name, too
             # librdkafka takes the timestamp 0 for "now".
             [timestamp or 1 for timestamp in records.timestamps],
         )

@@ -121,17 +121,16 @@ class Expected:
 
     def _take(self, event: Event) -> None:
         self._punctuate(event)
-        key, number = event.key, event.number
+        key, number, time = event.key, event.number, event.timestamp
         if number % 3 == 0:
-            self.plain[key].append({"event": event.id, "number": number})
+            self.plain[key].append(({"event": event.id, "number": number}, time))
         self.counts[key] += 1
-        before = self.running[key][-1]["total"] if self.running[key] else 0
-        self.running[key].append({"count": self.counts[key], "total": before + number})
+        self.sums[key] += number
+        self.running[key].append(({"count": self.counts[key], "total": self.sums[key]}, time))
         now = self.times[event.partition]
         if now - self.passed.get((key, event.id), -WITHIN) >= WITHIN:
             self.passed[key, event.id] = now
-            self.distinct[key].append(event.value())
-        self.sums[key] += number
+            self.distinct[key].append((event.value(), time))
 
     def _punctuate(self, event: Event) -> None:
         since = self.times[event.partition]
@@ -141,14 +140,16 @@ class Expected:
             mine = f"key-{event.partition}-"
             for key in sorted(self.sums):
                 if key.startswith(mine):
-                    self.told[key].append({"due": due, "total": self.sums[key]})
+                    self.told[key].append(({"due": due, "total": self.sums[key]}, due))
 
     def check_outputs(self, outputs: dict[str, list[Row]]) -> None:
         """Checks everything committed: nothing lost, nothing doubled, order kept per key."""
         for name in ("plain", "running", "distinct", "told"):
             wanted = {key: values for key, values in getattr(self, name).items() if values}
-            ledger.check_sequences(_values(outputs[name]), wanted, name)
-        counted = _values(outputs["counts"])
+            ledger.check_sequences(_stamped(outputs[name]), wanted, name)
+        counted = {
+            key: [value for value, _ in pairs] for key, pairs in _stamped(outputs["counts"]).items()
+        }
         assert {key: values[-1] for key, values in counted.items()} == self.counts
         for key, values in counted.items():
             assert values == sorted(set(values)), f"counts of {key} do not rise: {values}"
@@ -158,22 +159,22 @@ class Expected:
         """A group's events come from all partitions; those of one partition are in order."""
         wanted: dict[str, list[Any]] = defaultdict(list)
         for event in self.events:
-            wanted[f"{event.group} of {event.partition}"].append(event.value())
+            wanted[f"{event.group} of {event.partition}"].append((event.value(), event.timestamp))
         found: dict[str, list[Any]] = defaultdict(list)
         running: dict[str, list[Any]] = defaultdict(list)
         for row in rows:
             group, value = (row.key or b"").decode(), json.loads(row.value or b"")
-            found[f"{group} of {value['partition']}"].append(value)
-            last = running[group][-1] if running[group] else {"count": 0, "total": 0}
+            found[f"{group} of {value['partition']}"].append((value, row.timestamp))
+            last = running[group][-1][0] if running[group] else {"count": 0, "total": 0}
             total = last["total"] + value["number"]
-            running[group].append({"count": last["count"] + 1, "total": total})
+            running[group].append(({"count": last["count"] + 1, "total": total}, row.timestamp))
         ledger.check_sequences(found, wanted, "regrouped")
-        ledger.check_sequences(_values(sums), running, "groupsums")
+        ledger.check_sequences(_stamped(sums), running, "groupsums")
 
     def check_stores(self, stores: dict[str, dict[str, Any]]) -> None:
         """Checks decoded stores; what deduplicate has forgotten must not count any more."""
         assert {key: value[-1] for key, value in stores["counts"].items()} == self.counts
-        last = {key: values[-1] for key, values in self.running.items()}
+        last = {key: values[-1][0] for key, values in self.running.items()}
         assert {key: value[-1] for key, value in stores["running"].items()} == last
         assert stores["sums"] == self.sums
         assert sum(value[-1]["count"] for value in stores["groupsums"].values()) == len(self.events)
@@ -194,6 +195,10 @@ def _identity(key: bytes) -> tuple[str, str]:
     return key[4:end].decode(), json.loads(key[end:])
 
 
-def _values(rows: list[Row]) -> dict[str, list[Any]]:
-    found = ledger.by_key(rows)
-    return {key: [json.loads(each or b"null") for each in values] for key, values in found.items()}
+def _stamped(rows: list[Row]) -> dict[str, list[tuple[Any, int]]]:
+    """The values of each key with their timestamps, in order."""
+    found: dict[str, list[tuple[Any, int]]] = defaultdict(list)
+    for row in rows:
+        value = json.loads(row.value or b"null")
+        found[(row.key or b"").decode()].append((value, row.timestamp))
+    return found
