@@ -1,5 +1,6 @@
 """`kproc dev`: a real Kafka on this machine, for development."""
 
+import shutil
 import signal
 import time
 from datetime import timedelta
@@ -75,13 +76,19 @@ def _stop(data: Path) -> None:
 def _reset(data: Path, *, yes: bool) -> None:
     from processor.edges.embedded import delete_data  # noqa: PLC0415
 
-    if not (yes or typer.confirm(f"Delete all topics and records in {data}?")):
+    # State without the topics that it stands for is refused by the next run.
+    state = data.parent / "state"
+    ours = data.parent.name == ".kproc" and state.exists()
+    both = f"{data} and all state in {state}" if ours else f"{data}"
+    if not (yes or typer.confirm(f"Delete all topics and records in {both}?")):
         raise typer.Exit(1)
     kafka = _running(data)
     if kafka:
         kafka.stop()
     delete_data(data)
-    typer.echo(f"Deleted the data in {data}.")
+    if ours:
+        shutil.rmtree(state)
+    typer.echo(f"Deleted the data in {both}.")
 
 
 def _detach(data: Path, port: int, version: str | None) -> None:

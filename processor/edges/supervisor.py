@@ -145,11 +145,13 @@ class Supervisor:
         self._selector.unregister(child.process.reports)
         code = child.process.wait()
         child.process = None
-        if code == 0 or self._stopping:
-            if code == 0 and not self._stopping:
-                self._fail(WorkerFailed(f"slot {child.spec.slot} ended without being asked to"))
-            return
-        self._crashed(child, code)
+        if self._stopping:
+            if code > 0:  # by itself, not killed
+                self._error = self._error or _cause(child.failure, code)
+        elif code == 0:
+            self._fail(WorkerFailed(f"slot {child.spec.slot} ended without being asked to"))
+        else:
+            self._crashed(child, code)
 
     def _crashed(self, child: _Child, code: int) -> None:
         slot, now = child.spec.slot, time.monotonic()

@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import sys
+import time
 import traceback
 from threading import Thread
 
@@ -21,6 +22,9 @@ from processor.edges.spec import WorkerSpec
 from processor.errors import KprocError
 from processor.loading import load
 from processor.topology.plan import plan
+
+_ORPHAN_SECONDS = 5.0
+"""What a worker has to finish in once its supervisor is gone."""
 
 
 def main() -> int:
@@ -60,9 +64,15 @@ def run(slot: Slot) -> None:
 
 
 def _stop_with_supervisor(slot: Slot) -> None:
+    supervisor = os.getppid()
     # A read of the descriptor: the buffered reader's lock would be held at the interpreter's end.
     os.read(sys.stdin.fileno(), 1)
     slot.stop()
+    while os.getppid() == supervisor:  # it decides how long this may take
+        time.sleep(0.5)
+    # Nobody else would end a worker that waits for a broker, and its stores stay locked.
+    time.sleep(_ORPHAN_SECONDS)
+    os._exit(1)
 
 
 if __name__ == "__main__":

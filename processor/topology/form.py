@@ -17,6 +17,7 @@ from processor.serdes import (
     lossless,
     return_type,
     serde_for,
+    text,
 )
 from processor.serdes.types import plain_type, type_name
 
@@ -57,11 +58,14 @@ class Form:
 
         As it was read if it is unchanged; else text and bytes as they are and the rest as JSON.
         """
-        return self.read or auto if given is None else key_serde_for(given, what=what)
+        return self._written() if given is None else key_serde_for(given, what=what)
 
     def written_value(self, given: Any, what: str) -> Serde[Any]:
         """The serde for values in a user's topic, as `written_key`."""
-        return self.read or auto if given is None else serde_for(given, what=what)
+        return self._written() if given is None else serde_for(given, what=what)
+
+    def _written(self) -> Serde[Any]:
+        return self.read or (text if self.type is str else auto)
 
     def kept_key(self, given: Any, what: str) -> Serde[Any]:
         """The serde for keys in stores and internal topics."""
