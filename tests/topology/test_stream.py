@@ -234,11 +234,13 @@ def test_what_is_written_unchanged_is_written_as_it_was_read(app: Topology) -> N
     app.stream("a", key=int, value=float).filter(bool).to("b")
     app.stream("c", key=int, value=float).map_values(str).to("d")
     app.stream("e").to("f", key=bytes, value=bytes)
+    app.stream("g", key=int, value=float).map_values(lambda value: value).to("h")
     sinks = [node for node in app.builder.nodes if isinstance(node, Sink)]
     assert [(sink.key.name, sink.value.name) for sink in sinks] == [
         ("int64", "float64"),
-        ("int64", "auto"),
+        ("int64", "text"),
         ("bytes", "bytes"),
+        ("int64", "auto"),
     ]
 
 
