@@ -8,6 +8,8 @@ One thread does all of this; only opening and restoring tasks goes on beside it.
 import gc
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import cached_property
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -213,17 +215,23 @@ class Slot:
         if self._aborts > 1:
             time.sleep(min(5.0, 0.05 * 2**self._aborts))
 
+    @cached_property
+    def _admin(self) -> Any:
+        # Kept: a client that is let go of gives up what it was asked for.
+        return AdminClient({**QUIET, **self._spec.kafka})
+
     def _purge(self, command: Purge) -> None:
-        admin: Any = AdminClient({**QUIET, **self._spec.kafka})
         offsets = [
             ClientPartition(source.topic, source.partition, offset)
             for source, offset in command.offsets.items()
         ]
-        try:
-            # Not waited for: records that stay are purged the next time.
-            admin.delete_records(offsets)
-        except KafkaException as error:
-            self._channel.log("warning", "purge failed", error=str(error))
+        # Not waited for: records that stay are purged the next time.
+        for future in self._admin.delete_records(offsets).values():
+            future.add_done_callback(self._note_purge)
+
+    def _note_purge(self, purged: "Future[object]") -> None:
+        if (error := purged.exception()) is not None:
+            self._channel.log_seldom("purge failed", str(error))
 
     def _report(self) -> None:
         restore = self._opener.status()
