@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
 
+_NUMBERS = count()
 _KPROC = "import sys; from processor.cli.main import main; sys.exit(main())"
 
 
@@ -29,11 +31,10 @@ class NodeProcess:
         self, kafka: str, topology: Path | str, *options: str, **settings: str | int | bool
     ) -> None:
         folder = Path(topology).parent
-        self._log = (folder / "kproc.log").open("ab+")
+        self._log = (folder / f"kproc-{next(_NUMBERS)}.log").open("wb")
         given = {"state_dir": str(folder / "state"), "bootstrap": kafka, **settings}
         sets = [f"--set={name}={_written(value)}" for name, value in given.items()]
         command = [sys.executable, "-c", _KPROC, "run", str(topology), "--log-format=json"]
-        self._begin = self._log.tell()
         self.process = psutil.Popen(
             [*command, *sets, *options],
             stdin=subprocess.DEVNULL,
@@ -54,7 +55,7 @@ class NodeProcess:
     @property
     def output(self) -> str:
         """All that it has printed."""
-        return Path(self._log.name).read_bytes()[self._begin :].decode(errors="replace")
+        return Path(self._log.name).read_bytes().decode(errors="replace")
 
     @property
     def logged(self) -> list[dict[str, Any]]:

@@ -1,0 +1,92 @@
+"""A small application of a test's own, run by `kproc run`."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import ledger
+from tests.integration.node_process import NodeProcess
+
+
+class App:
+    """A topology file, its topics and its folder.
+
+    Attributes:
+        name: Of the application.
+        input: A topic of its own; `output` and others are called `{name}-...` by the topology.
+    """
+
+    def __init__(self, kafka: str, name: str, folder: Path) -> None:
+        self.kafka, self.name, self.folder = kafka, name, folder
+        self.input, self.output = f"{name}-in", f"{name}-out"
+        self.file = folder / "topology.py"
+        self.settings: dict[str, Any] = {"checkpoint_interval": "20ms", "slots": 1}
+
+    def define(self, body: str) -> None:
+        """Writes the topology file; the body finds `topology`, `source` (JSON values) and `OUT`."""
+        self.file.write_text(
+            "from typing import Any\n"
+            "from processor import Record, Topology, every, key_value\n\n"
+            f"APP, IN, OUT = {self.name!r}, {self.input!r}, {self.output!r}\n"
+            f"topology = Topology(APP)\n{body}\n"
+        )
+
+    def topics(self, *names: str, partitions: int = 2, **config: str) -> None:
+        """Makes topics with the application's name before theirs."""
+        made = {f"{self.name}-{each}": partitions for each in names}
+        ledger.create(self.kafka, made, **config)
+
+    def write(self, *rows: tuple[Any, ...], topic: str | None = None) -> None:
+        """Writes (partition, key, value, timestamp, headers), the last two if given."""
+        ledger.write(self.kafka, topic or self.input, rows)
+
+    def start(self, *options: str, **settings: Any) -> NodeProcess:
+        """Starts `kproc run`."""
+        return NodeProcess(self.kafka, self.file, *options, **{**self.settings, **settings})
+
+    def run(self, *options: str, expect: int = 0, **settings: Any) -> NodeProcess:
+        """Runs it until the end of the input; the exit code must be as expected."""
+        with self.start("--until-end", "--no-show", *options, **settings) as node:
+            code = node.wait()
+            assert code == expect, f"exit code {code}: {node.output[-3000:]}"
+            return node
+
+    def read(self, name: str = "out") -> list[ledger.Row]:
+        """The committed records of a topic with the application's name before it."""
+        return ledger.read(self.kafka, f"{self.name}-{name}")
+
+    def latest(self, name: str = "out") -> dict[str, bytes | None]:
+        """The last value of each key of a topic."""
+        return {key: values[-1] for key, values in ledger.by_key(self.read(name)).items()}
+
+    def await_output(self, count: int, name: str = "out", timeout: float = 30) -> None:
+        """Waits until so many records are committed."""
+        deadline = time.monotonic() + timeout
+        while len(found := self.read(name)) < count:
+            assert time.monotonic() < deadline, f"{len(found)} of {count} records"
+
+    def await_log(self, node: NodeProcess, event: str, timeout: float = 30) -> dict[str, Any]:
+        """Waits for a line of its log."""
+        deadline = time.monotonic() + timeout
+        while True:
+            found = [each for each in node.logged if each.get("event") == event]
+            if found:
+                return found[0]
+            assert time.monotonic() < deadline, node.output
+            assert node.process.poll() is None, node.output
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def make_app(topic_name: str, tmp_path: Path) -> Callable[[str], App]:
+    """Makes an application on a broker: `make_app(address)`."""
+    return lambda kafka: App(kafka, topic_name, tmp_path)
+
+
+@pytest.fixture
+def app(kafka: str, make_app: Callable[[str], App]) -> App:
+    """An application on the broker of the session."""
+    return make_app(kafka)

@@ -1,0 +1,294 @@
+"""State comes back: from a changelog in whatever condition, to a disk in whatever condition."""
+
+import shutil
+import time
+from collections.abc import Callable, Generator
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from processor.edges.embedded import EmbeddedKafka
+from tests import ledger
+from tests.integration.conftest import App
+
+pytestmark = pytest.mark.kafka
+
+KEYS = 40
+BY_TABLE = "topology.stream(IN).group_by_key().count(name='counts').to(OUT)"
+
+
+@pytest.fixture(scope="module")
+def eager_kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """A broker that compacts, and aborts what was left open, at once."""
+    config = {
+        "log.cleaner.backoff.ms": "100",
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+    }
+    folder = tmp_path_factory.mktemp("eager-kafka")
+    with EmbeddedKafka.start(folder, port=0, config=config) as broker:
+        yield broker.bootstrap
+
+
+class Counting:
+    """An application that counts, and what it has to come to."""
+
+    def __init__(self, app: App, **settings: str) -> None:
+        self.app = app
+        self.changelog = f"{app.name}-counts-changelog"
+        self.state = app.folder / "state" / app.name
+        self.counts: dict[str, bytes] = {}
+        self._settings = settings
+        app.define(BY_TABLE)
+        app.topics("in", "out")
+
+    def feed(self, rounds: int = 1, keys: int = KEYS) -> None:
+        """Writes every key that often."""
+        self.app.write(*((n % 2, f"k{n}", "1") for _ in range(rounds) for n in range(keys)))
+        for n in range(keys):
+            self.counts[f"k{n}"] = b"%d" % (int(self.counts.get(f"k{n}", b"0")) + rounds)
+
+    def run(self, event: str = "") -> None:
+        """Processes the input; everything must be right, and the log tell of the event."""
+        node = self.app.run(**self._settings)
+        assert self.app.latest() == self.counts
+        logged = [line for line in node.logged if line["event"] == event]
+        assert logged or not event, node.output
+        for line in logged[:1]:
+            print(line)
+
+    def wipe(self) -> None:
+        """Loses the disk."""
+        shutil.rmtree(self.state)
+
+    def foreign(self, transactional_id: str, timeout: int = 60_000) -> Producer:
+        """Another writer's producer, with a record in an open transaction on the changelog."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self.app.kafka,
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": timeout,
+            }
+        )
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        for partition in range(2):
+            ledger.produce(producer, self.changelog, partition, "k0", b"\0" * 16)
+        producer.flush(30)
+        return producer
+
+
+@pytest.fixture
+def counting(eager_kafka: str, make_app: Callable[[str], App]) -> Counting:
+    """An application that has counted something already."""
+    made = Counting(make_app(eager_kafka))
+    made.feed(3)
+    made.run()
+    made.feed()
+    return made
+
+
+def test_from_a_compacted_changelog(counting: Counting) -> None:
+    config = {"segment.ms": "50", "min.cleanable.dirty.ratio": "0.01", "max.compaction.lag.ms": "1"}
+    _configure(counting, config)
+    kafka, topic = counting.app.kafka, counting.changelog
+    deadline = time.monotonic() + 30
+    runs = 1
+    while len(ledger.read(kafka, topic)) >= runs * KEYS:
+        assert time.monotonic() < deadline, "nothing is compacted"
+        counting.run()
+        counting.feed()
+        runs += 1
+        time.sleep(0.2)
+    counting.wipe()
+    counting.run()
+    state = ledger.state_of(ledger.read(kafka, topic))
+    contents = ledger.check_store(
+        counting.state / "counts", ledger.offsets(kafka, topic), ledger.read(kafka, topic)
+    )
+    assert contents == state
+
+
+def test_behind_an_aborted_transaction(counting: Counting) -> None:
+    counting.foreign("somebody").abort_transaction(30)
+    counting.run()
+    # The changelog ends in markers and aborted records alone.
+    counting.foreign("somebody").abort_transaction(30)
+    counting.wipe()
+    counting.feed()
+    counting.run()
+
+
+def test_behind_its_own_dead_writer(counting: Counting) -> None:
+    dead = counting.foreign(f"{counting.app.name}-00")
+    counting.wipe()
+    began = time.monotonic()
+    counting.run()
+    assert time.monotonic() - began < 20, "it waited for the transaction's timeout"
+    del dead
+
+
+def test_behind_a_foreign_open_transaction(counting: Counting) -> None:
+    dead = counting.foreign("somebody", timeout=5000)
+    counting.wipe()
+    counting.run("restore waits")
+    del dead
+
+
+def test_position_out_of_range(counting: Counting) -> None:
+    kept = counting.app.folder / "kept"
+    shutil.copytree(counting.state, kept)
+    counting.run()
+    counting.wipe()
+    shutil.copytree(kept, counting.state)
+    ends = ledger.offsets(counting.app.kafka, counting.changelog)
+    # All keys have changed since, and every record of then is deleted.
+    _delete_before(counting, {partition: end - KEYS // 2 - 1 for partition, end in ends.items()})
+    counting.feed()
+    counting.run("store is rebuilt")
+
+
+def test_deleted_state_is_told_of(counting: Counting) -> None:
+    counting.run()
+    counting.wipe()
+    ends = ledger.offsets(counting.app.kafka, counting.changelog)
+    _delete_before(counting, ends)
+    counting.counts = {}
+    counting.feed()
+    counting.run("state is lost")
+
+
+def test_a_store_ahead_of_its_changelog(counting: Counting) -> None:
+    admin = ledger.admin(counting.app.kafka)
+    admin.delete_topics([counting.changelog])[counting.changelog].result(30)
+    time.sleep(0.5)
+    node = counting.app.run(expect=5)
+    print(node.output.splitlines()[-1])
+    assert "the changelog was deleted or made anew" in node.output
+    # As the text says: without the state, it begins anew.
+    counting.wipe()
+    counting.counts = {}
+    counting.feed()
+    node = counting.app.run()
+    assert {counting.app.latest()[f"k{n}"] for n in range(KEYS)} == {b"2"}
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing", "garbage"])
+def test_a_damaged_store_is_rebuilt(counting: Counting, damage: str) -> None:
+    for path in counting.state.rglob("*.sst"):
+        if damage == "missing":
+            path.unlink()
+        elif damage == "truncated":
+            path.write_bytes(path.read_bytes()[:-20])
+        else:
+            # The table still opens; a block of it can't be read.
+            data = bytearray(path.read_bytes())
+            data[:200] = bytes(200)
+            path.write_bytes(data)
+    counting.run("store is rebuilt")
+
+
+BY_HAND = """
+COUNTS = key_value("counts", key=str, value=int)
+
+def count(record, context):
+    counts = context.store(COUNTS)
+    counts.put(record.key, (counts.get(record.key) or 0) + 1)
+    yield Record(record.key, counts.get(record.key), record.timestamp)
+
+topology.stream(IN).process(count, stores=[COUNTS], name="counting").to(OUT)
+"""
+
+
+@pytest.mark.parametrize("body", [BY_TABLE, BY_HAND], ids=["table", "process"])
+def test_damage_that_a_read_comes_upon(app: App, body: str) -> None:
+    counting = Counting(app)
+    app.define(body)
+    counting.feed(1, 20_000)
+    counting.run()
+    for path in counting.state.rglob("*.sst"):
+        data = bytearray(path.read_bytes())
+        middle = len(data) // 2
+        data[middle - 5000 : middle] = bytes(5000)
+        path.write_bytes(data)
+    counting.feed(1, 20_000)
+    counting.run("store is rebuilt")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"state_store": "memory"}, {"guarantee": "at-least-once"}], ids=str
+)
+def test_without_a_disk_or_a_transaction(app: App, settings: dict[str, str]) -> None:
+    counting = Counting(app, **settings)
+    for _ in range(2):
+        counting.feed(2)
+        counting.run()
+    if "state_store" in settings:
+        assert not counting.state.exists()
+    else:
+        counting.wipe()
+    counting.feed()
+    counting.run()
+
+
+def test_at_least_once_loses_nothing_when_killed(app: App) -> None:
+    counting = Counting(app, guarantee="at-least-once")
+    written = 0
+    with app.start(guarantee="at-least-once") as node:
+        for _ in range(4):
+            counting.feed(20)
+            written += 20
+            time.sleep(0.3)
+            for worker in node.workers:
+                worker.kill()
+        counting.feed(1)
+        deadline = time.monotonic() + 60
+        while any(int(count) > int(app.latest().get(key) or 0) for key, count in _items(counting)):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert node.stop() == 0
+    assert set(app.latest()) == set(counting.counts)
+
+
+def _items(counting: Counting) -> list[tuple[str, bytes]]:
+    return list(counting.counts.items())
+
+
+@pytest.mark.timeout(240)
+def test_killed_during_a_bulk_restore(app: App) -> None:
+    keys = 300_000
+    counting = Counting(app)
+    counting.feed(1, keys)
+    counting.run()
+    counting.wipe()
+    for number in range(3):
+        with app.start() as node:
+            app.await_log(node, "worker restoring")
+            time.sleep(0.15 * number)
+            node.kill()
+    counting.feed(1, 100)
+    counting.run()
+    ends = ledger.offsets(app.kafka, counting.changelog)
+    rows = ledger.read(app.kafka, counting.changelog)
+    contents = ledger.check_store(counting.state / "counts", ends, rows)
+    assert sum(map(len, contents.values())) == keys
+
+
+def _configure(counting: Counting, config: dict[str, str]) -> None:
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in config.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, counting.changelog, incremental_configs=entries)
+    altered = ledger.admin(counting.app.kafka).incremental_alter_configs([resource])
+    altered[resource].result(30)
+
+
+def _delete_before(counting: Counting, offsets: dict[int, int]) -> None:
+    """Deletes the beginning of the changelog, which an operator can only do if it allows that."""
+    _configure(counting, {"cleanup.policy": "compact,delete"})
+    wanted = [ClientPartition(counting.changelog, each, end) for each, end in offsets.items()]
+    for deleted in ledger.admin(counting.app.kafka).delete_records(wanted).values():
+        deleted.result(30)
+    _configure(counting, {"cleanup.policy": "compact"})
