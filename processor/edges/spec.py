@@ -57,6 +57,8 @@ class WorkerSpec(Struct, frozen=True):
             "queued.max.messages.kbytes": max(1, self.fetch_bytes // 1024),
             "max.partition.fetch.bytes": 4 * 2**20,
             "fetch.error.backoff.ms": 100,
+            # By default a queue that was full is filled again a second later, empty by then.
+            "fetch.queue.backoff.ms": 20,
             # A partition that starts has to wait for the answer to the fetch of the others.
             "fetch.wait.max.ms": 50,
             "heartbeat.interval.ms": 500,
