@@ -77,6 +77,17 @@ _SETTLING = {
     ClientError.NOT_LEADER_FOR_PARTITION,
     ClientError.UNSTABLE_OFFSET_COMMIT,
 }
+UNFIT: Mapping[int, str] = {
+    ClientError.INVALID_RECORD: "mend what the topology writes",
+    ClientError.INVALID_TIMESTAMP: "mend the function that sets the timestamp, or set the topic's "
+    "message.timestamp.before.max.ms and message.timestamp.after.max.ms",
+    ClientError.MSG_SIZE_TOO_LARGE: "raise the topic's max.message.bytes, or lower the setting "
+    "max_record_bytes, so that such a record is a bad record",
+    ClientError.POLICY_VIOLATION: "see what the brokers' policies want",
+    ClientError.RECORD_LIST_TOO_LARGE: "raise the topic's segment.bytes",
+}
+"""What a topic takes no records for, however often they are sent, and what to do."""
+
 _TOPIC = {
     ClientError._UNKNOWN_PARTITION,  # noqa: SLF001
     ClientError._UNKNOWN_TOPIC,  # noqa: SLF001
@@ -99,6 +110,8 @@ def translated(error: KafkaException | ClientError, doing: str) -> KprocError:
         return Fenced(f"Another process does the same work, so Kafka refused to {doing} ({text}).")
     if code in _TOPIC:
         return TopicMismatch(f"Kafka failed to {doing} ({text}): create the topic first.")
+    if code in UNFIT:
+        return KafkaError(f"Kafka refused to {doing} ({text}): {UNFIT[code]}.")
     return KafkaError(f"Kafka failed to {doing}: {text} ({cause.name()}).")
 
 

@@ -14,8 +14,8 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
-from processor.edges.clients import QUIET, take_over_transactions, translated
-from processor.errors import Fenced, Interrupted, TopicMismatch
+from processor.edges.clients import QUIET, UNFIT, take_over_transactions, translated
+from processor.errors import Fenced, Interrupted, PermissionDenied, TopicMismatch
 from processor.records import Offset, TopicPartition
 from processor.runtime.commands import Position, Produce
 from processor.topology.plan import StoreId
@@ -99,6 +99,8 @@ class _Sender:
         left = self.producer.flush(_FLUSH_TIMEOUT)
         if left:
             raise Interrupted(f"{left} records could not be sent in {_FLUSH_TIMEOUT:.0f} s")
+        if self.failures:
+            raise KafkaException(self.failures[0])
 
 
 class TransactionalOutbox:
@@ -137,7 +139,8 @@ class TransactionalOutbox:
 
     def produce(self, command: Produce) -> None:
         """Sends records, waiting where the queue is full."""
-        self._try("send records", lambda: self._sender.produce(command, None))
+        doing = f"send records to {command.topic}"
+        self._try(doing, lambda: self._sender.produce(command, None))
 
     def send_offsets(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Makes the positions part of the transaction, under the group's present generation."""
@@ -200,7 +203,10 @@ class PlainOutbox:
 
     def produce(self, command: Produce) -> None:
         """Sends records, waiting where the queue is full."""
-        self._sender.produce(command, self._delivered)
+        try:
+            self._sender.produce(command, self._delivered)
+        except KafkaException as error:
+            raise failed(error, f"send records to {command.topic}") from error
 
     def send_offsets(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Notes the positions for the commit."""
@@ -212,14 +218,12 @@ class PlainOutbox:
         Raises:
             Abortable: A record was refused, or the group has a new generation.
         """
-        self._sender.flush()
-        if self._sender.failures:
-            raise Abortable(str(self._sender.failures[0]))
         try:
+            self._sender.flush()
             if self._offsets:
                 self._consumer.commit(offsets=self._offsets, asynchronous=False)
         except KafkaException as error:
-            raise Abortable(str(error)) from error
+            raise _as_abortable(error) from error
         written, self._sender.written = self._sender.written, {}
         return written
 
@@ -234,23 +238,20 @@ class PlainOutbox:
 
 
 def failed(error: KafkaException, doing: str) -> Exception:
-    """What a failure of the transaction means."""
+    """What a failure means; aborting mends nothing where the broker refuses for good."""
     cause: Any = error.args[0]
     known = translated(error, doing)
-    if isinstance(known, Fenced | TopicMismatch) or cause.code() in _REFUSED:
+    if isinstance(known, Fenced | TopicMismatch | PermissionDenied) or cause.code() in UNFIT:
         return known
     if cause.txn_requires_abort():
         return Abortable(f"{cause.name()}: {cause.str()}")
-    return Interrupted(f"the transaction's outcome is not known ({cause.name()}: {cause.str()})")
+    return Interrupted(f"it is not known what was written ({cause.name()}: {cause.str()})")
 
 
-_REFUSED = {
-    ClientError.CLUSTER_AUTHORIZATION_FAILED,
-    ClientError.GROUP_AUTHORIZATION_FAILED,
-    ClientError.TOPIC_AUTHORIZATION_FAILED,
-    ClientError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-}
-"""Aborting mends nothing where the broker refuses for good."""
+def _as_abortable(error: KafkaException) -> Exception:
+    """The same without transactions, where all can be done again that was not refused for good."""
+    known = failed(error, "write")
+    return Abortable(str(error)) if isinstance(known, Interrupted) else known
 
 
 def client_positions(positions: Mapping[TopicPartition, Position]) -> list[ClientPartition]:

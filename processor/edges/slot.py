@@ -23,11 +23,12 @@ from processor.edges.opener import TaskOpener
 from processor.edges.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
 from processor.edges.spec import WorkerSpec
 from processor.edges.stores import StoreOpener
-from processor.errors import Interrupted, KprocError, StoreCorrupt
-from processor.records import Timestamp
+from processor.errors import Interrupted, KprocError, StoreCorrupt, TopicMismatch
+from processor.records import Timestamp, TopicPartition
 from processor.runtime.commands import (
     Abort,
     Aborted,
+    Assigned,
     Begin,
     CloseTask,
     Command,
@@ -119,6 +120,8 @@ class Slot:
         while (opened := self._opener.opened()) is not None:
             self._tell(opened)
         for event in events:
+            if isinstance(event, Assigned):
+                self._check_partitions(event.partitions)
             # What was fetched before a rewind does not follow from where it went back to.
             if not (self._rewound and isinstance(event, Fetched | ReachedEnd)):
                 self._tell(event)
@@ -128,6 +131,21 @@ class Slot:
             self._tell(Stop())
         fetched = sum(len(event.records) for event in events if isinstance(event, Fetched))
         self._account(fetched, time.monotonic() - began)
+
+    def _check_partitions(self, assigned: frozenset[TopicPartition]) -> None:
+        """Makes sure that the topics are as they were when the node started.
+
+        Raises:
+            TopicMismatch: They have more partitions, which belong to no slot.
+        """
+        counts = self._layout.partitions
+        if more := sorted(
+            {each.topic for each in assigned if each.partition >= counts[each.topic]}
+        ):
+            raise TopicMismatch(
+                f"{', '.join(more)} has got more partitions, of which no slot knows: start again; "
+                "it is said then whether the application's state can follow"
+            )
 
     def _account(self, records: int, seconds: float) -> None:
         """Notes the work done, and fits the next batch to the time it should take."""

@@ -61,6 +61,8 @@ class WorkerSpec(Struct, frozen=True):
             "fetch.queue.backoff.ms": 20,
             # A partition that starts has to wait for the answer to the fetch of the others.
             "fetch.wait.max.ms": 50,
+            # Until then nobody is told of a topic that is gone, or has more partitions.
+            "topic.metadata.refresh.interval.ms": 30_000,
             "heartbeat.interval.ms": 500,
             "session.timeout.ms": self.session_timeout,
             **self.kafka,
