@@ -116,7 +116,8 @@ def _serious(error: Any, message: Message) -> KprocError:
             "Nothing is skipped silently; commit an offset for the group that is there, such as "
             "with kafka-consumer-groups --reset-offsets, to go on from it"
         )
-    return translated(error, f"read {message.topic()}")
+    topic = message.topic()
+    return translated(error, f"read {topic}" if topic else "work in the application's group")
 
 
 def _source(partition: ClientPartition) -> TopicPartition:

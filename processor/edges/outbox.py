@@ -53,7 +53,6 @@ class _Sender:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.producer = Producer({**QUIET, **config})
-        self.failures: list[ClientError] = []
         self.written: dict[StoreId, Offset] = {}
 
     def produce(self, command: Produce, on_delivery: Callable[..., None] | None) -> None:
@@ -99,8 +98,6 @@ class _Sender:
         left = self.producer.flush(_FLUSH_TIMEOUT)
         if left:
             raise Interrupted(f"{left} records could not be sent in {_FLUSH_TIMEOUT:.0f} s")
-        if self.failures:
-            raise KafkaException(self.failures[0])
 
 
 class TransactionalOutbox:
@@ -124,6 +121,7 @@ class TransactionalOutbox:
         self._consumer = consumer
         self._patience = patience
         self._on_retry = on_retry
+        self._topics: set[str] = set()
 
     def take_over(self) -> None:
         """Aborts what a predecessor of this slot left open, and fences it.
@@ -139,6 +137,7 @@ class TransactionalOutbox:
 
     def produce(self, command: Produce) -> None:
         """Sends records, waiting where the queue is full."""
+        self._topics.add(command.topic)
         doing = f"send records to {command.topic}"
         self._try(doing, lambda: self._sender.produce(command, None))
 
@@ -162,7 +161,9 @@ class TransactionalOutbox:
         """
         self._try("send records", self._sender.flush)
         producer = self._sender.producer
-        self._try("commit a transaction", lambda: producer.commit_transaction(self._patience))
+        doing = f"commit a transaction with records for {', '.join(sorted(self._topics)) or 'none'}"
+        self._try(doing, lambda: producer.commit_transaction(self._patience))
+        self._topics.clear()
         written, self._sender.written = self._sender.written, {}
         return written
 
@@ -171,6 +172,7 @@ class TransactionalOutbox:
         producer = self._sender.producer
         self._try("abort a transaction", lambda: producer.abort_transaction(self._patience))
         producer.poll(0)
+        self._topics.clear()
         self._sender.written = {}
 
     def _try(self, doing: str, call: Callable[[], None]) -> None:
@@ -197,6 +199,7 @@ class PlainOutbox:
         self._sender = _Sender({**config, "on_delivery": self._delivered})
         self._consumer = consumer
         self._offsets: list[ClientPartition] = []
+        self._failures: list[Exception] = []
 
     def begin(self) -> None:
         """There is no transaction to begin."""
@@ -220,21 +223,24 @@ class PlainOutbox:
         """
         try:
             self._sender.flush()
-            if self._offsets:
+            if self._offsets and not self._failures:
                 self._consumer.commit(offsets=self._offsets, asynchronous=False)
         except KafkaException as error:
-            raise _as_abortable(error) from error
+            raise _to_be_repeated(error, "commit offsets") from error
+        if self._failures:
+            raise self._failures[0]
         written, self._sender.written = self._sender.written, {}
         return written
 
     def abort(self) -> None:
         """Forgets what failed; what has arrived stays, and comes again."""
-        self._sender.failures.clear()
+        self._failures.clear()
         self._sender.written = {}
 
-    def _delivered(self, error: ClientError | None, _message: object) -> None:
+    def _delivered(self, error: ClientError | None, message: Any) -> None:
         if error is not None:
-            self._sender.failures.append(error)
+            doing = f"send records to {message.topic()}"
+            self._failures.append(_to_be_repeated(KafkaException(error), doing))
 
 
 def failed(error: KafkaException, doing: str) -> Exception:
@@ -248,9 +254,9 @@ def failed(error: KafkaException, doing: str) -> Exception:
     return Interrupted(f"it is not known what was written ({cause.name()}: {cause.str()})")
 
 
-def _as_abortable(error: KafkaException) -> Exception:
+def _to_be_repeated(error: KafkaException, doing: str) -> Exception:
     """The same without transactions, where all can be done again that was not refused for good."""
-    known = failed(error, "write")
+    known = failed(error, doing)
     return Abortable(str(error)) if isinstance(known, Interrupted) else known
 
 

@@ -73,8 +73,9 @@ def _missing(topics: Sequence[str], plan: Plan) -> str:
     lists = [f"read but not there: {', '.join(read)}"] if read else []
     lists += [f"written but not there: {', '.join(written)}"] if written else []
     return (
-        f"topics are missing ({'; '.join(lists)}): create them, or set create_topics = true "
-        "(--create-topics) to have them created with the number of partitions in `partitions`"
+        f"topics are missing, or may not be seen ({'; '.join(lists)}): create them, or set "
+        "create_topics = true (--create-topics) to have them created with the number of partitions "
+        "in `partitions`"
     )
 
 

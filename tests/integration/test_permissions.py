@@ -1,0 +1,143 @@
+"""What the broker forbids is told as such, with what it was about; exit code 3."""
+
+import shutil
+from collections.abc import Callable, Generator
+
+import pytest
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from processor.edges.embedded import EmbeddedKafka
+from tests import ledger
+from tests.integration.conftest import App
+
+pytestmark = pytest.mark.kafka
+
+READ, WRITE, DESCRIBE = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
+
+
+@pytest.fixture(scope="module")
+def strict_kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """A broker with access control: what has no rule is allowed."""
+    config = {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found": "true",
+    }
+    folder = tmp_path_factory.mktemp("strict-kafka")
+    with EmbeddedKafka.start(folder, port=0, config=config) as broker:
+        yield broker.bootstrap
+
+
+@pytest.fixture
+def counting(strict_kafka: str, make_app: Callable[[str], App]) -> App:
+    """An application that has run already; now there is more to do."""
+    app = make_app(strict_kafka)
+    app.define("topology.stream(IN).group_by_key().count(name='counts').to(OUT)")
+    app.topics("in", "out")
+    app.write((0, "k", "1"), (1, "l", "1"))
+    app.run()
+    app.write((0, "k", "1"), (1, "l", "1"))
+    return app
+
+
+def _forbid(
+    app: App, kind: ResourceType, name: str, operation: AclOperation, *others: AclOperation
+) -> None:
+    """Denies an operation on a resource to everyone, and allows the others named."""
+    rules = {operation: AclPermissionType.DENY}
+    rules |= dict.fromkeys(others, AclPermissionType.ALLOW)
+    acls = [
+        AclBinding(kind, name, ResourcePatternType.LITERAL, "User:*", "*", each, permission)
+        for each, permission in rules.items()
+    ]
+    for made in ledger.admin(app.kafka).create_acls(acls).values():
+        made.result(30)
+
+
+def _check_forbidden(app: App, said: str, *options: str) -> None:
+    node = app.run(*options, expect=3)
+    last = node.output.splitlines()[-1]
+    print(last)
+    assert last.startswith("kproc: Kafka forbids to")
+    assert said in last
+
+
+def test_read_the_input(counting: App) -> None:
+    _forbid(counting, ResourceType.TOPIC, counting.input, READ, DESCRIBE)
+    _check_forbidden(counting, counting.input)
+
+
+def test_write_the_output(counting: App) -> None:
+    _forbid(counting, ResourceType.TOPIC, counting.output, WRITE, DESCRIBE)
+    _check_forbidden(counting, counting.output)
+
+
+def test_write_the_output_at_least_once(counting: App) -> None:
+    _forbid(counting, ResourceType.TOPIC, counting.output, WRITE, DESCRIBE)
+    _check_forbidden(counting, counting.output, "--guarantee=at-least-once")
+
+
+def test_write_the_changelog(counting: App) -> None:
+    changelog = f"{counting.name}-counts-changelog"
+    config = AclOperation.DESCRIBE_CONFIGS
+    _forbid(counting, ResourceType.TOPIC, changelog, WRITE, DESCRIBE, READ, config)
+    _check_forbidden(counting, changelog)
+
+
+def test_read_the_changelog(counting: App) -> None:
+    changelog = f"{counting.name}-counts-changelog"
+    config = AclOperation.DESCRIBE_CONFIGS
+    _forbid(counting, ResourceType.TOPIC, changelog, READ, DESCRIBE, WRITE, config)
+    shutil.rmtree(counting.folder / "state")
+    _check_forbidden(counting, changelog)
+
+
+def test_join_the_group(counting: App) -> None:
+    _forbid(counting, ResourceType.GROUP, counting.name, READ, DESCRIBE)
+    _check_forbidden(counting, "group")
+
+
+def test_use_the_transactional_id(counting: App) -> None:
+    _forbid(counting, ResourceType.TRANSACTIONAL_ID, f"{counting.name}-00", WRITE, DESCRIBE)
+    _check_forbidden(counting, "ransactional")
+
+
+def test_create_topics(strict_kafka: str, make_app: Callable[[str], App]) -> None:
+    app = make_app(strict_kafka)
+    app.define("topology.stream(IN).group_by_key().count(name='counts').to(OUT)")
+    app.topics("in", "out")
+    topic = f"{app.name}-counts-changelog"
+    _forbid(app, ResourceType.TOPIC, topic, AclOperation.CREATE)
+    # The broker and this test go on doing their work.
+    others = (AclOperation.ALTER, AclOperation.CLUSTER_ACTION, DESCRIBE)
+    _forbid(app, ResourceType.BROKER, "kafka-cluster", AclOperation.CREATE, *others)
+    try:
+        _check_forbidden(app, f"create the topic {topic}")
+    finally:
+        _allow_all_again(app)
+
+
+def test_see_the_input(counting: App) -> None:
+    _forbid(counting, ResourceType.TOPIC, counting.input, DESCRIBE)
+    node = counting.run(expect=3)
+    assert f"read but not there: {counting.input}" in node.output
+    assert "or may not be seen" in node.output
+
+
+def _allow_all_again(app: App) -> None:
+    everything = AclBindingFilter(
+        ResourceType.BROKER,
+        None,
+        ResourcePatternType.ANY,
+        None,
+        None,
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
+    ledger.admin(app.kafka).delete_acls([everything])[everything].result(30)
