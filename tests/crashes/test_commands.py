@@ -20,7 +20,6 @@ KINDS = (
     *("OpenTask", "Fetch", "Begin", "Produce-output", "Produce-repartition", "Produce-changelog"),
     *("SendOffsets", "Commit", "Persist", "CloseTask", "Finish"),
 )
-POINTS = [f"{when}:{kind}" for kind in KINDS for when in ("before", "after")]
 
 
 class Shared:
@@ -45,44 +44,46 @@ def shared(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Shared:
     return Shared(kafka, tmp_path_factory.mktemp("crashes"))
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_at_a_command(shared: Shared, point: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_before_and_after_a_command(shared: Shared, kind: str) -> None:
     application = shared.take()
-    number = 1 if "Finish" in point else random.Random(f"{SEED} {point}").randint(1, 3)
-    print(f"{point}:{number}, KPROC_SEED={SEED}")
-    application.feed.write(60)
-    worker = application.suicidal_worker(f"{point}:{number}")
-    if "CloseTask" in point or "Finish" in point:
-        application.drain(worker)
-        worker.ask_to_stop()
-    else:
+    for when in ("before", "after"):
+        # Finish comes once, the others at least once a task or checkpoint.
+        number = 1 if kind == "Finish" else random.Random(f"{SEED} {when} {kind}").randint(1, 3)
+        print(f"{when}:{kind}:{number}, KPROC_SEED={SEED}")
         application.feed.write(60)
-    assert worker.wait() == -9, worker.failure
+        worker = application.suicidal_worker(f"{when}:{kind}:{number}")
+        if kind in ("CloseTask", "Finish"):
+            application.drain(worker)
+            worker.ask_to_stop()
+        else:
+            application.feed.write(60)
+        assert worker.wait() == -9, worker.failure
     application.run_to_end()
     application.check()
     shared.give_back(application)
 
 
-@pytest.mark.parametrize("point", ["before:Abort:1", "after:Abort:1"])
 @pytest.mark.parametrize("failing", ["Produce-output", "SendOffsets", "Commit"])
-def test_killed_at_an_abort(shared: Shared, failing: str, point: str) -> None:
+def test_killed_before_and_after_an_abort(shared: Shared, failing: str) -> None:
     application = shared.take()
-    application.feed.write(60)
-    worker = application.suicidal_worker(f"abort:{failing}:2,{point}")
-    assert worker.wait() == -9, worker.failure
+    for when in ("before", "after"):
+        application.feed.write(60)
+        worker = application.suicidal_worker(f"abort:{failing}:2,{when}:Abort:1")
+        assert worker.wait() == -9, worker.failure
     application.run_to_end()
     application.check()
     shared.give_back(application)
 
 
-@pytest.mark.parametrize("failing", ["Produce-repartition", "Produce-changelog", "Commit"])
-def test_aborted_transactions_leave_no_trace(shared: Shared, failing: str) -> None:
+def test_aborted_transactions_leave_no_trace(shared: Shared) -> None:
     application = shared.take()
-    application.feed.write(60)
-    worker = application.suicidal_worker(f"abort:{failing}:1,abort:{failing}:3")
-    application.feed.write(60)
-    application.drain(worker)
-    assert len(worker.logged("transaction aborted")) >= 2
+    aborted = [f"abort:{kind}:2" for kind in KINDS if kind.startswith("Produce")]
+    worker = application.suicidal_worker(",".join([*aborted, "abort:SendOffsets:4"]))
+    for _ in range(6):
+        application.feed.write(40)
+        application.drain(worker)
+    assert len(worker.logged("transaction aborted")) >= len(aborted)
     assert worker.stop() == 0, worker.failure
     application.check()
     shared.give_back(application)

@@ -8,6 +8,7 @@ import pytest
 
 from processor.errors import Fenced
 from tests.crashes.application import Application
+from tests.integration.node_process import NodeProcess
 
 pytestmark = pytest.mark.kafka
 
@@ -40,3 +41,25 @@ def _await_sleep(pid: int) -> None:
     while Path(f"/proc/{pid}/stat").read_text().split()[2] != "T":
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_who_wakes_up_after_all_timeouts_goes_on(
+    kafka: str, topic_name: str, tmp_path: Path
+) -> None:
+    """Nobody took its place, but the broker has aborted its transaction and ended its session."""
+    application = Application(kafka, topic_name, tmp_path, seed=4)
+    settings = {"slots": 2, "session_timeout": "6s", "transaction_timeout": "6s"}
+    with NodeProcess(kafka, application.file, **settings) as node:
+        application.feed.write(100)
+        assert application.is_drained(30)
+        sleeper = node.workers[0]
+        application.feed.write(100)
+        sleeper.suspend()
+        application.feed.write(100)
+        # Longer than both timeouts, and than the broker takes to look for such transactions.
+        time.sleep(15)
+        sleeper.resume()
+        assert application.is_drained(60), node.output
+        assert node.stop() == 0, node.output
+    application.run_to_end()
+    application.check()

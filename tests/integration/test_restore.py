@@ -34,18 +34,21 @@ def eager_kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 class Counting:
     """An application that counts, and what it has to come to."""
 
-    def __init__(self, app: App, **settings: str) -> None:
+    def __init__(self, app: App, partitions: int = 2, **settings: str) -> None:
         self.app = app
         self.changelog = f"{app.name}-counts-changelog"
         self.state = app.folder / "state" / app.name
         self.counts: dict[str, bytes] = {}
         self._settings = settings
         app.define(BY_TABLE)
-        app.topics("in", "out")
+        app.topics("in", "out", partitions=partitions)
+        self._partitions = partitions
 
     def feed(self, rounds: int = 1, keys: int = KEYS) -> None:
         """Writes every key that often."""
-        self.app.write(*((n % 2, f"k{n}", "1") for _ in range(rounds) for n in range(keys)))
+        self.app.write(
+            *((n % self._partitions, f"k{n}", "1") for _ in range(rounds) for n in range(keys))
+        )
         for n in range(keys):
             self.counts[f"k{n}"] = b"%d" % (int(self.counts.get(f"k{n}", b"0")) + rounds)
 
@@ -257,8 +260,8 @@ def _items(counting: Counting) -> list[tuple[str, bytes]]:
 
 @pytest.mark.timeout(240)
 def test_killed_during_a_bulk_restore(app: App) -> None:
-    keys = 300_000
-    counting = Counting(app)
+    keys = 120_000  # more than BULK_RECORDS
+    counting = Counting(app, partitions=1)
     counting.feed(1, keys)
     counting.run()
     counting.wipe()
