@@ -86,7 +86,8 @@ def main() -> None:
     args = parser.parse_args()
     name = f"worker-crash-{uuid.uuid4().hex[:8]}"
     topics = [NewTopic(f"{name}-{end}", PARTITIONS, 1) for end in ("in", "out")]
-    for made in AdminClient({"bootstrap.servers": args.bootstrap}).create_topics(topics).values():
+    admin = AdminClient({"bootstrap.servers": args.bootstrap})
+    for made in admin.create_topics(topics).values():
         made.result()
     folder = Path(tempfile.mkdtemp())
     (folder / "counting.py").write_text(TOPOLOGY.format(name=name, bootstrap=args.bootstrap))
