@@ -4,6 +4,7 @@ Owns the order of things: topics checked and made, workers started, the end wait
 person sees of it is the business of whoever gave `watch`.
 """
 
+import os
 import signal
 import time
 from collections.abc import Generator, Mapping
@@ -213,6 +214,7 @@ def worker_spec(topology: str, layout: Layout, settings: Settings, slot: int) ->
     )
     return WorkerSpec(
         topology=topology,
+        supervisor=os.getpid(),
         application=layout.plan.application,
         slot=slot,
         slots=settings.slots,

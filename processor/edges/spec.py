@@ -14,6 +14,7 @@ class WorkerSpec(Struct, frozen=True):
     """One slot's work. Times in milliseconds, sizes in bytes; the settings may hold secrets."""
 
     topology: str
+    supervisor: int  # its process: whoever starts the worker and ends it
     application: str
     slot: int
     slots: int

@@ -41,7 +41,7 @@ def main() -> int:
     channel = Channel(int(sys.argv[1]), spec.slot)
     channel.send(Status(spec.slot, "starting"))
     try:
-        run(Slot(spec, plan(load(spec.topology)), channel))
+        run(Slot(spec, plan(load(spec.topology)), channel), spec.supervisor)
     except KprocError as error:
         channel.send(Failure(spec.slot, type(error).__name__, str(error)))
         return error.exit_code
@@ -52,19 +52,19 @@ def main() -> int:
     return 0
 
 
-def run(slot: Slot) -> None:
+def run(slot: Slot, supervisor: int) -> None:
     """Runs a slot until it is done, the supervisor says stop, or is gone, or a SIGTERM comes."""
 
     def stop(_number: int, _frame: object) -> None:
         slot.stop()
 
     signal.signal(signal.SIGTERM, stop)
-    Thread(target=_stop_with_supervisor, args=(slot,), name="supervisor-watch", daemon=True).start()
+    watch = Thread(target=_stop_with_supervisor, args=(slot, supervisor), daemon=True)
+    watch.start()
     slot.run()
 
 
-def _stop_with_supervisor(slot: Slot) -> None:
-    supervisor = os.getppid()
+def _stop_with_supervisor(slot: Slot, supervisor: int) -> None:
     # A read of the descriptor: the buffered reader's lock would be held at the interpreter's end.
     os.read(sys.stdin.fileno(), 1)
     slot.stop()
