@@ -10,9 +10,9 @@ pytestmark = pytest.mark.kafka
 
 
 def test_tasks_that_open_late_disturb_nobody(kafka: str, topic_name: str, tmp_path: Path) -> None:
-    settings = {"max_batch": 10, "checkpoint_interval": "1ms"}
+    settings = {"max_batch": 5, "checkpoint_interval": "1ms"}
     application = Application(kafka, topic_name, tmp_path, seed=2, **settings)
-    application.feed.write(2000)
+    application.feed.write(200)
     worker = application.worker(module="tests.crashes.late")
     application.drain(worker)
     assert worker.stop() == 0, worker.failure

@@ -57,7 +57,7 @@ def test_who_wakes_up_after_all_timeouts_goes_on(
         sleeper.suspend()
         application.feed.write(100)
         # Longer than both timeouts, and than the broker takes to look for such transactions.
-        time.sleep(15)
+        time.sleep(12)
         sleeper.resume()
         assert application.is_drained(60), node.output
         assert node.stop() == 0, node.output

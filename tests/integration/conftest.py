@@ -1,12 +1,13 @@
 """A small application of a test's own, run by `kproc run`."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from processor.edges.embedded import EmbeddedKafka
 from tests import ledger
 from tests.integration.node_process import NodeProcess
 
@@ -78,6 +79,23 @@ class App:
             assert time.monotonic() < deadline, node.output
             assert node.process.poll() is None, node.output
             time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def strict_kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """A broker that compacts, and aborts what was left open, at once; with access control.
+
+    What has no rule is allowed.
+    """
+    config = {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found": "true",
+        "log.cleaner.backoff.ms": "100",
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+    }
+    folder = tmp_path_factory.mktemp("strict-kafka")
+    with EmbeddedKafka.start(folder, port=0, config=config) as broker:
+        yield broker.bootstrap
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What the broker forbids is told as such, with what it was about; exit code 3."""
 
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
 import pytest
 from confluent_kafka.admin import (
@@ -13,25 +13,12 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from processor.edges.embedded import EmbeddedKafka
 from tests import ledger
 from tests.integration.conftest import App
 
 pytestmark = pytest.mark.kafka
 
 READ, WRITE, DESCRIBE = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
-
-
-@pytest.fixture(scope="module")
-def strict_kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    """A broker with access control: what has no rule is allowed."""
-    config = {
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "allow.everyone.if.no.acl.found": "true",
-    }
-    folder = tmp_path_factory.mktemp("strict-kafka")
-    with EmbeddedKafka.start(folder, port=0, config=config) as broker:
-        yield broker.bootstrap
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 import shutil
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from processor.edges.embedded import EmbeddedKafka
 from tests import ledger
 from tests.integration.conftest import App
 
@@ -17,18 +16,6 @@ pytestmark = pytest.mark.kafka
 
 KEYS = 40
 BY_TABLE = "topology.stream(IN).group_by_key().count(name='counts').to(OUT)"
-
-
-@pytest.fixture(scope="module")
-def eager_kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    """A broker that compacts, and aborts what was left open, at once."""
-    config = {
-        "log.cleaner.backoff.ms": "100",
-        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
-    }
-    folder = tmp_path_factory.mktemp("eager-kafka")
-    with EmbeddedKafka.start(folder, port=0, config=config) as broker:
-        yield broker.bootstrap
 
 
 class Counting:
@@ -83,9 +70,9 @@ class Counting:
 
 
 @pytest.fixture
-def counting(eager_kafka: str, make_app: Callable[[str], App]) -> Counting:
+def counting(strict_kafka: str, make_app: Callable[[str], App]) -> Counting:
     """An application that has counted something already."""
-    made = Counting(make_app(eager_kafka))
+    made = Counting(make_app(strict_kafka))
     made.feed(3)
     made.run()
     made.feed()
@@ -208,14 +195,14 @@ topology.stream(IN).process(count, stores=[COUNTS], name="counting").to(OUT)
 def test_damage_that_a_read_comes_upon(app: App, body: str) -> None:
     counting = Counting(app)
     app.define(body)
-    counting.feed(1, 20_000)
+    counting.feed(1, 8_000)
     counting.run()
     for path in counting.state.rglob("*.sst"):
         data = bytearray(path.read_bytes())
         middle = len(data) // 2
         data[middle - 5000 : middle] = bytes(5000)
         path.write_bytes(data)
-    counting.feed(1, 20_000)
+    counting.feed(1, 8_000)
     counting.run("store is rebuilt")
 
 
@@ -224,9 +211,8 @@ def test_damage_that_a_read_comes_upon(app: App, body: str) -> None:
 )
 def test_without_a_disk_or_a_transaction(app: App, settings: dict[str, str]) -> None:
     counting = Counting(app, **settings)
-    for _ in range(2):
-        counting.feed(2)
-        counting.run()
+    counting.feed(2)
+    counting.run()
     if "state_store" in settings:
         assert not counting.state.exists()
     else:
