@@ -96,8 +96,6 @@ class WorkerSpec(Struct, frozen=True):
         ours = {
             "linger.ms": 5,
             "compression.type": "lz4",
-            # While the broker ends one transaction it has the next one wait for so long.
-            "retry.backoff.ms": 10,
             "batch.size": 1_000_000,
             "queue.buffering.max.messages": 1_000_000,
             "queue.buffering.max.kbytes": max(1, self.send_bytes // 1024),
