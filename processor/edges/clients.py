@@ -72,9 +72,12 @@ _SETTLING = {
     ClientError._WAIT_COORD,  # noqa: SLF001
     ClientError.COORDINATOR_LOAD_IN_PROGRESS,
     ClientError.COORDINATOR_NOT_AVAILABLE,
+    ClientError.FENCED_LEADER_EPOCH,
     ClientError.LEADER_NOT_AVAILABLE,
     ClientError.NOT_COORDINATOR,
     ClientError.NOT_LEADER_FOR_PARTITION,
+    ClientError.OFFSET_NOT_AVAILABLE,
+    ClientError.UNKNOWN_LEADER_EPOCH,
     ClientError.UNSTABLE_OFFSET_COMMIT,
 }
 UNFIT: Mapping[int, str] = {
