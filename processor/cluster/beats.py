@@ -1,0 +1,63 @@
+"""What nodes tell each other: the records of the application's slots topic.
+
+The topic has one partition, so that all nodes read the same records in the same order, and the
+broker sets their timestamps, so that all nodes agree how much time has passed between them.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Role = Literal["primary", "backup"]
+ReplicaState = Literal["starting", "restoring", "ready", "running", "stopping", "silent", "crashed"]
+
+
+class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a node says of its worker for one slot.
+
+    A backup is `starting`, then `restoring` until it has caught up with the changelogs, then
+    `ready`. A primary is `starting`, `restoring` while none of its tasks is open, then `running`.
+    A `silent` worker has not answered its supervisor for `failover_timeout`; one that has `crashed`
+    will be started again.
+    """
+
+    slot: int
+    role: Role
+    state: ReplicaState
+    lag: int | None = None  # records: of a primary behind its input, of a backup behind changelogs
+    rate: float = 0.0  # records per second
+    busy: float = 0.0  # share of the time
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A node takes over a slot. Of all claims with one term the first in the topic counts."""
+
+    slot: int
+    term: int
+
+
+class Adoption(msgspec.Struct, frozen=True):
+    """How a node took over a slot: the seconds of each step."""
+
+    slot: int
+    term: int
+    reason: Literal["start", "failure", "crash", "leave", "move"]
+    predecessor: str  # a node's name, empty if there was none
+    fence: float
+    catch_up: float
+    join: float
+
+
+class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node's heartbeat. Its claims stand in each of its beats for as long as it holds them."""
+
+    node: str  # stays the same when the node is started again with its state folder
+    boot: str  # another with each start
+    slots: int  # of the application; all nodes have to agree
+    name: str = ""  # for people: host name and process id
+    zone: str = ""
+    weight: float = 1.0
+    leaving: bool = False  # takes no slots any more
+    claims: tuple[Claim, ...] = ()
+    replicas: tuple[Replica, ...] = ()
+    adoptions: tuple[Adoption, ...] = ()  # the last one of each slot that it holds
