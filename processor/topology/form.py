@@ -53,6 +53,14 @@ class Form:
         """The forms of key and value for one that returns several pairs or records."""
         return _pair(_member(return_type(function)))
 
+    @staticmethod
+    def common(forms: Iterable["Form"]) -> "Form":
+        """What all the forms agree on."""
+        first, *others = forms
+        if all(form == first for form in others):
+            return first
+        return Form(first.type if all(form.type == first.type for form in others) else None)
+
     def written_key(self, given: Any, what: str) -> Serde[Any]:
         """The serde for keys in a user's topic.
 

@@ -1,4 +1,4 @@
-"""Stream, GroupedStream and Table: the language in which a topology is written.
+"""Stream: the language in which a topology is written, up to where tables begin.
 
 Each method adds nodes to the builder and returns a new stream; nothing is computed here.
 """
@@ -11,7 +11,7 @@ from typing import Any, Generic, overload
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
-from processor.operators.aggregate import Aggregate, Count, Emit, Latest, stamped
+from processor.operators.aggregate import Emit, Latest, stamped
 from processor.operators.deduplicate import Deduplicate
 from processor.operators.process import Process, ProcessContext, Punctuator
 from processor.operators.stateless import (
@@ -31,6 +31,7 @@ from processor.state.keyvalue import StoreSpec
 from processor.topology.flow import Flow
 from processor.topology.form import Form
 from processor.topology.graph import Edge
+from processor.topology.table import GroupedStream, Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +162,8 @@ class Stream(Generic[K, V]):
             Flow(
                 self.flow.builder,
                 Edge(node),
-                _common([flow.key for flow in flows]),
-                _common([flow.value for flow in flows]),
+                Form.common(flow.key for flow in flows),
+                Form.common(flow.value for flow in flows),
                 name,
                 any(flow.rekeyed for flow in flows),
             )
@@ -294,120 +295,6 @@ class Stream(Generic[K, V]):
         return Stream(replace(made, label=name))
 
 
-@dataclass(frozen=True, eq=False)
-class GroupedStream(Generic[K, V]):
-    """Records by key, to be made into a table.
-
-    With `emit="checkpoint"`, the default, a table tells of the last change of each key at every
-    checkpoint; with `emit="change"` of every change, record by record. The first is several times
-    faster; the last value of every key is the same.
-    """
-
-    flow: Flow
-    """What is known here; for the runtime and for tests, no part of the language."""
-
-    def count(self, *, name: str | None = None, emit: Emit = "checkpoint") -> Table[K, int]:
-        """Counts the records of each key.
-
-        Args:
-            name: Of the store; needed where the stream has no name of its own.
-            emit: Which changes to tell of, see `GroupedStream`.
-        """
-        name = self.flow.needed(name, "count", "count")
-        flow = self.flow.partitioned_by_key(name)
-        spec = StoreSpec(name, _key_serde(flow, name), stamped(int64))
-        return Table(flow.table("count", spec, Count(name, emit), Form(int)), spec)
-
-    def reduce(
-        self,
-        add: Callable[[V, V], V | None],
-        *,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        value: type[V] | Serde[V] | None = None,
-    ) -> Table[K, V]:
-        """Folds the values of each key into one: `add(so_far, value)`; the first is the start.
-
-        Args:
-            add: Returns the new value; None deletes the key.
-            name: Of the store; needed where the stream has no name of its own.
-            emit: Which changes to tell of, see `GroupedStream`.
-            value: Type or serde of the value in the store, by default as far as it is known.
-        """
-        name = self.flow.needed(name, "reduce", "reduce")
-        return self._fold(None, add, self.flow.value, value, name, emit)
-
-    def aggregate(
-        self,
-        start: Callable[[], V2],
-        add: Callable[[V2, V], V2 | None],
-        *,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        value: type[V2] | Serde[V2] | None = None,
-    ) -> Table[K, V2]:
-        """Folds the values of each key into an aggregate: `add(so_far, value)`.
-
-        Args:
-            start: Makes the aggregate that a key begins with.
-            add: Returns the new aggregate, which may be the changed old one; None deletes the key.
-            name: Of the store; needed where the stream has no name of its own.
-            emit: Which changes to tell of, see `GroupedStream`.
-            value: Type or serde of the aggregate in the store; by default what the annotation of
-                `add` or `start` says, else JSON, which is refused if it would change the value.
-        """
-        name = self.flow.needed(name, "aggregate", "aggregate")
-        form = Form.returned_by(add)
-        if form.type is None:
-            form = Form(start) if isinstance(start, type) else Form.returned_by(start)
-        return self._fold(start, add, form, value, name, emit)
-
-    def _fold(
-        self,
-        start: Callable[[], Any] | None,
-        add: Callable[[Any, Any], Any],
-        form: Form,
-        given: Any,
-        name: str,
-        emit: Emit,
-    ) -> Table[K, Any]:
-        flow = self.flow.partitioned_by_key(name)
-        serde = form.kept_value(given, f"the value of store {name}")
-        spec = StoreSpec(name, _key_serde(flow, name), stamped(serde))
-        kind = "reduce" if start is None else "aggregate"
-        operator = Aggregate(name, emit, start, add, serde)
-        return Table(flow.table(kind, spec, operator, form), spec)
-
-
-@dataclass(frozen=True, eq=False)
-class Table(Generic[K, V]):
-    """The last value of each key, kept in a store; its changes can be read as a stream."""
-
-    flow: Flow
-    """What is known here; for the runtime and for tests, no part of the language."""
-    store: StoreSpec[Any, Any]
-    """The store that holds the table."""
-
-    def to_stream(self) -> Stream[K, V]:
-        """The table's changes: the new value of a key, None when it is deleted."""
-        return Stream(self.flow)
-
-    def to(
-        self,
-        topic: str | Callable[[Record[K, V]], str],
-        *,
-        key: type[Any] | Serde[Any] | None = None,
-        value: type[Any] | Serde[Any] | None = None,
-    ) -> None:
-        """Writes the table's changes to a topic, see `Stream.to`."""
-        self.to_stream().to(topic, key=key, value=value)
-
-    def print(self, label: str | None = None) -> Table[K, V]:
-        """Prints each change as `label: key → value`."""
-        self.to_stream().print(label)
-        return self
-
-
 @dataclass(frozen=True)
 class _Printer:
     label: str
@@ -422,15 +309,3 @@ class _Identity:
 
     def __call__(self, value: Any) -> bytes:
         return key_json.encode(self.by(value))
-
-
-def _key_serde(flow: Flow, name: str) -> Serde[Any]:
-    return flow.key.kept_key(None, f"the key of store {name}")
-
-
-def _common(forms: list[Form]) -> Form:
-    """What all the forms agree on."""
-    first, *others = forms
-    if all(form == first for form in others):
-        return first
-    return Form(first.type if all(form.type == first.type for form in others) else None)

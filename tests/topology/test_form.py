@@ -201,3 +201,10 @@ def test_serdes_through_functions_that_return_several() -> None:
     assert serdes_of_store(topology, "t1") == ("int64", "stamped(json(Data))")
     assert serdes_of_store(topology, "t2") == ("text", "stamped(json(Data))")
     assert serdes_of_store(topology, "t3") == ("int64", "stamped(json(Data))")
+
+
+def test_what_several_forms_agree_on() -> None:
+    read = Form(int, int64)
+    assert Form.common([read, Form(int, int64)]) == read
+    assert Form.common([read, Form(int)]) == Form(int)
+    assert Form.common([read, Form(str)]) == Form()

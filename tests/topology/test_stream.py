@@ -15,7 +15,6 @@ from processor import (
     key_value,
 )
 from processor.errors import TopologyError, UsageError
-from processor.testing import TopologyDriver
 from processor.topology.graph import Sink, Source, Step
 
 Any2 = Stream[Any, Any]
@@ -119,27 +118,11 @@ def test_punctuators_need_partitions_by_key_too(stream: Any2, app: Topology) -> 
     assert repartitions(app) == ["in-by-user"]
 
 
-def test_two_tables_of_one_grouping_share_its_repartition(stream: Any2, app: Topology) -> None:
-    grouped = stream.group_by("user")
-    grouped.count()
-    grouped.reduce(max)
-    assert repartitions(app) == ["in-by-user"]
-    assert stores(app) == ["in-by-user-count", "in-by-user-reduce"]
-
-
 def test_tables_of_a_keyed_stream_share_it_too(stream: Any2, app: Topology) -> None:
     keyed = stream.key_by(by_user)
     keyed.group_by_key().count()
     keyed.to_table()
     assert repartitions(app) == ["in-by-by_user"]
-
-
-def test_the_same_grouping_made_twice_is_refused_until_named(stream: Any2, app: Topology) -> None:
-    stream.group_by("user").count()
-    with pytest.raises(TopologyError, match="keep the grouped stream in a variable"):
-        stream.group_by("user").reduce(max)
-    stream.group_by("user", name="again").reduce(max)
-    assert repartitions(app) == ["in-by-user", "again"]
 
 
 @pytest.mark.parametrize(
@@ -261,12 +244,3 @@ def test_types_of_streams(stream: Any2) -> None:
 def test_durations_are_checked_at_once(stream: Any2) -> None:
     with pytest.raises(UsageError, match="within of in-seen: 'soon' is no duration"):
         stream.deduplicate(within="soon")
-
-
-def test_repartitioned_records_meet_and_keep_their_types(app: Topology) -> None:
-    moved = app.stream("in", value=int).key_by(lambda value: value % 2, name="odd")
-    moved.group_by_key().reduce(max, name="largest").to("out")
-    driver = TopologyDriver(app, partitions=3)
-    for value in range(5):
-        driver.pipe("in", key=str(value), value=value)
-    assert driver.store("largest") == {0: 4, 1: 3}

@@ -1,0 +1,95 @@
+from typing import Any
+
+import pytest
+
+from processor import Stream, Table, Topology
+from processor.errors import TopologyError
+from processor.testing import TopologyDriver
+from processor.topology.graph import Step
+
+
+@pytest.fixture
+def app() -> Topology:
+    return Topology("app")
+
+
+@pytest.fixture
+def stream(app: Topology) -> Stream[Any, Any]:
+    return app.stream("in")
+
+
+def repartitions(app: Topology) -> list[str]:
+    return [
+        each.name.removeprefix("app-").removesuffix("-repartition")
+        for each in app.builder.repartitions
+    ]
+
+
+def stores(app: Topology) -> list[str]:
+    steps = [node for node in app.builder.nodes if isinstance(node, Step)]
+    return [spec.name for step in steps for spec in step.stores]
+
+
+def test_a_table_knows_its_store_and_what_is_in_it(app: Topology) -> None:
+    grouped = app.stream("in", key=int, value=float).group_by_key()
+    counted, largest = grouped.count(), grouped.reduce(max)
+    longest = grouped.aggregate(str, lambda text, value: text + str(value))
+    assert [table.store.name for table in (counted, largest, longest)] == stores(app)
+    assert [table.store.key.name for table in (counted, largest, longest)] == ["int64"] * 3
+    assert [table.flow.value.type for table in (counted, largest, longest)] == [int, float, str]
+
+
+@pytest.mark.parametrize("kind", ["count", "reduce", "aggregate", "table"])
+def test_when_a_table_tells_of_changes_is_one_of_two(kind: str, stream: Stream[Any, Any]) -> None:
+    grouped, emit = stream.group_by_key(), "now"
+    make: dict[str, Any] = {
+        "count": lambda: grouped.count(name="n", emit=emit),
+        "reduce": lambda: grouped.reduce(max, name="n", emit=emit),
+        "aggregate": lambda: grouped.aggregate(int, max, name="n", emit=emit),
+        "table": lambda: stream.to_table(name="n", emit=emit),
+    }
+    with pytest.raises(TopologyError, match=f"{kind} n: emit='now': possible are"):
+        make[kind]()
+
+
+def test_changes_of_a_table_are_a_stream_of_it(app: Topology, capfd: Any) -> None:
+    table = app.stream("in", value=int).group_by_key().count(name="n", emit="change")
+    assert isinstance(table, Table)
+    assert table.print("counted") is table
+    table.to_stream().filter(lambda count: count > 1).to("often")
+    table.to("counts")
+    driver = TopologyDriver(app)
+    driver.pipe("in", key="a", value=7)
+    driver.pipe("in", key="a", value=8)
+    assert driver.read("counts") == [("a", 1), ("a", 2)]
+    assert driver.read("often") == [("a", 2)]
+    assert capfd.readouterr().out == "counted: a → 1\ncounted: a → 2\n"
+
+
+def test_two_tables_of_one_grouping_share_its_repartition(
+    stream: Stream[Any, Any], app: Topology
+) -> None:
+    grouped = stream.group_by("user")
+    grouped.count()
+    grouped.reduce(max)
+    assert repartitions(app) == ["in-by-user"]
+    assert stores(app) == ["in-by-user-count", "in-by-user-reduce"]
+
+
+def test_the_same_grouping_made_twice_is_refused_until_named(
+    stream: Stream[Any, Any], app: Topology
+) -> None:
+    stream.group_by("user").count()
+    with pytest.raises(TopologyError, match="keep the grouped stream in a variable"):
+        stream.group_by("user").reduce(max)
+    stream.group_by("user", name="again").reduce(max)
+    assert repartitions(app) == ["in-by-user", "again"]
+
+
+def test_repartitioned_records_meet_and_keep_their_types(app: Topology) -> None:
+    moved = app.stream("in", value=int).key_by(lambda value: value % 2, name="odd")
+    moved.group_by_key().reduce(max, name="largest").to("out")
+    driver = TopologyDriver(app, partitions=3)
+    for value in range(5):
+        driver.pipe("in", key=str(value), value=value)
+    assert driver.store("largest") == {0: 4, 1: 3}
