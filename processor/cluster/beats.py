@@ -36,7 +36,7 @@ class Claim(msgspec.Struct, frozen=True):
     term: int
 
 
-class Adoption(msgspec.Struct, frozen=True):
+class Adoption(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a node took over a slot: the seconds of each step."""
 
     slot: int
@@ -46,6 +46,7 @@ class Adoption(msgspec.Struct, frozen=True):
     fence: float
     catch_up: float
     join: float
+    at: int = 0  # ms: the broker's time of the beat with the claim; 0 where it is not known
 
 
 class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
