@@ -10,6 +10,7 @@ import msgspec
 
 Role = Literal["primary", "backup"]
 ReplicaState = Literal["starting", "restoring", "ready", "running", "stopping", "silent", "crashed"]
+Reason = Literal["start", "failure", "crash", "leave", "move"]  # why a slot changes hands
 
 
 class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,7 +42,7 @@ class Adoption(msgspec.Struct, frozen=True, omit_defaults=True):
 
     slot: int
     term: int
-    reason: Literal["start", "failure", "crash", "leave", "move"]
+    reason: Reason
     predecessor: str  # a node's name, empty if there was none
     fence: float
     catch_up: float

@@ -1,0 +1,213 @@
+"""What the slots topic says so far: who lives, who holds which slot, and why a slot needs somebody.
+
+All nodes read the same records in the same order, so that all have the same view at the same
+offset. Time is the topic's own: it passes from record to record, as the broker's timestamps say,
+and by at most a fifth of `failover_timeout` at once. So only the beats of others make a silent node
+dead, and neither a broker that was away, nor a clock that was set, nor a reader that was suspended.
+
+Knows no clock and no Kafka, and not which node it is on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from processor.cluster.beats import Beat, Claim, Reason, Replica
+from processor.cluster.rivals import Rivals
+from processor.records import Timestamp
+
+FORGOTTEN_AFTER = 60_000  # ms without a beat
+STEPS = 5  # records in a row that it takes at least until a silent node is dead
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has a slot, since its claim."""
+
+    node: str
+    boot: str
+    term: int
+    since: int  # view time of the claim, ms
+    at_work: bool = False  # a beat after the claim's has told of the primary
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node by its last beat."""
+
+    beat: Beat
+    heard: int  # view time of the beat, ms
+    state: Literal["live", "leaving", "dead"]
+    replicas: Mapping[int, Replica]  # of the beat, by slot
+
+
+class View:
+    """The state of the application's nodes and slots after some records of the slots topic.
+
+    The same records make the same view. A reader has to begin a beat of each living node before
+    the first record that it decides by; beginning with the topic's first record always does.
+
+    Args:
+        slots: Of the application.
+        failover_timeout: ms of view time without a beat until a node counts as dead.
+    """
+
+    def __init__(self, slots: int, failover_timeout: int) -> None:
+        self.slots = slots
+        self.failover_timeout = failover_timeout
+        self.time = 0
+        """View time: ms since the first record, long gaps cut short."""
+        self.changed = 0
+        """View time when a node last joined, started again, began to leave or died."""
+        self._timestamp: int | None = None
+        self._members: dict[str, Member] = {}  # the one heard longest ago first
+        self._former: dict[str, set[str]] = {}  # node → boots that another has followed
+        self._holders: dict[int, Holder] = {}
+        self._rivals = Rivals(failover_timeout)
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """All nodes heard of in the last minute of view time."""
+        return self._members
+
+    @property
+    def holders(self) -> Mapping[int, Holder]:
+        """Slot → the node that had the last claim; it may be dead."""
+        return self._holders
+
+    @property
+    def other_slots(self) -> tuple[int, str] | None:
+        """Another number of slots that the application runs with, and the name of a node with it.
+
+        Told only to those who came later: a node that is wrongly set up stops nobody but itself.
+        """
+        return self._rivals.proven()
+
+    @property
+    def is_contested(self) -> bool:
+        """Whether nodes with another number of slots were first, and aren't known to be dead."""
+        return bool(self._rivals)
+
+    def live(self) -> list[Beat]:
+        """The last beats of the nodes that live and don't leave, by node id."""
+        members = sorted(self._members.items())
+        return [member.beat for _, member in members if member.state == "live"]
+
+    def term(self, slot: int) -> int:
+        """The slot's term: how many times, or more, it has changed hands; 0 before the first."""
+        holder = self._holders.get(slot)
+        return holder.term if holder else 0
+
+    def is_orphaned(self, slot: int) -> bool:
+        """Whether nobody works on the slot, as far as the view knows."""
+        return self.loss(slot) is not None
+
+    def loss(self, slot: int) -> Reason | None:
+        """Why nobody works on the slot; None if its holder does, or is about to.
+
+        `start`: nobody has had it, or its node was started again. `leave`: its node leaves and has
+        finished it. `crash`: its worker ended. `failure`: its node is dead, or its worker silent
+        while another node is ready to go on.
+        """
+        holder = self._holders.get(slot)
+        if holder is None:
+            return "start"
+        member = self._members.get(holder.node)
+        if member is None:
+            return "failure"
+        if member.beat.boot != holder.boot:
+            return "start"
+        return self._ending(slot, holder, member) or self._silence(slot, member)
+
+    def apply(self, beat: Beat, timestamp: Timestamp) -> None:
+        """Takes in the topic's next record.
+
+        Args:
+            beat: The record's value.
+            timestamp: The record's, set by the broker.
+        """
+        self._pass_time(timestamp)
+        if beat.slots != self.slots:
+            known = any(member.state != "dead" for member in self._members.values())
+            self._rivals.hear(beat, self.time, first=not known)
+        elif beat.boot not in self._former.get(beat.node, ()):
+            self._hear(beat)
+            self._rivals.replace(beat.node)
+        self._bury()
+        self._rivals.bury(self.time)
+
+    def _pass_time(self, timestamp: Timestamp) -> None:
+        if self._timestamp is not None:
+            longest = self.failover_timeout // STEPS
+            self.time += min(max(0, timestamp - self._timestamp), longest)
+        self._timestamp = timestamp
+
+    def _hear(self, beat: Beat) -> None:
+        """The order of members is that of their last beats: this one goes to the end."""
+        before = self._members.pop(beat.node, None)
+        state = "leaving" if beat.leaving else "live"
+        replicas = {replica.slot: replica for replica in beat.replicas}
+        self._members[beat.node] = Member(beat, self.time, state, replicas)
+        if before is None or before.beat.boot != beat.boot or before.state != state:
+            self.changed = self.time
+        if before is not None and before.beat.boot != beat.boot:
+            self._former.setdefault(beat.node, set()).add(before.beat.boot)
+        self._note_work(beat)
+        for claim in beat.claims:
+            self._settle(beat, claim)
+
+    def _note_work(self, beat: Beat) -> None:
+        """Before its claims are settled: a beat says nothing yet of what it has just claimed."""
+        for replica in beat.replicas:
+            holder = self._holders.get(replica.slot)
+            if holder is None or holder.at_work or replica.role != "primary":
+                continue
+            if (holder.node, holder.boot) == (beat.node, beat.boot) and replica.state != "crashed":
+                self._holders[replica.slot] = replace(holder, at_work=True)
+
+    def _settle(self, beat: Beat, claim: Claim) -> None:
+        if claim.term > self.term(claim.slot):
+            self._holders[claim.slot] = Holder(beat.node, beat.boot, claim.term, self.time)
+
+    def _bury(self) -> None:
+        """The dead are found among those heard longest ago."""
+        overdue: list[str] = []
+        for node, member in self._members.items():
+            if self.time - member.heard < self.failover_timeout:
+                break
+            overdue.append(node)
+        for node in overdue:
+            member = self._members[node]
+            if self.time - member.heard >= FORGOTTEN_AFTER:
+                del self._members[node]
+                self._former.pop(node, None)
+            elif member.state != "dead":
+                self._members[node] = replace(member, state="dead")
+                self.changed = self.time if member.state == "live" else self.changed
+
+    def _ending(self, slot: int, holder: Holder, member: Member) -> Reason | None:
+        """Judges by what the node says of its worker, not by what it said before it had the slot.
+
+        A node that doesn't start its worker in time has lost the slot nevertheless.
+        """
+        replica = member.replicas.get(slot)
+        if replica is not None and replica.state != "crashed":
+            return None
+        if replica is None and member.beat.leaving:
+            return "leave"
+        late = self.time - holder.since >= self.failover_timeout
+        return "crash" if holder.at_work or late else None
+
+    def _silence(self, slot: int, member: Member) -> Reason | None:
+        if member.state == "dead":
+            return "failure"
+        replica = member.replicas.get(slot)
+        if replica is None or replica.state != "silent":
+            return None
+        others = (other for other in self._members.values() if other.state == "live")
+        return "failure" if any(is_ready(other.replicas.get(slot)) for other in others) else None
+
+
+def is_ready(replica: Replica | None) -> bool:
+    """Whether it could take over at once."""
+    return replica is not None and replica.state == "ready"
