@@ -1,0 +1,141 @@
+"""Shows a person an `Overview`: tables of slots, adoptions and nodes, and what is wrong.
+
+Pure: from figures to what rich draws.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import groupby
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from processor.cluster.overview import NodeOverview, Overview, SlotOverview, Worker
+
+_UNKNOWN = "-"
+_STYLES = {
+    **dict.fromkeys(("running", "ready", "live"), "green"),
+    **dict.fromkeys(("starting", "restoring", "adopting", "leaving", "stopping"), "yellow"),
+    **dict.fromkeys(("dead", "gone", "silent", "crashed"), "bold red"),
+}
+
+
+def overview_tables(overview: Overview) -> Group:
+    """Everything, with what is wrong at the end."""
+    live = sum(node.state == "live" for node in overview.nodes)
+    counts = f" · {_several(len(overview.slots), 'slot')} · {_several(live, 'live node')}"
+    parts: list[RenderableType] = [
+        Text.assemble((overview.application, "bold"), (counts, "dim"), "\n")
+    ]
+    tables = (_slots(overview.slots), _adoptions(overview.slots), _nodes(overview.nodes))
+    parts += [part for table in tables if table.row_count for part in (table, Text())]
+    return Group(*parts, Text(verdict(overview), "green" if overview.healthy else "bold red"))
+
+
+def verdict(overview: Overview) -> str:
+    """Whether all is well, and else what to do."""
+    if overview.healthy:
+        return "Each slot has a live primary."
+    if not any(node.state in {"live", "leaving"} for node in overview.nodes):
+        last = overview.last_heartbeat
+        when = "" if last is None else f"; the last heartbeat came at {_date(last)}"
+        return f"No node of {overview.application} is live{when}: start one with `kproc run`."
+    slots, several = numbers(overview.unattended), len(overview.unattended) > 1
+    return (
+        f"Slot{'s' * several} {slots} {'have' if several else 'has'} no live primary: if that "
+        "lasts, see what the nodes log."
+    )
+
+
+def numbers(slots: Iterable[int]) -> str:
+    """Numbers of slots, several in a row as a range: `0-3, 7`."""
+    ordered = enumerate(sorted(slots))
+    runs = [
+        [slot for _, slot in run] for _, run in groupby(ordered, lambda each: each[1] - each[0])
+    ]
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def _slots(slots: Iterable[SlotOverview]) -> Table:
+    table = _table("slot>", "primary", "state", "lag>", "records/s>", "busy>", "backups")
+    for slot in slots:
+        primary = slot.primary or Worker("", _UNKNOWN, "nobody's")
+        working = slot.live and slot.primary is not None
+        table.add_row(
+            str(slot.slot),
+            Text(primary.name),
+            _state(primary.state, "" if slot.live else "bold red"),
+            _count(primary.lag) if working else _UNKNOWN,
+            f"{primary.rate:,.0f}" if working else _UNKNOWN,
+            f"{primary.busy:.0%}" if working else _UNKNOWN,
+            Text("\n").join(map(_backup, slot.backups)) if slot.backups else _UNKNOWN,
+        )
+    return table
+
+
+def _adoptions(slots: Iterable[SlotOverview]) -> Table:
+    table = _table("slot>", "adopted after", "of", "when", "took>", "fence>", "catch up>", "join>")
+    for slot in slots:
+        if adoption := slot.adoption:
+            times = (adoption.took, adoption.fence, adoption.catch_up, adoption.join)
+            table.add_row(
+                str(slot.slot),
+                adoption.reason,
+                Text(adoption.predecessor or _UNKNOWN),
+                _UNKNOWN if adoption.ago is None else f"{span(adoption.ago)} ago",
+                *(f"{seconds:.2f} s" for seconds in times),
+            )
+    return table
+
+
+def _nodes(nodes: Iterable[NodeOverview]) -> Table:
+    table = _table("node", "state", "zone", "primary of", "backup of", "heartbeat")
+    for node in nodes:
+        table.add_row(
+            Text(node.name),
+            _state(node.state),
+            Text(node.zone or _UNKNOWN),
+            numbers(node.primaries) or _UNKNOWN,
+            numbers(node.backups) or _UNKNOWN,
+            f"{span(node.heartbeat_age)} ago",
+        )
+    return table
+
+
+def _table(*columns: str) -> Table:
+    """An empty table; columns that end in `>` are numbers."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in columns:
+        justify = "right" if name.endswith(">") else "left"
+        table.add_column(name.removesuffix(">"), justify=justify, overflow="fold")
+    return table
+
+
+def _state(state: str, style: str = "") -> Text:
+    return Text(state, style or _STYLES.get(state, "dim"))
+
+
+def _backup(backup: Worker) -> Text:
+    lag = "" if backup.lag is None else f", lag {backup.lag:,}"
+    return Text.assemble(f"{backup.name} ", _state(backup.state), lag)
+
+
+def span(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _date(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000).astimezone().isoformat(" ", "seconds")
+
+
+def _count(records: int | None) -> str:
+    return _UNKNOWN if records is None else f"{records:,}"
