@@ -21,6 +21,7 @@ from processor.runtime.commands import Position, Produce
 from processor.topology.plan import StoreId
 
 _FLUSH_TIMEOUT = 60.0
+_ABORT_FLUSH_TIMEOUT = 5.0
 _ANY_PARTITION = -1
 
 
@@ -136,10 +137,16 @@ class TransactionalOutbox:
         self._try("begin a transaction", self._sender.producer.begin_transaction)
 
     def produce(self, command: Produce) -> None:
-        """Sends records, waiting where the queue is full."""
+        """Sends records, waiting where the queue is full.
+
+        Raises:
+            Abortable: The transaction has failed meanwhile.
+        """
         self._topics.add(command.topic)
-        doing = f"send records to {command.topic}"
-        self._try(doing, lambda: self._sender.produce(command, None))
+        try:
+            self._sender.produce(command, None)
+        except KafkaException as error:
+            raise failed(self._reason(error), f"send records to {command.topic}") from error
 
     def send_offsets(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Makes the positions part of the transaction, under the group's present generation."""
@@ -168,12 +175,31 @@ class TransactionalOutbox:
         return written
 
     def abort(self) -> None:
-        """Aborts the transaction; what was not sent yet is dropped."""
+        """Aborts the transaction.
+
+        What is on its way arrives first, if it can: librdkafka drops requests that are not sent,
+        then misses their sequence numbers, and may end a transaction that no partition is part of
+        yet, which the broker refuses for good.
+        """
         producer = self._sender.producer
+        producer.flush(_ABORT_FLUSH_TIMEOUT)
         self._try("abort a transaction", lambda: producer.abort_transaction(self._patience))
         producer.poll(0)
         self._topics.clear()
         self._sender.written = {}
+
+    def _reason(self, error: KafkaException) -> KafkaException:
+        """Why the client takes no records: it is told to calls that are about the transaction only.
+
+        That a transaction has failed is seen here first, as records arrive or not at any time. One
+        that was begun can't be begun again, so that the question changes nothing.
+        """
+        if error.args[0].code() == ClientError._STATE:  # noqa: SLF001 - the client's own name
+            try:
+                self._sender.producer.begin_transaction()
+            except KafkaException as told:
+                return told
+        return error
 
     def _try(self, doing: str, call: Callable[[], None]) -> None:
         deadline = time.monotonic() + self._patience

@@ -154,6 +154,14 @@ class Application:
             assert worker.process.poll() is None, worker.failure
             assert time.monotonic() < deadline, "the input is not processed in time"
 
+    def feed_until_killed(self, worker: WorkerProcess) -> None:
+        """Writes more and more: how many checkpoints an amount of input takes is not known."""
+        deadline = time.monotonic() + DRAIN_TIMEOUT
+        while worker.process.poll() is None:
+            assert time.monotonic() < deadline, "the worker is not killed in time"
+            self.feed.write(20)
+            time.sleep(0.05)
+
     def run_to_end(self) -> None:
         """One worker until everything is processed, and a clean stop."""
         worker = self.worker()

@@ -57,7 +57,7 @@ def test_killed_before_and_after_a_command(shared: Shared, kind: str) -> None:
             application.drain(worker)
             worker.ask_to_stop()
         else:
-            application.feed.write(60)
+            application.feed_until_killed(worker)
         assert worker.wait() == -9, worker.failure
     application.run_to_end()
     application.check()
@@ -70,6 +70,7 @@ def test_killed_before_and_after_an_abort(shared: Shared, failing: str) -> None:
     for when in ("before", "after"):
         application.feed.write(60)
         worker = application.suicidal_worker(f"abort:{failing}:2,{when}:Abort:1")
+        application.feed_until_killed(worker)
         assert worker.wait() == -9, worker.failure
     application.run_to_end()
     application.check()

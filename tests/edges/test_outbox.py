@@ -1,0 +1,88 @@
+"""A slot's transactions against a real broker: what a failure in the middle of one becomes."""
+
+import time
+from collections.abc import Callable, Generator
+
+import pytest
+from confluent_kafka import Consumer
+
+from processor.edges.outbox import Abortable, TransactionalOutbox
+from processor.errors import Interrupted, KafkaError
+from processor.records import Batch, Offset, Timestamp
+from processor.runtime.commands import Produce
+from tests import ledger
+
+pytestmark = pytest.mark.kafka
+MakeTopic = Callable[..., str]
+
+
+@pytest.fixture
+def outbox(kafka: str, topic_name: str) -> Generator[TransactionalOutbox]:
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": topic_name, "log_level": 0})
+    config = {"bootstrap.servers": kafka, "transactional.id": topic_name, "linger.ms": 1}
+    outbox = TransactionalOutbox(config, consumer, 30, print)
+    outbox.take_over()
+    yield outbox
+    consumer.close()
+
+
+def records(*values: bytes) -> Batch[bytes | None, bytes | None]:
+    count = len(values)
+    return Batch([b"key"] * count, values, [Timestamp(1)] * count, [Offset(0)] * count)
+
+
+def send_until_it_fails(outbox: TransactionalOutbox, command: Produce) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        outbox.produce(command)
+        time.sleep(0.001)
+
+
+def test_a_transaction_that_has_failed_tells_why_at_the_next_record(
+    outbox: TransactionalOutbox, make_topic: MakeTopic
+) -> None:
+    topic = make_topic(**{"max.message.bytes": "1000"})
+    outbox.begin()
+    outbox.produce(Produce(topic, records(b"x" * 5000)))
+    with pytest.raises(KafkaError, match=r"Message size too large.*: raise the topic's"):
+        send_until_it_fails(outbox, Produce(topic, records(b"small")))
+
+
+def test_records_outside_of_a_transaction_are_a_fault_that_no_abort_mends(
+    outbox: TransactionalOutbox, make_topic: MakeTopic
+) -> None:
+    outbox.begin()
+    outbox.commit()
+    with pytest.raises(Interrupted, match="_STATE"):
+        outbox.produce(Produce(make_topic(), records(b"stray")))
+
+
+def test_aborting_what_is_on_its_way_never_ends_the_work(
+    kafka: str, outbox: TransactionalOutbox, make_topic: MakeTopic
+) -> None:
+    """Aborted at once, the client would skip sequence numbers, or end what has not begun."""
+    topics = [make_topic(partitions=8) for _ in range(3)]
+    committed = tries = 0
+    while committed < 12:
+        tries += 1
+        assert tries < 300
+        outbox.begin()
+        try:
+            for topic in topics:
+                for partition in range(8):
+                    values = [b"%d" % committed for _ in range(20)]
+                    outbox.produce(Produce(topic, records(*values), partition))
+            if tries % 3:
+                time.sleep(tries % 10 / 1000)
+                raise Abortable  # noqa: TRY301 - as Kafka could at any time
+            outbox.commit()
+        except Abortable as error:
+            print(tries, error)
+            outbox.abort()
+        else:
+            committed += 1
+    wanted = [b"%d" % number for number in range(12) for _ in range(20)]
+    for topic in topics:
+        rows = ledger.read(kafka, topic)
+        for partition in range(8):
+            assert [row.value for row in rows if row.partition == partition] == wanted
