@@ -1,0 +1,165 @@
+"""The reference run: one task fed with its input through the same core, without any failure.
+
+Its stores are in memory, its outputs a list, and a checkpoint follows each record or comes at the
+end. Knows nothing of how the results are compared.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import TypeAlias
+
+from processor.operators.base import NO_TIME
+from processor.records import Offset, RawBatch, Record, Timestamp, TopicPartition
+from processor.runtime.commands import (
+    Assigned,
+    Command,
+    Commit,
+    Committed,
+    Event,
+    Fetched,
+    Finish,
+    OpenTask,
+    Persist,
+    Position,
+    Produce,
+    TaskOpened,
+    Tick,
+)
+from processor.runtime.worker import Worker, WorkerOptions
+from processor.state.store import MemoryStore
+from processor.topology.plan import Layout, StoreId, TaskId
+
+RawRecord: TypeAlias = Record[bytes | None, bytes | None]
+
+_CHUNK = 1_000
+
+
+@dataclass(slots=True)
+class Made:
+    """What a task makes of its input.
+
+    Attributes:
+        outputs: The records for each topic in their order, without changelogs.
+        state: What its changelogs say at the end, by store: the keys that have a value.
+    """
+
+    outputs: dict[str, list[RawRecord]] = field(default_factory=dict[str, list[RawRecord]])
+    state: dict[str, dict[bytes, bytes]] = field(default_factory=dict[str, dict[bytes, bytes]])
+
+
+def replay(
+    layout: Layout,
+    task: TaskId,
+    logs: Mapping[TopicPartition, RawBatch],
+    options: WorkerOptions,
+    *,
+    each: bool,
+) -> Made:
+    """Runs one task over its input.
+
+    Args:
+        layout: The plan and the partition counts.
+        task: The task.
+        logs: The records of its partitions; they are read one partition after the other.
+        options: Of the run that it is compared with.
+        each: Whether to make a checkpoint after each record, so that tables tell of every change;
+            else there is one at the end.
+
+    Raises:
+        BadRecordError: A record is bad, and the policy is to fail.
+    """
+    run = _Run(layout, task, frozenset(logs), options)
+    for source, log in logs.items():
+        step = 1 if each else _CHUNK
+        for first in range(0, len(log), step):
+            run.tell(Fetched(source, _rows(log, first, first + step)))
+            if each:
+                run.checkpoint()
+    run.checkpoint()
+    return run.made
+
+
+def _rows(log: RawBatch, first: int, end: int) -> RawBatch:
+    rows = slice(first, end)
+    headers = None if log.headers is None else log.headers[rows]
+    return replace(
+        log,
+        keys=log.keys[rows],
+        values=log.values[rows],
+        timestamps=log.timestamps[rows],
+        offsets=log.offsets[rows],
+        headers=headers,
+    )
+
+
+class _Run:
+    """The core of a worker that has this one task, and what it made so far."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        task: TaskId,
+        own: frozenset[TopicPartition],
+        options: WorkerOptions,
+    ) -> None:
+        self.made = Made()
+        self._own = own
+        self._part = layout.plan.subtopologies[task.subtopology]
+        self._written: dict[StoreId, Offset] = {}
+        self._offsets = map(Offset, count())
+        self._elapsed = 0
+        self._stores = {spec.name: StoreId(spec.name, task.partition) for spec in self._part.stores}
+        self._disk = {store: MemoryStore() for store in self._stores.values()}
+        self.made.state = {name: {} for name in self._stores}
+        often = replace(options, checkpoint_interval=1, persist_interval=0)
+        self._worker = Worker(layout, own, often)
+        self._execute(self._worker.start())
+        self.tell(Assigned(own))
+        self.tell(Tick(Timestamp(0), self._elapsed))
+
+    def tell(self, event: Event) -> None:
+        self._execute(self._worker.handle(event))
+
+    def checkpoint(self) -> None:
+        self._elapsed += 1
+        # The clock on the wall stands still: what follows from it is not compared.
+        self.tell(Tick(Timestamp(0), self._elapsed))
+
+    def _execute(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case OpenTask(task):
+                    stores = {name: self._disk[store] for name, store in self._stores.items()}
+                    start = dict.fromkeys(self._own, Position(Offset(0), NO_TIME))
+                    self.tell(TaskOpened(task, stores, start))
+                case Produce():
+                    self._produce(command)
+                case Commit():
+                    written, self._written = self._written, {}
+                    self.tell(Committed(written))
+                case Persist(store, changes, position):
+                    self._disk[store].write(changes, position)
+                case Finish(error) if error is not None:
+                    raise error
+                case _:
+                    pass
+
+    def _produce(self, command: Produce) -> None:
+        if command.store is None:
+            # The client takes the timestamp 0 for "now", so that the worker writes 1 for it.
+            records = (row._replace(timestamp=row.timestamp or 1) for row in _raw(command.records))
+            self.made.outputs.setdefault(command.topic, []).extend(records)
+            return
+        self._written[command.store] = next(self._offsets)
+        state = self.made.state[command.store.name]
+        for key, value in zip(command.records.keys, command.records.values, strict=True):
+            assert key is not None
+            if value is None:
+                state.pop(key, None)
+            else:
+                state[key] = value
+
+
+def _raw(batch: RawBatch) -> list[RawRecord]:
+    return batch.records()
