@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, IsolationLevel, Producer
 from confluent_kafka import TopicPartition as ClientPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import KafkaError, NewTopic
 from rocksdict import AccessType, Options, Rdict
@@ -45,6 +51,31 @@ def create(kafka: str, topics: Mapping[str, int], **config: str) -> None:
     wanted = [NewTopic(name, count, 1, config=config) for name, count in topics.items()]
     for made in admin(kafka).create_topics(wanted).values():
         made.result(30)
+
+
+def delete(kafka: str, topics: Iterable[str]) -> None:
+    """Deletes topics."""
+    for deleted in admin(kafka).delete_topics(list(topics)).values():
+        deleted.result(30)
+
+
+def configure(kafka: str, topic: str, config: Mapping[str, str]) -> None:
+    """Sets a topic's settings."""
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in config.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+    admin(kafka).incremental_alter_configs([resource])[resource].result(30)
+
+
+def delete_before(kafka: str, changelog: str, offsets: Mapping[int, int]) -> None:
+    """Deletes the beginning of a changelog, which an operator can only do if it allows that."""
+    configure(kafka, changelog, {"cleanup.policy": "compact,delete"})
+    wanted = [ClientPartition(changelog, each, offset) for each, offset in offsets.items()]
+    for deleted in admin(kafka).delete_records(wanted).values():
+        deleted.result(30)
+    configure(kafka, changelog, {"cleanup.policy": "compact"})
 
 
 def write(kafka: str, topic: str, rows: Iterable[tuple[Any, ...]], **config: Any) -> None:

@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from processor.cluster.beats import Role
+
 
 class RestoreStatus(msgspec.Struct, frozen=True):
     """How far a restore is: of all stores that are not ready yet."""
@@ -22,10 +24,14 @@ class RestoreStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True, tag="status"):
-    """A worker's figures so far, and as of now."""
+    """A worker's figures so far, and as of now.
+
+    A backup is `restoring` until it has reached the ends of all changelogs, then `ready`; its lag
+    is that behind the changelogs. A primary that has no partitions at work is `waiting` for them.
+    """
 
     slot: int
-    state: Literal["starting", "restoring", "waiting", "running", "stopping"]
+    state: Literal["starting", "restoring", "ready", "waiting", "running", "stopping"]
     records: int = 0
     busy_seconds: float = 0.0
     checkpoints: int = 0
@@ -34,6 +40,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     partitions: int = 0
     bad_records: dict[str, int] = {}
     restore: RestoreStatus | None = None
+    role: Role = "primary"
 
 
 class Log(msgspec.Struct, frozen=True, tag="log"):
@@ -52,6 +59,9 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     error: str
     text: str
 
+
+ADOPT = b"adopt"
+"""What a supervisor tells a backup, as a line, so that it takes the slot over."""
 
 Report: TypeAlias = Status | Log | Failure
 

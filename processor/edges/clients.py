@@ -152,6 +152,18 @@ def committed(consumer: Consumer, partitions: list[ClientPartition]) -> list[Cli
     return patiently(ask, "tell what is committed")
 
 
+def connect(client: Producer | Consumer) -> None:
+    """Connects a client that is new or was idle; it knows the brokers and topics then.
+
+    Raises:
+        KprocError: no broker answers.
+    """
+    try:
+        client.list_topics(timeout=_REQUEST_TIMEOUT)
+    except KafkaException as error:
+        raise translated(error, "list the topics") from error
+
+
 def partitions_of(
     config: ClientConfig, topic: str, client: Producer | Consumer | AdminClient | None = None
 ) -> int:

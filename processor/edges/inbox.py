@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
-from processor.edges.clients import PASSING, QUIET, translated
+from processor.edges.clients import PASSING, QUIET, connect, translated
 from processor.edges.messages import raw_batch, runs, source_of, split_errors
 from processor.errors import Fenced, KprocError, StateError
 from processor.records import Offset, Partition, TopicPartition
@@ -31,12 +31,24 @@ class Inbox:
 
     def __init__(self, config: Mapping[str, Any], topics: Sequence[str]) -> None:
         self.consumer = Consumer({**QUIET, **config})
+        self._topics = list(topics)
         self._rebalanced: list[Event] = []
         self._assigned: frozenset[TopicPartition] = frozenset()
         self.passing: list[str] = []
         """Errors that the client mends by itself, to be told of."""
+
+    def connect(self) -> None:
+        """Connects to the brokers and asks for their topics, so that it need not be done later.
+
+        Raises:
+            KprocError: No broker answers.
+        """
+        connect(self.consumer)
+
+    def subscribe(self) -> None:
+        """Joins the group; `poll` tells what it gives."""
         self.consumer.subscribe(
-            list(topics),
+            self._topics,
             on_assign=self._on_assign,
             on_revoke=self._on_revoke,
             on_lost=self._on_lost,

@@ -1,67 +1,50 @@
-"""Opens tasks beside the running loop: stores from disk, the rest of them from the changelogs.
+"""Opens a slot's tasks beside the running loop, and keeps their stores up to date until then.
 
-A store is ready when its changelog is replayed up to the high watermark as it was after this slot
-had fenced its predecessors: nobody can write to it any more but this worker. The watermark is asked
-for as read_uncommitted, as the last stable offset may be held back by a dead writer's transaction
-(KAFKA-10167); the records are read as read_committed.
+From its start on the opener holds the stores of all tasks and follows their changelogs. A task that
+is asked for is ready when its changelogs are replayed up to the high watermark as it is then: the
+slot has fenced its predecessors before, so that nobody but this worker can write to them any more.
+The watermark is asked for as read_uncommitted, as the last stable offset may be held back by a dead
+writer's transaction (KAFKA-10167).
 """
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, cast
+from typing import Any
 
-from confluent_kafka import Consumer, Message
+from confluent_kafka import IsolationLevel
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
-from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.edges.channel import Channel, RestoreStatus
-from processor.edges.clients import PASSING, QUIET, committed, patiently, translated
-from processor.edges.messages import runs, source_of, split_errors
+from processor.edges.clients import QUIET, committed
+from processor.edges.follower import Follower
 from processor.edges.progress import list_offsets
 from processor.edges.spec import WorkerSpec
 from processor.edges.stores import StoreOpener
-from processor.errors import RestoreStalled, StateError
+from processor.errors import StateError
 from processor.operators.base import NO_TIME
 from processor.records import Offset, Timestamp, TopicPartition
 from processor.runtime.commands import Position, TaskOpened
+from processor.state.keyvalue import StoreSpec
 from processor.state.store import Store
 from processor.topology.plan import Layout, StoreId, TaskId
 
 _TIMEOUT = 30.0
-_BATCH = 50_000
-_STALL = 180.0
-"""Seconds without a record after which a restore has stalled: longer than any transaction lasts."""
 
 
-@dataclass(slots=True)
-class _Opening:
-    """A task on its way, and its stores that are not ready."""
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a task that is asked for begins."""
 
-    task: TaskId
-    stores: dict[str, Store]
-    start: Mapping[TopicPartition, Position]
+    positions: Mapping[TopicPartition, Position]
     fresh: frozenset[TopicPartition]
-    waiting: set[StoreId] = field(default_factory=set[StoreId])
-
-
-@dataclass(slots=True)
-class _Restoring:
-    """A store and how far its replay has to go."""
-
-    opening: _Opening
-    id: StoreId
-    store: Store
-    begin: Offset
-    end: Offset
 
 
 class TaskOpener:
-    """Opens tasks one after the other and restores their stores side by side, in a thread.
+    """Holds the stores of tasks that are not at work, and gives them away ready; in a thread.
 
     Args:
         spec: The slot's work.
@@ -78,17 +61,32 @@ class TaskOpener:
         self._stores = stores
         self._channel = channel
         self._admin = AdminClient({**QUIET, **spec.kafka})
+        self._follower = Follower(spec, channel)
         self._wanted: SimpleQueue[TaskId | None] = SimpleQueue()
         self._opened: SimpleQueue[TaskOpened | Exception] = SimpleQueue()
-        self._restoring: dict[TopicPartition, _Restoring] = {}
-        self._records = self._bytes = 0
-        self._began = self._heard = time.monotonic()
-        self._stopped = False
+        self._held: dict[TaskId, dict[TopicPartition, StoreSpec[Any, Any]]] = {}
+        self._starts: dict[TaskId, _Start] = {}
+        self._hurried = self._stopped = self._caught_up = False
         self._thread = Thread(target=self._run, name="task-opener", daemon=True)
         self._thread.start()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether every store that is held here has once reached the end of its changelog."""
+        return self._caught_up and self._follower.status() is None
+
+    @property
+    def lag(self) -> int:
+        """Records that the stores held here are behind the ends of their changelogs."""
+        return self._follower.lag
+
+    def hurry(self) -> None:
+        """Asks the broker more often from now on: all tasks are to be opened in a moment."""
+        self._hurried = True
+
     def open(self, task: TaskId) -> None:
         """Opens a task; `opened` gives it later."""
+        self._hurried = True
         self._wanted.put(task)
 
     def opened(self) -> TaskOpened | None:
@@ -107,14 +105,7 @@ class TaskOpener:
 
     def status(self) -> RestoreStatus | None:
         """How far the restore is, None when there is nothing to restore."""
-        restoring = list(self._restoring.values())
-        if not restoring:
-            return None
-        left = sum(each.end - each.store.position for each in restoring)
-        seconds = time.monotonic() - self._began
-        return RestoreStatus(
-            len(restoring), self._records, self._records + left, self._bytes, seconds
-        )
+        return self._follower.status()
 
     def close(self) -> None:
         """Ends the thread; what it has opened stays open."""
@@ -126,28 +117,33 @@ class TaskOpener:
         try:
             # A client's first request takes up to a second: it is made while there is time.
             self._admin.list_topics(timeout=_TIMEOUT)
-            consumer = Consumer({**QUIET, **self._spec.restore_config()})
             try:
+                self._hold(sorted({self._layout.task_of(each) for each in self._spec.own}))
+                self._caught_up = True
                 while not self._stopped:
-                    self._turn(consumer)
+                    self._turn()
             finally:
-                consumer.close()
+                self._follower.close()
         except Exception as error:  # noqa: BLE001 - the loop of the worker raises it
             self._opened.put(error)
 
-    def _turn(self, consumer: Consumer) -> None:
+    def _turn(self) -> None:
         tasks = self._take()
         if tasks:
-            self._begin(consumer, tasks)
-        if self._restoring:
-            self._replay(consumer)
+            self._begin(tasks)
+        if not self._follower.is_empty:
+            for source in self._follower.poll(hurry=self._hurried):
+                self._reopen(source)
+        for task in list(self._starts):
+            if all(map(self._follower.is_done, self._held[task])):
+                self._give(task)
 
     def _take(self) -> list[TaskId]:
         """The tasks asked for, waiting for one if there is nothing else to do."""
         tasks: list[TaskId] = []
         try:
             while True:
-                idle = not self._restoring and not tasks
+                idle = self._follower.is_empty and not tasks
                 task = self._wanted.get(block=idle)
                 if task is None:
                     return []
@@ -155,35 +151,51 @@ class TaskOpener:
         except Empty:
             return tasks
 
-    def _begin(self, consumer: Consumer, tasks: list[TaskId]) -> None:
-        openings = self._openings(consumer, tasks)
-        needed = [
-            (opening, spec, StoreId(spec.name, opening.task.partition))
-            for opening in openings
-            for spec in self._layout.plan.subtopologies[opening.task.subtopology].stores
-        ]
-        changelogs = [self._changelog(store) for _, _, store in needed]
-        ends = list_offsets(self._admin, changelogs, OffsetSpec.latest())
-        firsts = list_offsets(self._admin, changelogs, OffsetSpec.earliest())
-        for (opening, spec, store), changelog in zip(needed, changelogs, strict=True):
-            first, end = firsts[changelog], ends[changelog]
-            opened = self._stores.open(spec, store, first, end)
-            opening.stores[spec.name] = opened
-            if opened.position < first:
-                self._tell_loss(changelog, first)
-                opened.write({}, first)
-            if opened.position < end:
-                opening.waiting.add(store)
-                begin = opened.position
-                opened.begin_restore(end - begin)
-                self._restoring[changelog] = _Restoring(opening, store, opened, begin, end)
-        for opening in openings:
-            self._finish_if_ready(opening)
-        self._began = self._heard = time.monotonic()
-        self._assign(consumer)
+    def _begin(self, tasks: list[TaskId]) -> None:
+        self._hold([task for task in tasks if task not in self._held])
+        # What is committed first: then the changelogs have at least what led to that.
+        self._starts |= self._find_starts(tasks)
+        changelogs = [source for task in tasks for source in self._held[task]]
+        for source, end in list_offsets(self._admin, changelogs, OffsetSpec.latest()).items():
+            self._follower.until(source, end)
+
+    def _hold(self, tasks: list[TaskId]) -> None:
+        """Opens the tasks' stores and follows their changelogs."""
+        for task in tasks:
+            part = self._layout.plan.subtopologies[task.subtopology]
+            self._held[task] = {
+                self._changelog(StoreId(spec.name, task.partition)): spec for spec in part.stores
+            }
+        self._open({source: spec for task in tasks for source, spec in self._held[task].items()})
 
     def _changelog(self, store: StoreId) -> TopicPartition:
         return TopicPartition(self._layout.plan.changelog(store.name), store.partition)
+
+    def _open(self, wanted: Mapping[TopicPartition, StoreSpec[Any, Any]]) -> None:
+        firsts = list_offsets(self._admin, wanted, OffsetSpec.earliest())
+        # A transaction may be open there as long as a predecessor lives: what is committed counts.
+        stable = list_offsets(
+            self._admin, wanted, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED
+        )
+        ends = list_offsets(self._admin, wanted, OffsetSpec.latest())
+        for source, spec in wanted.items():
+            store, first = StoreId(spec.name, source.partition), firsts[source]
+            opened = self._stores.open(spec, store, first, ends[source])
+            if opened.position < first:
+                self._tell_loss(source, first)
+                opened.write({}, first)
+            self._follower.add(source, opened, stable[source])
+
+    def _reopen(self, source: TopicPartition) -> None:
+        """Opens a store anew whose position has gone from the changelog."""
+        task, spec = next(
+            (task, held[source]) for task, held in self._held.items() if source in held
+        )
+        self._stores.close(StoreId(spec.name, source.partition))
+        self._open({source: spec})
+        if task in self._starts:
+            ends = list_offsets(self._admin, [source], OffsetSpec.latest())
+            self._follower.until(source, ends[source])
 
     def _tell_loss(self, changelog: TopicPartition, first: Offset) -> None:
         advice = "compaction leaves a changelog's beginning alone, so somebody deleted records"
@@ -191,84 +203,17 @@ class TaskOpener:
             "warning", "state is lost", changelog=str(changelog), begins_at=first, cause=advice
         )
 
-    def _assign(self, consumer: Consumer) -> None:
-        # With the topics known, the client need not wait for its one-second timer to ask for them.
-        patiently(lambda: consumer.list_topics(timeout=_TIMEOUT), "list the changelogs")
-        consumer.assign(
-            [
-                ClientPartition(source.topic, source.partition, each.store.position)
-                for source, each in self._restoring.items()
-            ]
-        )
+    def _give(self, task: TaskId) -> None:
+        start, stores = self._starts.pop(task), dict[str, Store]()
+        for source, spec in self._held.pop(task).items():
+            self._follower.release(source)
+            stores[spec.name] = self._stores.stores[StoreId(spec.name, source.partition)]
+        self._opened.put(TaskOpened(task, stores, start.positions, start.fresh))
 
-    def _replay(self, consumer: Consumer) -> None:
-        messages = consumer.consume(_BATCH, 0.1)
-        records, others = split_errors(messages)
-        for source, run in runs(records):
-            if source in self._restoring:
-                self._write(self._restoring[source], run)
-        for message in others:
-            self._note_end(message)
-        for source, restoring in list(self._restoring.items()):
-            if restoring.store.position >= restoring.end:
-                self._restored(source, restoring)
-        if messages:
-            self._heard = time.monotonic()
-        else:
-            self._check_progress()
-
-    def _write(self, restoring: _Restoring, run: Sequence[Message]) -> None:
-        keys = cast("list[bytes]", list(map(Message.key, run)))
-        values = list(map(Message.value, run))
-        position = Offset((run[-1].offset() or 0) + 1)
-        restoring.store.write(dict(zip(keys, values, strict=True)), position)
-        self._records += len(run)
-        self._bytes += sum(map(len, keys)) + sum(map(len, filter(None, values)))
-
-    def _note_end(self, message: Message) -> None:
-        """Takes the position past what is no record, such as transaction markers."""
-        error: Any = message.error()
-        source = source_of(message)
-        if error.code() in PASSING:
-            return self._channel.log_seldom("kafka", f"{error.name()}: {error.str()}")
-        if error.code() != ClientError._PARTITION_EOF:  # noqa: SLF001
-            raise translated(error, f"restore from {source}")
-        restoring = self._restoring.get(source)
-        position = Offset(message.offset() or 0)
-        if restoring is not None and restoring.store.position < position:
-            restoring.store.write({}, position)
-        return None
-
-    def _restored(self, source: TopicPartition, restoring: _Restoring) -> None:
-        del self._restoring[source]
-        restoring.store.end_restore()
-        restoring.opening.waiting.discard(restoring.id)
-        self._finish_if_ready(restoring.opening)
-
-    def _finish_if_ready(self, opening: _Opening) -> None:
-        if not opening.waiting:
-            event = TaskOpened(opening.task, opening.stores, opening.start, opening.fresh)
-            self._opened.put(event)
-
-    def _check_progress(self) -> None:
-        silent = time.monotonic() - self._heard
-        if silent < 2:  # noqa: PLR2004 - seconds in which nothing need be said
-            return
-        stores = ", ".join(map(str, self._restoring))
-        text = f"waiting for {stores}: a transaction may still be open there ({silent:.0f} s)"
-        self._channel.log_seldom("restore waits", text)
-        if silent > _STALL:
-            raise RestoreStalled(
-                f"nothing more comes from {stores} although the end is not reached: see whether "
-                "the brokers that lead these partitions are up, and whether another application "
-                "has a transaction open in them"
-            )
-
-    def _openings(self, consumer: Consumer, tasks: list[TaskId]) -> list[_Opening]:
-        """The tasks with where to begin: where the last checkpoint was, if there was one."""
-        own = sorted(self._spec.own)
-        asked = [each for each in own if self._layout.task_of(each) in tasks]
-        found = committed(consumer, [ClientPartition(*each) for each in asked])
+    def _find_starts(self, tasks: list[TaskId]) -> Mapping[TaskId, _Start]:
+        """Where the tasks begin: where the last checkpoint was, if there was one."""
+        asked = [each for each in sorted(self._spec.own) if self._layout.task_of(each) in tasks]
+        found = committed(self._follower.consumer, [ClientPartition(*each) for each in asked])
         known = dict(zip(asked, found, strict=True))
         firsts = list_offsets(self._admin, asked, OffsetSpec.earliest())
         latest = self._spec.start_from == "latest"
@@ -280,9 +225,7 @@ class TaskOpener:
             if source not in fresh:
                 position = _position(known[source], firsts[source])
             starts[self._layout.task_of(source)][source] = position
-        return [
-            _Opening(task, {}, starts[task], fresh.intersection(starts[task])) for task in tasks
-        ]
+        return {task: _Start(starts[task], fresh.intersection(starts[task])) for task in tasks}
 
 
 def _position(found: ClientPartition, first: Offset) -> Position:

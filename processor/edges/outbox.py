@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
-from processor.edges.clients import QUIET, UNFIT, take_over_transactions, translated
+from processor.edges.clients import QUIET, UNFIT, connect, take_over_transactions, translated
 from processor.errors import Fenced, Interrupted, PermissionDenied, TopicMismatch
 from processor.records import Offset, TopicPartition
 from processor.runtime.commands import Position, Produce
@@ -31,6 +31,13 @@ class Abortable(Exception):
 
 class Outbox(Protocol):
     """Where a slot's output goes."""
+
+    def connect(self) -> None:
+        """Connects to the brokers, so that it need not be done later.
+
+        Raises:
+            KprocError: No broker answers.
+        """
 
     def begin(self) -> None:
         """Begins a transaction."""
@@ -123,6 +130,10 @@ class TransactionalOutbox:
         self._patience = patience
         self._on_retry = on_retry
         self._topics: set[str] = set()
+
+    def connect(self) -> None:
+        """Connects to the brokers."""
+        connect(self._sender.producer)
 
     def take_over(self) -> None:
         """Aborts what a predecessor of this slot left open, and fences it.
@@ -226,6 +237,10 @@ class PlainOutbox:
         self._consumer = consumer
         self._offsets: list[ClientPartition] = []
         self._failures: list[Exception] = []
+
+    def connect(self) -> None:
+        """Connects to the brokers."""
+        connect(self._sender.producer)
 
     def begin(self) -> None:
         """There is no transaction to begin."""

@@ -103,9 +103,12 @@ def _asking(group: str) -> ClientConfig:
 
 
 def list_offsets(
-    admin: Any, partitions: Iterable[TopicPartition], which: Any
+    admin: Any,
+    partitions: Iterable[TopicPartition],
+    which: Any,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
 ) -> dict[TopicPartition, Offset]:
-    """The first or last offsets of partitions, records of open transactions included.
+    """The first or last offsets of partitions; by default open transactions' records count.
 
     Raises:
         KafkaError: The broker does not tell.
@@ -115,9 +118,7 @@ def list_offsets(
         return {}
 
     def ask() -> dict[TopicPartition, Offset]:
-        futures = admin.list_offsets(
-            asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT
-        )
+        futures = admin.list_offsets(asked, isolation_level=isolation, request_timeout=_TIMEOUT)
         return {
             TopicPartition(each.topic, Partition(each.partition)): Offset(future.result().offset)
             for each, future in futures.items()

@@ -2,28 +2,47 @@
 
     fetch → events → core → commands → Kafka and disk
 
-One thread does all of this; only opening and restoring tasks goes on beside it.
+One thread does all of this; only opening and restoring tasks goes on beside it, and telling of it.
+
+A backup holds everything that a primary does, its clients connected, and has its stores follow
+their changelogs; it is no member of the group and has no transactional id yet. To adopt the slot,
+which each primary begins with, is to
+
+1. subscribe: the group hands a static member's partitions over and fences the one before, and
+   meanwhile
+2. fence: `init_transactions` aborts what a predecessor left open, and fences it (without
+   transactions the first step does that);
+3. catch up: replay the changelogs up to their ends as they are now, go on from what is committed.
 """
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from functools import cached_property
+from threading import Event as Signal
 from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 
+from processor.edges.adoption import Adoption, Step
 from processor.edges.channel import Channel, Status
 from processor.edges.clients import QUIET
 from processor.edges.inbox import Inbox
 from processor.edges.opener import TaskOpener
 from processor.edges.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
+from processor.edges.reporter import Reporter
 from processor.edges.spec import WorkerSpec
 from processor.edges.stores import StoreOpener
-from processor.errors import Interrupted, KprocError, StoreCorrupt, TopicMismatch
+from processor.errors import (
+    BrokerUnreachable,
+    Interrupted,
+    KprocError,
+    StoreCorrupt,
+    TopicMismatch,
+)
 from processor.records import Timestamp, TopicPartition
 from processor.runtime.commands import (
     Abort,
@@ -60,7 +79,12 @@ _BATCH_SECONDS = 0.1
 _FIRST_BATCH = 256
 """Records of the first batch: nothing is known yet of how long they take."""
 
-_STATUS_SECONDS = 0.25
+_STAND_BY = 0.1
+"""Seconds after which a backup looks whether something failed."""
+
+_WARM_SECONDS = 60.0
+"""Seconds after which a backup uses its connections: brokers close them after some idle minutes."""
+
 _MAX_ABORTS = 10
 """Transactions that may be aborted one after the other before the worker gives up."""
 
@@ -78,6 +102,7 @@ class Slot:
         self._spec = spec
         self._channel = channel
         self._layout = Layout(plan, spec.partitions)
+        self._reporter = Reporter(channel, Status(spec.slot, "starting", role=spec.role))
         self._stores = StoreOpener(spec, channel)
         self._opener = TaskOpener(spec, self._layout, self._stores, channel)
         topics = [topic for part in plan.subtopologies for topic in part.topics]
@@ -85,15 +110,24 @@ class Slot:
         self._outbox = self._make_outbox()
         self._worker = Worker(self._layout, spec.own, spec.options)
         self._limit = min(_FIRST_BATCH, spec.max_batch)
+        self._told = Signal()  # that there is something to be done
+        self._adopt_asked = spec.role == "primary"
+        self._adoption: Adoption | None = None
         self._stop_asked = self._stop_told = self._finished = False
         self._rewound = False
         self._aborts = 0
-        self._busy = self._reported = 0.0
+        self._busy = 0.0
         self._records = 0
 
     def stop(self) -> None:
         """Asks the loop to finish; may be called from a signal handler or another thread."""
         self._stop_asked = True
+        self._told.set()
+
+    def adopt(self) -> None:
+        """Has a backup take the slot over; may be called from another thread."""
+        self._adopt_asked = True
+        self._told.set()
 
     def run(self) -> None:
         """Works until it is asked to stop.
@@ -104,14 +138,61 @@ class Slot:
         gc.collect()
         gc.freeze()  # what is loaded by now stays: no collection need look at it again
         try:
-            self._execute(self._worker.start())
-            while not self._finished:
-                self._turn()
+            self._stand_by()
+            if not self._stop_asked:
+                self._adopt()
+                while not self._finished:
+                    self._turn()
         except StoreCorrupt as error:
             self._stores.drop(error)
             raise Interrupted(f"a store is dropped and will be restored: {error}") from error
+        except BrokerUnreachable as error:
+            raise Interrupted(str(error)) from error
         finally:
             self._close()
+
+    def _stand_by(self) -> None:
+        """Waits as a backup until the slot is to be adopted, or all is to end."""
+        warmed = 0.0
+        while not (self._adopt_asked or self._stop_asked):
+            if time.monotonic() - warmed >= _WARM_SECONDS:
+                self._connect()
+                warmed = time.monotonic()
+            self._opener.opened()  # raises what went wrong there
+            self._inbox.poll(1, 0)
+            self._report()
+            self._told.wait(_STAND_BY)
+
+    def _connect(self) -> None:
+        """Has the clients connected, which takes a moment that nobody waits for now."""
+        try:
+            self._inbox.connect()
+            self._outbox.connect()
+        except KprocError as error:
+            self._channel.log_seldom("kafka", str(error))
+
+    def _adopt(self) -> None:
+        adoption = self._adoption = Adoption()
+        self._opener.hurry()
+        self._inbox.subscribe()
+        self._report(now=True)
+        if isinstance(self._outbox, TransactionalOutbox):
+            self._outbox.take_over()
+            self.passed("fenced")
+            self._execute(self._worker.start())
+        else:
+            # Only the group fences: what is committed is asked for once it has done so.
+            while not adoption.has("fenced") and not self._stop_asked:
+                self._turn()
+
+    def passed(self, step: Step) -> None:
+        """Notes a step of the adoption that is done, and tells of the whole of it at its end."""
+        assert self._adoption is not None
+        self._adoption.note(step)
+        if self._adoption.is_complete:
+            fields = dict(self._adoption.seconds())
+            self._channel.log("info", "adopted", **fields, tasks=len(self._worker.tasks))
+            self._adoption = None
 
     def _turn(self) -> None:
         self._rewound = False
@@ -125,12 +206,26 @@ class Slot:
             # What was fetched before a rewind does not follow from where it went back to.
             if not (self._rewound and isinstance(event, Fetched | ReachedEnd)):
                 self._tell(event)
+        if self._adoption is not None:
+            self._look_at(self._adoption, events)
         self._tell(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
         if self._stop_asked and not self._stop_told and not self._finished:
             self._stop_told = True
             self._tell(Stop())
         fetched = sum(len(event.records) for event in events if isinstance(event, Fetched))
         self._account(fetched, time.monotonic() - began)
+
+    def _look_at(self, adoption: Adoption, events: Iterable[Event]) -> None:
+        """Notes the steps of the adoption that are done by now."""
+        assigned = (event.partitions for event in events if isinstance(event, Assigned))
+        if not adoption.has("joined") and any(each >= self._spec.own for each in assigned):
+            self.passed("joined")
+            if not adoption.has("fenced"):
+                self.passed("fenced")
+                self._execute(self._worker.start())
+        caught_up = adoption.has("fenced") and self._worker.has_opened_all
+        if caught_up and not adoption.has("caught up"):
+            self.passed("caught up")
 
     def _check_partitions(self, assigned: frozenset[TopicPartition]) -> None:
         """Makes sure that the topics are as they were when the node started.
@@ -156,10 +251,7 @@ class Slot:
                 self._limit = max(1, self._limit // 2)
             elif seconds < _BATCH_SECONDS:
                 self._limit = min(self._spec.max_batch, self._limit * 2)
-        now = time.monotonic()
-        if now - self._reported >= _STATUS_SECONDS:
-            self._reported = now
-            self._report()
+        self._report()
 
     def _tell(self, event: Event) -> None:
         self._execute(self._worker.handle(event))
@@ -214,16 +306,12 @@ class Slot:
         spec, consumer = self._spec, self._inbox.consumer
         if not spec.exactly_once:
             return PlainOutbox(spec.output_config(), consumer)
-        outbox = TransactionalOutbox(
+        return TransactionalOutbox(
             spec.output_config(),
             consumer,
             spec.transaction_timeout / 1000,
             lambda text: self._channel.log_seldom("transaction", text),
         )
-        began = time.monotonic()
-        outbox.take_over()
-        self._channel.log("debug", "took over", seconds=round(time.monotonic() - began, 3))
-        return outbox
 
     def _note_abort(self, error: Abortable) -> None:
         self._aborts += 1
@@ -251,42 +339,52 @@ class Slot:
         if (error := purged.exception()) is not None:
             self._channel.log_seldom("purge failed", str(error))
 
-    def _report(self) -> None:
-        restore = self._opener.status()
-        positions = [
-            pair for task in self._worker.tasks.values() for pair in task.positions.items()
-        ]
-        lags = [self._inbox.lag(source, position.offset) for source, position in positions]
-        known = [lag for lag in lags if lag is not None]
-        bad = self._worker.bad_records.counts.items()
+    def _report(self, *, now: bool = False) -> None:
         for text in self._inbox.passing:
             self._channel.log_seldom("kafka", text)
         self._inbox.passing.clear()
-        self._channel.send(
-            Status(
-                slot=self._spec.slot,
-                state=self._state(),
-                records=self._records,
-                busy_seconds=round(self._busy, 3),
-                checkpoints=self._worker.checkpoints,
-                lag=sum(known) if known else None,
-                tasks=len(self._worker.tasks),
-                partitions=len(self._worker.active),
-                bad_records={f"{step}: {reason}": count for (step, reason), count in bad},
-                restore=restore,
-            )
+        self._reporter.tell(self._status, now=now)
+
+    def _status(self) -> Status:
+        bad = self._worker.bad_records.counts.items()
+        return Status(
+            slot=self._spec.slot,
+            state=self._state(),
+            records=self._records,
+            busy_seconds=round(self._busy, 3),
+            checkpoints=self._worker.checkpoints,
+            lag=self._lag(),
+            tasks=len(self._worker.tasks),
+            partitions=len(self._worker.active),
+            bad_records={f"{step}: {reason}": count for (step, reason), count in bad},
+            restore=self._opener.status(),
+            role="primary" if self._adopt_asked else "backup",
         )
+
+    def _lag(self) -> int | None:
+        """Records behind the ends: of the input, or of a backup those of the changelogs."""
+        if not self._adopt_asked:
+            return self._opener.lag
+        positions = (
+            pair for task in self._worker.tasks.values() for pair in task.positions.items()
+        )
+        lags = [self._inbox.lag(source, position.offset) for source, position in positions]
+        known = [lag for lag in lags if lag is not None]
+        return sum(known) if known else None
 
     def _state(self) -> Any:
         if self._stop_told:
             return "stopping"
+        if not self._adopt_asked:
+            return "ready" if self._opener.is_ready else "restoring"
         if self._opener.status() is not None and not self._worker.active:
             return "restoring"
         return "running" if self._worker.active else "waiting"
 
     def _close(self) -> None:
-        self._report()
-        for close in (self._opener.close, self._stores.close_all, self._inbox.close):
+        self._report(now=True)
+        steps = (self._opener.close, self._stores.close_all, self._inbox.close)
+        for close in (*steps, self._reporter.close):
             try:
                 close()
             except (KprocError, KafkaException, RuntimeError) as error:

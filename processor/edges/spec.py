@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from processor.cluster.beats import Role
 from processor.cluster.slots import slot_name, slot_partitions
 from processor.records import TopicPartition
 from processor.runtime.worker import WorkerOptions
@@ -34,6 +35,7 @@ class WorkerSpec(Struct, frozen=True):
     flush_interval: int
     session_timeout: int
     transaction_timeout: int
+    role: Role = "primary"  # a backup becomes primary when it is told to adopt the slot
 
     @property
     def name(self) -> str:
@@ -90,6 +92,17 @@ class WorkerSpec(Struct, frozen=True):
         left_out = ("group.instance.id", "group.protocol", "session.timeout.ms")
         base = {k: v for k, v in self.input_config().items() if k not in left_out}
         return {**base, **own, "heartbeat.interval.ms": 3000}
+
+    def following_config(self) -> Mapping[str, Any]:
+        """Librdkafka settings of the consumer that follows changelogs which it has caught up with.
+
+        The broker answers a fetch as soon as something is committed, however long it may wait.
+        """
+        return {
+            **self.restore_config(),
+            "fetch.wait.max.ms": 500,
+            "queued.min.messages": 10 * self.max_batch,
+        }
 
     def output_config(self) -> Mapping[str, Any]:
         """Librdkafka settings of the producer."""

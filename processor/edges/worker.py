@@ -1,8 +1,9 @@
 """The worker process: `python -m processor.edges.worker FD [TOPOLOGY]`, started by a supervisor.
 
 Its slot comes on standard input as the first line, and may come much later than the process is
-started, which loads the topology meanwhile. The end of standard input is the end of the supervisor,
-and so of the worker. What happens is told on the file descriptor FD.
+started, which loads the topology meanwhile. The line `adopt` makes a backup the primary. The end of
+standard input is the end of the supervisor, and so of the worker. What happens is told on the file
+descriptor FD.
 """
 
 import contextlib
@@ -12,11 +13,12 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from threading import Thread
 
 import msgspec
 
-from processor.edges.channel import Channel, Failure, Status
+from processor.edges.channel import ADOPT, Channel, Failure, Status
 from processor.edges.slot import Slot
 from processor.edges.spec import WorkerSpec
 from processor.errors import KprocError
@@ -34,14 +36,15 @@ def main() -> int:
     for topology in sys.argv[2:]:
         with contextlib.suppress(KprocError):  # it comes again when the topology is needed
             load(topology)
-    line = sys.stdin.buffer.readline()
-    if not line:
+    lines = _lines(sys.stdin.fileno())
+    line = next(lines, None)
+    if line is None:
         return 0
     spec = msgspec.json.decode(line, type=WorkerSpec)
     channel = Channel(int(sys.argv[1]), spec.slot)
-    channel.send(Status(spec.slot, "starting"))
+    channel.send(Status(spec.slot, "starting", role=spec.role))
     try:
-        run(Slot(spec, plan(load(spec.topology)), channel), spec.supervisor)
+        run(Slot(spec, plan(load(spec.topology)), channel), spec.supervisor, lines)
     except KprocError as error:
         channel.send(Failure(spec.slot, type(error).__name__, str(error)))
         return error.exit_code
@@ -52,21 +55,29 @@ def main() -> int:
     return 0
 
 
-def run(slot: Slot, supervisor: int) -> None:
+def run(slot: Slot, supervisor: int, lines: Iterator[bytes]) -> None:
     """Runs a slot until it is done, the supervisor says stop, or is gone, or a SIGTERM comes."""
 
     def stop(_number: int, _frame: object) -> None:
         slot.stop()
 
     signal.signal(signal.SIGTERM, stop)
-    watch = Thread(target=_stop_with_supervisor, args=(slot, supervisor), daemon=True)
-    watch.start()
+    Thread(target=_listen, args=(slot, supervisor, lines), daemon=True).start()
     slot.run()
 
 
-def _stop_with_supervisor(slot: Slot, supervisor: int) -> None:
-    # A read of the descriptor: the buffered reader's lock would be held at the interpreter's end.
-    os.read(sys.stdin.fileno(), 1)
+def _lines(descriptor: int) -> Iterator[bytes]:
+    # By reads of the descriptor: a buffered reader's lock would be held at the interpreter's end.
+    unread = b""
+    while data := os.read(descriptor, 65536):
+        *lines, unread = (unread + data).split(b"\n")
+        yield from lines
+
+
+def _listen(slot: Slot, supervisor: int, lines: Iterator[bytes]) -> None:
+    for line in lines:
+        if line == ADOPT:
+            slot.adopt()
     slot.stop()
     while os.getppid() == supervisor:  # it decides how long this may take
         time.sleep(0.5)

@@ -130,6 +130,11 @@ class Worker:
         opened = (source for task in self.tasks for source in self._own[task])
         return self._assigned.intersection(opened)
 
+    @property
+    def has_opened_all(self) -> bool:
+        """Whether all tasks of the slot are open."""
+        return self.tasks.keys() == self._own.keys()
+
     def start(self) -> list[Command]:
         """The first commands."""
         return [OpenTask(task) for task in sorted(self._own)]

@@ -11,8 +11,10 @@ from threading import Thread
 from typing import Any, Self
 
 import msgspec
+from msgspec import structs
 
-from processor.edges.channel import Failure, Report, Status, parse
+from processor.cluster.beats import Role
+from processor.edges.channel import ADOPT, Failure, Report, Status, parse
 from processor.edges.node import client_settings, worker_spec
 from processor.edges.progress import Backlog
 from processor.edges.setup import prepare
@@ -57,6 +59,32 @@ class WorkerProcess:
         self._reader = Thread(target=self._hear, args=(read,), daemon=True)
         self._reader.start()
 
+    def adopt(self) -> None:
+        """Tells a backup to take the slot over, as the supervisor does."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(ADOPT + b"\n")
+        self.process.stdin.flush()
+
+    def await_state(self, state: str, timeout: float = 30.0) -> Status:
+        """Waits until it reports a state; the report."""
+        deadline = time.monotonic() + timeout
+        while True:
+            last = self.status
+            if last is not None and last.state == state:
+                return last
+            assert self.process.poll() is None, self.failure
+            assert time.monotonic() < deadline, last
+            time.sleep(0.005)
+
+    def await_log(self, event: str, timeout: float = 30.0) -> Mapping[str, Any]:
+        """Waits until it logs an event; the fields of the first."""
+        deadline = time.monotonic() + timeout
+        while not (found := self.logged(event)):
+            assert self.process.poll() is None, self.failure
+            assert time.monotonic() < deadline, self.reports[-5:]
+            time.sleep(0.005)
+        return found[0]
+
     def wait(self, timeout: float = 60.0) -> int:
         """Waits for its end; the exit code, negative for a signal."""
         try:
@@ -80,9 +108,14 @@ class WorkerProcess:
         return self.wait()
 
     @property
+    def status(self) -> Status | None:
+        """Its last report of how it is."""
+        return next((each for each in reversed(self.reports) if isinstance(each, Status)), None)
+
+    @property
     def tasks(self) -> int:
         """How many tasks it has opened, by its last report."""
-        return next((each.tasks for each in reversed(self.reports) if isinstance(each, Status)), 0)
+        return self.status.tasks if self.status else 0
 
     @property
     def failure(self) -> Failure | None:
@@ -130,14 +163,16 @@ class Application:
         self.settings = self.settings.model_copy(update={"state_dir": state_dir})
         return self
 
-    def worker(self, slot: int = 0, module: str = WORKER, **env: str) -> WorkerProcess:
+    def worker(
+        self, slot: int = 0, module: str = WORKER, role: Role = "primary", **env: str
+    ) -> WorkerProcess:
         """Starts the worker of a slot, or a form of it that does what `env` tells."""
         spec = worker_spec(self.file, self.layout, self.settings, slot)
-        return WorkerProcess(spec, env, module)
+        return WorkerProcess(structs.replace(spec, role=role), env, module)
 
-    def suicidal_worker(self, at: str) -> WorkerProcess:
+    def suicidal_worker(self, at: str, role: Role = "primary") -> WorkerProcess:
         """Starts a worker that ends itself at these commands, see `suicidal`."""
-        return self.worker(module="tests.crashes.suicidal", KILL_AT=at)
+        return self.worker(module="tests.crashes.suicidal", role=role, KILL_AT=at)
 
     def is_drained(self, patience: float) -> bool:
         """Whether all input is processed and committed within so many seconds."""

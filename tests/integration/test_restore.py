@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka import TopicPartition as ClientPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from tests import ledger
 from tests.integration.conftest import App
@@ -81,7 +79,7 @@ def counting(strict_kafka: str, make_app: Callable[[str], App]) -> Counting:
 
 def test_from_a_compacted_changelog(counting: Counting) -> None:
     config = {"segment.ms": "50", "min.cleanable.dirty.ratio": "0.01", "max.compaction.lag.ms": "1"}
-    _configure(counting, config)
+    ledger.configure(counting.app.kafka, counting.changelog, config)
     kafka, topic = counting.app.kafka, counting.changelog
     deadline = time.monotonic() + 30
     runs = 1
@@ -134,7 +132,11 @@ def test_position_out_of_range(counting: Counting) -> None:
     shutil.copytree(kept, counting.state)
     ends = ledger.offsets(counting.app.kafka, counting.changelog)
     # All keys have changed since, and every record of then is deleted.
-    _delete_before(counting, {partition: end - KEYS // 2 - 1 for partition, end in ends.items()})
+    ledger.delete_before(
+        counting.app.kafka,
+        counting.changelog,
+        {partition: end - KEYS // 2 - 1 for partition, end in ends.items()},
+    )
     counting.feed()
     counting.run("store is rebuilt")
 
@@ -143,7 +145,7 @@ def test_deleted_state_is_told_of(counting: Counting) -> None:
     counting.run()
     counting.wipe()
     ends = ledger.offsets(counting.app.kafka, counting.changelog)
-    _delete_before(counting, ends)
+    ledger.delete_before(counting.app.kafka, counting.changelog, ends)
     counting.counts = {}
     counting.feed()
     counting.run("state is lost")
@@ -262,22 +264,3 @@ def test_killed_during_a_bulk_restore(app: App) -> None:
     rows = ledger.read(app.kafka, counting.changelog)
     contents = ledger.check_store(counting.state / "counts", ends, rows)
     assert sum(map(len, contents.values())) == keys
-
-
-def _configure(counting: Counting, config: dict[str, str]) -> None:
-    entries = [
-        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in config.items()
-    ]
-    resource = ConfigResource(ResourceType.TOPIC, counting.changelog, incremental_configs=entries)
-    altered = ledger.admin(counting.app.kafka).incremental_alter_configs([resource])
-    altered[resource].result(30)
-
-
-def _delete_before(counting: Counting, offsets: dict[int, int]) -> None:
-    """Deletes the beginning of the changelog, which an operator can only do if it allows that."""
-    _configure(counting, {"cleanup.policy": "compact,delete"})
-    wanted = [ClientPartition(counting.changelog, each, end) for each, end in offsets.items()]
-    for deleted in ledger.admin(counting.app.kafka).delete_records(wanted).values():
-        deleted.result(30)
-    _configure(counting, {"cleanup.policy": "compact"})

@@ -1,0 +1,113 @@
+"""A backup keeps a slot's stores warm elsewhere, and adopts the slot when it is told to."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from processor.edges.channel import Status
+from processor.errors import TopicMismatch
+from tests import ledger
+from tests.crashes.application import Application, WorkerProcess
+from tests.crashes.expected import PARTITIONS
+
+pytestmark = pytest.mark.kafka
+
+
+def _await_followed(backup: WorkerProcess) -> None:
+    """Waits until it has told of a lag of 0 that is no older than this call."""
+    told = len(backup.reports)
+    deadline = time.monotonic() + 30
+    while not any(isinstance(each, Status) and each.lag == 0 for each in backup.reports[told:]):
+        assert backup.process.poll() is None, backup.failure
+        assert time.monotonic() < deadline, backup.status
+        time.sleep(0.01)
+
+
+def test_its_stores_follow_the_changelogs(kafka: str, topic_name: str, tmp_path: Path) -> None:
+    application = Application(kafka, topic_name, tmp_path, seed=1)
+    application.feed.write(100)
+    primary = application.worker()
+    application.drain(primary)
+    backup = application.moved(tmp_path / "other").worker(role="backup")
+    status = backup.await_state("ready")
+    assert (status.role, status.lag, status.partitions) == ("backup", 0, 0)
+    application.feed.write(300)
+    application.drain(primary)
+    assert primary.stop() == 0, primary.failure
+    _await_followed(backup)
+    assert backup.stop() == 0, backup.failure
+    application.check()  # the backup's stores
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"state_store": "memory"}, {"guarantee": "at-least-once"}],
+    ids=["rocksdb", "memory", "at-least-once"],
+)
+def test_it_adopts_when_told(
+    kafka: str, topic_name: str, tmp_path: Path, settings: dict[str, str]
+) -> None:
+    application = Application(kafka, topic_name, tmp_path, seed=2, **settings)
+    application.feed.write(200)
+    primary = application.worker()
+    application.drain(primary)
+    backup = application.moved(tmp_path / "other").worker(role="backup")
+    backup.await_state("ready")
+    assert primary.stop() == 0, primary.failure
+    backup.adopt()
+    steps = backup.await_log("adopted")
+    assert steps["tasks"] == len(application.layout.tasks)
+    assert steps["total_s"] < 5
+    application.feed.write(200)
+    application.drain(backup)
+    status = backup.await_state("running")
+    assert status.role == "primary"
+    assert backup.stop() == 0, backup.failure
+    if "state_store" in settings:
+        application.settings = application.settings.model_copy(update={"state_store": "rocksdb"})
+        application.run_to_end()
+    application.check()
+
+
+def test_told_to_adopt_before_it_is_ready(kafka: str, topic_name: str, tmp_path: Path) -> None:
+    application = Application(kafka, topic_name, tmp_path, seed=3)
+    application.feed.write(200)
+    application.run_to_end()
+    application.feed.write(100)
+    cold = application.moved(tmp_path / "other").worker(role="backup")
+    cold.adopt()
+    application.drain(cold)
+    assert cold.stop() == 0, cold.failure
+    application.check()
+
+
+def test_what_it_follows_is_deleted(kafka: str, topic_name: str, tmp_path: Path) -> None:
+    application = Application(kafka, topic_name, tmp_path, seed=4)
+    application.feed.write(100)
+    primary = application.worker()
+    application.drain(primary)
+    backup = application.moved(tmp_path / "other").worker(role="backup")
+    backup.await_state("ready")
+    backup.process.send_signal(signal.SIGSTOP)
+    application.feed.write(300)
+    application.drain(primary)
+    changelog = application.plan.changelog("counts")
+    ledger.delete_before(kafka, changelog, ledger.offsets(kafka, changelog))
+    backup.process.send_signal(signal.SIGCONT)
+    backup.await_log("store is rebuilt")
+    backup.await_log("state is lost")
+    _await_followed(backup)
+    assert len(backup.logged("store is rebuilt")) == PARTITIONS
+    assert backup.stop() == 0, backup.failure
+    assert primary.stop() == 0, primary.failure
+
+
+def test_its_changelog_is_not_there(kafka: str, topic_name: str, tmp_path: Path) -> None:
+    application = Application(kafka, topic_name, tmp_path, seed=5)
+    ledger.delete(kafka, [application.plan.changelog("counts")])
+    backup = application.worker(role="backup")
+    assert backup.wait() == TopicMismatch.exit_code
+    assert backup.failure is not None
+    assert backup.failure.error == "TopicMismatch"
