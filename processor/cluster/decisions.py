@@ -4,10 +4,10 @@ Pure functions of the view. A claim is only a wish until it is read back from th
 claims with one term the first counts, so that a slot has one holder a term, whoever sends what.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from processor.cluster.beats import Reason, Role
+from processor.cluster.beats import Reason, Replica, Role
 from processor.cluster.placement import Placement, place
 from processor.cluster.view import Member, View, is_ready
 
@@ -23,7 +23,9 @@ class Decision:
 NOTHING = Decision(frozenset(), {})
 
 
-def decide(view: View, node: str, boot: str, backups: int) -> Decision:
+def decide(
+    view: View, node: str, boot: str, backups: int, replicas: Sequence[Replica] | None = None
+) -> Decision:
     """What a node does by a view; nothing before its own first beat is in it.
 
     Asking again before a claim has been read back says the same again.
@@ -33,13 +35,15 @@ def decide(view: View, node: str, boot: str, backups: int) -> Decision:
         node: Its id.
         boot: The id of this start of it. If another start has followed, there is nothing to do.
         backups: How many replicas each slot is to have.
+        replicas: What the node has now. By its last beat that it has read, it could start a worker,
+            stop it as it seems not to be there, start it as it seems to be, and so on for ever.
     """
     me = view.members.get(node)
     if me is None or me.beat.boot != boot or view.is_contested:
         return NOTHING
     if me.state == "dead":
         return Decision(frozenset(), _present(view, me))
-    placements = place(view, backups)
+    placements = place(view, backups, {} if replicas is None else {node: replicas})
     claims = {
         slot
         for slot, placement in placements.items()

@@ -7,12 +7,19 @@ where things should get to; `decisions` says when a node may act on it.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
+from typing import TypeAlias
 
 from processor.cluster.beats import Beat, Reason, Replica
 from processor.cluster.view import View, is_ready
 
 READY, WARMING, HELD, NEW = range(4)  # how much of a slot a node has already
 FARTHEST = 2**63  # lag of a replica that doesn't know it
+
+Having: TypeAlias = dict[int, dict[str, Replica]]
+"""Slot → node id → what the node has of it."""
+
+NO_NEWS: Mapping[str, Sequence[Replica]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +30,9 @@ class Placement:
     replicas: tuple[str, ...]  # ids of the other nodes that have to keep one
 
 
-def place(view: View, backups: int) -> Mapping[int, Placement]:
+def place(
+    view: View, backups: int, latest: Mapping[str, Sequence[Replica]] = NO_NEWS
+) -> Mapping[int, Placement]:
     """Slot → where it belongs, over the nodes that live and don't leave; empty without any.
 
     1. Each node gets a quota of slots by its weight.
@@ -31,12 +40,17 @@ def place(view: View, backups: int) -> Mapping[int, Placement]:
     3. Orphans go to the best of their ready replicas, beyond its quota if need be.
     4. What is left goes to nodes below their quota, where most of its state is.
     5. Each slot gets its replicas: in other zones than the primary first, then where one is.
-       A ready replica that isn't wanted any more stays until those wanted are ready.
+       Those that aren't wanted any more stay until all that are wanted are ready.
+
+    Args:
+        view: What is known.
+        backups: How many replicas each slot is to have.
+        latest: Node id → what it has now, where that is known better than by its last beat.
     """
     nodes = {beat.node: beat for beat in view.live()}
     if not nodes:
         return {}
-    primaries = _Primaries(view, nodes)
+    primaries = _Primaries(view, nodes, _having(view, nodes, latest))
     replicas = _Replicas(view, nodes, primaries, backups)
     return {slot: Placement(primaries.of[slot], replicas.of(slot)) for slot in range(view.slots)}
 
@@ -67,10 +81,10 @@ def quotas(beats: Sequence[Beat], slots: int, held: Mapping[str, int]) -> dict[s
 class _Primaries:
     """Steps 1 to 4."""
 
-    def __init__(self, view: View, nodes: Mapping[str, Beat]) -> None:
+    def __init__(self, view: View, nodes: Mapping[str, Beat], having: Having) -> None:
         self.of: dict[int, str] = {}
         """Slot → node id."""
-        self.load: Counter[str] = Counter()
+        self.load = dict.fromkeys(nodes, 0)
         """Node id → how many slots."""
         self.losses: dict[int, Reason] = {}
         """Orphaned slot → why."""
@@ -79,24 +93,29 @@ class _Primaries:
             loss = view.loss(slot)
             if loss is not None:
                 self.losses[slot] = loss
-        self.having = _having(view, nodes)
+        self.having = having
         held = Counter(
             holder.node for slot, holder in view.holders.items() if slot not in self.losses
         )
-        self._quota = quotas(list(nodes.values()), view.slots, held)
+        self._room = quotas(list(nodes.values()), view.slots, held)
         self._keep()
         self._rescue()
         self._spread()
 
+    def holds(self, node: str, slot: int) -> bool:
+        """Whether the node has the slot already."""
+        return slot not in self.losses and self._view.holders[slot].node == node
+
     def _put(self, slot: int, node: str) -> None:
         self.of[slot] = node
         self.load[node] += 1
+        self._room[node] -= 1
 
     def _keep(self) -> None:
         for slot in range(self._view.slots):
             if slot not in self.losses:
                 node = self._view.holders[slot].node
-                if self.load[node] < self._quota.get(node, 0):
+                if self._room.get(node, 0) > 0:
                     self._put(slot, node)
 
     def _rescue(self) -> None:
@@ -109,7 +128,7 @@ class _Primaries:
                 self._put(slot, best)
 
     def _spread(self) -> None:
-        """There is always a node below its quota, as the quotas add up to all slots."""
+        """There is always a node with room, as the quotas add up to all slots."""
         orphans = [slot for slot in self.losses if slot not in self.of]
         surplus = [
             slot
@@ -117,20 +136,25 @@ class _Primaries:
             if slot not in self.of and slot not in self.losses
         ]
         for slot in orphans + surplus:
-            room = {
-                node: quota - self.load[node]
-                for node, quota in self._quota.items()
-                if quota > self.load[node]
-            }
-            best = min(room, key=lambda node: (self._worth(slot, node), -room[node], node))
-            self._put(slot, best)
+            self._put(slot, self._best_below_quota(slot))
 
-    def _worth(self, slot: int, node: str) -> int:
-        replica = self.having[slot].get(node)
-        if replica is not None and replica.state != "crashed":
-            return READY if is_ready(replica) else WARMING
+    def _best_below_quota(self, slot: int) -> str:
+        room = self._room
+        worths = {node: worth for node, worth in self._worths(slot).items() if room[node] > 0}
+        if worths:
+            return min(worths, key=lambda node: (worths[node], -room[node], node))
+        return max(room, key=room.__getitem__)
+
+    def _worths(self, slot: int) -> dict[str, int]:
+        """Node id → how much of the slot it has, for those that have something."""
+        worths: dict[str, int] = {}
         holder = self._view.holders.get(slot)
-        return HELD if holder is not None and holder.node == node else NEW
+        if holder is not None and holder.node in self._room:
+            worths[holder.node] = HELD
+        for node, replica in self.having[slot].items():
+            if replica.state != "crashed":
+                worths[node] = READY if is_ready(replica) else WARMING
+        return worths
 
 
 class _Replicas:
@@ -140,93 +164,83 @@ class _Replicas:
         self, view: View, nodes: Mapping[str, Beat], primaries: _Primaries, backups: int
     ) -> None:
         self._view = view
-        self._nodes = nodes
-        self._zones = {beat.zone for beat in nodes.values()}
+        self._zones = {node: beat.zone for node, beat in nodes.items()}
+        self._one_zone = len(set(self._zones.values())) == 1
         self._primaries = primaries
         self._backups = min(backups, len(nodes) - 1)
-        self._workers = primaries.load.copy()
-        self._chosen: dict[int, list[str]] = {}
+        self._workers = dict(primaries.load)
+        self._chosen: dict[int, list[str]] = {slot: [] for slot in range(view.slots)}
+        worths = {slot: self._worths(slot) for slot in range(view.slots)}
         for slot in range(view.slots):
-            self._choose_far(slot)
+            self._take_known(slot, worths[slot])
         for slot in range(view.slots):
-            self._fill_up(slot)
+            self._fill_up(slot, worths[slot])
 
     def of(self, slot: int) -> tuple[str, ...]:
-        """Ids of the nodes that have to keep a replica of the slot."""
-        chosen = self._chosen[slot]
+        """Ids of the nodes that have to keep a replica of the slot.
+
+        Nobody gives one up until all that are wanted are ready: the slot stays warm, and nodes that
+        don't yet know of each other's replicas don't stop them for each other's sake.
+        """
+        primary, chosen = self._primaries.of[slot], self._chosen[slot]
         having = self._primaries.having[slot]
-        wanting = self._backups - sum(is_ready(having.get(node)) for node in chosen)
-        if wanting <= 0:
+        wanted = chosen if self._primaries.holds(primary, slot) else [primary, *chosen]
+        if all(is_ready(having.get(node)) for node in wanted):
             return tuple(chosen)
-        spare = [
-            node
-            for node in sorted(having)
-            if is_ready(having[node]) and node not in chosen and node != self._primaries.of[slot]
-        ]
-        return (*chosen, *spare[:wanting])
+        spare = sorted(node for node in having if node != primary and node not in chosen)
+        return (*chosen, *spare)
 
-    def _choose_far(self, slot: int) -> None:
-        """Of the nodes that have a replica those in the best zones, before any gets a new one."""
-        candidates = [
-            node
-            for node in self._somewhere(slot)
-            if node in self._nodes and (len(self._zones) == 1 or not self._is_near(slot, node))
-        ]
-        candidates.sort(key=lambda node: (self._worth(slot, node), node))
-        self._take(slot, candidates[: self._backups])
+    def _take_known(self, slot: int, worths: Mapping[str, int]) -> None:
+        """Those in the best zones that have something of the slot, before any gets a new one."""
+        zone = self._zones[self._primaries.of[slot]]
+        far = [node for node in worths if self._one_zone or self._zones[node] != zone]
+        far.sort(key=lambda node: (worths[node], node))
+        self._take(slot, far[: self._backups])
 
-    def _fill_up(self, slot: int) -> None:
+    def _fill_up(self, slot: int, worths: Mapping[str, int]) -> None:
         missing = self._backups - len(self._chosen[slot])
-        if missing <= 0:
+        if missing == 0:
             return
+        zones, workers = self._zones, self._workers
+        zone = zones[self._primaries.of[slot]]
         taken = {*self._chosen[slot], self._primaries.of[slot]}
-        candidates = [node for node in self._nodes if node not in taken]
-        candidates.sort(
-            key=lambda node: (
-                self._is_near(slot, node),
-                self._worth(slot, node),
-                self._workers[node],
-                node,
+        others = [node for node in zones if node not in taken]
+        far = [node for node in others if self._one_zone or zones[node] != zone]
+        if len(far) >= missing:  # all of them new, as those known are taken
+            self._take(slot, nsmallest(missing, far, key=workers.__getitem__))
+        else:
+            others.sort(
+                key=lambda node: (zones[node] == zone, worths.get(node, NEW), workers[node])
             )
-        )
-        self._take(slot, candidates[:missing])
+            self._take(slot, others[:missing])
 
     def _take(self, slot: int, nodes: Iterable[str]) -> None:
-        chosen = self._chosen.setdefault(slot, [])
         for node in nodes:
-            chosen.append(node)
+            self._chosen[slot].append(node)
             self._workers[node] += 1
 
-    def _somewhere(self, slot: int) -> set[str]:
-        """Nodes other than the placed primary that have something of the slot."""
+    def _worths(self, slot: int) -> dict[str, int]:
+        """Node id → how much it has of the slot, for those but the primary that have something.
+
+        A present holder comes after a replica, which needs no start of a new worker.
+        """
+        worths = {
+            node: READY if is_ready(replica) else WARMING
+            for node, replica in self._primaries.having[slot].items()
+        }
         holder = self._view.holders.get(slot)
-        nodes = set(self._primaries.having[slot])
-        if holder is not None:
-            nodes.add(holder.node)
-        nodes.discard(self._primaries.of[slot])
-        return nodes
-
-    def _is_near(self, slot: int, node: str) -> bool:
-        return self._nodes[node].zone == self._nodes[self._primaries.of[slot]].zone
-
-    def _worth(self, slot: int, node: str) -> int:
-        """A present holder comes after a replica, which needs no start of a new worker."""
-        holder = self._view.holders.get(slot)
-        if holder is not None and holder.node == node:
-            return HELD
-        replica = self._primaries.having[slot].get(node)
-        if replica is None:
-            return NEW
-        return READY if is_ready(replica) else WARMING
+        if holder is not None and holder.node in self._zones:
+            worths[holder.node] = HELD
+        worths.pop(self._primaries.of[slot], None)
+        return worths
 
 
-def _having(view: View, nodes: Iterable[str]) -> dict[int, dict[str, Replica]]:
-    """Slot → node id → what the node has of it."""
-    having: dict[int, dict[str, Replica]] = {slot: {} for slot in range(view.slots)}
+def _having(view: View, nodes: Iterable[str], latest: Mapping[str, Sequence[Replica]]) -> Having:
+    having: Having = {slot: {} for slot in range(view.slots)}
     for node in nodes:
-        for slot, replica in view.members[node].replicas.items():
-            if slot in having:
-                having[slot][node] = replica
+        for replica in latest.get(node, view.members[node].beat.replicas):
+            if replica.slot in having:
+                having[replica.slot][node] = replica
     return having
 
 

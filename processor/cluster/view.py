@@ -88,6 +88,10 @@ class View:
         """Whether nodes with another number of slots were first, and aren't known to be dead."""
         return bool(self._rivals)
 
+    def is_replaced(self, node: str, boot: str) -> bool:
+        """Whether another process has started with the node's id, so that this one has to end."""
+        return boot in self._former.get(node, ())
+
     def live(self) -> list[Beat]:
         """The last beats of the nodes that live and don't leave, by node id."""
         members = sorted(self._members.items())
@@ -130,7 +134,7 @@ class View:
         if beat.slots != self.slots:
             known = any(member.state != "dead" for member in self._members.values())
             self._rivals.hear(beat, self.time, first=not known)
-        elif beat.boot not in self._former.get(beat.node, ()):
+        elif not self.is_replaced(beat.node, beat.boot):
             self._hear(beat)
             self._rivals.replace(beat.node)
         self._bury()
