@@ -74,8 +74,21 @@ class Settings(BaseSettings):
     on_bad_record: Literal["fail", "skip", "dead-letter"] = Field(
         "dead-letter", description="What becomes of a record that can't be processed."
     )
-    backup_mode: Literal["none", "restart"] = Field(
-        "restart", description="What becomes of a worker that crashes: nothing, or a new start."
+    backup_mode: Literal["none", "restart", "primary-backup"] = Field(
+        "restart",
+        description="What becomes of a worker that crashes: the node ends, a new start, or backups "
+        "on other nodes take over.",
+    )
+    backups: int = Field(
+        1, ge=1, le=10, description="Backups of each slot, on as many other nodes; primary-backup."
+    )
+    failover_timeout: str = Field(
+        "1s", description="Silence after which a node counts as dead; equal on all nodes."
+    )
+    heartbeat_interval: str = Field("100ms", description="Time between a node's heartbeats.")
+    node_zone: str = Field("", description="Where the node is; backups prefer other zones.")
+    node_weight: float = Field(
+        1.0, gt=0, le=1000, description="The node's share of the slots, compared with others."
     )
     create_topics: bool = Field(
         default=False, description="Create input and output topics that are missing."
@@ -131,6 +144,8 @@ class Settings(BaseSettings):
 
     @field_validator(
         "checkpoint_interval",
+        "failover_timeout",
+        "heartbeat_interval",
         "persist_interval",
         "flush_interval",
         "session_timeout",

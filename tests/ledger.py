@@ -51,6 +51,9 @@ def create(kafka: str, topics: Mapping[str, int], **config: str) -> None:
     wanted = [NewTopic(name, count, 1, config=config) for name, count in topics.items()]
     for made in admin(kafka).create_topics(wanted).values():
         made.result(30)
+    # The broker that answers next may learn of them a moment later.
+    while not topics.keys() <= admin(kafka).list_topics(timeout=30).topics.keys():
+        time.sleep(0.01)
 
 
 def delete(kafka: str, topics: Iterable[str]) -> None:

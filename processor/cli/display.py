@@ -106,7 +106,8 @@ class LogDisplay:
             # Told with what comes of it: a new start, or the end.
             self._failures[report.slot] = report
         else:
-            self._failures.pop(report.slot, None)
+            if report.slot is not None:
+                self._failures.pop(report.slot, None)
             self._log_report(report)
 
     def turn(self, state: "NodeState") -> None:
@@ -146,7 +147,8 @@ class LogDisplay:
     def _log_report(self, report: Log) -> None:
         fields: dict[str, Any] = dict(report.fields)
         fields |= self._cause(str(fields.pop("cause"))) if "cause" in fields else {}
-        getattr(self._log, report.level)(report.event, slot=report.slot, **fields)
+        whose = {} if report.slot is None else {"slot": report.slot}
+        getattr(self._log, report.level)(report.event, **whose, **fields)
 
     def _cause(self, text: str) -> dict[str, str]:
         """The field that says why: a traceback gets lines of its own, once."""

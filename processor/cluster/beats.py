@@ -9,15 +9,20 @@ from typing import Literal
 import msgspec
 
 Role = Literal["primary", "backup"]
-ReplicaState = Literal["starting", "restoring", "ready", "running", "stopping", "silent", "crashed"]
-Reason = Literal["start", "failure", "crash", "leave", "move"]  # why a slot changes hands
+Reason = Literal["start", "failure", "crash", "leave", "move"]
+"""Why a slot changes hands."""
+
+ReplicaState = Literal[
+    "starting", "restoring", "waiting", "ready", "running", "stopping", "silent", "crashed"
+]
 
 
 class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a node says of its worker for one slot.
 
     A backup is `starting`, then `restoring` until it has caught up with the changelogs, then
-    `ready`. A primary is `starting`, `restoring` while none of its tasks is open, then `running`.
+    `ready`. A primary is `starting`, `restoring` while none of its tasks is open, `waiting` until
+    the group gives it its partitions, then `running`.
     A `silent` worker has not answered its supervisor for `failover_timeout`; one that has `crashed`
     will be started again.
     """

@@ -44,9 +44,9 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
 
 
 class Log(msgspec.Struct, frozen=True, tag="log"):
-    """Something to be logged."""
+    """Something to be logged, of a slot's worker or of the node."""
 
-    slot: int
+    slot: int | None
     level: Literal["debug", "info", "warning", "error"]
     event: str
     fields: dict[str, str | int | float] = {}
@@ -62,6 +62,8 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
 ADOPT = b"adopt"
 """What a supervisor tells a backup, as a line, so that it takes the slot over."""
+ADOPTED = "adopted"
+"""The event logged by a worker that has taken over its slot."""
 
 Report: TypeAlias = Status | Log | Failure
 

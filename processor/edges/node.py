@@ -6,21 +6,27 @@ person sees of it is the business of whoever gave `watch`.
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from processor.cluster.beats import Role
 from processor.durations import milliseconds
-from processor.edges.channel import Report, Status
+from processor.edges.channel import ADOPTED, Log, Report, Status
 from processor.edges.clients import QUIET
+from processor.edges.identity import Identity, take_identity
+from processor.edges.membership import MemberOptions, Membership
 from processor.edges.pool import WorkerPool
 from processor.edges.progress import Backlog
 from processor.edges.setup import prepare
+from processor.edges.slots_topic import SlotsTopic
 from processor.edges.spec import WorkerSpec
 from processor.edges.supervisor import Supervisor
 from processor.errors import SettingsError
@@ -88,12 +94,24 @@ class Node:
             self.state = NodeState(layout, time.monotonic())
             if until_end:
                 self.state.backlog = Backlog(client, layout)
+            identity = _identity(plan, settings)
+            topic = SlotsTopic(client, plan.slots_topic)
         except BaseException:
             pool.close()
             raise
-        specs = [worker_spec(spec, layout, settings, slot) for slot in range(settings.slots)]
-        restart = settings.backup_mode == "restart"
-        self._supervisor = Supervisor(specs, pool, restart=restart, on_report=self._report)
+        self._membership = Membership(topic, identity, _member_options(settings), self._report)
+
+        def make_spec(slot: int, role: Role) -> WorkerSpec:
+            return worker_spec(spec, layout, settings, slot, role, identity.state_dir)
+
+        self._supervisor = Supervisor(
+            make_spec,
+            pool,
+            restart=settings.backup_mode != "none",
+            silent_after=milliseconds(settings.failover_timeout, "failover_timeout") / 1000,
+            on_report=self._report,
+        )
+        self._supervisor.wake_for(topic)
         self._kill_at: float | None = None
         self._look_at = 0.0
 
@@ -109,6 +127,7 @@ class Node:
                     self._turn()
             finally:
                 self._supervisor.kill()
+                self._membership.close()
         return self.state
 
     def stop(self) -> None:
@@ -119,11 +138,14 @@ class Node:
         self.state.stopping = True
         patience = milliseconds(self._settings.shutdown_timeout, "shutdown_timeout") / 1000
         self._kill_at = time.monotonic() + patience
+        self._membership.leave()
         self._supervisor.stop()
 
     def _turn(self) -> None:
-        state = self.state
-        state.restarts = self._supervisor.restarts
+        state, supervisor = self.state, self._supervisor
+        supervisor.want(self._membership.hear(supervisor.may_claim))
+        self._membership.tell(supervisor.replicas)
+        state.restarts = supervisor.restarts
         self._watcher.turn(state)
         now = time.monotonic()
         if state.backlog is not None and not state.stopping and now >= self._look_at:
@@ -141,6 +163,8 @@ class Node:
     def _report(self, report: Report) -> None:
         if isinstance(report, Status):
             self.state.workers[report.slot] = report
+        elif isinstance(report, Log) and report.event == ADOPTED and report.slot is not None:
+            self._membership.adopted(report.slot, report.fields)
         self._watcher.report(report)
 
     @contextmanager
@@ -154,6 +178,26 @@ class Node:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _identity(plan: Plan, settings: Settings) -> Identity:
+    """The state folder's, if there is one."""
+    keeps_state = any(part.stores for part in plan.subtopologies)
+    if not keeps_state or settings.state_store == "memory":
+        return Identity(state_dir=settings.state_dir)
+    return take_identity(settings.state_dir, plan.application)
+
+
+def _member_options(settings: Settings) -> MemberOptions:
+    return MemberOptions(
+        name=f"{socket.gethostname()}:{os.getpid()}",
+        slots=settings.slots,
+        backups=settings.backups if settings.backup_mode == "primary-backup" else 0,
+        failover_timeout=milliseconds(settings.failover_timeout, "failover_timeout"),
+        heartbeat_interval=milliseconds(settings.heartbeat_interval, "heartbeat_interval"),
+        zone=settings.node_zone,
+        weight=settings.node_weight,
+    )
 
 
 def _prepare(plan: Plan, client: Mapping[str, Any], settings: Settings) -> Layout:
@@ -197,8 +241,15 @@ def check_clients(application: str, settings: Settings) -> None:
             ) from error
 
 
-def worker_spec(topology: str, layout: Layout, settings: Settings, slot: int) -> WorkerSpec:
-    """What the worker of one slot is told."""
+def worker_spec(
+    topology: str,
+    layout: Layout,
+    settings: Settings,
+    slot: int,
+    role: Role = "primary",
+    state_dir: Path | None = None,
+) -> WorkerSpec:
+    """What the worker of one slot is told; `state_dir` is the node's, if not that of settings."""
 
     def time_of(name: str) -> int:
         return milliseconds(getattr(settings, name), name)
@@ -223,7 +274,7 @@ def worker_spec(topology: str, layout: Layout, settings: Settings, slot: int) ->
         kafka=client_settings(settings),
         consumer=settings.consumer,
         producer=settings.producer,
-        state_dir=str(settings.state_dir.absolute()),
+        state_dir=str((state_dir or settings.state_dir).absolute()),
         state_store=settings.state_store,
         start_from=settings.start_from,
         block_cache_bytes=settings.block_cache_bytes,
@@ -234,4 +285,5 @@ def worker_spec(topology: str, layout: Layout, settings: Settings, slot: int) ->
         flush_interval=time_of("flush_interval"),
         session_timeout=time_of("session_timeout"),
         transaction_timeout=time_of("transaction_timeout"),
+        role=role,
     )

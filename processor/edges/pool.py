@@ -12,6 +12,7 @@ from typing import IO
 
 import msgspec
 
+from processor.edges.channel import ADOPT
 from processor.edges.spec import WorkerSpec
 
 
@@ -49,6 +50,13 @@ class WorkerProcess:
             self._process.stdin.write(msgspec.json.encode(spec) + b"\n")
             self._process.stdin.flush()
 
+    def adopt(self) -> None:
+        """Tells a backup to take over its slot; if it has ended, the end of its reports tells."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(ADOPT + b"\n")
+            self._process.stdin.flush()
+
     def ask_to_finish(self) -> None:
         """Ends its standard input, which it takes for the wish that it should end."""
         assert self._process.stdin is not None
@@ -84,6 +92,12 @@ class WorkerPool:
         while len(self._idle) < count:
             self._idle.append(WorkerProcess(self._topology))
 
+    def keep(self, count: int) -> None:
+        """Sees to it that so many idle processes are there, and no more."""
+        self.warm(count)
+        while len(self._idle) > count:
+            self._end(self._idle.pop())
+
     def take(self, spec: WorkerSpec) -> WorkerProcess:
         """A process that works on the slot from now on."""
         while self._idle:
@@ -99,6 +113,8 @@ class WorkerPool:
     def close(self) -> None:
         """Ends the idle processes."""
         while self._idle:
-            process = self._idle.popleft()
-            process.kill()
-            process.wait()
+            self._end(self._idle.popleft())
+
+    def _end(self, process: WorkerProcess) -> None:
+        process.kill()
+        process.wait()

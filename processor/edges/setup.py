@@ -3,6 +3,7 @@
 Owns what is created in Kafka. Nothing is created until everything that exists has been checked.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,8 +14,8 @@ from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import KafkaError as ClientError
 from confluent_kafka.cimpl import NewTopic
 
-from processor.edges.clients import QUIET, ClientConfig, translated
-from processor.errors import TopicMismatch
+from processor.edges.clients import QUIET, ClientConfig, patiently, translated
+from processor.errors import KafkaError, TopicMismatch
 from processor.topology.plan import InternalTopic, Layout, Plan, lay_out
 
 _TIMEOUT = 30.0
@@ -87,18 +88,18 @@ def _check(admin: Any, topic: InternalTopic, partitions: int, plan: Plan) -> Non
             "Keys are where the old number put them, so nothing was started. Give the input its "
             "old number back, or start under another application name"
         )
-    wanted = topic.config["cleanup.policy"]
     resource = ConfigResource(ResourceType.TOPIC, topic.name)
     try:
         found = admin.describe_configs([resource])[resource].result(_TIMEOUT)
     except KafkaException as error:
         raise translated(error, f"describe the topic {topic.name}") from error
-    policy = found["cleanup.policy"].value
-    if policy != wanted:
-        raise TopicMismatch(
-            f"{topic.name} has cleanup.policy={policy}, but must have {wanted} so as to lose "
-            f"nothing: alter the topic, or delete it if it is not {plan.application}'s"
-        )
+    for name in ("cleanup.policy", "message.timestamp.type"):
+        value, wanted = found[name].value, topic.config[name]
+        if value != wanted:
+            raise TopicMismatch(
+                f"{topic.name} has {name}={value}, but must have {wanted} so as to lose "
+                f"nothing: alter the topic, or delete it if it is not {plan.application}'s"
+            )
 
 
 def _create(admin: Any, topics: Sequence[InternalTopic], replication: int) -> None:
@@ -119,3 +120,26 @@ def _create(admin: Any, topics: Sequence[InternalTopic], replication: int) -> No
         except KafkaException as error:
             if error.args[0].code() != ClientError.TOPIC_ALREADY_EXISTS:
                 raise translated(error, f"create the topic {name}") from error
+    _await(admin, {topic.name for topic in topics})
+
+
+def _await(admin: Any, topics: set[str]) -> None:
+    """Waits until the topics are known, as a broker that took no part in making them may lag."""
+    deadline = time.monotonic() + _TIMEOUT
+    while not topics <= _led(admin):
+        if time.monotonic() > deadline:
+            raise KafkaError(
+                f"{', '.join(sorted(topics))} were created, but have no leaders after "
+                f"{_TIMEOUT:.0f} s: see whether all brokers run"
+            )
+        time.sleep(0.01)
+
+
+def _led(admin: Any) -> set[str]:
+    """The topics all of whose partitions have leaders."""
+    topics = patiently(lambda: admin.list_topics(timeout=_TIMEOUT).topics, "list the topics")
+    return {
+        name
+        for name, topic in topics.items()
+        if topic.error is None and all(each.leader >= 0 for each in topic.partitions.values())
+    }

@@ -1,6 +1,6 @@
-"""Supervisor: starts the worker processes of a node, hears them, and starts again those that crash.
+"""Supervisor: the worker processes of a node. Brings each to the role that it should have.
 
-One thread; `turn` is called again and again by whoever shows what is going on.
+One thread; `turn` is called again and again. What role a slot should have is decided elsewhere.
 """
 
 import os
@@ -8,11 +8,12 @@ import selectors
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from processor import errors
+from processor.cluster.beats import Replica, ReplicaState, Role
 from processor.edges.channel import Failure, Log, Report, Status, parse
 from processor.edges.pool import WorkerPool, WorkerProcess
 from processor.edges.spec import WorkerSpec
@@ -25,64 +26,118 @@ _CRASH_SECONDS = 60.0
 _SPARE_SECONDS = 3.0
 """After a start, until a spare process is made ready: the start has the processor for itself."""
 
-_FENCE_SECONDS = 60.0
-"""A worker that is fenced is started again once in this time: the broker fences as well whoever was
-suspended for longer than a transaction may last. Fenced again, it has a rival, and yields."""
-
 _BACKOFF = 10.0
 """Seconds at most between two starts of a worker that can't go on for a reason outside."""
+
+_FINISH_SECONDS = 5.0
+"""What a worker has to finish in whose slot another has taken over."""
+
+_HUNG_SECONDS = 30.0
+"""A worker that has not been heard for so long is killed."""
+
+_LONGEST_TURN = 0.5
+"""A supervisor that was suspended itself counts no more than this as its workers' silence."""
+
+
+class Wanted(NamedTuple):
+    """The role that a slot's worker should have, and the term of the claim that made it primary."""
+
+    role: Role
+    term: int = 0
 
 
 @dataclass(slots=True)
 class _Child:
     """One slot and its present process."""
 
-    spec: WorkerSpec
+    slot: int
+    wanted: Wanted | None = None
     process: WorkerProcess | None = None
+    is_now: Wanted | None = None
+    """What its process was started or promoted as; or was, when it crashed."""
+    is_without_work: bool = False
+    """Whether there are fewer partitions than slots, and none for this one."""
+    finish_by: float | None = None
+    crashed: bool = False
+    status: Status | None = None
+    silence: float = 0.0
     unread: bytes = b""
     failure: Failure | None = None
     start_at: float = 0.0
     interruptions: int = 0
-    fenced_at: float = -_FENCE_SECONDS
     crashes: deque[float] = field(default_factory=lambda: deque[float](maxlen=_CRASHES))
+
+    @property
+    def may_start(self) -> bool:
+        """Whether its process may be started: what crashed as primary needs a new claim."""
+        if self.process is not None or self.wanted is None or time.monotonic() < self.start_at:
+            return False
+        return not (self.crashed and self.wanted.role == "primary" and self.wanted == self.is_now)
+
+    @property
+    def is_superfluous(self) -> bool:
+        """Whether its process has a role that it should not have any more."""
+        if self.process is None or self.is_now is None:
+            return False
+        demoted = self.wanted is not None and self.wanted.role == "backup"
+        return self.wanted is None or (demoted and self.is_now.role == "primary")
 
 
 class Supervisor:
     """The workers of one node.
 
     Args:
-        specs: One for each slot.
+        make_spec: The work of a slot in a role.
         pool: Where processes come from; it is closed in the end.
         restart: Whether to start a crashed worker again.
+        silent_after: Seconds after which a worker that tells nothing counts as silent.
         on_report: Told whatever a worker tells, and what happens to it.
     """
 
     def __init__(
         self,
-        specs: Sequence[WorkerSpec],
+        make_spec: Callable[[int, Role], WorkerSpec],
         pool: WorkerPool,
         *,
         restart: bool,
+        silent_after: float,
         on_report: Callable[[Report], None],
     ) -> None:
-        self._children = [_Child(spec) for spec in specs]
+        self._children: dict[int, _Child] = {}
+        self._make_spec = make_spec
         self._pool = pool
-        self._spare_at = 0.0
+        self._spare_at = time.monotonic() + _SPARE_SECONDS
         self._restart = restart
+        self._silent_after = silent_after
         self._on_report = on_report
         self._selector = selectors.DefaultSelector()
         self._stopping = False
         self._error: KprocError | None = None
+        self._turned = time.monotonic()
         self.restarts = 0
 
     @property
-    def pids(self) -> dict[int, int]:
-        """The process of each slot that has one."""
-        return {
-            child.spec.slot: child.process.pid
-            for child in self._children
-            if child.process is not None
-        }
+    def replicas(self) -> tuple[Replica, ...]:
+        """What is to be told of the workers."""
+        children = (child for _, child in sorted(self._children.items()))
+        return tuple(self._replica(child) for child in children if child.process or child.wanted)
+
+    def may_claim(self, slot: int) -> bool:
+        """Whether a worker for the slot could be started or promoted now."""
+        child = self._children.get(slot)
+        return not self._stopping and (child is None or time.monotonic() >= child.start_at)
+
+    def wake_for(self, file: Any) -> None:
+        """Lets a turn end early when the file is readable."""
+        self._selector.register(file, selectors.EVENT_READ)
+
+    def want(self, workers: Mapping[int, Wanted]) -> None:
+        """Says which slots should have a worker here, in which role; others should have none."""
+        for slot in workers:
+            self._children.setdefault(slot, _Child(slot))
+        for slot, child in self._children.items():
+            child.wanted = None if self._stopping else workers.get(slot)
+            self._bring(child)
 
     def turn(self, timeout: float) -> bool:
         """Starts what is to be started and hears the workers for a while; False: all have ended.
@@ -91,14 +146,15 @@ class Supervisor:
             KprocError: A worker ended in a way that a new start does not mend; the others have
                 been stopped.
         """
-        for child in self._children:
-            if child.process is None and not self._stopping and time.monotonic() >= child.start_at:
-                self._start(child)
-        if self._restart and not self._stopping and time.monotonic() >= self._spare_at:
-            self._pool.warm(1)
+        for child in self._children.values():
+            self._bring(child)
+        if not self._stopping and time.monotonic() >= self._spare_at:
+            self._pool.keep(1 if self._restart else 0)
         for key, _ in self._selector.select(timeout):
-            self._hear(key.data)
-        if any(child.process is not None for child in self._children):
+            if key.data is not None:
+                self._hear(key.data)
+        self._note_silence()
+        if any(child.process is not None for child in self._children.values()):
             return True
         if self._error is not None:
             self._pool.close()
@@ -108,7 +164,8 @@ class Supervisor:
     def stop(self) -> None:
         """Asks all workers to finish."""
         self._stopping = True
-        for child in self._children:
+        for child in self._children.values():
+            child.wanted = None
             if child.process is not None:
                 child.process.ask_to_finish()
 
@@ -116,60 +173,97 @@ class Supervisor:
         """Ends all workers at once; what they had not committed is done again another time."""
         self._stopping = True
         self._pool.close()
-        for child in self._children:
+        for child in self._children.values():
             if child.process is not None:
                 child.process.kill()
 
-    def _start(self, child: _Child) -> None:
-        child.process = self._pool.take(child.spec)
+    def _bring(self, child: _Child) -> None:
+        """Brings the slot's process closer to the role that it should have."""
+        now, wanted = time.monotonic(), child.wanted
+        if self._stopping:
+            return
+        if child.finish_by is not None:
+            if child.process is not None and now > child.finish_by:
+                child.process.kill()
+        elif child.is_superfluous and child.process is not None:
+            child.finish_by = now + _FINISH_SECONDS
+            child.process.ask_to_finish()
+        elif child.may_start and wanted is not None:
+            self._start(child, wanted)
+        elif child.process is not None and child.is_now != wanted:
+            if wanted is not None and child.is_now is not None and child.is_now.role == "backup":
+                child.process.adopt()
+            child.is_now = wanted
+
+    def _start(self, child: _Child, wanted: Wanted) -> None:
+        spec = self._make_spec(child.slot, wanted.role)
+        child.is_without_work = not spec.own
+        child.process = self._pool.take(spec)
+        child.is_now, child.crashed, child.status, child.silence = wanted, False, None, 0.0
         child.unread, child.failure = b"", None
         self._selector.register(child.process.reports, selectors.EVENT_READ, child)
+        fields: dict[str, str | int | float] = {"pid": child.process.pid, "role": wanted.role}
+        self._on_report(Log(child.slot, "info", "worker process", fields))
         self._spare_at = time.monotonic() + _SPARE_SECONDS
 
     def _hear(self, child: _Child) -> None:
         assert child.process is not None
         data = os.read(child.process.reports.fileno(), 65536)
+        child.silence = 0.0
         *lines, child.unread = (child.unread + data).split(b"\n")
         for line in lines:
             report = parse(line)
             if isinstance(report, Failure):
                 child.failure = report
-            if isinstance(report, Status) and report.partitions:
-                child.interruptions = 0
+            if isinstance(report, Status):
+                child.status = report
+                if report.partitions:
+                    child.interruptions = 0
             self._on_report(report)
         if not data:
             self._ended(child)
+
+    def _note_silence(self) -> None:
+        now = time.monotonic()
+        passed, self._turned = min(now - self._turned, _LONGEST_TURN), now
+        for child in self._children.values():
+            if child.process is not None:
+                child.silence += passed
+                if child.silence > _HUNG_SECONDS and not self._stopping:
+                    child.process.kill()
 
     def _ended(self, child: _Child) -> None:
         assert child.process is not None
         self._selector.unregister(child.process.reports)
         code = child.process.wait()
         child.process = None
+        finishing, child.finish_by = child.finish_by is not None, None
         if self._stopping:
             if code > 0:  # by itself, not killed
                 self._error = self._error or _cause(child.failure, code)
+        elif finishing:
+            child.is_now = None  # its slot has been taken over: however it ended, that was right
         elif code == 0:
-            self._fail(WorkerFailed(f"slot {child.spec.slot} ended without being asked to"))
+            self._fail(WorkerFailed(f"slot {child.slot} ended without being asked to"))
         else:
             self._crashed(child, code)
 
     def _crashed(self, child: _Child, code: int) -> None:
-        slot, now = child.spec.slot, time.monotonic()
+        now = time.monotonic()
         cause = _cause(child.failure, code)
-        if isinstance(cause, Fenced) and now - child.fenced_at >= _FENCE_SECONDS:
-            child.fenced_at = now
-            pause = 0.0
-        elif isinstance(cause, Interrupted):
+        child.crashed = True
+        if isinstance(cause, Interrupted | Fenced):
             child.interruptions += 1
-            pause = min(_BACKOFF, 0.1 * 2**child.interruptions)
+            fenced_once = isinstance(cause, Fenced) and child.interruptions == 1
+            pause = 0.0 if fenced_once else min(_BACKOFF, 0.1 * 2**child.interruptions)
         elif isinstance(cause, WorkerFailed) and self._restart:
             child.crashes.append(now)
             pause = 0.0
             if len(child.crashes) == _CRASHES and now - child.crashes[0] < _CRASH_SECONDS:
                 self._fail(
                     WorkerFailed(
-                        f"slot {slot} crashed {_CRASHES} times within {_CRASH_SECONDS:.0f} s, the "
-                        f"last time: {cause}"
+                        f"slot {child.slot} crashed {_CRASHES} times within "
+                        f"{_CRASH_SECONDS:.0f} s, the last time: {cause}"
                     )
                 )
                 return
@@ -179,11 +273,31 @@ class Supervisor:
         self.restarts += 1
         child.start_at = now + pause
         fields: dict[str, str | int | float] = {"cause": str(cause), "pause_s": pause}
-        self._on_report(Log(slot, "warning", "worker is started again", fields))
+        self._on_report(Log(child.slot, "warning", "worker ended", fields))
 
     def _fail(self, error: KprocError) -> None:
         self._error = self._error or error
         self.stop()
+
+    def _replica(self, child: _Child) -> Replica:
+        now = child.is_now or child.wanted
+        role: Role = "backup" if now is None else now.role
+        status = child.status
+        lag = None if status is None else status.lag
+        return Replica(child.slot, role, self._state(child), lag)
+
+    def _state(self, child: _Child) -> ReplicaState:
+        if child.process is None:
+            return "crashed" if child.crashed and not child.may_start else "starting"
+        if child.finish_by is not None or self._stopping:
+            return "stopping"
+        if child.silence > self._silent_after:
+            return "silent"
+        if child.status is None:
+            return "starting"
+        if child.status.state == "waiting" and child.is_without_work:
+            return "running"
+        return child.status.state
 
 
 def _cause(failure: Failure | None, code: int) -> KprocError:

@@ -91,11 +91,16 @@ class Plan:
         """The topic for bad records."""
         return f"{self.application}-dead-letters"
 
+    @property
+    def slots_topic(self) -> str:
+        """The topic in which nodes tell each other who works on what."""
+        return f"{self.application}-slots"
+
     @cached_property
     def internal(self) -> frozenset[str]:
-        """The repartition topics and changelogs, which nobody else may write."""
+        """The topics of the application which nobody else may write."""
         stores = (spec.name for part in self.subtopologies for spec in part.stores)
-        return frozenset((*self.repartitions, *map(self.changelog, stores)))
+        return frozenset((*self.repartitions, *map(self.changelog, stores), self.slots_topic))
 
     def changelog(self, store: str) -> str:
         """The topic that backs a store up."""
@@ -141,7 +146,7 @@ class Layout:
 
     @cached_property
     def internal_topics(self) -> tuple[InternalTopic, ...]:
-        """Repartition topics, changelogs and the topic for dead letters."""
+        """Repartition topics, changelogs, and the topics for dead letters and of the slots."""
         parts, plan = self.plan.subtopologies, self.plan
         repartitions = (
             InternalTopic(name, self.partitions[name], REPARTITION_CONFIG)
@@ -153,7 +158,8 @@ class Layout:
             for spec in part.stores
         )
         dead_letters = InternalTopic(plan.dead_letters, 1, DEAD_LETTERS_CONFIG)
-        return (*repartitions, *changelogs, dead_letters)
+        slots = InternalTopic(plan.slots_topic, 1, SLOTS_CONFIG)
+        return (*repartitions, *changelogs, dead_letters, slots)
 
 
 # Kafka Streams' settings for the same topics. Records of a repartition topic carry event times that
@@ -173,6 +179,13 @@ DEAD_LETTERS_CONFIG: Mapping[str, str] = {
     "retention.ms": "-1",
     "message.timestamp.type": "CreateTime",
     "max.message.bytes": str(16 * 2**20),
+}
+# One partition and the broker's time: all nodes see the same order, and agree how much time passed.
+SLOTS_CONFIG: Mapping[str, str] = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(60 * 60 * 1000),
+    "message.timestamp.type": "LogAppendTime",
+    "segment.ms": str(10 * 60 * 1000),
 }
 
 

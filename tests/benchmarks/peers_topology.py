@@ -24,6 +24,7 @@ topology = Topology(
         "guarantee": ENV.get("PEER_GUARANTEE", "exactly-once"),
         "checkpoint_interval": f"{ENV.get('PEER_COMMIT_MS', '100')}ms",
         "state_dir": ENV.get("PEER_STATE_DIR", ".kproc/state"),
+        **dict(each.split("=", 1) for each in ENV.get("PEER_CONFIG", "").split(",") if each),
     },
 )
 

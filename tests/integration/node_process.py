@@ -52,6 +52,15 @@ class NodeProcess:
             if any("processor.edges.worker" in each for each in child.cmdline())
         ]
 
+    def worker_of(self, slot: int) -> psutil.Process:
+        """The process that works on a slot, or keeps its backup."""
+        started = [
+            line["pid"]
+            for line in self.logged
+            if line["event"] == "worker process" and line["slot"] == slot
+        ]
+        return psutil.Process(started[-1])
+
     @property
     def output(self) -> str:
         """All that it has printed."""

@@ -121,30 +121,6 @@ def test_the_same_application_starts_again_at_once(app: App) -> None:
     assert max(times[1:]) < 15
 
 
-def test_a_second_instance_takes_over_and_the_first_says_so(app: App) -> None:
-    app.define(COUNTS)
-    app.topics("in", "out")
-    with app.start(slots=2) as first:
-        app.write((0, "k", "1"), (1, "l", "1"))
-        app.await_output(2)
-        with app.start(slots=2, state_dir=str(app.folder / "other")) as second:
-            codes = {first: None, second: None}
-            deadline = time.monotonic() + 60
-            while all(code is None for code in codes.values()):
-                assert time.monotonic() < deadline
-                codes = {node: node.process.poll() for node in codes}
-                time.sleep(0.05)
-            loser = next(node for node, code in codes.items() if code is not None)
-            keeper = next(node for node in codes if node is not loser)
-            assert loser.wait() == 6, loser.output
-            print(loser.output.splitlines()[-1])
-            assert "took over" in loser.output or "taken over" in loser.output
-            app.write((0, "k", "1"), (1, "l", "1"))
-            app.await_output(4)
-            assert keeper.stop() == 0
-    assert app.latest() == {"k": b"2", "l": b"2"}
-
-
 def test_a_killed_worker_is_replaced(app: App) -> None:
     app.define(COUNTS)
     app.topics("in", "out")

@@ -1,0 +1,227 @@
+"""Membership: a node among the nodes of its application.
+
+Hears and tells heartbeats, and turns what `cluster` decides about them into the roles that the
+node's workers should have. A slot is adopted only after the node has read its own claim, so that
+all nodes agree about who has it.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from processor.cluster.beats import Adoption, Beat, Claim, Reason, Replica
+from processor.cluster.decisions import decide, reason
+from processor.cluster.view import View
+from processor.edges.channel import Log
+from processor.edges.identity import Identity
+from processor.edges.slots_topic import SlotsTopic
+from processor.edges.supervisor import Wanted
+from processor.errors import Fenced, SettingsError
+from processor.records import Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class MemberOptions:
+    """What a member has to know of the settings; times in milliseconds."""
+
+    name: str
+    slots: int
+    backups: int
+    failover_timeout: int
+    heartbeat_interval: int
+    zone: str = ""
+    weight: float = 1.0
+
+
+class Membership:
+    """A node among the others.
+
+    Args:
+        topic: The line to the other nodes.
+        identity: The node's own.
+        options: The settings.
+        on_log: Told what happens between nodes.
+    """
+
+    def __init__(
+        self,
+        topic: SlotsTopic,
+        identity: Identity,
+        options: MemberOptions,
+        on_log: Callable[[Log], None],
+    ) -> None:
+        self._topic = topic
+        self._identity = identity
+        self._options = options
+        self._on_log = on_log
+        self.view = View(options.slots, options.failover_timeout)
+        self._leaving = False
+        self._told_at = 0.0
+        self._gist: object = None
+        self._heard_myself = False
+        self._nodes: Mapping[str, str] = {}
+        self._claimed: dict[int, _Claimed] = {}
+        self._claimed_at: dict[Claim, Timestamp] = {}
+        self._adoptions: dict[int, Adoption] = {}
+
+    def hear(self, may_claim: Callable[[int], bool]) -> Mapping[int, Wanted]:
+        """Hears what there is to hear, and decides; which workers the node should have.
+
+        Args:
+            may_claim: Whether a slot's worker could start now.
+
+        Raises:
+            SettingsError: The other nodes have another number of slots.
+            Fenced: The node was started again, or its state folder was copied.
+            KprocError: The slots topic can't be used.
+        """
+        for beat, timestamp in self._topic.read():
+            self._check(beat)
+            self.view.apply(beat, timestamp)
+            if beat.boot == self._identity.boot:
+                self._note_claims(beat, timestamp)
+        if (other := self.view.other_slots) is not None:
+            raise SettingsError(
+                f"node {other[1]} runs the application with {other[0]} slots, this one with "
+                f"{self._options.slots}: all nodes need the same setting `slots`"
+            )
+        self._note_nodes()
+        me = self._identity
+        decision = decide(self.view, me.node, me.boot, self._options.backups)
+        if not self._leaving:
+            self._claim(slot for slot in sorted(decision.claims) if may_claim(slot))
+        return {
+            slot: Wanted(role, self.view.term(slot) if role == "primary" else 0)
+            for slot, role in decision.workers.items()
+        }
+
+    def tell(self, replicas: tuple[Replica, ...]) -> None:
+        """Tells the others, if it is time to or there is news; `replicas` are the workers now.
+
+        Raises:
+            KafkaError: The slots topic can't be written.
+        """
+        beat = self._beat(replicas)
+        gist, now = _gist(beat), time.monotonic()
+        due = now >= self._told_at + self._options.heartbeat_interval / 1000
+        if due or gist != self._gist:
+            self._told_at, self._gist = now, gist
+            self._topic.write(beat)
+
+    def leave(self) -> None:
+        """Takes no slots any more, and says so."""
+        self._leaving = True
+
+    def close(self) -> None:
+        """Tells the others that nothing runs here any more, and leaves."""
+        self._leaving = True
+        self.tell(())
+        self._topic.close()
+        self._identity.close()
+
+    def adopted(self, slot: int, seconds: Mapping[str, Any]) -> None:
+        """Notes that a worker has taken over its slot, and the seconds of each step."""
+        if (claimed := self._claimed.get(slot)) is not None:
+            claim = Claim(slot, claimed.term)
+            self._adoptions[slot] = Adoption(
+                slot=slot,
+                term=claimed.term,
+                reason=claimed.reason,
+                predecessor=claimed.predecessor,
+                fence=seconds["fence_s"],
+                catch_up=seconds["catch_up_s"],
+                join=seconds["join_s"],
+                at=self._claimed_at.get(claim, 0),
+            )
+
+    def _check(self, beat: Beat) -> None:
+        mine = self._identity
+        if beat.node == mine.node and beat.boot == mine.boot:
+            self._heard_myself = True
+        elif beat.node == mine.node and self._heard_myself:
+            raise Fenced(
+                f"the node {mine.node} was started again elsewhere, or its state folder "
+                f"{mine.state_dir} was copied: delete the file `node` in the copy's folder of the "
+                "application"
+            )
+
+    def _note_claims(self, beat: Beat, timestamp: Timestamp) -> None:
+        for claim in beat.claims:
+            self._claimed_at.setdefault(claim, timestamp)
+
+    def _note_nodes(self) -> None:
+        nodes = {node: member.state for node, member in self.view.members.items()}
+        for node, state in nodes.items():
+            if self._nodes.get(node) != state and node != self._identity.node:
+                fields: dict[str, str | int | float] = {"node": self._name(node), "state": state}
+                self._on_log(Log(None, "info", "another node", fields))
+        self._nodes = nodes
+
+    def _claim(self, slots: Iterable[int]) -> None:
+        for slot in slots:
+            term = self.view.term(slot) + 1
+            pending = self._claimed.get(slot)
+            if pending is None or pending.term < term:
+                holder = self.view.holders.get(slot)
+                before = "" if holder is None else self._name(holder.node)
+                self._claimed[slot] = _Claimed(term, reason(self.view, slot), before)
+
+    def _beat(self, replicas: tuple[Replica, ...]) -> Beat:
+        me, options = self._identity, self._options
+        claims = tuple(
+            Claim(slot, claimed.term)
+            for slot, claimed in sorted(self._claimed.items())
+            if self._stands(slot, claimed)
+        )
+        held = {claim.slot for claim in claims}
+        return Beat(
+            node=me.node,
+            boot=me.boot,
+            slots=options.slots,
+            name=options.name,
+            zone=options.zone,
+            weight=options.weight,
+            leaving=self._leaving,
+            claims=claims,
+            replicas=self._with_claimed(replicas, held),
+            adoptions=tuple(each for slot, each in self._adoptions.items() if slot in held),
+        )
+
+    def _with_claimed(self, replicas: tuple[Replica, ...], held: set[int]) -> tuple[Replica, ...]:
+        """The workers as they will be: who claims a slot again is about to start its worker."""
+        if self._leaving:
+            return replicas
+        known = {each.slot: each for each in replicas}
+        for slot in held:
+            if slot not in known or (known[slot].state == "crashed" and self._is_pending(slot)):
+                known[slot] = Replica(slot, "primary", "starting")
+        return tuple(each for _, each in sorted(known.items()))
+
+    def _is_pending(self, slot: int) -> bool:
+        return self.view.term(slot) < self._claimed[slot].term
+
+    def _stands(self, slot: int, claimed: "_Claimed") -> bool:
+        """Whether the claim is under way, or has made this node the holder."""
+        holder = self.view.holders.get(slot)
+        mine = holder is not None and holder.boot == self._identity.boot
+        return self._is_pending(slot) or (mine and self.view.term(slot) == claimed.term)
+
+    def _name(self, node: str) -> str:
+        member = self.view.members.get(node)
+        return node if member is None else member.beat.name
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """A claim, and why it was made."""
+
+    term: int
+    reason: Reason
+    predecessor: str
+
+
+def _gist(beat: Beat) -> object:
+    """What the others should hear of at once."""
+    states = [(each.slot, each.role, each.state) for each in beat.replicas]
+    return (beat.leaving, beat.claims, states)
