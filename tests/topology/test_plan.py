@@ -9,6 +9,7 @@ from processor.topology.plan import (
     CHANGELOG_CONFIG,
     DEAD_LETTERS_CONFIG,
     REPARTITION_CONFIG,
+    SLOTS_CONFIG,
     StoreId,
     TaskId,
     lay_out,
@@ -197,6 +198,7 @@ def test_internal_topics_and_their_settings(app: Topology) -> None:
         ("app-n-changelog", 6, CHANGELOG_CONFIG),
         ("app-t-changelog", 2, CHANGELOG_CONFIG),
         ("app-dead-letters", 1, DEAD_LETTERS_CONFIG),
+        ("app-slots", 1, SLOTS_CONFIG),
     )
     assert CHANGELOG_CONFIG["cleanup.policy"] == "compact"
     assert REPARTITION_CONFIG["retention.ms"] == "-1"
