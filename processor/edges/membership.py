@@ -65,10 +65,13 @@ class Membership:
         self._claimed_at: dict[Claim, Timestamp] = {}
         self._adoptions: dict[int, Adoption] = {}
 
-    def hear(self, may_claim: Callable[[int], bool]) -> Mapping[int, Wanted]:
+    def hear(
+        self, replicas: tuple[Replica, ...], may_claim: Callable[[int], bool]
+    ) -> Mapping[int, Wanted]:
         """Hears what there is to hear, and decides; which workers the node should have.
 
         Args:
+            replicas: The workers that it has.
             may_claim: Whether a slot's worker could start now.
 
         Raises:
@@ -88,7 +91,7 @@ class Membership:
             )
         self._note_nodes()
         me = self._identity
-        decision = decide(self.view, me.node, me.boot, self._options.backups)
+        decision = decide(self.view, me.node, me.boot, self._options.backups, replicas)
         if not self._leaving:
             self._claim(slot for slot in sorted(decision.claims) if may_claim(slot))
         return {

@@ -143,7 +143,7 @@ class Node:
 
     def _turn(self) -> None:
         state, supervisor = self.state, self._supervisor
-        supervisor.want(self._membership.hear(supervisor.may_claim))
+        supervisor.want(self._membership.hear(supervisor.replicas, supervisor.may_claim))
         self._membership.tell(supervisor.replicas)
         state.restarts = supervisor.restarts
         self._watcher.turn(state)

@@ -88,8 +88,9 @@ class Cluster:
         expected.check_outputs({each: rows[f"{application.name}-{each}"] for each in OUTPUTS})
 
     def settle(self) -> None:
-        """Waits until all slots run and are backed up."""
-        self._watch.until(self._watch.is_backed_up, 90)
+        """Waits until all nodes are there, and all slots run and are backed up."""
+        watch = self._watch
+        watch.until(lambda: len(watch.beats) == len(NAMES) and watch.is_backed_up(), 90)
 
     def finish(self) -> None:
         """Stops all nodes; checks the stores as well."""
