@@ -14,7 +14,7 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.edges.clients import PASSING, QUIET, connect, translated
 from processor.edges.messages import raw_batch, runs, source_of, split_errors
-from processor.errors import Fenced, KprocError, StateError
+from processor.errors import Fenced, Interrupted, KprocError, StateError
 from processor.records import Offset, Partition, TopicPartition
 from processor.runtime.commands import Assigned, Event, Fetched, Lost, ReachedEnd, Revoked
 
@@ -115,12 +115,19 @@ class Inbox:
             elif error.code() in _PASSING and not error.fatal():
                 self.passing.append(f"{error.name()}: {error.str()}")
             else:
-                raise _serious(error, message)
+                raise self._serious(error, message)
 
-
-def _serious(error: Any, message: Message) -> KprocError:
-    if error.fatal() or error.code() == ClientError._FATAL:  # noqa: SLF001
+    def _serious(self, error: Any, message: Message) -> KprocError:
+        if not (error.fatal() or error.code() == ClientError._FATAL):  # noqa: SLF001
+            return _lasting(error, message)
+        # A client that hears of no broker for a session's time forgets its member id, but still
+        # sends heartbeats, for which the broker fences it as if it were another member.
+        if not self.consumer.memberid():
+            return Interrupted("no broker answered for longer than the session lasts")
         return Fenced(f"another worker has taken over the slot ({error.str()})")
+
+
+def _lasting(error: Any, message: Message) -> KprocError:
     if error.code() == ClientError._AUTO_OFFSET_RESET:  # noqa: SLF001
         return StateError(
             f"the records that {message.topic()} partition {message.partition()} should be read on "

@@ -7,6 +7,7 @@ known whether a commit took place the worker is `Interrupted`.
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import islice, repeat, starmap
 from typing import Any, Protocol
 
@@ -22,6 +23,9 @@ from processor.topology.plan import StoreId
 
 _FLUSH_TIMEOUT = 60.0
 _ABORT_FLUSH_TIMEOUT = 5.0
+_LATE = 5.0
+"""Seconds after which a call with a timeout that has passed will not come back any more."""
+
 _ANY_PARTITION = -1
 
 
@@ -130,6 +134,7 @@ class TransactionalOutbox:
         self._patience = patience
         self._on_retry = on_retry
         self._topics: set[str] = set()
+        self._caller = ThreadPoolExecutor(1, "send-offsets")
 
     def connect(self) -> None:
         """Connects to the brokers."""
@@ -168,7 +173,7 @@ class TransactionalOutbox:
             self._sender.producer.send_offsets_to_transaction(offsets, metadata, self._patience)
 
         if offsets:
-            self._try("send offsets", send)
+            self._try("send offsets", lambda: self._in_time(send))
 
     def commit(self) -> Mapping[StoreId, Offset]:
         """Commits the transaction.
@@ -198,6 +203,16 @@ class TransactionalOutbox:
         producer.poll(0)
         self._topics.clear()
         self._sender.written = {}
+
+    def _in_time(self, send: Callable[[], None]) -> None:
+        """Sends offsets in another thread: the client may forget the call and its timeout.
+
+        See https://github.com/confluentinc/librdkafka/issues/5456.
+        """
+        sending = self._caller.submit(send)
+        if not wait([sending], self._patience + _LATE).done:
+            raise Interrupted(f"offsets could not be sent in {self._patience:.0f} s")
+        sending.result()
 
     def _reason(self, error: KafkaException) -> KafkaException:
         """Why the client takes no records: it is told to calls that are about the transaction only.

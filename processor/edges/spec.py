@@ -113,6 +113,9 @@ class WorkerSpec(Struct, frozen=True):
             "queue.buffering.max.messages": 1_000_000,
             "queue.buffering.max.kbytes": max(1, self.send_bytes // 1024),
             "message.max.bytes": max(self.options.max_record_bytes, 1_000_000),
+            # Without any broker the client would forget them all, and with them the answer that a
+            # commit waits for: https://github.com/confluentinc/librdkafka/issues/5511
+            "metadata.recovery.strategy": "none",
             # Java's partitioner: equal keys meet, whoever wrote them.
             "partitioner": "murmur2_random",
             "enable.idempotence": True,

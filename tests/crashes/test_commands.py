@@ -98,7 +98,9 @@ def test_killed_after_every_single_command(shared: Shared) -> None:
     application = shared.take()
     for number in range(1, 121):
         application.feed.write(30)
-        assert application.suicidal_worker(f"after:*:{number}").wait() == -9, number
+        worker = application.suicidal_worker(f"after:*:{number}")
+        application.feed_until_killed(worker)
+        assert worker.wait() == -9, (number, worker.failure)
         if number % 10 == 0:
             application.run_to_end()
             application.check()
