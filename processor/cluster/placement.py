@@ -61,8 +61,8 @@ def quotas(beats: Sequence[Beat], slots: int, held: Mapping[str, int]) -> dict[s
     Args:
         beats: Of the nodes, by node id. Those without weight get slots only if all are.
         slots: How many there are to share.
-        held: Node id → how many it has: of equal remainders that of the greater one goes first, so
-            that nothing moves for nothing.
+        held: Node id → how many it has, or had last: of equal remainders that of the greater one
+            goes first, so that nothing moves for nothing.
     """
     weights = {beat.node: max(0.0, beat.weight) for beat in beats}
     total = sum(weights.values())
@@ -94,9 +94,7 @@ class _Primaries:
             if loss is not None:
                 self.losses[slot] = loss
         self.having = having
-        held = Counter(
-            holder.node for slot, holder in view.holders.items() if slot not in self.losses
-        )
+        held = Counter(holder.node for holder in view.holders.values())
         self._room = quotas(list(nodes.values()), view.slots, held)
         self._keep()
         self._rescue()
