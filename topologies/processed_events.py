@@ -26,7 +26,7 @@ def processed(event: str) -> str:
 
 topology = Topology(
     "processed-events",
-    settings={"backup_mode": "restart", "checkpoint_interval": "1000ms"},
+    settings={"backup_mode": "primary-backup", "checkpoint_interval": "1000ms"},
 )
 topology.sample_data("events", events, count=100, value=str)
 topology.stream("events", value=str).map_values(processed).print().to("processed-events")

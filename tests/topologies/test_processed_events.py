@@ -17,4 +17,4 @@ def test_each_event_is_processed_and_printed(capsys: pytest.CaptureFixture[str])
 
 
 def test_settings_are_part_of_it() -> None:
-    assert topology.settings == {"backup_mode": "restart", "checkpoint_interval": "1000ms"}
+    assert topology.settings == {"backup_mode": "primary-backup", "checkpoint_interval": "1000ms"}
