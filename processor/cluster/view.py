@@ -170,8 +170,24 @@ class View:
                 self._holders[replica.slot] = replace(holder, at_work=True)
 
     def _settle(self, beat: Beat, claim: Claim) -> None:
-        if claim.term > self.term(claim.slot):
-            self._holders[claim.slot] = Holder(beat.node, beat.boot, claim.term, self.time)
+        holder = self._holders.get(claim.slot)
+        if holder is not None:
+            if claim.term < holder.term:
+                return
+            if claim.term == holder.term and not self._was_void(claim, holder):
+                return
+        self._holders[claim.slot] = Holder(beat.node, beat.boot, claim.term, self.time)
+
+    def _was_void(self, claim: Claim, holder: Holder) -> bool:
+        """Whether who seems to hold the slot by the same claim has given it up as lost.
+
+        A reader that begins between two claims of one term takes the second for the first; who
+        has made it drops it on reading, and who has the slot goes on to say so.
+        """
+        member = self._members.get(holder.node)
+        if member is None or member.beat.boot != holder.boot:
+            return False
+        return claim not in member.beat.claims
 
     def _bury(self) -> None:
         """The dead are found among those heard longest ago."""

@@ -110,6 +110,11 @@ def test_a_reader_that_was_suspended_sees_what_all_see() -> None:
     assert late.time == topic.view.time
 
 
+def test_who_began_to_read_between_two_claims_of_one_term_finds_out_who_won() -> None:
+    late = Topic().says("b", claims={0: 1}).says("b").says("a", primary(), claims={0: 1})
+    assert late.view.holders[0].node == "a"
+
+
 def test_a_claim_is_no_loss_while_the_worker_is_being_started() -> None:
     topic = Topic().says("a", claims={0: 1})
     assert not topic.passes(TIMEOUT - 100, "a").view.is_orphaned(0)
