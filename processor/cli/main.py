@@ -8,6 +8,7 @@ import typer
 from processor.cli.config import config
 from processor.cli.dev import dev
 from processor.cli.run import EXIT_CODES, run
+from processor.cli.status import STATUS_EXIT_CODES, status
 from processor.cli.topology import topology
 from processor.cli.transfer import consume, produce
 from processor.errors import KprocError
@@ -23,6 +24,8 @@ kproc produce orders.csv --topic orders --key user --create   [dim]records from 
 
 kproc run orders.py --create-topics   [dim]until Ctrl-C[/]
 
+kproc status orders.py --watch   [dim]who works on what, and who would take over[/]
+
 kproc consume order-totals --until-end --format table   [dim]what came of it[/]
 """
 
@@ -35,6 +38,7 @@ app = typer.Typer(
     epilog=_EXAMPLES,
 )
 app.command(epilog=EXIT_CODES)(run)
+app.command(epilog=STATUS_EXIT_CODES)(status)
 app.command()(topology)
 app.command()(config)
 app.command()(dev)

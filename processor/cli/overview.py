@@ -3,7 +3,7 @@
 Pure: from figures to what rich draws.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import groupby
 
@@ -14,11 +14,14 @@ from rich.text import Text
 from processor.cluster.overview import NodeOverview, Overview, SlotOverview, Worker
 
 _UNKNOWN = "-"
-_STYLES = {
+STYLES: Mapping[str, str] = {
     **dict.fromkeys(("running", "ready", "live"), "green"),
-    **dict.fromkeys(("starting", "restoring", "adopting", "leaving", "stopping"), "yellow"),
+    **dict.fromkeys(
+        ("starting", "restoring", "waiting", "adopting", "leaving", "stopping"), "yellow"
+    ),
     **dict.fromkeys(("dead", "gone", "silent", "crashed"), "bold red"),
 }
+"""Of the states of workers and nodes."""
 
 
 def overview_tables(overview: Overview) -> Group:
@@ -69,13 +72,13 @@ def _slots(slots: Iterable[SlotOverview]) -> Table:
             _count(primary.lag) if working else _UNKNOWN,
             f"{primary.rate:,.0f}" if working else _UNKNOWN,
             f"{primary.busy:.0%}" if working else _UNKNOWN,
-            Text("\n").join(map(_backup, slot.backups)) if slot.backups else _UNKNOWN,
+            Text("\n").join(map(worker_text, slot.backups)) if slot.backups else _UNKNOWN,
         )
     return table
 
 
 def _adoptions(slots: Iterable[SlotOverview]) -> Table:
-    table = _table("slot>", "adopted after", "of", "when", "took>", "fence>", "catch up>", "join>")
+    table = _table("slot>", "adoption", "from", "when", "took>", "fence>", "catch up>", "join>")
     for slot in slots:
         if adoption := slot.adoption:
             times = (adoption.took, adoption.fence, adoption.catch_up, adoption.join)
@@ -113,12 +116,13 @@ def _table(*columns: str) -> Table:
 
 
 def _state(state: str, style: str = "") -> Text:
-    return Text(state, style or _STYLES.get(state, "dim"))
+    return Text(state, style or STYLES.get(state, "dim"))
 
 
-def _backup(backup: Worker) -> Text:
-    lag = "" if backup.lag is None else f", lag {backup.lag:,}"
-    return Text.assemble(f"{backup.name} ", _state(backup.state), lag)
+def worker_text(worker: Worker) -> Text:
+    """A worker in few words."""
+    lag = "" if worker.lag is None else f", lag {worker.lag:,}"
+    return Text.assemble(f"{worker.name} ", _state(worker.state), lag)
 
 
 def span(seconds: float) -> str:

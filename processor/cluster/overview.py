@@ -12,7 +12,7 @@ from processor.cluster.view import Holder, Member, View
 from processor.records import Timestamp
 
 _PRESENT = frozenset(("live", "leaving"))
-_LIVE = frozenset(("adopting", "starting", "restoring", "running", "stopping"))
+_LIVE = frozenset(("adopting", "starting", "restoring", "waiting", "running", "stopping"))
 
 
 class Worker(msgspec.Struct, frozen=True):
@@ -27,11 +27,15 @@ class Worker(msgspec.Struct, frozen=True):
 
 
 class Takeover(msgspec.Struct, frozen=True):
-    """The last adoption of a slot. All times are seconds."""
+    """The last adoption of a slot. All times are seconds.
+
+    The group is joined while the slot fences and catches up.
+    """
 
     reason: str
     predecessor: str
-    ago: float | None  # since the claim, by the broker's clock
+    at: int | None  # the broker's time of the claim, milliseconds since 1970
+    ago: float | None  # by the broker's clock
     took: float
     fence: float
     catch_up: float
@@ -85,7 +89,6 @@ class Observer:
 
     def __init__(self, application: str, failover_timeout: int) -> None:
         self._application = application
-        self._timeout = failover_timeout
         self._view = View(0, failover_timeout)
         self._last: Timestamp | None = None
 
@@ -93,7 +96,8 @@ class Observer:
         """Takes in the topic's next beat and the broker's time of it."""
         members = self._view.members.values()
         if beat.slots != self._view.slots and all(each.state != "live" for each in members):
-            self._view = View(beat.slots, self._timeout)  # started again with other slots
+            # Started again with other slots.
+            self._view = View(beat.slots, self._view.failover_timeout)
         self._view.apply(beat, at)
         self._last = at
 
@@ -103,75 +107,97 @@ class Observer:
         Args:
             quiet: Seconds since the last beat came: if nobody beats, nobody lives.
         """
-        nodes = {node: self._node(member, quiet) for node, member in self._view.members.items()}
-        slots = tuple(self._slot(slot, nodes) for slot in range(self._view.slots))
-        return Overview(
-            self._application,
-            bool(slots) and all(slot.live for slot in slots),
-            slots,
-            tuple(sorted(nodes.values(), key=_by_name)),
-            self._last,
-        )
-
-    def _node(self, member: Member, quiet: float) -> NodeOverview:
-        beat = member.beat
-        age = (self._view.time - member.heard) / 1000 + quiet
-        holders = self._view.holders.items()
-        return NodeOverview(
-            beat.node,
-            beat.name or beat.node,
-            beat.zone,
-            _state(member, is_dead=member.state == "dead" or age * 1000 >= self._timeout),
-            tuple(sorted(slot for slot, holder in holders if _has(holder, beat))),
-            tuple(sorted(each.slot for each in beat.replicas if each.role == "backup")),
-            age,
-        )
-
-    def _slot(self, slot: int, nodes: Mapping[str, NodeOverview]) -> SlotOverview:
-        holder = self._view.holders.get(slot)
-        member = self._view.members.get(holder.node) if holder else None
-        backups = tuple(self._backups(slot, nodes, "" if holder is None else holder.node))
-        if holder is None or member is None:
-            return SlotOverview(slot, live=False, primary=None, backups=backups, adoption=None)
-        primary = self._primary(slot, nodes[holder.node], member)
-        adoptions = [each for each in member.beat.adoptions if each.slot == slot]
-        last = adoptions[-1] if adoptions and _has(holder, member.beat) else None
-        takeover = last and self._takeover(last)
-        return SlotOverview(slot, primary.state in _LIVE, primary, backups, takeover)
-
-    def _backups(
-        self, slot: int, nodes: Mapping[str, NodeOverview], holder: str
-    ) -> Iterator[Worker]:
-        """Those who could take over, in the order of the nodes' names."""
-        for node in sorted(nodes.values(), key=_by_name):
-            replica = self._view.members[node.node].replicas.get(slot)
-            if replica is None or replica.role != "backup" or node.node == holder:
-                continue
-            if node.state in _PRESENT:
-                yield _worker(node, replica)
-
-    def _primary(self, slot: int, node: NodeOverview, member: Member) -> Worker:
-        """The worker of the slot's holder, as it is or as it was last."""
-        replica = member.replicas.get(slot) or Replica(slot, "backup", "starting")
-        state = "adopting" if replica.role == "backup" else replica.state
-        if node.state not in _PRESENT:
-            state = node.state
-        elif self._view.is_orphaned(slot) and state in _LIVE:
-            state = "gone"
-        return msgspec.structs.replace(_worker(node, replica), state=state)
-
-    def _takeover(self, adoption: Adoption) -> Takeover:
-        steps = (adoption.fence, adoption.catch_up, adoption.join)
-        ago = None
-        if adoption.at and self._last is not None:
-            ago = max(0, self._last - adoption.at) / 1000
-        return Takeover(adoption.reason, adoption.predecessor, ago, sum(steps), *steps)
+        return overview(self._application, self._view, self._last, quiet)
 
 
-def _state(member: Member, *, is_dead: bool) -> str:
-    if is_dead:
-        return "left" if member.beat.leaving else "dead"
-    return member.state
+def overview(
+    application: str, view: View, last: Timestamp | None = None, quiet: float = 0.0
+) -> Overview:
+    """What a view shows.
+
+    Args:
+        application: Its name.
+        view: The view.
+        last: The broker's time of the last beat; None: how long ago an adoption was is not told.
+        quiet: Seconds since the last beat came: if nobody beats, nobody lives.
+    """
+    nodes = {node: _node(view, member, quiet) for node, member in view.members.items()}
+    slots = tuple(_slot(view, slot, nodes, last) for slot in range(view.slots))
+    return Overview(
+        application,
+        healthy=bool(slots) and all(slot.live for slot in slots),
+        slots=slots,
+        nodes=tuple(sorted(nodes.values(), key=_by_name)),
+        last_heartbeat=last,
+    )
+
+
+def _node(view: View, member: Member, quiet: float) -> NodeOverview:
+    beat = member.beat
+    age = (view.time - member.heard) / 1000 + quiet
+    state = member.state
+    if state == "dead" or age * 1000 >= view.failover_timeout:
+        state = "left" if beat.leaving else "dead"
+    holders = view.holders.items()
+    backups = (each.slot for each in beat.replicas if each.role == "backup")
+    return NodeOverview(
+        node=beat.node,
+        name=beat.name or beat.node,
+        zone=beat.zone,
+        state=state,
+        primaries=tuple(sorted(slot for slot, holder in holders if _has(holder, beat))),
+        backups=tuple(sorted(backups)) if state in _PRESENT else (),
+        heartbeat_age=age,
+    )
+
+
+def _slot(
+    view: View, slot: int, nodes: Mapping[str, NodeOverview], last: Timestamp | None
+) -> SlotOverview:
+    holder = view.holders.get(slot)
+    member = view.members.get(holder.node) if holder else None
+    backups = tuple(_backups(view, slot, nodes))
+    if holder is None or member is None:
+        return SlotOverview(slot, live=False, primary=None, backups=backups, adoption=None)
+    primary = _primary(view, slot, nodes[holder.node])
+    adoptions = [each for each in member.beat.adoptions if each.slot == slot]
+    known = adoptions[-1] if adoptions and _has(holder, member.beat) else None
+    return SlotOverview(
+        slot,
+        live=primary.state in _LIVE,
+        primary=primary,
+        backups=backups,
+        adoption=known and _takeover(known, last),
+    )
+
+
+def _backups(view: View, slot: int, nodes: Mapping[str, NodeOverview]) -> Iterator[Worker]:
+    """Those who could take over, in the order of the nodes' names."""
+    holder = view.holders.get(slot)
+    for node in sorted(nodes.values(), key=_by_name):
+        replica = view.members[node.node].replicas.get(slot)
+        is_holder = holder is not None and holder.node == node.node
+        if replica and replica.role == "backup" and not is_holder and node.state in _PRESENT:
+            yield _worker(node, replica)
+
+
+def _primary(view: View, slot: int, node: NodeOverview) -> Worker:
+    """The worker of the slot's holder, as it is or as it was last."""
+    replica = view.members[node.node].replicas.get(slot) or Replica(slot, "backup", "starting")
+    state = "adopting" if replica.role == "backup" else replica.state
+    if node.state not in _PRESENT:
+        state = node.state
+    elif view.is_orphaned(slot) and state in _LIVE:
+        state = "gone"
+    return msgspec.structs.replace(_worker(node, replica), state=state)
+
+
+def _takeover(adoption: Adoption, last: Timestamp | None) -> Takeover:
+    steps = (adoption.fence, adoption.catch_up, adoption.join)
+    took = max(adoption.fence + adoption.catch_up, adoption.join)  # it is joined meanwhile
+    ago = max(0, last - adoption.at) / 1000 if adoption.at and last is not None else None
+    at = adoption.at or None
+    return Takeover(adoption.reason, adoption.predecessor, at, ago, took, *steps)
 
 
 def _by_name(node: NodeOverview) -> tuple[str, str]:

@@ -21,8 +21,8 @@ def slot(
     return SlotOverview(number, live, primary, (), adoption)
 
 
-FAILURE = Takeover("failure", "gamma:80", 190, 0.212, 0.052, 0.018, 0.142)
-START = Takeover("start", "", None, 1.5, 0.1, 1.0, 0.4)
+FAILURE = Takeover("failure", "gamma:80", 1_699_999_810_000, 190, 0.142, 0.052, 0.018, 0.142)
+START = Takeover("start", "", None, None, 1.1, 0.1, 1.0, 0.4)
 ALPHA = NodeOverview("a", "alpha:412", "east", "live", (0, 1), (2,), 0.06)
 BETA = NodeOverview("b", "beta:977", "", "leaving", (2,), (0, 1), 0.11)
 GAMMA = NodeOverview("c", "gamma:80", "", "dead", (), (), 195)
@@ -57,9 +57,9 @@ slot  primary    state       lag  records/s  busy  backups
    2  gamma:80   dead          -          -     -  -
    3  -          nobody's      -          -     -  -
 
-slot  adopted after  of        when         took   fence  catch up    join
-   0  failure        gamma:80  3 min ago  0.21 s  0.05 s    0.02 s  0.14 s
-   1  start          -         -          1.50 s  0.10 s    1.00 s  0.40 s
+slot  adoption  from      when         took   fence  catch up    join
+   0  failure   gamma:80  3 min ago  0.14 s  0.05 s    0.02 s  0.14 s
+   1  start     -         -          1.10 s  0.10 s    1.00 s  0.40 s
 
 node       state    zone  primary of  backup of  heartbeat
 alpha:412  live     east  0-1         2          0.1 s ago

@@ -168,7 +168,7 @@ def test_the_last_adoption_and_how_long_ago_it_was(listener: Listener) -> None:
     takeover = listener.slot().adoption
     assert takeover is not None
     assert (takeover.reason, takeover.predecessor) == ("failure", "gamma")
-    assert (takeover.ago, takeover.took) == (90, 0.875)
+    assert (takeover.ago, takeover.took) == (90, 0.75)
     unknown = Adoption(0, 1, "start", "", 0.25, 0.5, 0.125)
     listener.hears(changed(A, primary(), adoptions=(unknown,)))
     takeover = listener.slot().adoption

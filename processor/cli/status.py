@@ -1,0 +1,156 @@
+"""`kproc status`: what runs of an application, and where.
+
+Owns the way from the command line to the slots topic and back; what is seen there is worked out by
+`cluster.overview` and drawn by `cli.overview`.
+"""
+
+import contextlib
+import sys
+from collections.abc import Generator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from processor.cli.common import say
+from processor.cli.complete import applications, topology_files
+from processor.cli.run import ConfigOption, SetOption
+from processor.errors import KprocError, UsageError
+
+if TYPE_CHECKING:
+    from processor.cluster.overview import Overview
+    from processor.settings import Settings
+
+    Overviews: TypeAlias = Generator[Overview]
+
+_UNATTENDED = 9
+_WIDE = 160
+"""Columns where no terminal sets a limit."""
+
+STATUS_EXIT_CODES = (
+    "Exit codes: [bold]0[/] each slot has a live primary · [bold]9[/] one has none, or no node is "
+    "live · [bold]2[/] the command or a setting is wrong · [bold]3[/] there is no such application "
+    "or Kafka is not as needed"
+)
+
+
+def status(
+    topology: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE.py[:NAME]]",
+            help="The application's topology.",
+            autocompletion=topology_files,
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    application: Annotated[
+        str | None,
+        typer.Option(
+            "--application",
+            "-a",
+            metavar="NAME",
+            help="Its name, instead of a file.",
+            autocompletion=applications,
+        ),
+    ] = None,
+    bootstrap: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where Kafka listens.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object; with --watch one a line.")
+    ] = False,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+) -> None:
+    """Shows what runs: the nodes of an application, its slots, their primaries and backups.
+
+    It listens for a second to know who lives.
+
+    Example: kproc status --application flights --watch
+    """
+    from processor.settings import redacted  # noqa: PLC0415
+
+    name, settings = _asked(topology, application, bootstrap, config, sets)
+    show = _json if as_json else _live if watch else _tables
+    healthy = True
+    try:
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            contextlib.closing(show(_overviews(name, settings))) as shown,
+        ):
+            for overview in islice(shown, None if watch else 1):
+                healthy = overview.healthy
+    except KprocError as error:
+        raise type(error)(redacted(settings, str(error))) from error
+    if not healthy:
+        raise typer.Exit(_UNATTENDED)
+
+
+def _asked(
+    topology: str | None,
+    application: str | None,
+    bootstrap: str | None,
+    config: Path | None,
+    sets: list[str] | None,
+) -> "tuple[str, Settings]":
+    """The application's name, and the settings that a run of it has here."""
+    from processor.loading import load as load_topology  # noqa: PLC0415
+    from processor.settings import assigned, load  # noqa: PLC0415
+
+    if (topology is None) == (application is None):
+        raise UsageError("Give the topology's file, or --application and its name.")
+    given = {**assigned(sets or ()), "bootstrap": bootstrap}
+    if topology is None:
+        return application or "", load(given, None, config).settings
+    loaded = load_topology(topology)
+    return loaded.name, load(given, loaded.settings, config).settings
+
+
+def _overviews(application: str, settings: "Settings") -> "Overviews":
+    """What there is to see, for ever; what goes wrong at it is told once."""
+    from processor.durations import milliseconds  # noqa: PLC0415
+    from processor.edges.node import client_settings  # noqa: PLC0415
+    from processor.edges.observing import overviews  # noqa: PLC0415
+
+    timeout = milliseconds(settings.failover_timeout, "failover_timeout")
+    told: set[str] = set()
+    for overview, problems in overviews(client_settings(settings), application, timeout):
+        for problem in dict.fromkeys(problems):
+            if problem not in told:
+                say(problem)
+        told.update(problems)
+        yield overview
+
+
+def _tables(overviews: "Overviews") -> "Overviews":
+    from processor.cli.overview import overview_tables  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDE
+    for overview in overviews:
+        console.print(overview_tables(overview))
+        yield overview
+
+
+def _live(overviews: "Overviews") -> "Overviews":
+    from processor.cli.overview import overview_tables  # noqa: PLC0415
+
+    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+        for overview in overviews:
+            live.update(overview_tables(overview), refresh=True)
+            yield overview
+
+
+def _json(overviews: "Overviews") -> "Overviews":
+    for overview in overviews:
+        sys.stdout.write(f"{msgspec.json.encode(overview).decode()}\n")
+        sys.stdout.flush()
+        yield overview

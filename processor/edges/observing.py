@@ -1,0 +1,90 @@
+"""Listens to an application from outside: what its nodes say of themselves, and for how long.
+
+Owns the clock by which somebody who listens judges silence. Takes no part in anything.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from processor.cluster.overview import Observer, Overview
+from processor.edges.clients import QUIET, ClientConfig, translated
+from processor.edges.slots_topic import BeatsReader
+from processor.errors import TopicMismatch
+
+_SUFFIX = "-slots"
+_TIMEOUT = 10.0
+_MARGIN = 0.25
+"""Seconds that a beat may take to get here."""
+_PATIENCE = 2.0
+"""Seconds that the first beats may take."""
+_FRAME = 0.5
+
+
+def overviews(
+    client: ClientConfig, application: str, failover_timeout: int
+) -> Iterator[tuple[Overview, list[str]]]:
+    """What there is to see as soon as it is known who lives, and then twice a second, for ever.
+
+    With each comes what went wrong meanwhile and mends itself.
+
+    Args:
+        client: librdkafka settings.
+        application: Its name.
+        failover_timeout: Milliseconds of silence after which a node counts as dead.
+
+    Raises:
+        TopicMismatch: No such application has been started.
+        KprocError: Kafka can't be reached, or refuses.
+    """
+    _check(client, application)
+    observer = Observer(application, failover_timeout)
+    with contextlib.closing(BeatsReader(client, application + _SUFFIX)) as reader:
+        heard_at = None
+        began = time.monotonic()
+        due = began + failover_timeout / 1000 + _PATIENCE
+        while True:
+            beats = reader.read(0.1)
+            now = time.monotonic()
+            if beats and heard_at is None:
+                due = now + failover_timeout / 1000 + _MARGIN
+            heard_at = now if beats else heard_at
+            for beat, at in beats:
+                observer.hear(beat, at)
+            if now >= due:
+                problems, reader.passing = reader.passing, []
+                yield observer.overview(now - (heard_at or began)), problems
+                due = now + _FRAME
+
+
+def applications(client: ClientConfig, timeout: float = _TIMEOUT) -> list[str]:
+    """The applications that have been started.
+
+    Args:
+        client: librdkafka settings.
+        timeout: Seconds to wait for a broker.
+
+    Raises:
+        KprocError: No broker answers, or it refuses.
+    """
+    try:
+        # Asking for one topic by name would create it on brokers that do so.
+        topics = AdminClient({**QUIET, **client}).list_topics(timeout=timeout).topics
+    except KafkaException as error:
+        servers = client.get("bootstrap.servers")
+        raise translated(error, f"list the topics of {servers}") from error
+    return sorted(name.removesuffix(_SUFFIX) for name in topics if name.endswith(_SUFFIX))
+
+
+def _check(client: ClientConfig, application: str) -> None:
+    found = applications(client)
+    if application not in found:
+        others = f"Others there: {', '.join(found)}" if found else "There is no other either"
+        raise TopicMismatch(
+            f"No application {application!r} has been started at "
+            f"{client.get('bootstrap.servers')}: there is no topic {application}{_SUFFIX}. Check "
+            f"the name and --bootstrap, or start it with `kproc run`. {others}."
+        )
