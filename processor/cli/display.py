@@ -12,16 +12,16 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import structlog
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
-from processor.cli.figures import Figures, Rate
+from processor.cli.area import area
+from processor.cli.figures import Figures
 from processor.cli.summary import Run, print_summary
 from processor.cli.terminal import shared_terminal
-from processor.edges.channel import Failure, Log, Report, RestoreStatus, Status
+from processor.edges.channel import ADOPTED, CRASHED, Failure, Log, Report, Status
+from processor.edges.rate import Rate
 from processor.settings import Settings, redacted
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
-_UNKNOWN = "-"
 _FRAME = 0.25
 _PROGRESS = 10.0
 """Seconds between two lines that say how far it is."""
@@ -80,7 +79,7 @@ class LogDisplay:
         self._run = run
         self._log = log
         self._failures: dict[int, Failure] = {}
-        self._states: dict[int, str] = {}
+        self._states: dict[int, tuple[str, str]] = {}
         self._told: set[str] = set()
         self._due = time.monotonic() + _PROGRESS
 
@@ -106,8 +105,7 @@ class LogDisplay:
             # Told with what comes of it: a new start, or the end.
             self._failures[report.slot] = report
         else:
-            if report.slot is not None:
-                self._failures.pop(report.slot, None)
+            self._note_event(report)
             self._log_report(report)
 
     def turn(self, state: "NodeState") -> None:
@@ -139,10 +137,21 @@ class LogDisplay:
         for step, count in figures.bad_records.items():
             self._log.warning("bad records", step=step, count=count, **kept)
 
+    def _note_event(self, report: Log) -> None:
+        if report.slot is not None:
+            self._failures.pop(report.slot, None)
+            if report.event == CRASHED:
+                self.figures.note_restart(report.slot)
+            elif report.event == ADOPTED:
+                self.figures.note_adoption(str(report.fields.get("reason", "start")))
+
     def _note_state(self, status: Status) -> None:
-        if self._states.get(status.slot) != status.state:
-            self._states[status.slot] = status.state
-            self._log.info(f"worker {status.state}", slot=status.slot, partitions=status.partitions)
+        state = (status.role, status.state)
+        if self._states.get(status.slot) != state:
+            self._states[status.slot] = state
+            is_backup = status.role == "backup"
+            more = {"role": "backup"} if is_backup else {"partitions": status.partitions}
+            self._log.info(f"worker {status.state}", slot=status.slot, **more)
 
     def _log_report(self, report: Log) -> None:
         fields: dict[str, Any] = dict(report.fields)
@@ -186,7 +195,8 @@ class LiveDisplay(LogDisplay):
         self._frame_at = now + _FRAME
         if state.backlog is not None:
             self._done.note(now, state.backlog.done_records)
-        self._live.update(self.area(state), refresh=True)
+        drawn = area(self._run, self.figures, state, self._done.per_second)
+        self._live.update(drawn, refresh=True)
 
     def summarize(self, state: "NodeState") -> None:
         """A few lines for a person."""
@@ -194,86 +204,6 @@ class LiveDisplay(LogDisplay):
 
     def _note_state(self, status: Status) -> None:
         """The area shows it."""
-
-    def area(self, state: "NodeState") -> Group:
-        """What is drawn."""
-        parts: list[Any] = [_headline(self._run, self.figures, stopping=state.stopping)]
-        parts.append(_totals(self.figures))
-        if state.backlog is not None:
-            parts.append(_bar(state.backlog, self._done.per_second))
-        slots = self.figures.slots.items()
-        restores = [_restore(number, slot.last.restore) for number, slot in sorted(slots)]
-        return Group(*parts, _slots(self.figures), *filter(None, restores))
-
-
-def _headline(run: Run, figures: Figures, *, stopping: bool) -> Text:
-    doing = " · finishing" if stopping else ""
-    return Text.assemble(
-        (run.plan.application, "bold"),
-        (f" · {run.settings.guarantee} · {_clock(figures.seconds)}{doing}", "dim"),
-    )
-
-
-def _totals(figures: Figures) -> Text:
-    bad = figures.bad_records.total()
-    lag = _UNKNOWN if figures.lag is None else f"{figures.lag:,}"
-    return Text.assemble(
-        f"{figures.records:,} records · {figures.records_per_second:,.0f} records/s · lag {lag} · "
-        f"{figures.checkpoints_per_second:.1f} checkpoints/s · ",
-        (f"{bad:,} bad", "bold red" if bad else ""),
-    )
-
-
-def _bar(backlog: "Backlog", rate: float) -> Table:
-    done, total = backlog.done_records, backlog.input_records
-    share = done / total if total else 1.0
-    left = _clock((total - done) / rate) if rate and done < total else _UNKNOWN
-    text = f"{share:4.0%}  {done:,} of {total:,} · {rate:,.0f} records/s · {left} left"
-    return _beside(ProgressBar(total=max(total, 1), completed=done, width=30), text)
-
-
-def _slots(figures: Figures) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("slot", justify="right")
-    table.add_column("state", min_width=10)
-    for name in ("partitions", "records/s", "lag", "restarts"):
-        table.add_column(name, justify="right")
-    for number, slot in sorted(figures.slots.items()):
-        last = slot.last
-        style = {"running": "green", "restoring": "yellow"}.get(last.state, "dim")
-        table.add_row(
-            str(number),
-            Text(last.state, style),
-            str(last.partitions),
-            f"{slot.rate.per_second:,.0f}",
-            _UNKNOWN if last.lag is None else f"{last.lag:,}",
-            Text(str(slot.restarts), "yellow" if slot.restarts else ""),
-        )
-    return table
-
-
-def _restore(slot: int, restore: RestoreStatus | None) -> Table | None:
-    if restore is None:
-        return None
-    seconds = max(restore.seconds, 0.001)
-    rate, megabytes = restore.records / seconds, restore.bytes / seconds / 1e6
-    left = _clock((restore.total - restore.records) / rate) if rate else _UNKNOWN
-    text = f"slot {slot} restores · {rate:,.0f} records/s · {megabytes:,.1f} MB/s · {left} left"
-    return _beside(
-        ProgressBar(total=max(restore.total, 1), completed=restore.records, width=20), text
-    )
-
-
-def _beside(bar: ProgressBar, text: str) -> Table:
-    grid = Table.grid(padding=(0, 1))
-    grid.add_row(bar, text)
-    return grid
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 def progress(figures: Figures, backlog: "Backlog | None" = None) -> dict[str, Any]:

@@ -3,34 +3,11 @@
 Pure accounting of what workers report; knows nothing of how it is shown.
 """
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from processor.edges.channel import Status
-
-_WINDOW = 5.0
-"""Seconds that a rate is taken over."""
-
-
-@dataclass(slots=True)
-class Rate:
-    """How fast a total grows, over the last seconds."""
-
-    _points: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
-
-    def note(self, now: float, total: int) -> None:
-        """The total is so much now."""
-        self._points.append((now, total))
-        while len(self._points) > 2 and self._points[1][0] <= now - _WINDOW:  # noqa: PLR2004 - both ends
-            self._points.popleft()
-
-    @property
-    def per_second(self) -> float:
-        """What was added in a second."""
-        if not self._points:
-            return 0.0
-        (began, first), (ended, last) = self._points[0], self._points[-1]
-        return (last - first) / (ended - began) if ended > began else 0.0
+from processor.edges.rate import Rate
 
 
 @dataclass(slots=True)
@@ -38,7 +15,8 @@ class SlotFigures:
     """One slot's; a worker process begins its own figures at zero, so those before are kept."""
 
     last: Status
-    starts: int = 0
+    restarts: int = 0
+    """How often it was started again because it had crashed."""
     rate: Rate = field(default_factory=Rate)
     _records: int = 0
     _checkpoints: int = 0
@@ -46,8 +24,7 @@ class SlotFigures:
 
     def note(self, status: Status, now: float) -> None:
         """Takes in what its present process reports."""
-        if status.state == "starting":
-            self.starts += 1
+        if _is_of_another_process(self.last, status):
             self._records += self.last.records
             self._checkpoints += self.last.checkpoints
             self._bad.update(self.last.bad_records)
@@ -69,10 +46,14 @@ class SlotFigures:
         """Bad records by `step: reason`."""
         return self._bad + Counter(self.last.bad_records)
 
-    @property
-    def restarts(self) -> int:
-        """How often it was started again."""
-        return max(0, self.starts - 1)
+
+def _is_of_another_process(before: Status, status: Status) -> bool:
+    """A process' figures never fall."""
+    return (
+        status.records < before.records
+        or status.checkpoints < before.checkpoints
+        or status.busy_seconds < before.busy_seconds
+    )
 
 
 class Figures:
@@ -86,15 +67,25 @@ class Figures:
         self._began = began
         self.now = began
         self.slots: dict[int, SlotFigures] = {}
+        self.adoptions = Counter[str]()
+        """Slots taken over from somebody, by the reason."""
         self._rates: defaultdict[str, Rate] = defaultdict(Rate)
 
     def note(self, status: Status, now: float) -> None:
         """Takes in what a worker reports."""
         self.tick(now)
-        slot = self.slots.setdefault(status.slot, SlotFigures(Status(status.slot, "starting")))
-        slot.note(status, now)
+        self._slot(status.slot).note(status, now)
         self._rates["records"].note(now, self.records)
         self._rates["checkpoints"].note(now, self.checkpoints)
+
+    def note_restart(self, slot: int) -> None:
+        """A worker of the slot has crashed and is started again."""
+        self._slot(slot).restarts += 1
+
+    def note_adoption(self, reason: str) -> None:
+        """A worker has adopted a slot."""
+        if reason != "start":
+            self.adoptions[reason] += 1
 
     def tick(self, now: float) -> None:
         """Time goes on."""
@@ -132,8 +123,9 @@ class Figures:
 
     @property
     def lag(self) -> int | None:
-        """Input records not processed yet; None while not every slot knows."""
-        lags = [slot.last.lag for slot in self.slots.values()]
+        """Input records not processed yet by primaries; None while one of them does not know."""
+        last = (slot.last for slot in self.slots.values())
+        lags = [status.lag for status in last if status.role == "primary"]
         known = [lag for lag in lags if lag is not None]
         return sum(known) if known and len(known) == len(lags) else None
 
@@ -146,3 +138,6 @@ class Figures:
     def restarts(self) -> int:
         """How often a worker was started again."""
         return sum(slot.restarts for slot in self.slots.values())
+
+    def _slot(self, slot: int) -> SlotFigures:
+        return self.slots.setdefault(slot, SlotFigures(Status(slot, "starting")))

@@ -41,6 +41,9 @@ def print_summary(run: Run, figures: Figures, state: "NodeState") -> None:
         lines.append(_line("outputs", ", ".join(run.plan.outputs)))
     if figures.restarts:
         lines.append(_line("restarts", str(figures.restarts), "yellow"))
+    if figures.adoptions:
+        adoptions = (f"{count} {reason}" for reason, count in figures.adoptions.most_common())
+        lines.append(_line("adoptions", ", ".join(adoptions)))
     for step, count in figures.bad_records.items():
         lines.append(_line("bad records", f"{count:,}  {step}", "red"))
     if figures.bad_records:

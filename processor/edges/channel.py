@@ -64,6 +64,8 @@ ADOPT = b"adopt"
 """What a supervisor tells a backup, as a line, so that it takes the slot over."""
 ADOPTED = "adopted"
 """The event logged by a worker that has taken over its slot."""
+CRASHED = "worker ended"
+"""The event logged when a worker has ended that will be started again."""
 
 Report: TypeAlias = Status | Log | Failure
 

@@ -123,20 +123,23 @@ class Membership:
         self._topic.close()
         self._identity.close()
 
-    def adopted(self, slot: int, seconds: Mapping[str, Any]) -> None:
-        """Notes that a worker has taken over its slot, and the seconds of each step."""
-        if (claimed := self._claimed.get(slot)) is not None:
-            claim = Claim(slot, claimed.term)
-            self._adoptions[slot] = Adoption(
-                slot=slot,
-                term=claimed.term,
-                reason=claimed.reason,
-                predecessor=claimed.predecessor,
-                fence=seconds["fence_s"],
-                catch_up=seconds["catch_up_s"],
-                join=seconds["join_s"],
-                at=self._claimed_at.get(claim, 0),
-            )
+    def adopted(self, slot: int, seconds: Mapping[str, Any]) -> dict[str, str]:
+        """Notes that a worker has taken over its slot, and the seconds of each step; tells why."""
+        if (claimed := self._claimed.get(slot)) is None:
+            return {}
+        claim = Claim(slot, claimed.term)
+        self._adoptions[slot] = Adoption(
+            slot=slot,
+            term=claimed.term,
+            reason=claimed.reason,
+            predecessor=claimed.predecessor,
+            fence=seconds["fence_s"],
+            catch_up=seconds["catch_up_s"],
+            join=seconds["join_s"],
+            at=self._claimed_at.get(claim, 0),
+        )
+        before = {"predecessor": claimed.predecessor} if claimed.predecessor else {}
+        return {"reason": claimed.reason, **before}
 
     def _check(self, beat: Beat) -> None:
         mine = self._identity

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from processor.cluster.beats import Role
+from processor.cluster.view import View
 from processor.durations import milliseconds
 from processor.edges.channel import ADOPTED, Log, Report, Status
 from processor.edges.clients import QUIET
@@ -55,6 +57,10 @@ class NodeState:
 
     layout: Layout
     began: float
+    node: str = ""
+    """Its id among the application's nodes."""
+    view: View | None = None
+    """What the nodes say of themselves."""
     workers: dict[int, Status] = field(default_factory=dict[int, Status])
     backlog: Backlog | None = None
     restarts: int = 0
@@ -100,6 +106,7 @@ class Node:
             pool.close()
             raise
         self._membership = Membership(topic, identity, _member_options(settings), self._report)
+        self.state.node, self.state.view = identity.node, self._membership.view
 
         def make_spec(slot: int, role: Role) -> WorkerSpec:
             return worker_spec(spec, layout, settings, slot, role, identity.state_dir)
@@ -164,7 +171,8 @@ class Node:
         if isinstance(report, Status):
             self.state.workers[report.slot] = report
         elif isinstance(report, Log) and report.event == ADOPTED and report.slot is not None:
-            self._membership.adopted(report.slot, report.fields)
+            why = self._membership.adopted(report.slot, report.fields)
+            report = msgspec.structs.replace(report, fields={**why, **report.fields})
         self._watcher.report(report)
 
     @contextmanager

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from processor import errors
 from processor.cluster.beats import Replica, ReplicaState, Role
-from processor.edges.channel import Failure, Log, Report, Status, parse
+from processor.edges.channel import CRASHED, Failure, Log, Report, Status, parse
 from processor.edges.pool import WorkerPool, WorkerProcess
+from processor.edges.rate import Rate
 from processor.edges.spec import WorkerSpec
 from processor.errors import Fenced, Interrupted, KprocError, WorkerFailed
 
@@ -60,12 +61,21 @@ class _Child:
     finish_by: float | None = None
     crashed: bool = False
     status: Status | None = None
+    records: Rate = field(default_factory=Rate)
+    busy: Rate = field(default_factory=Rate)
     silence: float = 0.0
     unread: bytes = b""
     failure: Failure | None = None
     start_at: float = 0.0
     interruptions: int = 0
     crashes: deque[float] = field(default_factory=lambda: deque[float](maxlen=_CRASHES))
+
+    def note(self, status: Status) -> None:
+        """Takes in what its process tells."""
+        now = time.monotonic()
+        self.status = status
+        self.records.note(now, status.records)
+        self.busy.note(now, status.busy_seconds)
 
     @property
     def may_start(self) -> bool:
@@ -200,6 +210,7 @@ class Supervisor:
         child.is_without_work = not spec.own
         child.process = self._pool.take(spec)
         child.is_now, child.crashed, child.status, child.silence = wanted, False, None, 0.0
+        child.records, child.busy = Rate(), Rate()
         child.unread, child.failure = b"", None
         self._selector.register(child.process.reports, selectors.EVENT_READ, child)
         fields: dict[str, str | int | float] = {"pid": child.process.pid, "role": wanted.role}
@@ -216,7 +227,7 @@ class Supervisor:
             if isinstance(report, Failure):
                 child.failure = report
             if isinstance(report, Status):
-                child.status = report
+                child.note(report)
                 if report.partitions:
                     child.interruptions = 0
             self._on_report(report)
@@ -273,7 +284,7 @@ class Supervisor:
         self.restarts += 1
         child.start_at = now + pause
         fields: dict[str, str | int | float] = {"cause": str(cause), "pause_s": pause}
-        self._on_report(Log(child.slot, "warning", "worker ended", fields))
+        self._on_report(Log(child.slot, "warning", CRASHED, fields))
 
     def _fail(self, error: KprocError) -> None:
         self._error = self._error or error
@@ -284,7 +295,8 @@ class Supervisor:
         role: Role = "backup" if now is None else now.role
         status = child.status
         lag = None if status is None else status.lag
-        return Replica(child.slot, role, self._state(child), lag)
+        rate, busy = round(child.records.per_second, 1), round(child.busy.per_second, 3)
+        return Replica(child.slot, role, self._state(child), lag, rate, min(busy, 1.0))
 
     def _state(self, child: _Child) -> ReplicaState:
         if child.process is None:

@@ -8,20 +8,26 @@ import subprocess
 import sys
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from processor import Topology
-from processor.cli.display import LiveDisplay, LogDisplay, logger
+from processor.cli.area import area
+from processor.cli.display import LogDisplay, logger
 from processor.cli.figures import Figures
 from processor.cli.show import results, serdes_of
 from processor.cli.summary import Run, print_summary
-from processor.edges.channel import Failure, Log, RestoreStatus, Status
+from processor.cluster.beats import Adoption, Beat, Claim
+from processor.cluster.view import View
+from processor.edges.channel import CRASHED, Failure, Log, RestoreStatus, Status
 from processor.edges.node import NodeState
 from processor.edges.results import Results
+from processor.records import Timestamp
 from processor.serdes import int64, text
 from processor.settings import Settings, load
 from processor.topology.plan import Plan, lay_out, plan
+from tests.cluster.topic import Topic, backup, primary
 
 CANARY = "canary-7f3a"
 
@@ -58,7 +64,9 @@ def test_figures_of_a_worker_that_was_started_again_are_added() -> None:
     figures.note(Status(0, "starting"), 100.0)
     figures.note(Status(0, "running", records=50, checkpoints=5, bad_records=bad), 101.0)
     figures.note(Status(1, "starting"), 101.0)
-    figures.note(Status(0, "starting"), 102.0)
+    figures.note_restart(0)
+    for _ in range(3):
+        figures.note(Status(0, "starting"), 102.0)
     figures.note(Status(0, "running", records=7, checkpoints=1, bad_records=bad), 102.0)
     figures.note(Status(1, "running", records=3, checkpoints=2, lag=4), 102.0)
     assert (figures.records, figures.checkpoints, figures.restarts) == (60, 8, 1)
@@ -86,6 +94,13 @@ def test_the_lag_is_known_when_every_slot_knows() -> None:
     assert figures.lag is None
 
 
+def test_the_lag_is_not_that_of_backups() -> None:
+    figures = Figures(0.0)
+    figures.note(Status(0, "running", lag=4), 1.0)
+    figures.note(Status(1, "restoring", lag=7, role="backup"), 1.0)
+    assert figures.lag == 4
+
+
 def test_states_and_reports_are_logged() -> None:
     logged = Logged()
     for _ in range(2):
@@ -98,14 +113,27 @@ def test_states_and_reports_are_logged() -> None:
     ]
 
 
+def test_the_state_of_a_backup_and_its_adoption_are_logged() -> None:
+    logged = Logged()
+    logged.display.report(Status(0, "ready", role="backup"))
+    logged.display.report(Status(0, "running", partitions=2))
+    adopted: dict[str, str | int | float] = {"reason": "failure", "predecessor": "b", "fence_s": 1}
+    logged.display.report(Log(0, "info", "adopted", adopted))
+    assert [{**line, "level": None} for line in logged.lines] == [
+        {"event": "worker ready", "level": None, "slot": 0, "role": "backup"},
+        {"event": "worker running", "level": None, "slot": 0, "partitions": 2},
+        {"event": "adopted", "level": None, "slot": 0, **adopted},
+    ]
+
+
 def test_a_failure_is_told_with_what_comes_of_it() -> None:
     logged = Logged()
     logged.display.report(Failure(0, "StoreLocked", "is locked"))
-    logged.display.report(Log(0, "warning", "worker is started again", {"cause": "is locked"}))
+    logged.display.report(Log(0, "warning", CRASHED, {"cause": "is locked"}))
     logged.display.report(Failure(1, "Fenced", "is fenced"))
     logged.display.close()
     assert logged.lines == [
-        {"event": "worker is started again", "level": "warning", "slot": 0, "cause": "is locked"},
+        {"event": CRASHED, "level": "warning", "slot": 0, "cause": "is locked"},
         {"event": "worker failed", "level": "error", "slot": 1, "cause": "is fenced"},
     ]
 
@@ -115,7 +143,7 @@ def test_a_traceback_is_told_once() -> None:
     traceback = "Traceback (most recent call last):\n  File x\nValueError: no\n"
     for slot in range(2):
         fields: dict[str, str | int | float] = {"cause": traceback}
-        logged.display.report(Log(slot, "warning", "worker is started again", fields))
+        logged.display.report(Log(slot, "warning", CRASHED, fields))
     first, second = logged.lines
     assert first["exception"].endswith("ValueError: no")
     assert second["cause"] == "ValueError: no"
@@ -155,15 +183,16 @@ def test_no_secret_is_logged() -> None:
     assert logged.lines[0]["text"] == "t ********"
 
 
-def drawn(*reports: Status) -> str:
+def drawn(*reports: Status, node: str = "", view: View | None = None) -> str:
     """The live area after these reports, as text."""
     console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
     made = orders()
-    live = LiveDisplay(Run(made, load().settings, until_end=False), console)
+    figures, now = Figures(0.0), state(made)
+    now.node, now.view = node, view
     for report in reports:
-        live.report(report)
+        figures.note(report, 1.0)
     with console.capture() as captured:
-        console.print(live.area(state(made)))
+        console.print(area(Run(made, load().settings, until_end=False), figures, now, 0.0))
     return captured.get()
 
 
@@ -181,6 +210,46 @@ def test_the_live_area_shows_figures_and_slots() -> None:
     assert rows[-1][:3] == ["1", "waiting", "0"]
 
 
+def test_a_node_alone_says_nothing_of_others() -> None:
+    alone = Topic(slots=1).says("a", primary(), claims={0: 1}).view
+    shown = drawn(Status(0, "running"), node="a", view=alone)
+    assert "node" not in shown
+    assert "role" not in shown
+
+
+def test_the_live_area_shows_roles_and_the_workers_of_other_nodes() -> None:
+    topic = Topic(slots=3).says("b", backup(0, lag=7), primary(1), primary(2), claims={1: 1, 2: 1})
+    topic.says("a", primary(0), backup(1, "restoring", 8), claims={0: 1})
+    shown = drawn(
+        Status(0, "running", partitions=2, lag=5),
+        Status(1, "restoring", lag=8, role="backup"),
+        Status(2, "running"),  # was here before it moved
+        node="a",
+        view=topic.view,
+    )
+    lines = [" ".join(line.split()) for line in shown.splitlines() if line.strip()]
+    assert lines[2:] == [
+        "slot role state partitions records/s lag restarts elsewhere",
+        "0 primary running 2 0 5 0 b.host ready, lag 7",
+        "1 backup restoring 0 0 8 0 b.host running",
+        "node a.host, one of 2",
+    ]
+
+
+def test_the_live_area_shows_the_last_adoption() -> None:
+    view = View(2, 1000)
+    adoptions = (
+        Adoption(0, 2, "failure", "b", 0.1, 0.2, 0.25, at=2000),
+        Adoption(1, 2, "move", "c", 0.1, 0.1, 0.1, at=1000),
+    )
+    claims = (Claim(0, 2), Claim(1, 2))
+    beat = Beat("a", "1", 2, "alpha", claims=claims, replicas=(primary(0), primary(1)))
+    view.apply(msgspec.structs.replace(beat, adoptions=adoptions), Timestamp(3000))
+    shown = drawn(Status(0, "running"), node="a", view=view)
+    last = "last adoption · slot 0, failure, from b · 0.30 s: fence 0.10, catch up 0.20, join 0.25"
+    assert last in shown
+
+
 def test_the_live_area_shows_a_restore() -> None:
     restore = RestoreStatus(stores=2, records=500_000, total=2_000_000, bytes=50_000_000, seconds=1)
     shown = drawn(Status(0, "restoring", restore=restore))
@@ -189,7 +258,8 @@ def test_the_live_area_shows_a_restore() -> None:
 
 def test_the_summary_says_where_bad_records_went(capsys: pytest.CaptureFixture[str]) -> None:
     made, figures = orders(), Figures(0.0)
-    figures.note(Status(0, "starting"), 1.0)
+    for reason in ("start", "failure", "move", "failure"):
+        figures.note_adoption(reason)
     figures.note(Status(0, "running", records=10, bad_records={"count: null-key": 3}), 2.0)
     for policy, expected in (
         ("dead-letter", "kproc consume orders-dead-letters --until-end"),
@@ -200,6 +270,7 @@ def test_the_summary_says_where_bad_records_went(capsys: pytest.CaptureFixture[s
         told = capsys.readouterr().err
         assert "orders: 10 records in 2.0 s, 5 records/s" in told
         assert "3  count: null-key" in told
+        assert "adoptions    2 failure, 1 move" in told
         assert expected in told
 
 
