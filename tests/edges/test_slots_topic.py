@@ -78,5 +78,5 @@ def test_what_is_no_beat_is_told_and_passed_over(
 
 
 def test_without_the_topic(kafka: str, topic_name: str) -> None:
-    with pytest.raises(TopicMismatch, match="create the topic"):
+    with pytest.raises(TopicMismatch, match="create it first"):
         BeatsReader({"bootstrap.servers": kafka}, f"{topic_name}-not-there")
