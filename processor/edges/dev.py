@@ -61,10 +61,15 @@ def load_sample(
     """
     on_progress(0, sample.count)
     create_topic(client, sample.topic, partitions)
-    return load_once(client, sample.topic, _rows(sample), sample.count, on_progress)
+    return load_once(client, sample.topic, sample_rows(sample), sample.count, on_progress)
 
 
-def _rows(sample: SampleData) -> Iterator[Row]:
+def sample_rows(sample: SampleData) -> Iterator[Row]:
+    """The records of sample data, encoded.
+
+    Raises:
+        UsageError: The topology's function for it failed.
+    """
     key, value = sample.key.encode, sample.value.encode
     try:
         for record in sample.records():

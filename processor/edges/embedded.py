@@ -269,7 +269,7 @@ class _Launch:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=None if self.detach else _end_with_parent(),
+                preexec_fn=None if self.detach else end_with_parent(),
             )
 
 
@@ -362,7 +362,7 @@ def _probe(port: int) -> None:
         raise _PortTaken from error
 
 
-def _end_with_parent() -> Callable[[], None]:
+def end_with_parent() -> Callable[[], None]:
     """Has the kernel stop a child when the thread that started it ends, even by kill -9."""
     # Loaded before the fork: the child of a threaded process must not load libraries.
     libc = ctypes.CDLL(None)

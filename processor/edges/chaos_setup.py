@@ -1,0 +1,133 @@
+"""What a chaos run needs before it begins: topics that nobody else uses, nodes with equal settings.
+
+Knows nothing of faults.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+
+from processor.durations import milliseconds
+from processor.edges.clients import QUIET, ClientConfig, partitions_of
+from processor.edges.node import client_settings
+from processor.edges.node_process import NodeProcess
+from processor.edges.progress import list_offsets
+from processor.edges.setup import prepare
+from processor.edges.victims import ChaosBroker, ChaosNode
+from processor.edges.witness import partitions
+from processor.errors import UsageError
+from processor.settings import CLIENTS, PREFIX, Settings
+from processor.topology.graph import Sink
+from processor.topology.plan import Layout, Plan
+
+_SECURITY = ("security.", "sasl.", "ssl.")
+
+
+def start_broker(
+    folder: Path, plan: Plan, settings: Settings, *, leave: bool
+) -> tuple[ChaosBroker, Settings]:
+    """A Kafka of its own, and the settings for it.
+
+    Raises:
+        KprocError: As `EmbeddedKafka.start`.
+    """
+    config: dict[str, str] = {}
+    nodes = [node for part in plan.subtopologies for node in part.nodes]
+    if any(isinstance(node, Sink) and callable(node.topic) for node in nodes):
+        # Nobody knows beforehand which topics these are.
+        config = {"auto.create.topics.enable": "true", "num.partitions": str(settings.partitions)}
+    broker = ChaosBroker(folder, config, detach=leave)
+    changed = {
+        "bootstrap": broker.kafka.bootstrap,
+        "create_topics": True,
+        "replication_factor": 1,
+        **{part: _without_security(getattr(settings, part)) for part in CLIENTS},
+    }
+    return broker, settings.model_copy(update=changed)
+
+
+def _without_security(client: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in client.items() if not name.startswith(_SECURITY)}
+
+
+def make_topics(plan: Plan, settings: Settings) -> Layout:
+    """Checks and makes all topics.
+
+    Raises:
+        UsageError: One of them holds records already.
+        KafkaError: They don't fit the topology, or Kafka does not answer.
+    """
+    client = client_settings(settings)
+    _refuse_records(plan, client)
+    return prepare(
+        plan,
+        client,
+        create=settings.partitions if settings.create_topics else None,
+        replication=settings.replication_factor,
+        startup_timeout=milliseconds(settings.startup_timeout, "startup_timeout") / 1000,
+    )
+
+
+def _refuse_records(plan: Plan, client: ClientConfig) -> None:
+    """Others' records must neither be worked on nor be mixed with those of the load."""
+    admin: Any = AdminClient({**QUIET, **client})
+    there = admin.list_topics(timeout=30).topics
+    slots = f"{plan.application}-slots"
+    own = {*plan.inputs, *plan.outputs, *plan.internal, plan.dead_letters, slots}
+    sources = partitions({topic: len(there[topic].partitions) for topic in own if topic in there})
+    first = list_offsets(admin, sources, OffsetSpec.earliest())
+    ends = list_offsets(admin, sources, OffsetSpec.latest())
+    used = sorted({source.topic for source in sources if ends[source] > first[source]})
+    if used:
+        raise UsageError(
+            f"{', '.join(used)}: there are records already, and chaos writes to these topics. "
+            "Leave out --bootstrap to have a Kafka for this alone, or delete the topics if nobody "
+            "needs them"
+        )
+
+
+def outputs_of(plan: Plan, client: ClientConfig) -> dict[str, int]:
+    """The partition counts of the output topics."""
+    return {topic: partitions_of(client, topic) for topic in plan.outputs}
+
+
+def make_nodes(topology: str, settings: Settings, folder: Path, count: int) -> list[ChaosNode]:
+    """Starts the nodes, each with a folder of its own and these settings, wherever they are from.
+
+    Args:
+        topology: The file.
+        settings: The effective settings.
+        folder: Where the nodes' folders are made.
+        count: How many nodes.
+    """
+    config = folder / "kproc.toml"
+    config.touch(mode=0o600)  # there may be secrets
+    config.write_text("".join(_toml(settings)))
+    env = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    nodes: list[ChaosNode] = []
+    for number in range(1, count + 1):
+        state = folder / f"node-{number}"
+        state.mkdir()
+        options = ["--config", str(config), "--state-dir", str(state)]
+        log = folder / f"node-{number}.log"
+        launch = partial(NodeProcess, topology, options, log, env)
+        nodes.append(ChaosNode(number, launch, launch()))
+    return nodes
+
+
+def _toml(settings: Settings) -> Iterable[str]:
+    """The settings as a kproc.toml; a JSON text or number is one of TOML, too."""
+    values = settings.model_dump(mode="json")
+    for name, value in values.items():
+        if value is not None and name not in CLIENTS:
+            yield f"{name} = {json.dumps(value)}\n"
+    for part in CLIENTS:
+        yield f"[{part}]\n"
+        for name, value in values[part].items():
+            yield f"{json.dumps(name)} = {json.dumps(value)}\n"
