@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from processor.cli.chaos import CHAOS_EXAMPLES, chaos
 from processor.cli.config import config
 from processor.cli.dev import dev
 from processor.cli.run import EXIT_CODES, run
@@ -44,6 +45,7 @@ app.command()(config)
 app.command()(dev)
 app.command()(produce)
 app.command()(consume)
+app.command(epilog=CHAOS_EXAMPLES)(chaos)
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - as typer calls it

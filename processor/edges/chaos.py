@@ -15,6 +15,7 @@ from typing import Protocol, Self
 from processor.chaos.schedule import BROKER, Fault, Terms, schedule
 from processor.chaos.standstill import Standstill
 from processor.chaos.verdict import Happening, Report, Verdict
+from processor.edges.channel import ADOPTED
 from processor.edges.chaos_setup import make_nodes, make_topics, outputs_of, start_broker
 from processor.edges.inspection import Inspection
 from processor.edges.load import Load, RowsMaker
@@ -34,7 +35,6 @@ _STALLED_SECONDS = 90.0
 """Without any progress for so long while it is to drain, it is taken to have stopped for good."""
 
 _STOP_SECONDS = 60.0
-_ADOPTED = "adopted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +237,9 @@ class ChaosRun:
         for node in self._nodes:
             node.process.terminate()
         for node in self._nodes:
-            code = node.stop(_STOP_SECONDS)
-            if code != 0:
-                ended = "did not end" if code is None else f"ended with exit code {code}"
-                self._problems.append(
-                    f"node {node.number} {ended} when it was asked to finish; see its log, "
-                    f"{node.process.log}"
-                )
+            problem = node.finish(_STOP_SECONDS)
+            if problem:
+                self._problems.append(problem)
                 node.kill()
 
     def _inspect(self, settings: Settings, layout: Layout, witness: Witness) -> Verdict:
@@ -269,7 +265,7 @@ class ChaosRun:
             happenings=self._happenings,
             records_in=sum(load.written for load in self._loads),
             records_out=self._records_out(witness),
-            adoptions=sum(line.get("event") == _ADOPTED for log in logs for line in logged(log)),
+            adoptions=sum(line.get("event") == ADOPTED for log in logs for line in logged(log)),
             longest=witness.longest,
             verdict=verdict,
         )

@@ -19,6 +19,7 @@ from processor.edges.embedded import end_with_parent
 
 _KPROC = "import sys; from processor.cli.main import main; sys.exit(main())"
 _WORKER = "processor.edges.worker"
+_FIRST = "connecting"
 
 
 class NodeProcess:
@@ -39,6 +40,8 @@ class NodeProcess:
         env: Mapping[str, str] | None = None,
     ) -> None:
         command = [sys.executable, "-c", _KPROC, "run", topology, "--log-format=json", *options]
+        self.log = log
+        self._log_start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             # A session of its own: Ctrl-C goes to whoever started it, who decides.
             self._process = psutil.Popen(
@@ -50,7 +53,6 @@ class NodeProcess:
                 start_new_session=True,
                 preexec_fn=end_with_parent(),
             )
-        self.log = log
 
     @property
     def pid(self) -> int:
@@ -61,6 +63,11 @@ class NodeProcess:
     def exit_code(self) -> int | None:
         """Of the supervisor, negative for a signal; None while it has not ended."""
         return self._process.poll()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has told of more than its start; until then a signal ends it at once."""
+        return any(line.get("event") != _FIRST for line in logged(self.log, self._log_start))
 
     @property
     def workers(self) -> list[psutil.Process]:
@@ -113,9 +120,10 @@ def _is_worker(process: psutil.Process) -> bool:
     return False
 
 
-def logged(log: Path) -> Iterable[Mapping[str, Any]]:
-    """What nodes logged to a file, line by line; what else they printed is left out."""
+def logged(log: Path, start: int = 0) -> Iterable[Mapping[str, Any]]:
+    """What nodes logged to a file from a byte on; what else they printed is left out."""
     with log.open("rb") as lines:
+        lines.seek(start)
         for line in lines:
             if line.startswith(b"{"):
                 with contextlib.suppress(msgspec.DecodeError):

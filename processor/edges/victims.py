@@ -28,6 +28,7 @@ _ENDINGS = 20
 """A node that ends by itself more often than this is not started again."""
 
 _LOG_END = 2_000
+_INTERRUPTED = 130
 
 
 class Victim(Protocol):
@@ -141,9 +142,13 @@ class ChaosNode:
             self.process = self.launch()
             yield f"node {self.number} is started again"
 
-    def stop(self, timeout: float) -> int | None:
-        """Waits for its end after `terminate`; the exit code, None if it did not end in time."""
-        return self.process.wait(timeout)
+    def finish(self, timeout: float) -> str | None:
+        """Waits for its end after `terminate`; what is wrong with it, if anything is."""
+        code = self.process.wait(timeout)
+        if code == 0 or (code == _INTERRUPTED and not self.process.has_begun):
+            return None
+        ended = "did not end" if code is None else f"ended with exit code {code}"
+        return f"node {self.number} {ended} when it was asked to finish; see {self.process.log}"
 
     def kill(self) -> None:
         """Ends whatever is left of it."""

@@ -1,0 +1,298 @@
+"""`kproc chaos`: a topology of the user's own against failures, for real."""
+
+import contextlib
+import json
+import random
+import shutil
+import tempfile
+from collections.abc import Generator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from processor.cli.common import say
+from processor.cli.complete import topology_files
+from processor.cli.run import ConfigOption, SetOption
+from processor.errors import BadRecordError, KprocError, SettingsError, UsageError
+
+if TYPE_CHECKING:
+    from processor.chaos.schedule import Kind
+    from processor.chaos.verdict import Report
+    from processor.edges.chaos import Order
+    from processor.edges.load import RowsMaker
+    from processor.settings import Settings
+    from processor.topology.plan import Plan
+    from processor.topology.topology import SampleData, Topology
+
+_FAILED = 9
+_INTERRUPTED = 130
+
+CHAOS_EXAMPLES = """\
+Examples:
+
+kproc chaos topologies/flights.py   [dim]its sample data, three nodes, any fault, two minutes[/]
+
+kproc chaos orders.py --input orders.csv --key user --timestamp at --rate 2000
+
+kproc chaos enrich.py --input orders=orders.csv --input users=users.jsonl --key user
+
+kproc chaos orders.py --input orders.csv --faults kill-node --faults broker --seed 7 --keep
+
+Faults: kill-worker suspend-worker kill-node suspend-node restart-node kill-supervisor \
+suspend-supervisor kill-broker suspend-broker restart-broker; kill, node and the like name several.
+
+Exit codes: [bold]0[/] nothing lost, doubled or out of order · [bold]9[/] something is · \
+[bold]2[/] command, settings or topology are wrong · [bold]3[/] Kafka is not as needed · \
+[bold]7[/] it does not run even without faults, or a node keeps ending · [bold]130[/] interrupted
+"""
+
+
+def _fault_words(incomplete: str) -> list[str]:
+    from processor.chaos.schedule import KINDS  # noqa: PLC0415 - only where it is needed
+
+    words = dict.fromkeys([*map(str, KINDS), *(word for kind in KINDS for word in kind)])
+    return [word for word in words if word.startswith(incomplete)]
+
+
+def chaos(  # noqa: PLR0913 - options of a command
+    topology: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE.py[:NAME]",
+            help="The file, and the variable if it has several topologies.",
+            autocompletion=topology_files,
+        ),
+    ],
+    *,
+    minutes: Annotated[float, typer.Option(min=0.05, help="How long faults happen.")] = 2.0,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed, the same faults. By default any; it is told.")
+    ] = None,
+    nodes: Annotated[int, typer.Option(min=1, max=20, help="How many nodes: kproc run.")] = 3,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Of the application; by default one for each node.")
+    ] = None,
+    faults: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only these, such as kill-node, worker or suspend. Repeatable. By default all.",
+            autocompletion=_fault_words,
+        ),
+    ] = None,
+    every: Annotated[
+        str, typer.Option(metavar="TIME", help="Between two faults, in the mean.")
+    ] = "5s",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="[TOPIC=]FILE",
+            help="Records: JSON lines, CSV, Parquet or text. By default the topology's sample "
+            "data. Repeatable, one for each input topic.",
+        ),
+    ] = None,
+    rate: Annotated[float, typer.Option(min=1, help="Records a second, for each topic.")] = 1000,
+    key: Annotated[str | None, typer.Option(help="The files' column that is the key.")] = None,
+    timestamp: Annotated[
+        str | None, typer.Option(help="The files' column with the time; by default it is now.")
+    ] = None,
+    value_format: Annotated[
+        Literal["json", "text"] | None,
+        typer.Option(help="The value: the row as JSON, or the text of its only other column."),
+    ] = None,
+    bootstrap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="A Kafka where the topology's topics are empty; by default one of its own.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the folder, and its own Kafka running.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The report as JSON, with the schedule.")
+    ] = False,
+) -> None:
+    """Tests a topology against failures: real processes, real load, faults on a seeded schedule.
+
+    Several nodes work on a Kafka of their own, which is fed steadily. Workers, nodes, supervisors
+    and the broker are killed, suspended and restarted. In the end all that was written is compared
+    with what the same input gives without any failure; the topology's functions run here for that.
+
+    Ctrl-C ends the faults early, and the check comes then; twice ends it all.
+    """
+    from processor.chaos.schedule import Terms  # noqa: PLC0415
+    from processor.durations import milliseconds  # noqa: PLC0415
+    from processor.edges.chaos import Order  # noqa: PLC0415
+    from processor.loading import load as load_topology  # noqa: PLC0415
+    from processor.settings import redacted  # noqa: PLC0415
+    from processor.topology.plan import plan  # noqa: PLC0415
+
+    loaded = load_topology(topology)
+    made = plan(loaded)
+    flags = {"slots": slots, "bootstrap": bootstrap}
+    settings = _settings(loaded, flags, sets or (), config, nodes)
+    terms = Terms(
+        seed=random.SystemRandom().randrange(10**6) if seed is None else seed,
+        duration=round(minutes * 60_000),
+        nodes=nodes,
+        kinds=_kinds(faults or (), embedded=bootstrap is None),
+        every=milliseconds(every, "--every"),
+        failover_timeout=milliseconds(settings.failover_timeout, "failover_timeout"),
+    )
+    feeds = {
+        topic: _maker(source, key, timestamp, value_format)
+        for topic, source in sources_of(made, loaded.samples, inputs or ()).items()
+    }
+    try:
+        with _folder(keep=keep) as folder:
+            embedded = bootstrap is None
+            order = Order(topology, made, settings, terms, feeds, rate, folder.path, embedded, keep)
+            report = _work(order, as_json=as_json)
+            folder.keep = keep or not report.verdict.passed
+    except KprocError as error:
+        raise type(error)(redacted(settings, str(error))) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(_INTERRUPTED) from None
+    if not report.verdict.passed:
+        raise typer.Exit(_FAILED)
+
+
+def _settings(
+    loaded: "Topology",
+    flags: dict[str, Any],
+    sets: Sequence[str],
+    config: Path | None,
+    nodes: int,
+) -> "Settings":
+    """The effective settings, with backups and a slot for each node where nothing else is said."""
+    from processor.settings import assigned, load  # noqa: PLC0415
+
+    given = {**assigned(sets), **{k: v for k, v in flags.items() if v is not None}}
+    settings, origins = load(given, loaded.settings, config)
+    changed: dict[str, Any] = {}
+    if "slots" not in origins:
+        changed["slots"] = nodes
+    if "backup_mode" not in given:
+        changed["backup_mode"] = "primary-backup"
+    if settings.guarantee != "exactly-once":
+        raise SettingsError(
+            "guarantee is at-least-once: records may count again after a failure, so that nothing "
+            "can be compared; add --set guarantee=exactly-once"
+        )
+    return settings.model_copy(update=changed)
+
+
+def _kinds(words: Sequence[str], *, embedded: bool) -> "tuple[Kind, ...]":
+    from processor.chaos.schedule import KINDS, kinds_of  # noqa: PLC0415
+
+    kinds = kinds_of(words) if words else KINDS
+    found = tuple(kind for kind in kinds if embedded or kind.victim != "broker")
+    if not found:
+        raise UsageError("--faults: a Kafka that --bootstrap names is left alone; name others too.")
+    return found
+
+
+def sources_of(
+    plan: "Plan", samples: "Sequence[SampleData]", inputs: Sequence[str]
+) -> "dict[str, SampleData | str]":
+    """Where the records for each input topic come from: a file, or sample data.
+
+    Raises:
+        UsageError: A topic has neither, or a file is for none.
+    """
+    topics = [topic for topic in plan.inputs if topic not in plan.outputs]
+    found: dict[str, SampleData | str] = {
+        sample.topic: sample for sample in samples if sample.topic in topics
+    }
+    for given in inputs:
+        topic, equals, file = given.partition("=")
+        if not (equals and topic in topics):
+            if len(topics) > 1:
+                listed = ", ".join(topics)
+                raise UsageError(
+                    f"--input {given}: the topology reads {listed}; say --input {topics[0]}=FILE"
+                )
+            topic, file = topics[0], given
+        if not Path(file).is_file():
+            raise UsageError(f"--input {given}: there is no file {file}.")
+        found[topic] = file
+    if missing := [topic for topic in topics if topic not in found]:
+        raise UsageError(
+            f"there are no records for {', '.join(missing)}: say --input {missing[0]}=FILE, or "
+            f'give the topology some with topology.sample_data("{missing[0]}", ...)'
+        )
+    return found
+
+
+def _maker(
+    source: "SampleData | str",
+    key: str | None,
+    timestamp: str | None,
+    value_format: Literal["json", "text"] | None,
+) -> "RowsMaker":
+    """What gives the records, from the first to the last each time."""
+    from processor.edges.dev import sample_rows  # noqa: PLC0415
+    from processor.edges.readers import (  # noqa: PLC0415
+        Columns,
+        FileFormat,
+        ValueFormat,
+        format_of,
+        read_rows,
+    )
+
+    if not isinstance(source, str):
+        return partial(sample_rows, source)
+    kind = format_of(source)
+    usual = "text" if kind is FileFormat.TEXT else "json"
+    columns: Columns = Columns(key, timestamp, ValueFormat(value_format or usual))
+    return partial(read_rows, source, kind, columns, partial(_refuse, source))
+
+
+def _refuse(file: str, line: int, why: str) -> None:
+    raise BadRecordError(f"{file}, line {line}: {why}. Mend it, or leave it out.")
+
+
+class _Folder:
+    """A folder for a run, and whether it is kept."""
+
+    def __init__(self, path: Path, *, keep: bool) -> None:
+        self.path, self.keep = path, keep
+
+
+@contextlib.contextmanager
+def _folder(*, keep: bool) -> Generator[_Folder]:
+    folder = _Folder(Path(tempfile.mkdtemp(prefix="kproc-chaos-")), keep=keep)
+    try:
+        yield folder
+    except KprocError:
+        folder.keep = True  # its logs say more
+        raise
+    finally:
+        if folder.keep:
+            say(f"Logs, state and Kafka's data are kept in {folder.path}")
+        else:
+            shutil.rmtree(folder.path, ignore_errors=True)
+
+
+def _work(order: "Order", *, as_json: bool) -> "Report":
+    from processor.chaos.verdict import as_json as told  # noqa: PLC0415
+    from processor.cli.chaos_display import print_report, shown  # noqa: PLC0415
+    from processor.edges.chaos import ChaosRun  # noqa: PLC0415
+
+    say(f"Chaos with seed {order.terms.seed}")
+    with shown(order) as watcher, ChaosRun(order, watcher) as run:
+        report = run.run()
+    if as_json:
+        typer.echo(json.dumps(told(report)))
+    else:
+        print_report(report)
+    if order.leave and order.embedded:
+        data = order.folder / "kafka"
+        say(f"Kafka runs on at {run.bootstrap}; kproc dev --stop --data {data} stops it")
+    return report

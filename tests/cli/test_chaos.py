@@ -1,0 +1,177 @@
+"""`kproc chaos` as a user runs it: real nodes, real faults, and a verdict that can be trusted."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processor.chaos.schedule import KINDS, Terms, schedule
+
+KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
+FLIGHTS = Path("topologies/flights.py").absolute()
+SAMPLE = """
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import random
+
+from processor import Record, Timestamp, Topology
+
+
+@dataclass
+class Order:
+    user: str
+    amount: int
+
+
+def sample() -> Iterator[Record[str, Order]]:
+    for number in range(2000):
+        order = Order(f"u{{number % 20}}", number % 997)
+        yield Record(f"k{{number % 50}}", order, Timestamp(1_600_000_000_000 + number))
+
+
+topology = Topology({name!r}, settings={{"partitions": 2}})
+topology.sample_data({name!r} + "-in", sample, count=2000, value=Order)
+orders = topology.stream({name!r} + "-in", value=Order)
+"""
+RIGHT = """
+big = orders.filter(lambda order: order.amount >= 500)
+big.map_values(lambda order: {{"user": order.user, "amount": order.amount}}).to({name!r} + "-big")
+(
+    orders.group_by("user", name="by-user")
+    .aggregate(int, lambda total, order: total + order.amount, name="totals")
+    .to({name!r} + "-totals", value=int)
+)
+"""
+RANDOM = """
+orders.map_values(lambda order: order.amount + random()).to({name!r} + "-out", value=float)
+"""
+WITH_A_PRODUCER = """
+from confluent_kafka import Producer
+
+producer = Producer({{"bootstrap.servers": {kafka!r}, "log_level": 0}})
+
+
+def send(key: str, order: Order) -> None:
+    producer.produce({name!r} + "-out", order.user.encode(), key.encode())
+    producer.flush()
+
+
+orders.peek(send).map_values(lambda order: order.user).to({name!r} + "-out", value=str)
+"""
+
+
+def define(folder: Path, name: str, body: str, **values: str) -> str:
+    file = folder / "job.py"
+    file.write_text((SAMPLE + body).format(name=name, **values))
+    return str(file)
+
+
+def chaos(
+    folder: Path, *arguments: str, timeout: float = 280
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*KPROC, "chaos", *arguments],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+    )
+
+
+def compared(report: Any) -> dict[str, Any]:
+    return {each["name"]: each for each in report["compared"]}
+
+
+@pytest.mark.kafka
+def test_a_topology_that_survives(tmp_path: Path) -> None:
+    file = define(tmp_path, "survives", RIGHT)
+    options = ["--minutes", "0.25", "--every", "3s", "--nodes", "2", "--rate", "200", "--json"]
+    done = chaos(tmp_path, file, *options, "--seed", "11")
+    assert done.returncode == 0, done.stderr + done.stdout
+    report = json.loads(done.stdout)
+    assert report["passed"]
+    faults = schedule(Terms(11, 15_000, 2, KINDS, every=3_000))
+    assert [each["at"] for each in report["schedule"]] == [fault.at / 1000 for fault in faults]
+    assert sum(each["fault"] for each in report["happenings"]) >= 2
+    assert report["adoptions"] >= 2
+    found = compared(report)
+    assert found["survives-big"]["how"] == "every record, in order for each key"
+    assert found["survives-by-user-repartition"]["found"] == report["records_in"] > 2000
+    assert found["totals"]["found"] == 20
+    assert not list(tmp_path.glob("kproc-chaos-*")), "nothing is left behind"
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("body", [RANDOM, WITH_A_PRODUCER])
+def test_a_topology_that_is_wrong(body: str, kafka: str, topic_name: str, tmp_path: Path) -> None:
+    file = define(tmp_path, topic_name, body, kafka=kafka)
+    options = ["--bootstrap", kafka, "--set", "create_topics=true", "--minutes", "0.05"]
+    done = chaos(tmp_path, file, *options, "--nodes", "1", "--rate", "100")
+    assert done.returncode == 9, done.stderr + done.stdout
+    assert "FAILED" in done.stdout
+    assert f"{topic_name}-out" in done.stdout
+    (kept,) = tmp_path.glob("kproc-chaos-*")
+    assert f"are kept in {kept}" in done.stderr
+    again = chaos(tmp_path, file, *options)
+    assert again.returncode == 2
+    assert "there are records already" in again.stderr
+
+
+@pytest.mark.kafka
+def test_a_topology_that_does_not_run(kafka: str, topic_name: str, tmp_path: Path) -> None:
+    file = define(tmp_path, topic_name, "import sys\nif 'chaos' not in sys.argv: sys.exit(3)\n")
+    done = chaos(tmp_path, file, "--bootstrap", kafka, "--set", "create_topics=true")
+    assert done.returncode == 7
+    assert "before there was any fault" in done.stderr
+    assert "ends the process while it is loaded" in done.stderr
+
+
+NO_SAMPLE = """
+from processor import Topology
+
+topology = Topology("none")
+topology.stream("orders").merge(topology.stream("users")).to("out")
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "there are no records for orders, users: say --input orders=FILE"),
+        (["--input", "x.csv"], "the topology reads orders, users; say --input orders=FILE"),
+        (["--input", "orders=x.csv"], "there is no file x.csv"),
+        (["--faults", "disk"], "--faults knows no 'disk'"),
+        (["--faults", "broker", "--bootstrap", "127.0.0.1:1"], "is left alone"),
+        (["--set", "guarantee=at-least-once"], "add --set guarantee=exactly-once"),
+        (["--every", "soon"], "--every"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_starts(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "job.py").write_text(NO_SAMPLE)
+    done = chaos(tmp_path, "job.py", *arguments)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_help_teaches_by_examples(tmp_path: Path) -> None:
+    done = chaos(tmp_path, "--help")
+    for text in ("--input orders=orders.csv", "kill-supervisor", "Exit codes", "--seed"):
+        assert text in done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(not os.environ.get("KPROC_LONG"), reason="KPROC_LONG=1 runs it")
+def test_flights_survive_for_minutes(tmp_path: Path) -> None:
+    options = ["--minutes", "5", "--rate", "500", "--json"]
+    done = chaos(tmp_path, str(FLIGHTS), *options, timeout=1100)
+    assert done.returncode == 0, done.stderr + done.stdout
