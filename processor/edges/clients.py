@@ -67,17 +67,22 @@ PASSING = {
 }
 """What a consumer tells of, and mends by itself."""
 
-_SETTLING = {
+OUTDATED = {
+    ClientError._NOENT,  # noqa: SLF001
+    ClientError.FENCED_LEADER_EPOCH,
+    ClientError.UNKNOWN_LEADER_EPOCH,
+}
+"""What comes of a client's knowledge of leaders being older than the cluster, or newer."""
+
+_SETTLING = OUTDATED | {
     ClientError._TIMED_OUT,  # noqa: SLF001
     ClientError._WAIT_COORD,  # noqa: SLF001
     ClientError.COORDINATOR_LOAD_IN_PROGRESS,
     ClientError.COORDINATOR_NOT_AVAILABLE,
-    ClientError.FENCED_LEADER_EPOCH,
     ClientError.LEADER_NOT_AVAILABLE,
     ClientError.NOT_COORDINATOR,
     ClientError.NOT_LEADER_FOR_PARTITION,
     ClientError.OFFSET_NOT_AVAILABLE,
-    ClientError.UNKNOWN_LEADER_EPOCH,
     ClientError.UNSTABLE_OFFSET_COMMIT,
 }
 UNFIT: Mapping[int, str] = {

@@ -14,7 +14,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.chaos.reference import OnTask, make_reference
 from processor.chaos.verdict import Verdict
-from processor.edges.clients import QUIET, ClientConfig, committed, partitions_of, patiently
+from processor.edges.clients import QUIET, ClientConfig, committed, partitions_of
 from processor.edges.log_reader import LogReader
 from processor.edges.progress import list_offsets
 from processor.edges.witness import partitions
@@ -126,20 +126,10 @@ class Inspection:
 
     def _stable(self, sources: Sequence[TopicPartition]) -> Iterable[tuple[TopicPartition, int]]:
         """By how much the last stable offset of each partition is behind its end."""
-        asked = {ClientPartition(*each): OffsetSpec.latest() for each in sources}
         ends = list_offsets(self._admin, sources, OffsetSpec.latest())
-
-        def ask() -> list[tuple[TopicPartition, int]]:
-            futures = self._admin.list_offsets(
-                asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_TIMEOUT
-            )
-            return [
-                (source, ends[source] - int(future.result().offset))
-                for each, future in futures.items()
-                for source in [TopicPartition(each.topic, Partition(each.partition))]
-            ]
-
-        return patiently(ask, "list stable offsets")
+        committed_only = IsolationLevel.READ_COMMITTED
+        stable = list_offsets(self._admin, sources, OffsetSpec.latest(), committed_only)
+        return [(source, ends[source] - stable[source]) for source in sources]
 
     def _unprocessed(self, logs: Mapping[TopicPartition, RawBatch]) -> Iterable[str]:
         """Records behind what the group has committed; markers may be."""

@@ -7,13 +7,14 @@ The watermark is asked for as read_uncommitted, as the last stable offset may be
 writer's transaction (KAFKA-10167).
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-from confluent_kafka import IsolationLevel
+from confluent_kafka import IsolationLevel, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
@@ -116,7 +117,8 @@ class TaskOpener:
     def _run(self) -> None:
         try:
             # A client's first request takes up to a second: it is made while there is time.
-            self._admin.list_topics(timeout=_TIMEOUT)
+            with contextlib.suppress(KafkaException):  # what matters is asked again
+                self._admin.list_topics(timeout=_TIMEOUT)
             try:
                 self._hold(sorted({self._layout.task_of(each) for each in self._spec.own}))
                 self._caught_up = True

@@ -1,14 +1,15 @@
 """How far an application is with its input, seen from the broker: what its group has committed."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, IsolationLevel
+from confluent_kafka import Consumer, IsolationLevel, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
-from processor.edges.clients import QUIET, ClientConfig, committed, patiently
+from processor.edges.clients import OUTDATED, QUIET, ClientConfig, committed, patiently
 from processor.records import Offset, Partition, TopicPartition
 from processor.topology.plan import Layout
 
@@ -119,10 +120,19 @@ def list_offsets(
 
     def ask() -> dict[TopicPartition, Offset]:
         futures = admin.list_offsets(asked, isolation_level=isolation, request_timeout=_TIMEOUT)
-        return {
-            TopicPartition(each.topic, Partition(each.partition)): Offset(future.result().offset)
-            for each, future in futures.items()
-        }
+        try:
+            return {
+                TopicPartition(each.topic, Partition(each.partition)): Offset(
+                    future.result().offset
+                )
+                for each, future in futures.items()
+            }
+        except KafkaException as error:
+            if error.args[0].code() in OUTDATED:
+                # The client would ask in the same way for ever: it learns of new leaders by this.
+                with contextlib.suppress(KafkaException):
+                    admin.list_topics(timeout=_TIMEOUT)
+            raise
 
     return patiently(ask, "list offsets")
 
