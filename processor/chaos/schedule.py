@@ -59,7 +59,7 @@ class Fault(NamedTuple):
     kind: Kind
     node: int  # from 1; BROKER: the broker
     worker: int  # which of the node's, modulo how many there are
-    lasts: int  # until it is undone: continued, or started again; 0: nothing is to be undone
+    lasts: int  # until it is undone: continued, or started again; 0: at once, or by others
 
     @property
     def ends(self) -> int:
@@ -169,9 +169,9 @@ class _Making:
         if kind.action == "suspend":
             shortest, longest = (1.5, 4.0) if long < 0.5 else (0.05, 0.8)  # noqa: PLR2004 - a coin
             return round(timeout * (shortest + share * (longest - shortest)))
-        if kind.action == "restart":
-            return 1
-        return 0 if kind.victim == "worker" else round(200 + 4_000 * share * share)
+        if kind.action == "restart" or kind.victim == "worker":
+            return 0
+        return round(200 + 4_000 * share * share)
 
 
 def _weighed(kinds: Sequence[Kind], draw: float) -> Kind:

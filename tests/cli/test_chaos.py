@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from processor.chaos.schedule import KINDS, Terms, schedule
+from processor.chaos.schedule import Terms, kinds_of, schedule
 
 KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
+VICTIMS = ("worker", "node", "supervisor")
 FLIGHTS = Path("topologies/flights.py").absolute()
 SAMPLE = """
 from collections.abc import Iterator
@@ -91,13 +92,14 @@ def compared(report: Any) -> dict[str, Any]:
 @pytest.mark.kafka
 def test_a_topology_that_survives(tmp_path: Path) -> None:
     file = define(tmp_path, "survives", RIGHT)
-    options = ["--minutes", "0.25", "--every", "3s", "--nodes", "2", "--rate", "200", "--json"]
-    done = chaos(tmp_path, file, *options, "--seed", "11")
+    options = ["--minutes", "0.2", "--every", "2s", "--nodes", "2", "--rate", "200", "--json"]
+    faults = [word for victim in VICTIMS for word in ("--faults", victim)]
+    done = chaos(tmp_path, file, *options, *faults, "--seed", "11")
     assert done.returncode == 0, done.stderr + done.stdout
     report = json.loads(done.stdout)
     assert report["passed"]
-    faults = schedule(Terms(11, 15_000, 2, KINDS, every=3_000))
-    assert [each["at"] for each in report["schedule"]] == [fault.at / 1000 for fault in faults]
+    planned = schedule(Terms(11, 12_000, 2, kinds_of(VICTIMS), every=2_000))
+    assert [each["at"] for each in report["schedule"]] == [fault.at / 1000 for fault in planned]
     assert sum(each["fault"] for each in report["happenings"]) >= 2
     assert report["adoptions"] >= 2
     found = compared(report)
