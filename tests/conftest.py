@@ -59,9 +59,12 @@ def make_topic(kafka: str, topic_name: str) -> Callable[..., str]:
 
 
 class KafkaContainer(DockerContainer):
-    """The official image, or one with its interface; on a port of the host that is known before."""
+    """The official image, or one with its interface; on a port of the host that is known before.
 
-    def __init__(self, image: str) -> None:
+    Other containers on its network reach it as `inside`, on port 9092.
+    """
+
+    def __init__(self, image: str, inside: str = "localhost") -> None:
         super().__init__(image)
         port = free_port()
         self.address = f"{self.get_docker_client().host()}:{port}"
@@ -71,14 +74,26 @@ class KafkaContainer(DockerContainer):
             "node.id": "1",
             "controller.quorum.voters": "1@localhost:9093",
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://:{port},CONTROLLER://localhost:9093",
-            "advertised.listeners": f"PLAINTEXT://{self.address}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": f"PLAINTEXT://:{port},INSIDE://:9092,CONTROLLER://localhost:9093",
+            "advertised.listeners": f"PLAINTEXT://{self.address},INSIDE://{inside}:9092",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,"
+            "CONTROLLER:PLAINTEXT",
             "log.dirs": "/tmp/kafka",
             **BROKER_DEFAULTS,
         }
         for key, value in settings.items():
             self.with_env("KAFKA_" + key.upper().replace(".", "_"), value)
+
+    def await_answer(self) -> None:
+        """Waits until it answers; ends the container if it doesn't."""
+        client = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        for _ in range(60):
+            with contextlib.suppress(KafkaException):
+                client.list_topics(timeout=1)
+                return
+        stdout, stderr = self.get_logs()
+        self.stop()
+        pytest.fail(f"Kafka in a container did not answer:\n{stdout!r}\n{stderr!r}")
 
 
 def _start_container() -> KafkaContainer | None:
@@ -88,11 +103,5 @@ def _start_container() -> KafkaContainer | None:
         if KIND == "container":
             raise
         return None
-    client = AdminClient({"bootstrap.servers": container.address, "log_level": 0})
-    for _ in range(60):
-        with contextlib.suppress(KafkaException):
-            client.list_topics(timeout=1)
-            return container
-    stdout, stderr = container.get_logs()
-    container.stop()
-    pytest.fail(f"Kafka in a container of {IMAGE} did not answer:\n{stdout!r}\n{stderr!r}")
+    container.await_answer()
+    return container
