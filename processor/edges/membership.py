@@ -190,19 +190,9 @@ class Membership:
             weight=options.weight,
             leaving=self._leaving,
             claims=claims,
-            replicas=self._with_claimed(replicas, held),
+            replicas=replicas,
             adoptions=tuple(each for slot, each in self._adoptions.items() if slot in held),
         )
-
-    def _with_claimed(self, replicas: tuple[Replica, ...], held: set[int]) -> tuple[Replica, ...]:
-        """The workers as they will be: who claims a slot again is about to start its worker."""
-        if self._leaving:
-            return replicas
-        known = {each.slot: each for each in replicas}
-        for slot in held:
-            if slot not in known or (known[slot].state == "crashed" and self._is_pending(slot)):
-                known[slot] = Replica(slot, "primary", "starting")
-        return tuple(each for _, each in sorted(known.items()))
 
     def _is_pending(self, slot: int) -> bool:
         return self.view.term(slot) < self._claimed[slot].term
