@@ -10,8 +10,9 @@ Step: TypeAlias = Literal["fenced", "caught up", "joined"]
 class Adoption:
     """The steps of taking a slot over, as they are done.
 
-    `fenced`: predecessors can't commit any more. `caught up`: all tasks are open. `joined`: the
-    group has given the slot its partitions; it is asked for them before all else.
+    `fenced`: predecessors can't commit any more. Then, at the same time, `caught up`: all tasks are
+    open, and `joined`: the group has given the slot its partitions. Without transactions it is by
+    joining that predecessors are fenced.
     """
 
     def __init__(self) -> None:
@@ -34,10 +35,11 @@ class Adoption:
     def seconds(self) -> Mapping[str, float]:
         """The seconds of each step, and of all, for they overlap; when it is complete."""
         done, began = self._done, self._began
+        asked = min(done["fenced"], done["joined"])
         spans = {
             "fence_s": done["fenced"] - began,
             "catch_up_s": done["caught up"] - done["fenced"],
-            "join_s": done["joined"] - began,
+            "join_s": done["joined"] - (asked if asked < done["joined"] else began),
             "total_s": max(done.values()) - began,
         }
         return {name: round(span, 3) for name, span in spans.items()}

@@ -23,7 +23,7 @@ from processor.state.store import Store
 
 _TIMEOUT = 30.0
 _BATCH = 50_000
-_FULL, _SHORT = 0.1, 0.02
+_FULL, _SHORT = 0.1, 0.005
 """Seconds to wait for a full batch: with much to do, and when every moment counts."""
 
 _STALL = 180.0

@@ -76,7 +76,12 @@ class Inbox:
             for source, offset in offsets.items()
             if source in self._assigned
         ]
-        self.consumer.assign(partitions)
+        try:
+            self.consumer.assign(partitions)
+        except KafkaException as error:
+            # Why, the next poll tells.
+            if error.args[0].code() != ClientError._FATAL:  # noqa: SLF001
+                raise
 
     def lag(self, position: TopicPartition, offset: Offset) -> int | None:
         """Records behind the end, as of the last fetch; None where nothing is known yet."""

@@ -29,6 +29,10 @@ _LATE = 5.0
 _ANY_PARTITION = -1
 
 
+_UNTOLD = (ClientError._STATE, ClientError._FATAL)  # noqa: SLF001 - the client's own names
+"""That a transaction, or the client, has failed before; not why."""
+
+
 class Abortable(Exception):
     """The transaction can't be committed; aborting it and doing its work again mends that."""
 
@@ -42,6 +46,17 @@ class Outbox(Protocol):
         Raises:
             KprocError: No broker answers.
         """
+
+    def use(self, consumer: Consumer) -> None:
+        """Commits offsets as this member of the group from now on."""
+
+    def is_ours(self, positions: Mapping[TopicPartition, Position]) -> bool:
+        """Whether the slot is still this worker's although the group says otherwise.
+
+        Args:
+            positions: What is committed: it may be sent again in a transaction that is aborted.
+        """
+        ...
 
     def begin(self) -> None:
         """Begins a transaction."""
@@ -133,6 +148,7 @@ class TransactionalOutbox:
         self._consumer = consumer
         self._patience = patience
         self._on_retry = on_retry
+        self._begun = False
         self._topics: set[str] = set()
         self._caller = ThreadPoolExecutor(1, "send-offsets")
 
@@ -148,9 +164,34 @@ class TransactionalOutbox:
         """
         take_over_transactions(self._sender.producer, self._patience)
 
+    def use(self, consumer: Consumer) -> None:
+        """Commits offsets as this member of the group from now on."""
+        self._consumer = consumer
+
+    def is_ours(self, positions: Mapping[TopicPartition, Position]) -> bool:
+        """Whether nobody has taken over the transactional id since.
+
+        The broker looks at that before it asks the group, whose refusal only aborts.
+        """
+        if not positions:
+            return False
+        begun = self._begun
+        try:
+            if not begun:
+                self.begin()
+            self.send_offsets(positions)
+        except Abortable:
+            pass
+        except Fenced:
+            return False
+        if not begun:
+            self.abort()
+        return True
+
     def begin(self) -> None:
         """Begins a transaction."""
         self._try("begin a transaction", self._sender.producer.begin_transaction)
+        self._begun = True
 
     def produce(self, command: Produce) -> None:
         """Sends records, waiting where the queue is full.
@@ -187,6 +228,7 @@ class TransactionalOutbox:
         doing = f"commit a transaction with records for {', '.join(sorted(self._topics)) or 'none'}"
         self._try(doing, lambda: producer.commit_transaction(self._patience))
         self._topics.clear()
+        self._begun = False
         written, self._sender.written = self._sender.written, {}
         return written
 
@@ -202,6 +244,7 @@ class TransactionalOutbox:
         self._try("abort a transaction", lambda: producer.abort_transaction(self._patience))
         producer.poll(0)
         self._topics.clear()
+        self._begun = False
         self._sender.written = {}
 
     def _in_time(self, send: Callable[[], None]) -> None:
@@ -220,7 +263,7 @@ class TransactionalOutbox:
         That a transaction has failed is seen here first, as records arrive or not at any time. One
         that was begun can't be begun again, so that the question changes nothing.
         """
-        if error.args[0].code() == ClientError._STATE:  # noqa: SLF001 - the client's own name
+        if error.args[0].code() in _UNTOLD:
             try:
                 self._sender.producer.begin_transaction()
             except KafkaException as told:
@@ -256,6 +299,15 @@ class PlainOutbox:
     def connect(self) -> None:
         """Connects to the brokers."""
         connect(self._sender.producer)
+
+    def use(self, consumer: Consumer) -> None:
+        """Commits offsets as this member of the group from now on."""
+        self._consumer = consumer
+
+    def is_ours(self, positions: Mapping[TopicPartition, Position]) -> bool:
+        """No: without transactions the group alone decides."""
+        del positions
+        return False
 
     def begin(self) -> None:
         """There is no transaction to begin."""
@@ -303,6 +355,9 @@ def failed(error: KafkaException, doing: str) -> Exception:
     """What a failure means; aborting mends nothing where the broker refuses for good."""
     cause: Any = error.args[0]
     known = translated(error, doing)
+    if cause.code() == ClientError.FENCED_INSTANCE_ID and cause.txn_requires_abort():
+        # The transactional id decides, and was looked at first; the consumer is told as well.
+        return Abortable(str(known))
     if isinstance(known, Fenced | TopicMismatch | PermissionDenied) or cause.code() in UNFIT:
         return known
     if cause.txn_requires_abort():

@@ -8,36 +8,35 @@ A backup holds everything that a primary does, its clients connected, and has it
 their changelogs; it is no member of the group and has no transactional id yet. To adopt the slot,
 which each primary begins with, is to
 
-1. subscribe: the group hands a static member's partitions over and fences the one before, and
-   meanwhile
-2. fence: `init_transactions` aborts what a predecessor left open, and fences it (without
-   transactions the first step does that);
+1. fence: `init_transactions` aborts what a predecessor left open, and fences it;
+2. join: the group hands a static member's partitions over, and fences its predecessor there (all
+   the fencing there is without transactions); meanwhile
 3. catch up: replay the changelogs up to their ends as they are now, go on from what is committed.
+
+Who has the transactional id has the slot. A worker that has it, and is fenced in the group by
+another that had lost it but joined later, joins again.
 """
 
 import gc
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
-from functools import cached_property
 from threading import Event as Signal
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka import TopicPartition as ClientPartition
-from confluent_kafka.admin import AdminClient
 
 from processor.edges.adoption import Adoption, Step
 from processor.edges.channel import Channel, Status
-from processor.edges.clients import QUIET
 from processor.edges.inbox import Inbox
 from processor.edges.opener import TaskOpener
 from processor.edges.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
+from processor.edges.purger import Purger
 from processor.edges.reporter import Reporter
 from processor.edges.spec import WorkerSpec
 from processor.edges.stores import StoreOpener
 from processor.errors import (
     BrokerUnreachable,
+    Fenced,
     Interrupted,
     KprocError,
     StoreCorrupt,
@@ -58,6 +57,7 @@ from processor.runtime.commands import (
     Fetch,
     Fetched,
     Finish,
+    Lost,
     OpenTask,
     Persist,
     Produce,
@@ -72,6 +72,9 @@ from processor.topology.plan import Layout, Plan, StoreId
 
 _POLL = 0.02
 """Seconds that a poll waits for a full batch; it bounds what waiting adds to latency."""
+
+_SHORT_POLL = 0.005
+"""The same while the slot is adopted."""
 
 _BATCH_SECONDS = 0.1
 """How long work on one poll should take, so that checkpoints and heartbeats come in time."""
@@ -105,9 +108,10 @@ class Slot:
         self._reporter = Reporter(channel, Status(spec.slot, "starting", role=spec.role))
         self._stores = StoreOpener(spec, channel)
         self._opener = TaskOpener(spec, self._layout, self._stores, channel)
-        topics = [topic for part in plan.subtopologies for topic in part.topics]
-        self._inbox = Inbox(spec.input_config(), topics)
+        self._inbox = self._make_inbox()
+        self._lost_to: Fenced | None = None
         self._outbox = self._make_outbox()
+        self._purger = Purger(spec.kafka, channel)
         self._worker = Worker(self._layout, spec.own, spec.options)
         self._limit = min(_FIRST_BATCH, spec.max_batch)
         self._told = Signal()  # that there is something to be done
@@ -174,13 +178,14 @@ class Slot:
     def _adopt(self) -> None:
         adoption = self._adoption = Adoption()
         self._opener.hurry()
-        self._inbox.subscribe()
         self._report(now=True)
         if isinstance(self._outbox, TransactionalOutbox):
             self._outbox.take_over()
             self.passed("fenced")
+            self._inbox.subscribe()
             self._execute(self._worker.start())
         else:
+            self._inbox.subscribe()
             # Only the group fences: what is committed is asked for once it has done so.
             while not adoption.has("fenced") and not self._stop_asked:
                 self._turn()
@@ -196,7 +201,7 @@ class Slot:
 
     def _turn(self) -> None:
         self._rewound = False
-        events = self._inbox.poll(self._limit, _POLL)
+        events = self._poll()
         began = time.monotonic()
         while (opened := self._opener.opened()) is not None:
             self._tell(opened)
@@ -214,6 +219,30 @@ class Slot:
             self._tell(Stop())
         fetched = sum(len(event.records) for event in events if isinstance(event, Fetched))
         self._account(fetched, time.monotonic() - began)
+
+    def _poll(self) -> list[Event]:
+        if self._lost_to is None:
+            try:
+                return self._inbox.poll(
+                    self._limit, _POLL if self._adoption is None else _SHORT_POLL
+                )
+            except Fenced as error:
+                self._lost_to = error
+        if not self._worker.has_opened_all:
+            time.sleep(_POLL)  # until it is known what is committed
+            return []
+        if not self._outbox.is_ours(self._worker.committed):
+            raise self._lost_to
+        self._join_again(self._lost_to)
+        return [Lost()]
+
+    def _join_again(self, error: Fenced) -> None:
+        self._channel.log("warning", "joins the group again", cause=str(error))
+        self._lost_to = None
+        self._inbox.close()
+        self._inbox = self._make_inbox()
+        self._outbox.use(self._inbox.consumer)
+        self._inbox.subscribe()
 
     def _look_at(self, adoption: Adoption, events: Iterable[Event]) -> None:
         """Notes the steps of the adoption that are done by now."""
@@ -295,12 +324,17 @@ class Slot:
                 for spec in part.stores:
                     self._stores.close(StoreId(spec.name, task.partition))
             case Purge():
-                self._purge(command)
+                self._purger.purge(command.offsets)
             case Finish(error):
                 self._finished = True
                 if error is not None:
                     raise error
         return None
+
+    def _make_inbox(self) -> Inbox:
+        plan = self._layout.plan
+        topics = [topic for part in plan.subtopologies for topic in part.topics]
+        return Inbox(self._spec.input_config(), topics)
 
     def _make_outbox(self) -> Outbox:
         spec, consumer = self._spec, self._inbox.consumer
@@ -320,24 +354,6 @@ class Slot:
         self._channel.log("warning", "transaction aborted", error=str(error), tries=self._aborts)
         if self._aborts > 1:
             time.sleep(min(5.0, 0.05 * 2**self._aborts))
-
-    @cached_property
-    def _admin(self) -> Any:
-        # Kept: a client that is let go of gives up what it was asked for.
-        return AdminClient({**QUIET, **self._spec.kafka})
-
-    def _purge(self, command: Purge) -> None:
-        offsets = [
-            ClientPartition(source.topic, source.partition, offset)
-            for source, offset in command.offsets.items()
-        ]
-        # Not waited for: records that stay are purged the next time.
-        for future in self._admin.delete_records(offsets).values():
-            future.add_done_callback(self._note_purge)
-
-    def _note_purge(self, purged: "Future[object]") -> None:
-        if (error := purged.exception()) is not None:
-            self._channel.log_seldom("purge failed", str(error))
 
     def _report(self, *, now: bool = False) -> None:
         for text in self._inbox.passing:

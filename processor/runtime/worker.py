@@ -131,6 +131,11 @@ class Worker:
         return self._assigned.intersection(opened)
 
     @property
+    def committed(self) -> Mapping[TopicPartition, Position]:
+        """How far the last checkpoint was, or where a partition begins that had none."""
+        return self._starts | self._checkpoints.positions
+
+    @property
     def has_opened_all(self) -> bool:
         """Whether all tasks of the slot are open."""
         return self.tasks.keys() == self._own.keys()
@@ -335,8 +340,7 @@ class Worker:
     def _aborted(self) -> list[Command]:
         self._closed_transaction()
         for task in self.tasks.values():
-            positions = self._starts | self._checkpoints.positions
-            task.restart({source: positions[source] for source in self._own[task.id]})
+            task.restart({source: self.committed[source] for source in self._own[task.id]})
         self._checkpoints.moved = bool(self._moved())  # where fresh partitions begin
         return self._finish() if self._stopping else self._fetch()
 

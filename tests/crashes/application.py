@@ -76,6 +76,14 @@ class WorkerProcess:
             assert time.monotonic() < deadline, last
             time.sleep(0.005)
 
+    def await_tasks(self, count: int, timeout: float = 30.0) -> None:
+        """Waits until it has opened so many tasks."""
+        deadline = time.monotonic() + timeout
+        while self.tasks < count:
+            assert self.process.poll() is None, self.failure
+            assert time.monotonic() < deadline, self.status
+            time.sleep(0.01)
+
     def await_log(self, event: str, timeout: float = 30.0) -> Mapping[str, Any]:
         """Waits until it logs an event; the fields of the first."""
         deadline = time.monotonic() + timeout
@@ -202,8 +210,7 @@ class Application:
         worker = self.worker()
         self.drain(worker)
         # All stores are to be compared: those of tasks that had nothing to do are restored, too.
-        while worker.tasks < len(self.layout.tasks):
-            time.sleep(0.01)
+        worker.await_tasks(len(self.layout.tasks))
         assert worker.stop() == 0, worker.failure
 
     @property

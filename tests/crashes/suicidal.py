@@ -2,6 +2,7 @@
 
 KIND is the name of a command, and of a Produce also what is written: Produce-output,
 Produce-repartition, Produce-changelog; * is any. N counts the commands of that kind from 1.
+after:fenced:1, after:joined:1 and after:caught-up:1 are the steps of an adoption.
 KILL_AT=abort:KIND:N lets the command fail in the way that an abort mends, then kills nothing.
 Several are separated by commas.
 """
@@ -10,6 +11,7 @@ import os
 import signal
 
 from processor.edges import worker
+from processor.edges.adoption import Step
 from processor.edges.outbox import Abortable
 from processor.edges.slot import Slot
 from processor.runtime.commands import Command, Event, Produce
@@ -31,6 +33,11 @@ class SuicidalSlot(Slot):
         if any(f"after:{each}" in _POINTS for each in here):
             os.kill(os.getpid(), signal.SIGKILL)
         return event
+
+    def passed(self, step: Step) -> None:
+        super().passed(step)
+        if f"after:{step.replace(' ', '-')}:1" in _POINTS:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _kind(command: Command, repartitions: object) -> str:
