@@ -8,6 +8,7 @@ known whether a commit took place the worker is `Interrupted`.
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from itertools import islice, repeat, starmap
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.edges.clients import QUIET, UNFIT, connect, take_over_transactions, translated
-from processor.errors import Fenced, Interrupted, PermissionDenied, TopicMismatch
+from processor.errors import Fenced, Interrupted, KprocError, PermissionDenied, TopicMismatch
 from processor.records import Offset, TopicPartition
 from processor.runtime.commands import Position, Produce
 from processor.topology.plan import StoreId
@@ -50,13 +51,16 @@ class Outbox(Protocol):
     def use(self, consumer: Consumer) -> None:
         """Commits offsets as this member of the group from now on."""
 
-    def is_ours(self, positions: Mapping[TopicPartition, Position]) -> bool:
-        """Whether the slot is still this worker's although the group says otherwise.
+    def check_ours(self, positions: Mapping[TopicPartition, Position], lost: KprocError) -> None:
+        """Makes sure that the slot is still this worker's although it is no member of the group.
 
         Args:
             positions: What is committed: it may be sent again in a transaction that is aborted.
+            lost: What the group says.
+
+        Raises:
+            KprocError: It is not.
         """
-        ...
 
     def begin(self) -> None:
         """Begins a transaction."""
@@ -168,25 +172,20 @@ class TransactionalOutbox:
         """Commits offsets as this member of the group from now on."""
         self._consumer = consumer
 
-    def is_ours(self, positions: Mapping[TopicPartition, Position]) -> bool:
-        """Whether nobody has taken over the transactional id since.
+    def check_ours(self, positions: Mapping[TopicPartition, Position], lost: KprocError) -> None:
+        """Makes sure that nobody has taken over the transactional id since.
 
         The broker looks at that before it asks the group, whose refusal only aborts.
         """
         if not positions:
-            return False
+            raise lost
         begun = self._begun
-        try:
-            if not begun:
-                self.begin()
+        if not begun:
+            self.begin()
+        with suppress(Abortable):
             self.send_offsets(positions)
-        except Abortable:
-            pass
-        except Fenced:
-            return False
         if not begun:
             self.abort()
-        return True
 
     def begin(self) -> None:
         """Begins a transaction."""
@@ -304,10 +303,10 @@ class PlainOutbox:
         """Commits offsets as this member of the group from now on."""
         self._consumer = consumer
 
-    def is_ours(self, positions: Mapping[TopicPartition, Position]) -> bool:
-        """No: without transactions the group alone decides."""
+    def check_ours(self, positions: Mapping[TopicPartition, Position], lost: KprocError) -> None:
+        """Without transactions the group alone decides."""
         del positions
-        return False
+        raise lost
 
     def begin(self) -> None:
         """There is no transaction to begin."""

@@ -108,8 +108,8 @@ class Slot:
         self._reporter = Reporter(channel, Status(spec.slot, "starting", role=spec.role))
         self._stores = StoreOpener(spec, channel)
         self._opener = TaskOpener(spec, self._layout, self._stores, channel)
-        self._inbox = self._make_inbox()
-        self._lost_to: Fenced | None = None
+        self._inbox = Inbox(spec.input_config(), list(spec.partitions))
+        self._lost_to: KprocError | None = None
         self._outbox = self._make_outbox()
         self._purger = Purger(spec.kafka, channel)
         self._worker = Worker(self._layout, spec.own, spec.options)
@@ -117,11 +117,9 @@ class Slot:
         self._told = Signal()  # that there is something to be done
         self._adopt_asked = spec.role == "primary"
         self._adoption: Adoption | None = None
-        self._stop_asked = self._stop_told = self._finished = False
-        self._rewound = False
+        self._stop_asked = self._stop_told = self._finished = self._rewound = False
         self._aborts = 0
-        self._busy = 0.0
-        self._records = 0
+        self._busy, self._records = 0.0, 0
 
     def stop(self) -> None:
         """Asks the loop to finish; may be called from a signal handler or another thread."""
@@ -226,21 +224,20 @@ class Slot:
                 return self._inbox.poll(
                     self._limit, _POLL if self._adoption is None else _SHORT_POLL
                 )
-            except Fenced as error:
+            except (Fenced, Interrupted) as error:
                 self._lost_to = error
         if not self._worker.has_opened_all:
             time.sleep(_POLL)  # until it is known what is committed
             return []
-        if not self._outbox.is_ours(self._worker.committed):
-            raise self._lost_to
+        self._outbox.check_ours(self._worker.committed, self._lost_to)
         self._join_again(self._lost_to)
         return [Lost()]
 
-    def _join_again(self, error: Fenced) -> None:
+    def _join_again(self, error: KprocError) -> None:
         self._channel.log("warning", "joins the group again", cause=str(error))
         self._lost_to = None
         self._inbox.close()
-        self._inbox = self._make_inbox()
+        self._inbox = Inbox(self._spec.input_config(), list(self._spec.partitions))
         self._outbox.use(self._inbox.consumer)
         self._inbox.subscribe()
 
@@ -330,11 +327,6 @@ class Slot:
                 if error is not None:
                     raise error
         return None
-
-    def _make_inbox(self) -> Inbox:
-        plan = self._layout.plan
-        topics = [topic for part in plan.subtopologies for topic in part.topics]
-        return Inbox(self._spec.input_config(), topics)
 
     def _make_outbox(self) -> Outbox:
         spec, consumer = self._spec, self._inbox.consumer

@@ -10,7 +10,6 @@ record written after the kill. A single system is measured, nothing compared.
 """
 
 import argparse
-import os
 import random
 import signal
 import statistics
@@ -21,7 +20,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
-from confluent_kafka import Consumer, TopicPartition
 from msgspec import structs
 
 from processor.cluster.beats import Role
@@ -31,7 +29,7 @@ from processor.loading import load
 from processor.settings import Settings
 from processor.topology.plan import plan
 from tests import ledger
-from tests.benchmarks.worker_crash import PARTITIONS, TOPOLOGY, Feeder, first_outputs
+from tests.benchmarks.failover import PARTITIONS, TOPOLOGY, Feeder, Reader
 from tests.crashes.application import WorkerProcess
 
 STEPS = ("fence_s", "catch_up_s", "join_s", "total_s", "first", "all")
@@ -42,7 +40,7 @@ class Pair:
 
     def __init__(self, kafka: str, name: str, folder: Path) -> None:
         file = folder / "counting.py"
-        file.write_text(TOPOLOGY.format(name=name, bootstrap=kafka))
+        file.write_text(TOPOLOGY.format(name=name))
         settings = Settings(bootstrap=kafka, slots=1)
         layout = prepare(
             plan(load(str(file))), client_settings(settings), create=None, replication=1
@@ -76,11 +74,11 @@ class Pair:
             worker.wait()
 
 
-def one_round(pair: Pair, consumer: Consumer, feeder: Feeder, number: int) -> Mapping[str, float]:
+def one_round(pair: Pair, reader: Reader, feeder: Feeder, number: int) -> Mapping[str, float]:
     """The seconds of each step of one adoption."""
     killed = pair.change()
     feeder.round = number
-    seen = [at - killed for _, at in first_outputs(consumer, number, None, 30)]
+    seen = [at - killed for at in reader.await_first(number).values()]
     steps = pair.backup.await_log("adopted")
     return {**steps, "first": min(seen), "all": max(seen)}
 
@@ -106,28 +104,21 @@ def main() -> None:
     name = f"adoption-{uuid.uuid4().hex[:8]}"
     ledger.create(args.bootstrap, {f"{name}-in": PARTITIONS, f"{name}-out": PARTITIONS})
     pair = Pair(args.bootstrap, name, Path(tempfile.mkdtemp()))
-    consumer = Consumer(
-        {
-            "bootstrap.servers": args.bootstrap,
-            "group.id": name + "-reader",
-            "isolation.level": "read_committed",
-            "fetch.wait.max.ms": 10,
-        }
-    )
-    consumer.assign([TopicPartition(f"{name}-out", number, 0) for number in range(PARTITIONS)])
+    reader = Reader(args.bootstrap, f"{name}-out")
+    reader.start()
     feeder = Feeder(args.bootstrap, f"{name}-in")
     rounds: list[Mapping[str, float]] = []
     try:
         pair.backup.await_state("ready")
         print("without load:", cost(pair, 5))
         feeder.start()
-        first_outputs(consumer, 0, None, 60)
+        reader.await_first(0)
         print("with 2,000 records/s:", cost(pair, 5))
         for number in range(1, args.rounds + 1):
-            first_outputs(consumer, -1, {0}, 3 + chance.random())
+            time.sleep(3 + chance.random())
             pair.backup.await_state("ready")
-            rounds.append(one_round(pair, consumer, feeder, number))
-            print(number, {step: round(rounds[-1][step], 3) for step in STEPS}, os.getloadavg()[0])
+            rounds.append(one_round(pair, reader, feeder, number))
+            print(number, {step: round(rounds[-1][step], 3) for step in STEPS})
             pair.renew()
     finally:
         pair.end()

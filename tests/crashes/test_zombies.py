@@ -1,5 +1,6 @@
 """A worker that was taken for dead, and wakes up when another has its slot."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from processor.errors import Fenced
-from tests.crashes.application import Application
+from tests.crashes.application import Application, WorkerProcess
 from tests.integration.node_process import NodeProcess
 
 pytestmark = pytest.mark.kafka
@@ -34,6 +35,47 @@ def test_who_wakes_up_behind_another_is_fenced(
     application.drain(successor)
     assert successor.stop() == 0, successor.failure
     application.check()
+
+
+@pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
+def test_who_wakes_up_behind_its_backup_is_fenced(
+    kafka: str, topic_name: str, tmp_path: Path, guarantee: str
+) -> None:
+    """Again and again: each backup that has adopted falls asleep, and the next one adopts."""
+    application = Application(kafka, topic_name, tmp_path, seed=6, guarantee=guarantee)
+    rounds = 50 if os.environ.get("KPROC_LONG") else 2
+    for number in range(rounds):
+        points = [f"Commit:{2 + number % 4}", ""]
+        zombie, heir = (_backup(application, tmp_path / str(number), at) for at in points)
+        zombie.adopt()
+        application.feed.write(60)
+        _feed_until_asleep(application, zombie)
+        heir.adopt()
+        application.feed.write(60)
+        application.drain(heir)
+        zombie.process.send_signal(signal.SIGCONT)
+        assert zombie.wait() == Fenced.exit_code, zombie.failure
+        application.feed.write(20)
+        application.drain(heir)
+        heir.await_tasks(len(application.layout.tasks))
+        assert heir.stop() == 0, heir.failure
+    if guarantee == "exactly-once":
+        application.check()
+
+
+def _backup(application: Application, folder: Path, at: str) -> WorkerProcess:
+    application = application.moved(folder.with_name(f"{folder.name}-{at or 'heir'}"))
+    worker = application.worker(module="tests.crashes.sleepy", role="backup", SLEEP_AT=at)
+    worker.await_state("ready")
+    return worker
+
+
+def _feed_until_asleep(application: Application, worker: WorkerProcess) -> None:
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{worker.process.pid}/stat").read_text().split()[2] != "T":
+        assert time.monotonic() < deadline
+        application.feed.write(20)
+        time.sleep(0.02)
 
 
 def _await_sleep(pid: int) -> None:
