@@ -5,7 +5,9 @@ by `fetch` alone. (A logical offset would be looked up while a later seek is und
 answer could undo the seek: records would be passed over.)
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Message
@@ -19,6 +21,9 @@ from processor.records import Offset, Partition, TopicPartition
 from processor.runtime.commands import Assigned, Event, Fetched, Lost, ReachedEnd, Revoked
 
 _PASSING = PASSING | {ClientError._MAX_POLL_EXCEEDED}  # noqa: SLF001 - the client's own name
+
+_HEARTBEATS = 2.0
+"""Seconds in which some heartbeats are answered."""
 
 
 class Inbox:
@@ -61,6 +66,18 @@ class Inbox:
             Fenced: Another worker has the slot.
             KprocError: Something that only an operator can mend.
         """
+        try:
+            return self._poll(limit, timeout)
+        except StateError:
+            # Another may have processed, and had deleted, what this worker was too late for: if it
+            # has the slot, the answer to a heartbeat tells, and counts.
+            until = time.monotonic() + _HEARTBEATS
+            while time.monotonic() < until:
+                with suppress(StateError):
+                    self._poll(1, timeout)
+            raise
+
+    def _poll(self, limit: int, timeout: float) -> list[Event]:
         messages = self.consumer.consume(limit, timeout)
         rebalanced, self._rebalanced = self._rebalanced, []
         records, others = split_errors(messages)
@@ -113,8 +130,9 @@ class Inbox:
 
     def _ends(self, messages: Sequence[Message]) -> Iterator[Event]:
         """Events for messages that are no records; raises the errors that count."""
-        for message in messages:
-            error: Any = message.error()
+        # Why the client is of no use any more comes first: other errors may follow from that.
+        for message in sorted(messages, key=lambda each: not _error(each).fatal()):
+            error = _error(message)
             if error.code() == ClientError._PARTITION_EOF:  # noqa: SLF001
                 yield ReachedEnd(source_of(message), Offset(message.offset() or 0))
             elif error.code() in _PASSING and not error.fatal():
@@ -130,6 +148,10 @@ class Inbox:
         if not self.consumer.memberid():
             return Interrupted("no broker answered for longer than the session lasts")
         return Fenced(f"another worker has taken over the slot ({error.str()})")
+
+
+def _error(message: Message) -> Any:
+    return message.error()
 
 
 def _lasting(error: Any, message: Message) -> KprocError:
