@@ -25,11 +25,14 @@ def _restart(broker: EmbeddedKafka) -> EmbeddedKafka:
     return EmbeddedKafka.start(broker.data_dir, port=broker.port)
 
 
+@pytest.mark.timeout(1200)
 def test_broker_is_killed(own_kafka: EmbeddedKafka, topic_name: str, tmp_path: Path) -> None:
     application = Application(own_kafka.bootstrap, topic_name, tmp_path, seed=5)
     rounds = 10 if os.environ.get("KPROC_LONG") else 1
     broker = own_kafka
     with NodeProcess(broker.bootstrap, application.file, slots=2) as node:
+        application.feed.write(100)
+        assert application.is_drained(60), node.output
         for _ in range(rounds):
             application.feed.write(300)
             broker = _restart(broker)

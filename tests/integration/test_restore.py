@@ -118,7 +118,7 @@ def test_behind_its_own_dead_writer(counting: Counting) -> None:
 
 
 def test_behind_a_foreign_open_transaction(counting: Counting) -> None:
-    dead = counting.foreign("somebody", timeout=5000)
+    dead = counting.foreign("somebody", timeout=8000)
     counting.wipe()
     counting.run("restore waits")
     del dead
