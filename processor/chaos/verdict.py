@@ -28,10 +28,13 @@ class Verdict:
     Attributes:
         problems: What is wrong with the whole: input not processed, transactions left open.
         compared: Each topic and store.
+        notes: What is odd about the run itself, such as input that the broker has lost: the
+            application is judged by the input that is there.
     """
 
     problems: Sequence[str]
     compared: Sequence[Compared]
+    notes: Sequence[str] = ()
 
     @property
     def passed(self) -> bool:
@@ -86,6 +89,7 @@ def as_json(report: Report) -> Mapping[str, Any]:
             "after": cause and cause.text,
         },
         "problems": list(verdict.problems),
+        "notes": list(verdict.notes),
         "compared": [_compared(each) for each in verdict.compared],
         "schedule": [_fault(each) for each in report.schedule],
         "happenings": [

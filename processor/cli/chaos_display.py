@@ -145,6 +145,8 @@ def _report(report: Report) -> Generator[Any]:
         yield from _differences(each)
     for problem in verdict.problems:
         yield Text(problem, "red")
+    for note in verdict.notes:
+        yield Text(note, "yellow")
     yield Text()
     yield _figures_of(report)
     yield _standstill(report)

@@ -7,7 +7,7 @@ Owns the order of things, and that nothing of it is left behind. What is done wh
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -252,7 +252,7 @@ class ChaosRun:
         inspection = Inspection(client_settings(settings), layout, witness.reader, options)
         written = {load.topic: load.written for load in self._loads}
         verdict = inspection.judge(written, self._watcher.replayed)
-        return Verdict([*self._problems, *verdict.problems], verdict.compared)
+        return replace(verdict, problems=[*self._problems, *verdict.problems])
 
     def _report(self, verdict: Verdict, witness: Witness) -> Report:
         order = self._order

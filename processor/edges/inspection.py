@@ -72,7 +72,7 @@ class Inspection:
         read = {
             source: log for source, log in (logs | repartitioned).items() if self._is_read(source)
         }
-        problems += _uncounted(logs, written)
+        notes = list(_uncounted(logs, written))
         problems += self._unprocessed(read)
         unread = frozenset(self._recorder.unread)
         reference = make_reference(layout, read, unread, self._options, on_task)
@@ -81,7 +81,7 @@ class Inspection:
         state: dict[str, dict[Partition, Mapping[bytes, bytes]]] = {}
         for source, log in self._read(changelogs).items():
             state.setdefault(changelogs[source.topic], {})[source.partition] = _state(log)
-        return Verdict(problems, reference.compare(found, state))
+        return Verdict(problems, reference.compare(found, state), notes)
 
     def _is_read(self, source: TopicPartition) -> bool:
         return source.topic in self._layout.partitions
@@ -155,7 +155,7 @@ def _uncounted(
         if there != count:
             yield (
                 f"{topic} holds {there} records, but {count} were written and acknowledged: the "
-                "broker lost some, or somebody else writes there"
+                "broker lost some, or somebody else writes there; what is there was compared"
             )
 
 
