@@ -135,7 +135,7 @@ class Follower:
         gone = [source for message in others if (source := self._note(message)) is not None]
         for each in self._followed.values():
             each.check()
-        self._look(bool(messages), hurry=hurry)
+        self._look(bool(messages))
         return gone
 
     def close(self) -> None:
@@ -202,12 +202,12 @@ class Follower:
             followed.store.write({}, position)
         return None
 
-    def _look(self, heard: bool, *, hurry: bool) -> None:  # noqa: FBT001 - called once
+    def _look(self, heard: bool) -> None:  # noqa: FBT001 - called once
         self.lag = sum(
             max(0, self._high(source) - each.store.position)
             for source, each in self._followed.items()
         )
-        if heard or not hurry:
+        if heard or not self._pending():
             self._heard = time.monotonic()
         else:
             self._check_progress()
