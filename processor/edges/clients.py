@@ -4,6 +4,7 @@ Owns the one table that turns the client's errors into those of `processor.error
 records or topologies.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
@@ -28,8 +29,19 @@ R = TypeVar("R")
 ClientConfig: TypeAlias = Mapping[str, Any]
 """Settings of librdkafka by name; those every client needs, `bootstrap.servers` first of all."""
 
-QUIET: Mapping[str, Any] = {"log_level": 0}
-"""librdkafka writes to stderr what it raises as well; once is enough."""
+
+def _logger() -> logging.Logger:
+    """Writes to stderr what librdkafka logs, but for fatal errors: those are raised as well."""
+    logger = logging.getLogger("processor.librdkafka")
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: record.levelno < logging.CRITICAL)
+    logger.addHandler(handler)
+    logger.propagate = False
+    return logger
+
+
+QUIET: Mapping[str, Any] = {"log_level": 0, "logger": _logger()}
+"""librdkafka logs what it raises as well; once is enough."""
 
 _REQUEST_TIMEOUT = 10.0
 _TRANSACTION_TRY = 0.05
