@@ -65,6 +65,6 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     zone: str = ""
     weight: float = 1.0
     leaving: bool = False  # takes no slots any more
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[Claim, ...] = ()  # in the order in which they were made
     replicas: tuple[Replica, ...] = ()
     adoptions: tuple[Adoption, ...] = ()  # the last one of each slot that it holds

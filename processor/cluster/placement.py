@@ -36,7 +36,7 @@ def place(
     """Slot → where it belongs, over the nodes that live and don't leave; empty without any.
 
     1. Each node gets a quota of slots by its weight.
-    2. A holder keeps its slots up to the quota, those with low numbers first.
+    2. A holder keeps its slots up to the quota, those that it has had longest first.
     3. Orphans go to the best of their ready replicas, beyond its quota if need be.
     4. What is left goes to nodes below their quota, where most of its state is.
     5. Each slot gets its replicas: in other zones than the primary first, then where one is.
@@ -89,6 +89,7 @@ class _Primaries:
         self.losses: dict[int, Reason] = {}
         """Orphaned slot → why."""
         self._view = view
+        self._nodes = nodes
         for slot in range(view.slots):
             loss = view.loss(slot)
             if loss is not None:
@@ -110,11 +111,12 @@ class _Primaries:
         self._room[node] -= 1
 
     def _keep(self) -> None:
-        for slot in range(self._view.slots):
-            if slot not in self.losses:
-                node = self._view.holders[slot].node
-                if self._room.get(node, 0) > 0:
-                    self._put(slot, node)
+        """In the order of the claims: what was taken last moves first, not what ran all along."""
+        for beat in self._nodes.values():
+            for slot in (claim.slot for claim in beat.claims):
+                mine = slot not in self.of and self.holds(beat.node, slot)
+                if mine and self._room[beat.node] > 0:
+                    self._put(slot, beat.node)
 
     def _rescue(self) -> None:
         for slot in self.losses:

@@ -58,7 +58,8 @@ class View:
         self.time = 0
         """View time: ms since the first record, long gaps cut short."""
         self.changed = 0
-        """View time when a node last joined, started again, began to leave or died."""
+        """View time when a node last joined, started again, began to leave or died, or took a slot
+        that nobody worked on."""
         self._timestamp: int | None = None
         self._members: dict[str, Member] = {}  # the one heard longest ago first
         self._former: dict[str, set[str]] = {}  # node → boots that another has followed

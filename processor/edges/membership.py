@@ -171,13 +171,14 @@ class Membership:
             if pending is None or pending.term < term:
                 holder = self.view.holders.get(slot)
                 before = "" if holder is None else self._name(holder.node)
+                self._claimed.pop(slot, None)  # it goes to the end: the order of claims counts
                 self._claimed[slot] = _Claimed(term, reason(self.view, slot), before)
 
     def _beat(self, replicas: tuple[Replica, ...]) -> Beat:
         me, options = self._identity, self._options
         claims = tuple(
             Claim(slot, claimed.term)
-            for slot, claimed in sorted(self._claimed.items())
+            for slot, claimed in self._claimed.items()
             if self._stands(slot, claimed)
         )
         held = {claim.slot for claim in claims}

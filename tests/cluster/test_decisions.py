@@ -162,6 +162,14 @@ def test_no_move_while_membership_has_just_changed() -> None:
     assert not topic.claims("b")
 
 
+def test_no_move_while_a_slot_was_just_taken_over() -> None:
+    topic = moving().passes(TIMEOUT, "a", "b")
+    assert topic.claims("b") == {1}
+    topic.says("a", primary(0, "crashed"), primary(1), claims={0: 1, 1: 1})
+    topic.says("a", primary(0), primary(1), claims={1: 1, 0: 2})
+    assert not topic.claims("b")
+
+
 @pytest.mark.parametrize("mine", ["starting", "restoring", "silent", "crashed"])
 def test_no_move_to_who_is_not_ready(mine: ReplicaState) -> None:
     topic = moving(mine=mine).passes(TIMEOUT, "a", "b")

@@ -56,7 +56,12 @@ def test_holders_keep_what_they_have() -> None:
     assert topic.primaries() == ["b", "b", "a", "a"]
 
 
-def test_the_highest_slots_go_to_a_newcomer() -> None:
+def test_the_slots_that_were_claimed_last_go_to_a_newcomer() -> None:
+    topic = holding(Topic(slots=4), "a", 3, 1, 0, 2).says("b")
+    assert topic.primaries() == ["b", "a", "b", "a"]
+
+
+def test_of_slots_that_were_claimed_together_the_highest_go_to_a_newcomer() -> None:
     topic = holding(Topic(slots=4), "a", 0, 1, 2, 3).says("b")
     assert topic.primaries() == ["a", "a", "b", "b"]
 

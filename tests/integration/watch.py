@@ -30,6 +30,13 @@ class Watch:
             for beat, timestamp in self._reader.read(0.1):
                 self.view.apply(beat, timestamp)
 
+    def hear(self, seconds: float) -> None:
+        """Hears on for some time."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for beat, timestamp in self._reader.read(0.1):
+                self.view.apply(beat, timestamp)
+
     @property
     def beats(self) -> list[Beat]:
         """The last one of each node that lives."""
