@@ -59,6 +59,10 @@ class PermissionDenied(KafkaError):
     """The broker forbids an operation that the topology needs."""
 
 
+class RecordRefused(KafkaError):
+    """A topic refuses a record, however often it is sent."""
+
+
 class BadRecordError(KprocError):
     """A record failed and its policy is `fail`; its place is in the text."""
 

@@ -21,6 +21,7 @@ from processor.errors import (
     KafkaError,
     KprocError,
     PermissionDenied,
+    RecordRefused,
     TopicMismatch,
 )
 
@@ -131,7 +132,7 @@ def translated(error: KafkaException | ClientError, doing: str) -> KprocError:
     if code in _TOPIC:
         return TopicMismatch(f"Kafka failed to {doing} ({text}): create the topic first.")
     if code in UNFIT:
-        return KafkaError(f"Kafka refused to {doing} ({text}): {UNFIT[code]}.")
+        return RecordRefused(f"Kafka refused to {doing} ({text}): {UNFIT[code]}.")
     return KafkaError(f"Kafka failed to {doing}: {text} ({cause.name()}).")
 
 

@@ -16,8 +16,15 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
-from processor.edges.clients import QUIET, UNFIT, connect, take_over_transactions, translated
-from processor.errors import Fenced, Interrupted, KprocError, PermissionDenied, TopicMismatch
+from processor.edges.clients import QUIET, connect, take_over_transactions, translated
+from processor.errors import (
+    Fenced,
+    Interrupted,
+    KprocError,
+    PermissionDenied,
+    RecordRefused,
+    TopicMismatch,
+)
 from processor.records import Offset, TopicPartition
 from processor.runtime.commands import Position, Produce
 from processor.topology.plan import StoreId
@@ -357,7 +364,7 @@ def failed(error: KafkaException, doing: str) -> Exception:
     if cause.code() == ClientError.FENCED_INSTANCE_ID and cause.txn_requires_abort():
         # The transactional id decides, and was looked at first; the consumer is told as well.
         return Abortable(str(known))
-    if isinstance(known, Fenced | TopicMismatch | PermissionDenied) or cause.code() in UNFIT:
+    if isinstance(known, Fenced | TopicMismatch | PermissionDenied | RecordRefused):
         return known
     if cause.txn_requires_abort():
         return Abortable(f"{cause.name()}: {cause.str()}")

@@ -18,7 +18,16 @@ from processor.edges.channel import CRASHED, Failure, Log, Report, Status, parse
 from processor.edges.pool import WorkerPool, WorkerProcess
 from processor.edges.rate import Rate
 from processor.edges.spec import WorkerSpec
-from processor.errors import Fenced, Interrupted, KprocError, WorkerFailed
+from processor.errors import (
+    Fenced,
+    Interrupted,
+    KafkaError,
+    KprocError,
+    PermissionDenied,
+    RecordRefused,
+    TopicMismatch,
+    WorkerFailed,
+)
 
 _CRASHES = 5
 _CRASH_SECONDS = 60.0
@@ -263,7 +272,7 @@ class Supervisor:
         now = time.monotonic()
         cause = _cause(child.failure, code)
         child.crashed = True
-        if isinstance(cause, Interrupted | Fenced):
+        if _passes(cause):
             child.interruptions += 1
             fenced_once = isinstance(cause, Fenced) and child.interruptions == 1
             pause = 0.0 if fenced_once else min(_BACKOFF, 0.1 * 2**child.interruptions)
@@ -310,6 +319,12 @@ class Supervisor:
         if child.status.state == "waiting" and child.is_without_work:
             return "running"
         return child.status.state
+
+
+def _passes(cause: KprocError) -> bool:
+    """Whether a later start may do better, with nothing changed by anybody."""
+    lasting = TopicMismatch | PermissionDenied | RecordRefused
+    return isinstance(cause, Interrupted | Fenced | KafkaError) and not isinstance(cause, lasting)
 
 
 def _cause(failure: Failure | None, code: int) -> KprocError:
