@@ -27,6 +27,9 @@ _RESTART_PAUSE = 500
 _ENDINGS = 20
 """A node that ends by itself more often than this is not started again."""
 
+_START_SECONDS = 180.0
+"""A broker that was killed looks through its data first, beside everything else that starts."""
+
 _LOG_END = 2_000
 _INTERRUPTED = 130
 
@@ -201,7 +204,9 @@ class ChaosBroker:
     def __init__(self, folder: Path, config: dict[str, str], *, detach: bool) -> None:
         # It ends with the thread that starts it, and takes seconds to start.
         self._pool = ThreadPoolExecutor(1, "broker")
-        self._start = partial(EmbeddedKafka.start, folder, config=config, detach=detach)
+        self._start = partial(
+            EmbeddedKafka.start, folder, config=config, detach=detach, timeout=_START_SECONDS
+        )
         try:
             self.kafka = self._pool.submit(self._start, port=0).result()
         except BaseException:
