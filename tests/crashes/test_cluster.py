@@ -90,7 +90,8 @@ class Cluster:
     def settle(self) -> None:
         """Waits until all nodes are there, and all slots run and are backed up."""
         watch = self._watch
-        watch.until(lambda: len(watch.beats) == len(NAMES) and watch.is_backed_up(), 90)
+        pids = {node.process.pid for node in self._nodes.values()}
+        watch.until(lambda: watch.pids == pids and watch.is_backed_up(), 90)
 
     def finish(self) -> None:
         """Stops all nodes; checks the stores as well."""

@@ -42,6 +42,11 @@ class Watch:
         """The last one of each node that lives."""
         return [each.beat for each in self.view.members.values() if each.state == "live"]
 
+    @property
+    def pids(self) -> set[int]:
+        """The processes of the nodes that live."""
+        return {_pid(beat) for beat in self.beats}
+
     def is_running(self) -> bool:
         """Whether every slot has a primary at work."""
         return all(self.primary(slot) is not None for slot in self._slots)
