@@ -29,22 +29,28 @@ _TIMEOUT = 10.0
 _HISTORY = 1000
 """Records before the end that are read at first: what the nodes that live have said lately."""
 
+_SWIFT: ClientConfig = {
+    # A connection that is cut without a word, as by a network that fails, is given up in seconds.
+    "socket.timeout.ms": 3000,
+    "socket.connection.setup.timeout.ms": 3000,
+    "reconnect.backoff.ms": 20,
+    "reconnect.backoff.max.ms": 200,
+}
 _READER: ClientConfig = {
+    **_SWIFT,
     "group.id": "kproc-slots",  # never joined, but the client wants one
     "enable.auto.commit": False,
     "enable.partition.eof": True,
     "auto.offset.reset": "earliest",  # what retention has deleted is of no interest
     "fetch.error.backoff.ms": 50,
-    "reconnect.backoff.ms": 20,
-    "reconnect.backoff.max.ms": 200,
 }
 _WRITER: ClientConfig = {
+    **_SWIFT,
+    "request.timeout.ms": 2000,
     "linger.ms": 0,
     # Keeps the order without a producer id, which takes half a second to get.
     "max.in.flight.requests.per.connection": 1,
     "message.timeout.ms": 5000,
-    "reconnect.backoff.ms": 20,
-    "reconnect.backoff.max.ms": 200,
 }
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Beat)
