@@ -164,7 +164,8 @@ class Cluster:
         node = self._any_node()
         node.terminate()
         self._pause()
-        assert node.wait() == 0, node.output
+        # One that has hardly begun ends in other ways.
+        assert node.wait() in (0, 130, -signal.SIGTERM), node.output
 
     def _kill_adopter(self) -> None:
         """About a second after a node has died, another dies: it was just taking over."""
