@@ -259,8 +259,10 @@ class Supervisor:
         child.process = None
         finishing, child.finish_by = child.finish_by is not None, None
         if self._stopping:
-            if code > 0:  # by itself, not killed
-                self._error = self._error or _cause(child.failure, code)
+            cause = _cause(child.failure, code)
+            # Killed, or fenced by the node that goes on with its slot: nothing is amiss.
+            if code > 0 and not isinstance(cause, Fenced):
+                self._error = self._error or cause
         elif finishing:
             child.is_now = None  # its slot has been taken over: however it ended, that was right
         elif code == 0:

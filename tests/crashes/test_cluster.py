@@ -96,7 +96,9 @@ class Cluster:
     def finish(self) -> None:
         """Stops all nodes; checks the stores as well."""
         for node in self._nodes.values():
-            assert node.stop() == 0, node.output
+            node.terminate()
+        for node in self._nodes.values():
+            assert node.wait() == 0, node.output
             assert "Traceback" not in node.output, node.output
         self.application.run_to_end()
         self.application.check()

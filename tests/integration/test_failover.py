@@ -48,7 +48,9 @@ def watch(application: Application) -> Watch:
 def finish(application: Application, *nodes: NodeProcess) -> None:
     assert application.is_drained(60), nodes[0].output
     for node in nodes:
-        assert node.stop() == 0, node.output
+        node.terminate()
+    for node in nodes:
+        assert node.wait() == 0, node.output
     application.run_to_end()
     application.check()
 
