@@ -46,11 +46,7 @@ class NodeProcess:
     @property
     def workers(self) -> list[psutil.Process]:
         """Its worker processes; the last one may be idle, started ahead of need."""
-        return [
-            child
-            for child in self.process.children()
-            if any("processor.edges.worker" in each for each in child.cmdline())
-        ]
+        return [child for child in self.process.children() if _is_worker(child)]
 
     def worker_of(self, slot: int) -> psutil.Process:
         """The process that works on a slot, or keeps its backup."""
@@ -106,6 +102,13 @@ class NodeProcess:
         if self.process.poll() is None:
             self.kill()
         self._log.close()
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return any("processor.edges.worker" in each for each in process.cmdline())
+    except psutil.NoSuchProcess:  # it has just ended
+        return False
 
 
 def _written(value: object) -> str:
