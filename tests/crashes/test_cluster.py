@@ -4,6 +4,7 @@ After each fault everything written has to be processed and committed, exactly o
 stores, too, have to be what they should be.
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -66,10 +67,12 @@ class Cluster:
     def suffer(self, fault: str) -> None:
         """Lets it happen under load, and checks that nothing came of it."""
         self._feed()
-        (self._restart_broker if fault == "the broker is killed" else self.faults[fault])()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended by itself just before
+            (self._restart_broker if fault == "the broker is killed" else self.faults[fault])()
         self._feed()
         for process in self._frozen:
-            process.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
         self._frozen.clear()
         for name, node in self._nodes.items():
             if node.process.poll() is not None:
