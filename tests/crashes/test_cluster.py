@@ -24,7 +24,7 @@ from tests.integration.watch import Watch
 
 pytestmark = pytest.mark.kafka
 
-SEED = int(os.environ.get("KPROC_SEED", time.time_ns() % 1_000_000))
+SEED = int(os.environ.get("KPROC_SEED", "1"))
 NAMES = ("a", "b", "c")
 SLOTS = 3
 
