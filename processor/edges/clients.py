@@ -182,6 +182,18 @@ def connect(client: Producer | Consumer) -> None:
         raise translated(error, "list the topics") from error
 
 
+def watermarks(consumer: Consumer, partition: ClientPartition) -> tuple[int, int]:
+    """The partition's first offset and its end, or last stable offset, as the consumer reads.
+
+    Raises:
+        KprocError: The broker does not tell.
+    """
+    return patiently(
+        lambda: consumer.get_watermark_offsets(partition, _REQUEST_TIMEOUT),
+        f"find the end of {partition.topic}",
+    )
+
+
 def partitions_of(
     config: ClientConfig, topic: str, client: Producer | Consumer | AdminClient | None = None
 ) -> int:

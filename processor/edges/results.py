@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
-from processor.edges.clients import QUIET, ClientConfig, partitions_of, translated
+from processor.edges.clients import QUIET, ClientConfig, partitions_of, translated, watermarks
 from processor.errors import KafkaError
 
 _TIMEOUT = 30.0
@@ -66,7 +66,7 @@ def _starts(
     starts: list[TopicPartition] = []
     complete = True
     for partition in range(partitions):
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), _TIMEOUT)
+        low, high = watermarks(consumer, TopicPartition(topic, partition))
         complete = complete and high - low <= share
         starts.append(TopicPartition(topic, partition, max(low, high - share)))
     return starts, complete

@@ -20,8 +20,8 @@ from processor.edges.clients import (
     QUIET,
     ClientConfig,
     partitions_of,
-    patiently,
     translated,
+    watermarks,
 )
 from processor.records import Timestamp
 
@@ -72,11 +72,7 @@ class BeatsReader:
         self.passing: list[str] = []
         """What went wrong, and mends itself or concerns one record."""
         partitions_of(client, topic, self._consumer)
-        partition = ClientPartition(topic, 0)
-        first, end = patiently(
-            lambda: self._consumer.get_watermark_offsets(partition, _TIMEOUT),
-            f"find the end of {topic}",
-        )
+        first, end = watermarks(self._consumer, ClientPartition(topic, 0))
         self._consumer.assign([ClientPartition(topic, 0, max(first, end - _HISTORY))])
 
     def read(self, timeout: float) -> list[tuple[Beat, Timestamp]]:

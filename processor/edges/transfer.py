@@ -27,6 +27,7 @@ from processor.edges.clients import (
     partitions_of,
     take_over_transactions,
     translated,
+    watermarks,
 )
 from processor.errors import UsageError
 from processor.records import Offset, Partition, Timestamp
@@ -196,7 +197,7 @@ def _ends(
     ends: dict[Partition, Offset] = {}
     for partition in partitions:
         # For a reader of committed records the watermark is the last stable offset.
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+        low, high = watermarks(consumer, TopicPartition(topic, partition))
         if low < high:
             ends[partition] = Offset(high)
     return ends
