@@ -69,11 +69,11 @@ class App:
         while len(found := self.read(name)) < count:
             assert time.monotonic() < deadline, f"{len(found)} of {count} records"
 
-    def await_log(self, node: NodeProcess, event: str, timeout: float = 30) -> dict[str, Any]:
-        """Waits for a line of its log."""
+    def await_log(self, node: NodeProcess, *events: str, timeout: float = 30) -> dict[str, Any]:
+        """Waits for a line of its log: the first that tells of one of these events."""
         deadline = time.monotonic() + timeout
         while True:
-            found = [each for each in node.logged if each.get("event") == event]
+            found = [each for each in node.logged if each.get("event") in events]
             if found:
                 return found[0]
             assert time.monotonic() < deadline, node.output
