@@ -28,6 +28,7 @@ CLIENTS: Final = ("kafka", "consumer", "producer")
 """The settings that hold librdkafka's own."""
 
 HIDDEN: Final = "********"
+_SECURITY: Final = ("security.", "sasl.", "ssl.")
 _SECRET_WORDS: Final = (
     *("pass", "secret", "token", "key.pem", "jaas", "private", "credential", "oauthbearer.config"),
 )
@@ -264,6 +265,15 @@ def shown(settings: Settings) -> dict[str, Any]:
     for part in CLIENTS:
         values[part] = {name: _shown(name, value) for name, value in values[part].items()}
     return {name: _shown("", value) for name, value in values.items()}
+
+
+def unsecured(settings: Settings, bootstrap: str) -> Settings:
+    """The settings for an embedded Kafka, which has no security, and no topics at first."""
+    changed: dict[str, Any] = {"bootstrap": bootstrap, "create_topics": True}
+    for part in CLIENTS:
+        values = getattr(settings, part).items()
+        changed[part] = {name: value for name, value in values if not name.startswith(_SECURITY)}
+    return settings.model_copy(update=changed)
 
 
 def redacted(settings: Settings, text: str) -> str:

@@ -4,10 +4,10 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -173,19 +173,14 @@ def _dev_kafka(topology: "Topology", settings: "Settings", *, quiet: bool) -> Ge
     """The settings for this machine's Kafka, with sample data in it; stopped if it was started."""
     from processor.edges.dev import lasting_kafka, own  # noqa: PLC0415
     from processor.edges.embedded import DEFAULT_DATA  # noqa: PLC0415
-    from processor.settings import CLIENTS  # noqa: PLC0415
+    from processor.settings import unsecured  # noqa: PLC0415
 
     kafka = lasting_kafka(DEFAULT_DATA)
     with contextlib.ExitStack() as stack:
         if kafka is None:
             kafka = stack.enter_context(start_kafka(DEFAULT_DATA, port=_dev_port()))
             own(kafka)
-        changed = {
-            "bootstrap": kafka.bootstrap,
-            "create_topics": True,
-            **{part: _without_security(getattr(settings, part)) for part in CLIENTS},
-        }
-        found = settings.model_copy(update=changed)
+        found = unsecured(settings, kafka.bootstrap)
         for sample in topology.samples:
             _load_sample(found, sample, quiet=quiet)
         yield found
@@ -200,15 +195,6 @@ def _dev_port() -> int:
     except OSError:
         return 0
     return DEFAULT_PORT
-
-
-def _without_security(client: Mapping[str, Any]) -> dict[str, Any]:
-    """The embedded Kafka has none: settings for another cluster would keep clients out."""
-    return {
-        name: value
-        for name, value in client.items()
-        if not name.startswith(("security.", "sasl.", "ssl."))
-    }
 
 
 def _load_sample(settings: "Settings", sample: "SampleData", *, quiet: bool) -> None:

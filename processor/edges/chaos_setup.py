@@ -5,7 +5,7 @@ Knows nothing of faults.
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,18 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
-from processor.durations import milliseconds
-from processor.edges.clients import QUIET, ClientConfig, partitions_of
-from processor.edges.node import client_settings
+from processor.edges.clients import QUIET, ClientConfig, partitions_of, topics_of
+from processor.edges.node import client_settings, prepare_topics
 from processor.edges.node_process import NodeProcess
 from processor.edges.progress import list_offsets
-from processor.edges.setup import prepare
 from processor.edges.victims import ChaosBroker, ChaosNode
 from processor.edges.witness import partitions
 from processor.errors import UsageError
-from processor.settings import CLIENTS, PREFIX, Settings
+from processor.settings import CLIENTS, PREFIX, Settings, unsecured
 from processor.topology.graph import Sink
 from processor.topology.plan import Layout, Plan
 
-_SECURITY = ("security.", "sasl.", "ssl.")
+_TIMEOUT = 30.0
 
 
 def start_broker(
@@ -43,17 +41,8 @@ def start_broker(
         # Nobody knows beforehand which topics these are.
         config = {"auto.create.topics.enable": "true", "num.partitions": str(settings.partitions)}
     broker = ChaosBroker(folder, config, detach=leave)
-    changed = {
-        "bootstrap": broker.kafka.bootstrap,
-        "create_topics": True,
-        "replication_factor": 1,
-        **{part: _without_security(getattr(settings, part)) for part in CLIENTS},
-    }
-    return broker, settings.model_copy(update=changed)
-
-
-def _without_security(client: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in client.items() if not name.startswith(_SECURITY)}
+    own = unsecured(settings, broker.kafka.bootstrap)
+    return broker, own.model_copy(update={"replication_factor": 1})
 
 
 def make_topics(plan: Plan, settings: Settings) -> Layout:
@@ -63,21 +52,14 @@ def make_topics(plan: Plan, settings: Settings) -> Layout:
         UsageError: One of them holds records already.
         KafkaError: They don't fit the topology, or Kafka does not answer.
     """
-    client = client_settings(settings)
-    _refuse_records(plan, client)
-    return prepare(
-        plan,
-        client,
-        create=settings.partitions if settings.create_topics else None,
-        replication=settings.replication_factor,
-        startup_timeout=milliseconds(settings.startup_timeout, "startup_timeout") / 1000,
-    )
+    _refuse_records(plan, client_settings(settings))
+    return prepare_topics(plan, settings)
 
 
 def _refuse_records(plan: Plan, client: ClientConfig) -> None:
     """Others' records must neither be worked on nor be mixed with those of the load."""
     admin: Any = AdminClient({**QUIET, **client})
-    there = admin.list_topics(timeout=30).topics
+    there = topics_of(client, admin, _TIMEOUT)
     own = {*plan.inputs, *plan.outputs, *plan.internal, plan.dead_letters}
     sources = partitions({topic: len(there[topic].partitions) for topic in own if topic in there})
     first = list_offsets(admin, sources, OffsetSpec.earliest())

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._metadata import TopicMetadata
 from confluent_kafka.cimpl import KafkaError as ClientError
 from confluent_kafka.cimpl import NewTopic
 
@@ -45,6 +46,7 @@ QUIET: Mapping[str, Any] = {"log_level": 0, "logger": _logger()}
 """librdkafka logs what it raises as well; once is enough."""
 
 _REQUEST_TIMEOUT = 10.0
+_CREATION_TIMEOUT = 30.0
 _TRANSACTION_TRY = 0.05
 _UNREACHABLE = {
     ClientError._ALL_BROKERS_DOWN,  # noqa: SLF001 - the client's names for its own, local errors
@@ -194,6 +196,30 @@ def watermarks(consumer: Consumer, partition: ClientPartition) -> tuple[int, int
     )
 
 
+def topics_of(
+    config: ClientConfig,
+    client: Producer | Consumer | AdminClient | None = None,
+    timeout: float = _REQUEST_TIMEOUT,
+) -> Mapping[str, TopicMetadata]:
+    """All topics by their names; the question never creates one.
+
+    Args:
+        config: Settings of the client.
+        client: Asks through this one.
+        timeout: Seconds to wait for a broker.
+
+    Raises:
+        KprocError: no broker answers, or it refuses.
+    """
+    asked = AdminClient({**QUIET, **config}) if client is None else client
+    try:
+        # Asking for one topic by name would create it on brokers that do so.
+        return asked.list_topics(timeout=timeout).topics
+    except KafkaException as error:
+        servers = config.get("bootstrap.servers")
+        raise translated(error, f"list the topics of {servers}") from error
+
+
 def partitions_of(
     config: ClientConfig, topic: str, client: Producer | Consumer | AdminClient | None = None
 ) -> int:
@@ -209,13 +235,7 @@ def partitions_of(
         TopicMismatch: there is no such topic.
         BrokerUnreachable: no broker answers.
     """
-    asked = AdminClient({**QUIET, **config}) if client is None else client
-    try:
-        # Asking for one topic by name would create it on brokers that do so.
-        topics = asked.list_topics(timeout=_REQUEST_TIMEOUT).topics
-    except KafkaException as error:
-        servers = config.get("bootstrap.servers")
-        raise translated(error, f"list the topics of {servers}") from error
+    topics = topics_of(config, client)
     if topic not in topics:
         names = ", ".join(sorted(name for name in topics if not name.startswith("__"))) or "none"
         raise TopicMismatch(f"There is no topic {topic!r}; create it first. There are: {names}.")
@@ -238,21 +258,38 @@ def create_topic(
         if error.args[0].code() == ClientError.TOPIC_ALREADY_EXISTS:
             return False
         raise translated(error, f"create the topic {topic!r}") from error
-    _await_topic(config, topic)
+    await_topics(admin, {topic})
     return True
 
 
-def _await_topic(config: ClientConfig, topic: str) -> None:
-    # A broker that took no part in making the topic learns of it a moment later.
-    deadline = time.monotonic() + _REQUEST_TIMEOUT
-    while True:
-        try:
-            partitions_of(config, topic)
-        except TopicMismatch:
-            if time.monotonic() > deadline:
-                raise
-        else:
-            return
+def await_topics(client: AdminClient, topics: set[str]) -> None:
+    """Waits until all partitions of topics that were just made have leaders.
+
+    A broker that took no part in making them learns of them a moment later.
+
+    Raises:
+        KafkaError: they have none in time.
+    """
+    deadline = time.monotonic() + _CREATION_TIMEOUT
+    while not topics <= _led(client):
+        if time.monotonic() > deadline:
+            raise KafkaError(
+                f"{', '.join(sorted(topics))} were created, but have no leaders after "
+                f"{_CREATION_TIMEOUT:.0f} s: see whether all brokers run"
+            )
+        time.sleep(0.01)
+
+
+def _led(client: AdminClient) -> set[str]:
+    """The topics all of whose partitions have leaders."""
+    topics = patiently(
+        lambda: client.list_topics(timeout=_CREATION_TIMEOUT).topics, "list the topics"
+    )
+    return {
+        name
+        for name, topic in topics.items()
+        if topic.error is None and all(each.leader >= 0 for each in topic.partitions.values())
+    }
 
 
 def take_over_transactions(producer: Producer, timeout: float = 60.0) -> None:

@@ -14,7 +14,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.chaos.reference import OnTask, make_reference
 from processor.chaos.verdict import Verdict
-from processor.edges.clients import QUIET, ClientConfig, committed, partitions_of
+from processor.edges.clients import QUIET, ClientConfig, committed, partitions_of, topics_of
 from processor.edges.log_reader import LogReader
 from processor.edges.progress import list_offsets
 from processor.edges.witness import partitions
@@ -24,7 +24,6 @@ from processor.runtime.worker import WorkerOptions
 from processor.topology.plan import Layout
 
 _PATIENCE = 30.0
-_TIMEOUT = 30.0
 
 
 class Inspection:
@@ -87,7 +86,7 @@ class Inspection:
         return source.topic in self._layout.partitions
 
     def _existing(self, topics: Iterable[str]) -> list[str]:
-        there = self._admin.list_topics(timeout=_TIMEOUT).topics
+        there = topics_of(self._client, self._admin, _PATIENCE)
         return [topic for topic in topics if topic in there]
 
     def _partitions(self, topics: Iterable[str]) -> list[TopicPartition]:

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +63,6 @@ class NodeState:
     """What the nodes say of themselves."""
     workers: dict[int, Status] = field(default_factory=dict[int, Status])
     backlog: Backlog | None = None
-    restarts: int = 0
     stopping: bool = False
     finished: bool = False
     """Whether all is committed that was to be done until the end."""
@@ -96,7 +95,7 @@ class Node:
         pool = WorkerPool(spec)
         pool.warm(settings.slots)
         try:
-            layout = _prepare(plan, client, settings)
+            layout = prepare_topics(plan, settings)
             self.state = NodeState(layout, time.monotonic())
             if until_end:
                 self.state.backlog = Backlog(client, layout)
@@ -152,7 +151,6 @@ class Node:
         state, supervisor = self.state, self._supervisor
         supervisor.want(self._membership.hear(supervisor.replicas, supervisor.may_claim))
         self._membership.tell(supervisor.replicas)
-        state.restarts = supervisor.restarts
         self._watcher.turn(state)
         now = time.monotonic()
         if state.backlog is not None and not state.stopping and now >= self._look_at:
@@ -208,10 +206,11 @@ def _member_options(settings: Settings) -> MemberOptions:
     )
 
 
-def _prepare(plan: Plan, client: Mapping[str, Any], settings: Settings) -> Layout:
+def prepare_topics(plan: Plan, settings: Settings) -> Layout:
+    """Checks and makes the application's topics, as `setup.prepare` does, by these settings."""
     return prepare(
         plan,
-        client,
+        client_settings(settings),
         create=settings.partitions if settings.create_topics else None,
         replication=settings.replication_factor,
         startup_timeout=milliseconds(settings.startup_timeout, "startup_timeout") / 1000,

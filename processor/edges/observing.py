@@ -7,15 +7,12 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
 from processor.cluster.overview import Observer, Overview
-from processor.edges.clients import QUIET, ClientConfig, translated
+from processor.edges.clients import ClientConfig, topics_of
 from processor.edges.slots_topic import BeatsReader
 from processor.errors import TopicMismatch
+from processor.topology.plan import SLOTS
 
-_SUFFIX = "-slots"
 _TIMEOUT = 10.0
 _MARGIN = 0.25
 """Seconds that a beat may take to get here."""
@@ -42,7 +39,7 @@ def overviews(
     """
     _check(client, application)
     observer = Observer(application, failover_timeout)
-    with contextlib.closing(BeatsReader(client, application + _SUFFIX)) as reader:
+    with contextlib.closing(BeatsReader(client, application + SLOTS)) as reader:
         heard_at = None
         began = time.monotonic()
         due = began + failover_timeout / 1000 + _PATIENCE
@@ -70,13 +67,8 @@ def applications(client: ClientConfig, timeout: float = _TIMEOUT) -> list[str]:
     Raises:
         KprocError: No broker answers, or it refuses.
     """
-    try:
-        # Asking for one topic by name would create it on brokers that do so.
-        topics = AdminClient({**QUIET, **client}).list_topics(timeout=timeout).topics
-    except KafkaException as error:
-        servers = client.get("bootstrap.servers")
-        raise translated(error, f"list the topics of {servers}") from error
-    return sorted(name.removesuffix(_SUFFIX) for name in topics if name.endswith(_SUFFIX))
+    topics = topics_of(client, timeout=timeout)
+    return sorted(name.removesuffix(SLOTS) for name in topics if name.endswith(SLOTS))
 
 
 def _check(client: ClientConfig, application: str) -> None:
@@ -85,6 +77,6 @@ def _check(client: ClientConfig, application: str) -> None:
         others = f"Others there: {', '.join(found)}" if found else "There is no other either"
         raise TopicMismatch(
             f"No application {application!r} has been started at "
-            f"{client.get('bootstrap.servers')}: there is no topic {application}{_SUFFIX}. Check "
+            f"{client.get('bootstrap.servers')}: there is no topic {application}{SLOTS}. Check "
             f"the name and --bootstrap, or start it with `kproc run`. {others}."
         )

@@ -3,8 +3,7 @@
 Owns what is created in Kafka. Nothing is created until everything that exists has been checked.
 """
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -14,8 +13,8 @@ from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import KafkaError as ClientError
 from confluent_kafka.cimpl import NewTopic
 
-from processor.edges.clients import QUIET, ClientConfig, patiently, translated
-from processor.errors import KafkaError, TopicMismatch
+from processor.edges.clients import QUIET, ClientConfig, await_topics, topics_of, translated
+from processor.errors import TopicMismatch
 from processor.topology.plan import InternalTopic, Layout, Plan, lay_out
 
 _TIMEOUT = 30.0
@@ -44,7 +43,8 @@ def prepare(
         PermissionDenied: A topic may not be seen or created.
     """
     admin = AdminClient({**QUIET, **client})
-    there = _topics(admin, client, startup_timeout)
+    found = topics_of(client, admin, startup_timeout)
+    there = {name: len(topic.partitions) for name, topic in found.items()}
     users = dict.fromkeys((*plan.inputs, *plan.outputs))
     missing = [topic for topic in users if topic not in there]
     if missing and create is None:
@@ -58,14 +58,6 @@ def prepare(
     needed = [InternalTopic(topic, create or 0, {}) for topic in missing] + internal
     _create(admin, needed, replication)
     return layout
-
-
-def _topics(admin: AdminClient, client: ClientConfig, timeout: float) -> Mapping[str, int]:
-    try:
-        found = admin.list_topics(timeout=timeout).topics
-    except KafkaException as error:
-        raise translated(error, f"list the topics of {client['bootstrap.servers']}") from error
-    return {name: len(topic.partitions) for name, topic in found.items()}
 
 
 def _missing(topics: Sequence[str], plan: Plan) -> str:
@@ -120,26 +112,4 @@ def _create(admin: Any, topics: Sequence[InternalTopic], replication: int) -> No
         except KafkaException as error:
             if error.args[0].code() != ClientError.TOPIC_ALREADY_EXISTS:
                 raise translated(error, f"create the topic {name}") from error
-    _await(admin, {topic.name for topic in topics})
-
-
-def _await(admin: Any, topics: set[str]) -> None:
-    """Waits until the topics are known, as a broker that took no part in making them may lag."""
-    deadline = time.monotonic() + _TIMEOUT
-    while not topics <= _led(admin):
-        if time.monotonic() > deadline:
-            raise KafkaError(
-                f"{', '.join(sorted(topics))} were created, but have no leaders after "
-                f"{_TIMEOUT:.0f} s: see whether all brokers run"
-            )
-        time.sleep(0.01)
-
-
-def _led(admin: Any) -> set[str]:
-    """The topics all of whose partitions have leaders."""
-    topics = patiently(lambda: admin.list_topics(timeout=_TIMEOUT).topics, "list the topics")
-    return {
-        name
-        for name, topic in topics.items()
-        if topic.error is None and all(each.leader >= 0 for each in topic.partitions.values())
-    }
+    await_topics(admin, {topic.name for topic in topics})

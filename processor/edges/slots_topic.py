@@ -13,19 +13,20 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.cluster.beats import Beat
 from processor.edges.clients import (
     PASSING,
     QUIET,
     ClientConfig,
+    connect,
     partitions_of,
     translated,
     watermarks,
 )
 from processor.records import Timestamp
 
-_TIMEOUT = 10.0
 _HISTORY = 1000
 """Records before the end that are read at first: what the nodes that live have said lately."""
 
@@ -100,7 +101,7 @@ class BeatsReader:
                     yield beat, Timestamp(message.timestamp()[1])
             elif error.code() in PASSING:
                 self.passing.append(f"{error.name()}: {error.str()}")
-            elif error.name() != "_PARTITION_EOF":
+            elif error.code() != ClientError._PARTITION_EOF:  # noqa: SLF001 - its public name
                 raise translated(error, f"read {message.topic()}")
 
 
@@ -118,8 +119,8 @@ class SlotsTopic:
     def __init__(self, client: ClientConfig, topic: str) -> None:
         self._topic = topic
         self._producer = Producer({**QUIET, **_WRITER, **client, "on_delivery": self._delivered})
-        # With the topic known, the first beat need not wait for the client's one-second timer.
-        self._producer.list_topics(topic, _TIMEOUT)
+        # With the topics known, the first beat need not wait for the client's one-second timer.
+        connect(self._producer)
         self._reader = BeatsReader(client, topic)
         self._heard: SimpleQueue[list[tuple[Beat, Timestamp]] | Exception] = SimpleQueue()
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

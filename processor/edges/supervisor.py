@@ -133,7 +133,6 @@ class Supervisor:
         self._stopping = False
         self._error: KprocError | None = None
         self._turned = time.monotonic()
-        self.restarts = 0
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
@@ -159,14 +158,12 @@ class Supervisor:
             self._bring(child)
 
     def turn(self, timeout: float) -> bool:
-        """Starts what is to be started and hears the workers for a while; False: all have ended.
+        """Hears the workers for a while; False: all have ended.
 
         Raises:
             KprocError: A worker ended in a way that a new start does not mend; the others have
                 been stopped.
         """
-        for child in self._children.values():
-            self._bring(child)
         if not self._stopping and time.monotonic() >= self._spare_at:
             self._pool.keep(1 if self._restart else 0)
         for key, _ in self._selector.select(timeout):
@@ -292,7 +289,6 @@ class Supervisor:
         else:
             self._fail(cause)
             return
-        self.restarts += 1
         child.start_at = now + pause
         fields: dict[str, str | int | float] = {"cause": str(cause), "pause_s": pause}
         self._on_report(Log(child.slot, "warning", CRASHED, fields))

@@ -15,6 +15,9 @@ from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import Node, Repartition, Sink, Source, Step
 from processor.topology.topology import Topology
 
+SLOTS = "-slots"
+"""What follows the application's name in the name of its slots topic."""
+
 
 class TaskId(NamedTuple):
     """One subtopology, one partition; printed as `0_3`."""
@@ -94,7 +97,7 @@ class Plan:
     @property
     def slots_topic(self) -> str:
         """The topic in which nodes tell each other who works on what."""
-        return f"{self.application}-slots"
+        return self.application + SLOTS
 
     @cached_property
     def internal(self) -> frozenset[str]:
