@@ -32,7 +32,11 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     state: ReplicaState
     lag: int | None = None  # records: of a primary behind its input, of a backup behind changelogs
     rate: float = 0.0  # records per second
-    busy: float = 0.0  # share of the time
+    busy: float = 0.0  # share of the time in which it doesn't wait for records
+    cpu: float | None = None  # processor cores in use, as a share of one
+    starved: float = 0.0  # share of the time in which it waits for a processor
+    bytes: int = 0  # of its stores on disk
+    restored: float = 0.0  # bytes per second of its last restore; 0 if there was none
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -64,6 +68,7 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str = ""  # for people: host name and process id
     zone: str = ""
     weight: float = 1.0
+    cores: float = 0.0  # that the node may use; 0 if not known
     leaving: bool = False  # takes no slots any more
     claims: tuple[Claim, ...] = ()  # in the order in which they were made
     replicas: tuple[Replica, ...] = ()

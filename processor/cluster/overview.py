@@ -24,6 +24,10 @@ class Worker(msgspec.Struct, frozen=True):
     lag: int | None = None
     rate: float = 0.0
     busy: float = 0.0
+    cpu: float | None = None
+    starved: float = 0.0
+    bytes: int = 0
+    restored: float = 0.0
 
 
 class Takeover(msgspec.Struct, frozen=True):
@@ -62,6 +66,7 @@ class NodeOverview(msgspec.Struct, frozen=True):
     primaries: tuple[int, ...]  # the slots that it holds
     backups: tuple[int, ...]  # the slots that it has a backup of
     heartbeat_age: float  # seconds
+    cores: float = 0.0  # 0 if not known
 
 
 class Overview(msgspec.Struct, frozen=True):
@@ -148,6 +153,7 @@ def _node(view: View, member: Member, quiet: float) -> NodeOverview:
         primaries=tuple(sorted(slot for slot, holder in holders if _has(holder, beat))),
         backups=tuple(sorted(backups)) if state in _PRESENT else (),
         heartbeat_age=age,
+        cores=beat.cores,
     )
 
 
@@ -209,5 +215,15 @@ def _has(holder: Holder, beat: Beat) -> bool:
 
 
 def _worker(node: NodeOverview, replica: Replica) -> Worker:
-    figures = (replica.lag, replica.rate, replica.busy)
-    return Worker(node.node, node.name, replica.state, *figures)
+    return Worker(
+        node.node,
+        node.name,
+        replica.state,
+        lag=replica.lag,
+        rate=replica.rate,
+        busy=replica.busy,
+        cpu=replica.cpu,
+        starved=replica.starved,
+        bytes=replica.bytes,
+        restored=replica.restored,
+    )

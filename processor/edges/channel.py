@@ -33,7 +33,10 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     slot: int
     state: Literal["starting", "restoring", "ready", "waiting", "running", "stopping"]
     records: int = 0
-    busy_seconds: float = 0.0
+    busy_seconds: float = 0.0  # all but waiting for records
+    cpu_seconds: float = 0.0  # of all its threads
+    starved_seconds: float = 0.0  # ready to work, but no processor was free
+    state_bytes: int = 0  # of its stores on disk
     checkpoints: int = 0
     lag: int | None = None
     tasks: int = 0

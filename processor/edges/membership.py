@@ -32,6 +32,7 @@ class MemberOptions:
     heartbeat_interval: int
     zone: str = ""
     weight: float = 1.0
+    cores: float = 0.0
 
 
 class Membership:
@@ -189,6 +190,7 @@ class Membership:
             name=options.name,
             zone=options.zone,
             weight=options.weight,
+            cores=options.cores,
             leaving=self._leaving,
             claims=claims,
             replicas=replicas,

@@ -24,6 +24,7 @@ from processor.durations import milliseconds
 from processor.edges.channel import ADOPTED, Log, Report, Status
 from processor.edges.clients import QUIET
 from processor.edges.identity import Identity, take_identity
+from processor.edges.machine import cores
 from processor.edges.membership import MemberOptions, Membership
 from processor.edges.pool import WorkerPool
 from processor.edges.progress import Backlog
@@ -203,6 +204,7 @@ def _member_options(settings: Settings) -> MemberOptions:
         heartbeat_interval=milliseconds(settings.heartbeat_interval, "heartbeat_interval"),
         zone=settings.node_zone,
         weight=settings.node_weight,
+        cores=cores(),
     )
 
 

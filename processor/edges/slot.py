@@ -27,6 +27,7 @@ from confluent_kafka import KafkaException
 
 from processor.edges.adoption import Adoption, Step
 from processor.edges.channel import Channel, Status
+from processor.edges.effort import Effort, Size, cpu_seconds, starved_seconds
 from processor.edges.inbox import Inbox
 from processor.edges.opener import TaskOpener
 from processor.edges.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
@@ -76,12 +77,6 @@ _POLL = 0.02
 _SHORT_POLL = 0.005
 """The same while the slot is adopted."""
 
-_BATCH_SECONDS = 0.1
-"""How long work on one poll should take, so that checkpoints and heartbeats come in time."""
-
-_FIRST_BATCH = 256
-"""Records of the first batch: nothing is known yet of how long they take."""
-
 _STAND_BY = 0.1
 """Seconds after which a backup looks whether something failed."""
 
@@ -113,13 +108,13 @@ class Slot:
         self._outbox = self._make_outbox()
         self._purger = Purger(spec.kafka, channel)
         self._worker = Worker(self._layout, spec.own, spec.options)
-        self._limit = min(_FIRST_BATCH, spec.max_batch)
+        self._effort = Effort(spec.max_batch)
         self._told = Signal()  # that there is something to be done
         self._adopt_asked = spec.role == "primary"
         self._adoption: Adoption | None = None
         self._stop_asked = self._stop_told = self._finished = self._rewound = False
         self._aborts = 0
-        self._busy, self._records = 0.0, 0
+        self._size = Size(self._stores.folders)
 
     def stop(self) -> None:
         """Asks the loop to finish; may be called from a signal handler or another thread."""
@@ -199,8 +194,11 @@ class Slot:
 
     def _turn(self) -> None:
         self._rewound = False
+        self._effort.begin()
         events = self._poll()
-        began = time.monotonic()
+        self._effort.fetched(
+            sum(len(event.records) for event in events if isinstance(event, Fetched))
+        )
         while (opened := self._opener.opened()) is not None:
             self._tell(opened)
         for event in events:
@@ -215,14 +213,14 @@ class Slot:
         if self._stop_asked and not self._stop_told and not self._finished:
             self._stop_told = True
             self._tell(Stop())
-        fetched = sum(len(event.records) for event in events if isinstance(event, Fetched))
-        self._account(fetched, time.monotonic() - began)
+        self._effort.done()
+        self._report()
 
     def _poll(self) -> list[Event]:
         if self._lost_to is None:
             try:
                 return self._inbox.poll(
-                    self._limit, _POLL if self._adoption is None else _SHORT_POLL
+                    self._effort.limit, _POLL if self._adoption is None else _SHORT_POLL
                 )
             except (Fenced, Interrupted) as error:
                 self._lost_to = error
@@ -267,17 +265,6 @@ class Slot:
                 f"{', '.join(more)} has got more partitions, of which no slot knows: start again; "
                 "it is said then whether the application's state can follow"
             )
-
-    def _account(self, records: int, seconds: float) -> None:
-        """Notes the work done, and fits the next batch to the time it should take."""
-        self._records += records
-        if records:
-            self._busy += seconds
-            if seconds > 2 * _BATCH_SECONDS:
-                self._limit = max(1, self._limit // 2)
-            elif seconds < _BATCH_SECONDS:
-                self._limit = min(self._spec.max_batch, self._limit * 2)
-        self._report()
 
     def _tell(self, event: Event) -> None:
         self._execute(self._worker.handle(event))
@@ -358,8 +345,11 @@ class Slot:
         return Status(
             slot=self._spec.slot,
             state=self._state(),
-            records=self._records,
-            busy_seconds=round(self._busy, 3),
+            records=self._effort.records,
+            busy_seconds=round(self._effort.busy, 3),
+            cpu_seconds=round(cpu_seconds(), 3),
+            starved_seconds=round(starved_seconds(), 3),
+            state_bytes=self._size.bytes,
             checkpoints=self._worker.checkpoints,
             lag=self._lag(),
             tasks=len(self._worker.tasks),

@@ -59,6 +59,12 @@ class StoreOpener:
         self.stores[store] = opened
         return opened
 
+    def folders(self) -> list[Path]:
+        """Where the open stores lie; none where they are in memory."""
+        if self._spec.state_store == "memory":
+            return []
+        return [self._directory(store) for store in list(self.stores)]
+
     def close(self, store: StoreId) -> None:
         """Flushes and closes a store, if it is open."""
         if store in self.stores:

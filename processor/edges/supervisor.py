@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from processor import errors
 from processor.cluster.beats import Replica, ReplicaState, Role
 from processor.edges.channel import CRASHED, Failure, Log, Report, Status, parse
+from processor.edges.figures import Figures
 from processor.edges.pool import WorkerPool, WorkerProcess
-from processor.edges.rate import Rate
 from processor.edges.spec import WorkerSpec
 from processor.errors import (
     Fenced,
@@ -70,8 +70,7 @@ class _Child:
     finish_by: float | None = None
     crashed: bool = False
     status: Status | None = None
-    records: Rate = field(default_factory=Rate)
-    busy: Rate = field(default_factory=Rate)
+    figures: Figures = field(default_factory=Figures)
     silence: float = 0.0
     unread: bytes = b""
     failure: Failure | None = None
@@ -81,10 +80,8 @@ class _Child:
 
     def note(self, status: Status) -> None:
         """Takes in what its process tells."""
-        now = time.monotonic()
         self.status = status
-        self.records.note(now, status.records)
-        self.busy.note(now, status.busy_seconds)
+        self.figures.note(time.monotonic(), status)
 
     @property
     def may_start(self) -> bool:
@@ -216,8 +213,7 @@ class Supervisor:
         child.is_without_work = not spec.own
         child.process = self._pool.take(spec)
         child.is_now, child.crashed, child.status, child.silence = wanted, False, None, 0.0
-        child.records, child.busy = Rate(), Rate()
-        child.unread, child.failure = b"", None
+        child.figures, child.unread, child.failure = Figures(), b"", None
         self._selector.register(child.process.reports, selectors.EVENT_READ, child)
         fields: dict[str, str | int | float] = {"pid": child.process.pid, "role": wanted.role}
         self._on_report(Log(child.slot, "info", "worker process", fields))
@@ -300,10 +296,7 @@ class Supervisor:
     def _replica(self, child: _Child) -> Replica:
         now = child.is_now or child.wanted
         role: Role = "backup" if now is None else now.role
-        status = child.status
-        lag = None if status is None else status.lag
-        rate, busy = round(child.records.per_second, 1), round(child.busy.per_second, 3)
-        return Replica(child.slot, role, self._state(child), lag, rate, min(busy, 1.0))
+        return child.figures.replica(child.slot, role, self._state(child), child.status)
 
     def _state(self, child: _Child) -> ReplicaState:
         if child.process is None:

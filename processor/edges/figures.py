@@ -1,0 +1,48 @@
+"""Figures: what a worker tells of itself, as the rates that its node tells the others."""
+
+from dataclasses import dataclass, field
+
+from processor.cluster.beats import Replica, ReplicaState, Role
+from processor.edges.channel import Status
+from processor.edges.rate import Rate
+
+_LONG_ENOUGH = 0.5
+"""Seconds that a restore takes before its speed says anything."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """The rates of one worker process."""
+
+    _records: Rate = field(default_factory=Rate)
+    _busy: Rate = field(default_factory=Rate)
+    _cpu: Rate = field(default_factory=Rate)
+    _starved: Rate = field(default_factory=Rate)
+    _restored: float = 0.0
+
+    def note(self, now: float, status: Status) -> None:
+        """Takes in what it tells; `now` in seconds of any clock that only goes forward."""
+        self._records.note(now, status.records)
+        self._busy.note(now, status.busy_seconds)
+        self._cpu.note(now, status.cpu_seconds)
+        self._starved.note(now, status.starved_seconds)
+        restore = status.restore
+        if restore is not None and restore.seconds >= _LONG_ENOUGH:
+            self._restored = restore.bytes / restore.seconds
+
+    def replica(self, slot: int, role: Role, state: ReplicaState, status: Status | None) -> Replica:
+        """What is to be told; `status` is the last one, None before the first."""
+        if status is None:
+            return Replica(slot, role, state)
+        return Replica(
+            slot,
+            role,
+            state,
+            lag=status.lag,
+            rate=round(self._records.per_second, 1),
+            busy=min(round(self._busy.per_second, 3), 1.0),
+            cpu=round(self._cpu.per_second, 3),
+            starved=min(round(self._starved.per_second, 3), 1.0),
+            bytes=status.state_bytes,
+            restored=round(self._restored),
+        )

@@ -1,0 +1,84 @@
+import time
+from pathlib import Path
+
+from processor.edges.effort import Effort, Size, cpu_seconds, size_of, starved_seconds
+
+
+def spin(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def test_waiting_for_records_is_not_busy() -> None:
+    effort = Effort(1000)
+    began = time.monotonic()
+    effort.begin()
+    time.sleep(0.2)
+    effort.fetched(3)
+    effort.done()
+    assert effort.busy <= time.monotonic() - began - 0.2
+    assert effort.records == 3
+
+
+def test_work_without_new_records_is_busy() -> None:
+    effort = Effort(1000)
+    effort.begin()
+    effort.fetched(0)
+    time.sleep(0.05)  # as waiting for the acknowledgement of a commit
+    effort.done()
+    assert effort.busy >= 0.05
+    assert effort.limit == 256
+
+
+def test_taking_over_as_many_records_as_may_come_is_busy() -> None:
+    effort = Effort(10)
+    effort.begin()
+    time.sleep(0.05)
+    effort.fetched(10)
+    effort.done()
+    assert effort.busy >= 0.05
+
+
+def test_what_the_processor_does_while_records_are_fetched_is_busy() -> None:
+    effort = Effort(1000)
+    effort.begin()
+    spin(0.05)
+    effort.fetched(3)
+    effort.done()
+    assert effort.busy >= 0.05
+
+
+def test_batches_grow_to_the_most_that_is_allowed() -> None:
+    effort = Effort(1000)
+    for _ in range(5):
+        effort.begin()
+        effort.fetched(effort.limit)
+        effort.done()
+    assert effort.limit <= 1000  # grows only while a turn is short, which a slow machine's isn't
+
+
+def test_batches_shrink_when_they_take_long() -> None:
+    effort = Effort(1000)
+    effort.begin()
+    effort.fetched(256)
+    time.sleep(0.25)
+    effort.done()
+    assert effort.limit == 128
+
+
+def test_processor_time_passes_with_work() -> None:
+    before, starved = cpu_seconds(), starved_seconds()
+    spin(0.05)
+    assert cpu_seconds() - before >= 0.05
+    assert starved_seconds() >= starved >= 0
+
+
+def test_the_size_of_folders(tmp_path: Path) -> None:
+    (tmp_path / "one" / "data").mkdir(parents=True)
+    (tmp_path / "one" / "lock").write_bytes(b"12")
+    (tmp_path / "one" / "data" / "file").write_bytes(b"123")
+    assert size_of(tmp_path) == 5
+    assert size_of(tmp_path / "nonesuch") == 0
+    assert Size(lambda: [tmp_path]).bytes == 5
+    assert Size(list).bytes == 0
