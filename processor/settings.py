@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as SourceError
 
+from processor.addresses import parse_address
 from processor.durations import milliseconds
 from processor.errors import SettingsError, UsageError
 
@@ -133,6 +134,11 @@ class Settings(BaseSettings):
     )
     startup_timeout: str = Field("30s", description="Time to wait for a broker at the start.")
     shutdown_timeout: str = Field("30s", description="Time workers have to finish when stopped.")
+    http: str = Field(
+        "",
+        description="Where health checks and metrics are served, such as 0.0.0.0:8080, or :8080 "
+        "for this machine alone; nowhere if empty.",
+    )
     kafka: dict[str, Any] = Field(
         default_factory=dict, description="Any librdkafka setting, for all clients."
     )
@@ -161,6 +167,14 @@ class Settings(BaseSettings):
         except UsageError as error:
             raise ValueError(str(error)) from None
         return duration
+
+    @field_validator("http")
+    @classmethod
+    def _is_address(cls, address: str) -> str:
+        try:
+            return str(parse_address(address)) if address else ""
+        except UsageError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _leaves_owned_alone(self) -> "Settings":

@@ -12,10 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from processor.cli.figures import Figures, SlotFigures
 from processor.cli.overview import STYLES, worker_text
 from processor.cli.summary import Run
 from processor.cluster.overview import Overview, SlotOverview, overview
+from processor.edges.accounting import Figures, SlotFigures
 from processor.edges.channel import RestoreStatus
 
 if TYPE_CHECKING:

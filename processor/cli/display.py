@@ -17,9 +17,9 @@ from rich.live import Live
 from rich.text import Text
 
 from processor.cli.area import area
-from processor.cli.figures import Figures
 from processor.cli.summary import Run, print_summary
 from processor.cli.terminal import shared_terminal
+from processor.edges.accounting import Figures
 from processor.edges.channel import ADOPTED, CRASHED, Failure, Log, Report, Status
 from processor.edges.rate import Rate
 from processor.settings import Settings, redacted

@@ -8,6 +8,7 @@ import typer
 from processor.cli.chaos import CHAOS_EXAMPLES, chaos
 from processor.cli.config import config
 from processor.cli.dev import dev
+from processor.cli.health import HEALTH_EXIT_CODES, health
 from processor.cli.run import EXIT_CODES, run
 from processor.cli.status import STATUS_EXIT_CODES, status
 from processor.cli.topology import topology
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command(epilog=EXIT_CODES)(run)
 app.command(epilog=STATUS_EXIT_CODES)(status)
+app.command(epilog=HEALTH_EXIT_CODES)(health)
 app.command()(topology)
 app.command()(config)
 app.command()(dev)

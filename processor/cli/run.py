@@ -17,6 +17,7 @@ from processor.cli.complete import topology_files
 from processor.errors import KprocError, UsageError, WorkerFailed
 
 if TYPE_CHECKING:
+    from processor.edges.http import Endpoint
     from processor.settings import Settings
     from processor.topology.plan import Plan
     from processor.topology.topology import SampleData, Topology
@@ -141,18 +142,38 @@ class _View:
 def _work(spec: str, made: "Plan", settings: "Settings", view: _View, *, until_end: bool) -> bool:
     """Runs the topology and tells of it; returns whether its workers were killed."""
     from processor.cli.display import Run, display  # noqa: PLC0415
+    from processor.edges.channel import Log  # noqa: PLC0415
     from processor.edges.node import Node  # noqa: PLC0415
 
     this = Run(made, settings, until_end)
-    with display(this, log_format=view.log_format, quiet=view.quiet) as shown:
+    with (
+        _endpoint(made, settings) as endpoint,
+        display(this, log_format=view.log_format, quiet=view.quiet) as shown,
+    ):
+        watchers = [shown] if endpoint is None else [shown, endpoint]
+        if endpoint is not None:
+            shown.report(Log(None, "info", "http", {"address": str(endpoint.address)}))
         try:
-            state = Node(spec, made, settings, shown, until_end=until_end).run()
+            state = Node(spec, made, settings, *watchers, until_end=until_end).run()
         except WorkerFailed as error:
             raise WorkerFailed(shown.brief(str(error))) from error
     shown.summarize(state)
     if view.show and (state.finished or not until_end):
         _show_results(made, settings)
     return state.killed
+
+
+@contextlib.contextmanager
+def _endpoint(made: "Plan", settings: "Settings") -> "Generator[Endpoint | None]":
+    """What serves the node's health and metrics, if the setting `http` says where."""
+    if not settings.http:
+        yield None
+        return
+    from processor.addresses import parse_address  # noqa: PLC0415
+    from processor.edges.http import Endpoint  # noqa: PLC0415
+
+    with contextlib.closing(Endpoint(parse_address(settings.http), made.application)) as endpoint:
+        yield endpoint
 
 
 def _show_results(made: "Plan", settings: "Settings") -> None:

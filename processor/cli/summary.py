@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from processor.cli.common import DEFAULT_BOOTSTRAP, err
-from processor.cli.figures import Figures
+from processor.edges.accounting import Figures
 from processor.settings import Settings
 from processor.topology.plan import Plan
 

@@ -1,7 +1,7 @@
 """Node: one `kproc run`. From a topology and settings to workers at work, until they are done.
 
 Owns the order of things: topics checked and made, workers started, the end waited for. What a
-person sees of it is the business of whoever gave `watch`.
+person sees of it is the business of the watchers that it is given.
 """
 
 import os
@@ -78,7 +78,7 @@ class Node:
         spec: The topology as the workers can load it, `FILE.py:name`.
         plan: Its plan.
         settings: The effective settings.
-        watcher: Shows what is going on.
+        watchers: Show what is going on.
         until_end: Whether to end when all input is committed that is there at the start.
 
     Raises:
@@ -87,12 +87,12 @@ class Node:
     """
 
     def __init__(
-        self, spec: str, plan: Plan, settings: Settings, watcher: Watcher, *, until_end: bool
+        self, spec: str, plan: Plan, settings: Settings, *watchers: Watcher, until_end: bool
     ) -> None:
         check_clients(plan.application, settings)
         client = client_settings(settings)
         self._settings = settings
-        self._watcher = watcher
+        self._watchers = watchers
         pool = WorkerPool(spec)
         pool.warm(settings.slots)
         try:
@@ -152,7 +152,8 @@ class Node:
         state, supervisor = self.state, self._supervisor
         supervisor.want(self._membership.hear(supervisor.replicas, supervisor.may_claim))
         self._membership.tell(supervisor.replicas)
-        self._watcher.turn(state)
+        for watcher in self._watchers:
+            watcher.turn(state)
         now = time.monotonic()
         if state.backlog is not None and not state.stopping and now >= self._look_at:
             if state.backlog.look():
@@ -172,7 +173,8 @@ class Node:
         elif isinstance(report, Log) and report.event == ADOPTED and report.slot is not None:
             why = self._membership.adopted(report.slot, report.fields)
             report = msgspec.structs.replace(report, fields={**why, **report.fields})
-        self._watcher.report(report)
+        for watcher in self._watchers:
+            watcher.report(report)
 
     @contextmanager
     def _signals(self) -> Generator[None]:

@@ -15,11 +15,11 @@ from rich.console import Console
 from processor import Topology
 from processor.cli.area import area
 from processor.cli.display import LogDisplay, logger
-from processor.cli.figures import Figures
 from processor.cli.show import results, serdes_of
 from processor.cli.summary import Run, print_summary
 from processor.cluster.beats import Adoption, Beat, Claim
 from processor.cluster.view import View
+from processor.edges.accounting import Figures
 from processor.edges.channel import CRASHED, Failure, Log, RestoreStatus, Status
 from processor.edges.node import NodeState
 from processor.edges.results import Results

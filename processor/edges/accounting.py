@@ -20,6 +20,7 @@ class SlotFigures:
     rate: Rate = field(default_factory=Rate)
     _records: int = 0
     _checkpoints: int = 0
+    _busy: float = 0.0
     _bad: Counter[str] = field(default_factory=Counter[str])
 
     def note(self, status: Status, now: float) -> None:
@@ -27,6 +28,7 @@ class SlotFigures:
         if _is_of_another_process(self.last, status):
             self._records += self.last.records
             self._checkpoints += self.last.checkpoints
+            self._busy += self.last.busy_seconds
             self._bad.update(self.last.bad_records)
         self.last = status
         self.rate.note(now, self.records)
@@ -40,6 +42,11 @@ class SlotFigures:
     def checkpoints(self) -> int:
         """Checkpoints made."""
         return self._checkpoints + self.last.checkpoints
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time in which it worked."""
+        return self._busy + self.last.busy_seconds
 
     @property
     def bad_records(self) -> Counter[str]:

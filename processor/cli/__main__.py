@@ -1,0 +1,38 @@
+"""The command `kproc`, also as `python -m processor.cli`.
+
+A plain `kproc health` is answered without loading anything else: containers ask every few seconds.
+"""
+
+import sys
+
+
+def main() -> None:
+    """Runs the command that the arguments name."""
+    if sys.argv[1:] == ["health"]:
+        _health()
+    else:
+        from processor.cli.main import main  # noqa: PLC0415 - see above
+
+        main()
+
+
+def _health() -> None:
+    from processor.edges.probe import ask, configured  # noqa: PLC0415
+    from processor.errors import UsageError  # noqa: PLC0415
+
+    try:
+        answer = ask(configured(), "healthz")
+    except UsageError as error:
+        sys.exit(_told(str(error), UsageError.exit_code))
+    if not answer.ok:
+        sys.exit(_told(answer.text, 1))
+    sys.stdout.write(f"{answer.text}\n")
+
+
+def _told(text: str, code: int) -> int:
+    sys.stderr.write(f"kproc: {text}\n")
+    return code
+
+
+if __name__ == "__main__":
+    main()
