@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from processor.cli.common import say
-from processor.cli.complete import topology_files
+from processor.cli.common import TopologyArgument, say
 from processor.cli.run import ConfigOption, SetOption
 from processor.errors import BadRecordError, KprocError, SettingsError, UsageError
 
@@ -57,14 +56,7 @@ def _fault_words(incomplete: str) -> list[str]:
 
 
 def chaos(  # noqa: PLR0913 - options of a command
-    topology: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE.py[:NAME]",
-            help="The file, and the variable if it has several topologies.",
-            autocompletion=topology_files,
-        ),
-    ],
+    topology: TopologyArgument,
     *,
     minutes: Annotated[float, typer.Option(min=0.05, help="How long faults happen.")] = 2.0,
     seed: Annotated[

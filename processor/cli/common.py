@@ -23,6 +23,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from processor.cli.complete import topology_files
 from processor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ BootstrapOption = Annotated[
     str,
     typer.Option(
         "--bootstrap", envvar="KPROC_BOOTSTRAP", metavar="HOST:PORT", help="Where Kafka listens."
+    ),
+]
+TopologyArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE.py[:NAME]",
+        help="The file, and the variable if it has several topologies.",
+        autocompletion=topology_files,
     ),
 ]
 ClientOption = Annotated[

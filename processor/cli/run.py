@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from processor.cli.common import record_progress, say, start_kafka
-from processor.cli.complete import topology_files
+from processor.cli.common import TopologyArgument, record_progress, say, start_kafka
 from processor.errors import KprocError, UsageError, WorkerFailed
 
 if TYPE_CHECKING:
@@ -46,14 +45,7 @@ SetOption = Annotated[
 
 
 def run(  # noqa: PLR0913 - options of a command
-    topology: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE.py[:NAME]",
-            help="The file, and the variable if it has several topologies.",
-            autocompletion=topology_files,
-        ),
-    ],
+    topology: TopologyArgument,
     *,
     dev: Annotated[
         bool, typer.Option("--dev", help="On this machine's Kafka, with topics and sample data.")

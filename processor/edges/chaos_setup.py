@@ -16,9 +16,8 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from processor.edges.clients import QUIET, ClientConfig, partitions_of, topics_of
 from processor.edges.node import client_settings, prepare_topics
 from processor.edges.node_process import NodeProcess
-from processor.edges.progress import list_offsets
+from processor.edges.progress import list_offsets, partitions
 from processor.edges.victims import ChaosBroker, ChaosNode
-from processor.edges.witness import partitions
 from processor.errors import UsageError
 from processor.settings import CLIENTS, PREFIX, Settings, unsecured
 from processor.topology.graph import Sink

@@ -6,7 +6,7 @@ records or topologies.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Producer
@@ -25,6 +25,7 @@ from processor.errors import (
     RecordRefused,
     TopicMismatch,
 )
+from processor.records import TopicPartition
 
 R = TypeVar("R")
 
@@ -155,21 +156,35 @@ def patiently(call: Callable[[], R], doing: str, timeout: float = 30.0) -> R:
         time.sleep(0.05)
 
 
-def committed(consumer: Consumer, partitions: list[ClientPartition]) -> list[ClientPartition]:
+def asking_config(group: str) -> ClientConfig:
+    """Of a consumer that only asks, and sees what is committed without waiting for what may be."""
+    return {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "isolation.level": "read_uncommitted",
+    }
+
+
+def committed(
+    consumer: Consumer, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, ClientPartition]:
     """The partitions with the offsets and metadata that the consumer's group has committed.
+
+    An offset is negative where nothing has been committed.
 
     Raises:
         KprocError: the broker does not tell of one of them.
     """
+    asked = list(partitions)
 
     def ask() -> list[ClientPartition]:
-        found = consumer.committed(partitions, _REQUEST_TIMEOUT)
+        found = consumer.committed([ClientPartition(*each) for each in asked], _REQUEST_TIMEOUT)
         for partition in found:
             if partition.error is not None:
                 raise KafkaException(partition.error)
         return found
 
-    return patiently(ask, "tell what is committed")
+    return dict(zip(asked, patiently(ask, "tell what is committed"), strict=True))
 
 
 def connect(client: Producer | Consumer) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, IsolationLevel
-from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
@@ -16,8 +15,7 @@ from processor.chaos.reference import OnTask, make_reference
 from processor.chaos.verdict import Verdict
 from processor.edges.clients import QUIET, ClientConfig, committed, partitions_of, topics_of
 from processor.edges.log_reader import LogReader
-from processor.edges.progress import list_offsets
-from processor.edges.witness import partitions
+from processor.edges.progress import list_offsets, partitions
 from processor.errors import KafkaError
 from processor.records import Offset, Partition, RawBatch, TopicPartition
 from processor.runtime.worker import WorkerOptions
@@ -135,11 +133,10 @@ class Inspection:
         group = {"group.id": self._layout.plan.application, "isolation.level": "read_committed"}
         member = Consumer({**QUIET, **self._client, **group})
         try:
-            found = committed(member, [ClientPartition(*each) for each in logs])
+            found = committed(member, logs)
         finally:
             member.close()
-        for each in found:
-            source = TopicPartition(each.topic, Partition(each.partition))
+        for source, each in found.items():
             done = max(0, each.offset)
             left = sum(offset >= done for offset in logs[source].offsets)
             if left:

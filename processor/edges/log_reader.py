@@ -13,9 +13,9 @@ from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.edges.clients import PASSING, QUIET, ClientConfig, translated
-from processor.edges.messages import raw_batch, runs, split_errors
+from processor.edges.messages import raw_batch, runs, source_of, split_errors
 from processor.errors import KafkaError
-from processor.records import Batch, Offset, Partition, RawBatch, TopicPartition
+from processor.records import Batch, Offset, RawBatch, TopicPartition
 
 _STALLED = 60.0
 _CHUNK = 5_000
@@ -110,7 +110,7 @@ class LogReader:
 
     def _note(self, message: Message) -> None:
         error: Any = message.error()
-        source = TopicPartition(message.topic() or "", Partition(message.partition() or 0))
+        source = source_of(message)
         if error.code() == ClientError._PARTITION_EOF:  # noqa: SLF001 - its public name
             self._reached[source] = Offset(message.offset() or 0)
         elif error.code() == ClientError._AUTO_OFFSET_RESET:  # noqa: SLF001 - its public name

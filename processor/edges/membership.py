@@ -63,7 +63,6 @@ class Membership:
         self._heard_myself = False
         self._nodes: Mapping[str, str] = {}
         self._claimed: dict[int, _Claimed] = {}
-        self._claimed_at: dict[Claim, Timestamp] = {}
         self._adoptions: dict[int, Adoption] = {}
 
     def hear(
@@ -128,7 +127,6 @@ class Membership:
         """Notes that a worker has taken over its slot, and the seconds of each step; tells why."""
         if (claimed := self._claimed.get(slot)) is None:
             return {}
-        claim = Claim(slot, claimed.term)
         self._adoptions[slot] = Adoption(
             slot=slot,
             term=claimed.term,
@@ -137,7 +135,7 @@ class Membership:
             fence=seconds["fence_s"],
             catch_up=seconds["catch_up_s"],
             join=seconds["join_s"],
-            at=self._claimed_at.get(claim, 0),
+            at=claimed.at,
         )
         before = {"predecessor": claimed.predecessor} if claimed.predecessor else {}
         return {"reason": claimed.reason, **before}
@@ -155,7 +153,9 @@ class Membership:
 
     def _note_claims(self, beat: Beat, timestamp: Timestamp) -> None:
         for claim in beat.claims:
-            self._claimed_at.setdefault(claim, timestamp)
+            claimed = self._claimed.get(claim.slot)
+            if claimed is not None and claimed.term == claim.term and not claimed.at:
+                claimed.at = timestamp
 
     def _note_nodes(self) -> None:
         nodes = {node: member.state for node, member in self.view.members.items()}
@@ -211,13 +211,14 @@ class Membership:
         return node if member is None else member.beat.name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Claimed:
     """A claim, and why it was made."""
 
     term: int
     reason: Reason
     predecessor: str
+    at: int = 0  # ms: the broker's time of the first beat with it, once that is read
 
 
 def _gist(beat: Beat) -> object:

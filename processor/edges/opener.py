@@ -215,8 +215,7 @@ class TaskOpener:
     def _find_starts(self, tasks: list[TaskId]) -> Mapping[TaskId, _Start]:
         """Where the tasks begin: where the last checkpoint was, if there was one."""
         asked = [each for each in sorted(self._spec.own) if self._layout.task_of(each) in tasks]
-        found = committed(self._follower.consumer, [ClientPartition(*each) for each in asked])
-        known = dict(zip(asked, found, strict=True))
+        known = committed(self._follower.consumer, asked)
         firsts = list_offsets(self._admin, asked, OffsetSpec.earliest())
         latest = self._spec.start_from == "latest"
         begin = list_offsets(self._admin, asked, OffsetSpec.latest()) if latest else firsts

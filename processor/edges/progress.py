@@ -9,7 +9,14 @@ from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
-from processor.edges.clients import OUTDATED, QUIET, ClientConfig, committed, patiently
+from processor.edges.clients import (
+    OUTDATED,
+    QUIET,
+    ClientConfig,
+    asking_config,
+    committed,
+    patiently,
+)
 from processor.records import Offset, Partition, TopicPartition
 from processor.topology.plan import Layout
 
@@ -33,7 +40,7 @@ class Backlog:
     def __init__(self, client: ClientConfig, layout: Layout) -> None:
         self._admin: Any = AdminClient({**QUIET, **client})
         # Not the admin client: the library crashes if it asks while the coordinator still loads.
-        self._member = Consumer({**QUIET, **client, **_asking(layout.plan.application)})
+        self._member = Consumer({**QUIET, **client, **asking_config(layout.plan.application)})
         self._layout = layout
         self._stages = _stages(layout)
         self._first = self._offsets(self._partitions(self._stages[0]), OffsetSpec.earliest())
@@ -64,48 +71,38 @@ class Backlog:
         while all(self._done(each) >= end for each, end in self._ends.items()):
             if not self._left:
                 return True
-            partitions = self._partitions(self._left[0])
+            sources = self._partitions(self._left[0])
             self._left = self._left[1:]
-            self._first |= self._offsets(partitions, OffsetSpec.earliest())
-            self._ends |= self._offsets(partitions, OffsetSpec.latest())
+            self._first |= self._offsets(sources, OffsetSpec.earliest())
+            self._ends |= self._offsets(sources, OffsetSpec.latest())
         return False
 
     def _done(self, source: TopicPartition) -> Offset:
         return max(self._committed.get(source, Offset(0)), self._first[source])
 
     def _partitions(self, topics: Iterable[str]) -> list[TopicPartition]:
-        counts = self._layout.partitions
-        return [
-            TopicPartition(topic, Partition(number))
-            for topic in topics
-            for number in range(counts[topic])
-        ]
+        return partitions({topic: self._layout.partitions[topic] for topic in topics})
 
     def _ask(self) -> Mapping[TopicPartition, Offset]:
-        asked = [ClientPartition(*each) for each in self._partitions(self._layout.partitions)]
-        return {
-            TopicPartition(each.topic, Partition(each.partition)): Offset(each.offset)
-            for each in committed(self._member, asked)
-        }
+        found = committed(self._member, partitions(self._layout.partitions))
+        return {source: Offset(each.offset) for source, each in found.items()}
 
-    def _offsets(
-        self, partitions: list[TopicPartition], which: Any
-    ) -> dict[TopicPartition, Offset]:
-        return list_offsets(self._admin, partitions, which)
+    def _offsets(self, sources: list[TopicPartition], which: Any) -> dict[TopicPartition, Offset]:
+        return list_offsets(self._admin, sources, which)
 
 
-def _asking(group: str) -> ClientConfig:
-    """Of a consumer that only asks, and sees what is committed without waiting for what may be."""
-    return {
-        "group.id": group,
-        "enable.auto.commit": False,
-        "isolation.level": "read_uncommitted",
-    }
+def partitions(counts: Mapping[str, int]) -> list[TopicPartition]:
+    """All partitions of topics that have so many each."""
+    return [
+        TopicPartition(topic, Partition(number))
+        for topic, count in counts.items()
+        for number in range(count)
+    ]
 
 
 def list_offsets(
     admin: Any,
-    partitions: Iterable[TopicPartition],
+    sources: Iterable[TopicPartition],
     which: Any,
     isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
 ) -> dict[TopicPartition, Offset]:
@@ -114,7 +111,7 @@ def list_offsets(
     Raises:
         KafkaError: The broker does not tell.
     """
-    asked = {ClientPartition(*each): which for each in partitions}
+    asked = {ClientPartition(*each): which for each in sources}
     if not asked:
         return {}
 

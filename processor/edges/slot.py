@@ -26,7 +26,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 
 from processor.edges.adoption import Adoption, Step
-from processor.edges.channel import Channel, Status
+from processor.edges.channel import ADOPTED, Channel, Status
 from processor.edges.effort import Effort, Size, cpu_seconds, starved_seconds
 from processor.edges.inbox import Inbox
 from processor.edges.opener import TaskOpener
@@ -189,7 +189,7 @@ class Slot:
         self._adoption.note(step)
         if self._adoption.is_complete:
             fields = dict(self._adoption.seconds())
-            self._channel.log("info", "adopted", **fields, tasks=len(self._worker.tasks))
+            self._channel.log("info", ADOPTED, **fields, tasks=len(self._worker.tasks))
             self._adoption = None
 
     def _turn(self) -> None:

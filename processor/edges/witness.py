@@ -10,16 +10,15 @@ from threading import Event, Thread
 from typing import Any
 
 from confluent_kafka import Consumer
-from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.chaos.standstill import Standstill, Standstills
-from processor.edges.clients import QUIET, ClientConfig, committed
+from processor.edges.clients import QUIET, ClientConfig, asking_config, committed
 from processor.edges.log_reader import LogReader
-from processor.edges.progress import list_offsets
+from processor.edges.progress import list_offsets, partitions
 from processor.errors import KafkaError, KprocError
-from processor.records import Offset, Partition, TopicPartition
+from processor.records import Offset, TopicPartition
 from processor.topology.plan import Layout
 
 _LOOK = 0.1
@@ -50,14 +49,9 @@ class Witness:
         self.committed: dict[TopicPartition, Offset] = {}
         self._clock = clock
         self._standstills = Standstills()
-        self._sources = partitions(dict(layout.partitions))
+        self._sources = partitions(layout.partitions)
         self._admin: Any = AdminClient({**QUIET, **client})
-        asking = {
-            "group.id": layout.plan.application,
-            "enable.auto.commit": False,
-            "isolation.level": "read_uncommitted",
-        }
-        self._member = Consumer({**QUIET, **client, **asking})
+        self._member = Consumer({**QUIET, **client, **asking_config(layout.plan.application)})
         repartitions = {topic: layout.partitions[topic] for topic in layout.plan.repartitions}
         recorded = partitions({**repartitions, **outputs})
         self.reader = LogReader(client, recorded, frozenset(outputs))
@@ -105,16 +99,13 @@ class Witness:
     def _look(self) -> None:
         began = time.monotonic()
         try:
-            found = committed(self._member, [ClientPartition(*each) for each in self._sources])
+            found = committed(self._member, self._sources)
             # Asked afterwards: what is committed by then has all that follows from it before this.
             ends = list_offsets(self._admin, self._sources, OffsetSpec.latest())
         except KafkaError:
             self._stop.wait(_LOOK)  # the broker is away; the standstill goes on
             return
-        self.committed = {
-            TopicPartition(each.topic, Partition(each.partition)): Offset(each.offset)
-            for each in found
-        }
+        self.committed = {source: Offset(each.offset) for source, each in found.items()}
         self._standstills.look(self._clock(), self.committed, ends)
         none = Offset(0)
         self.drained = all(self.committed.get(each, none) >= end for each, end in ends.items())
@@ -123,12 +114,3 @@ class Witness:
 
     def _record(self) -> None:
         self.reader.read(_LOOK)
-
-
-def partitions(counts: dict[str, int]) -> list[TopicPartition]:
-    """All partitions of topics."""
-    return [
-        TopicPartition(topic, Partition(number))
-        for topic, count in counts.items()
-        for number in range(count)
-    ]
