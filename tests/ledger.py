@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, IsolationLevel, Producer
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, Producer
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import (
     AdminClient,
@@ -58,8 +58,11 @@ def create(kafka: str, topics: Mapping[str, int], **config: str) -> None:
 
 def delete(kafka: str, topics: Iterable[str]) -> None:
     """Deletes topics."""
-    for deleted in admin(kafka).delete_topics(list(topics)).values():
+    gone = set(topics)
+    for deleted in admin(kafka).delete_topics(list(gone)).values():
         deleted.result(30)
+    while gone & admin(kafka).list_topics(timeout=30).topics.keys():
+        time.sleep(0.01)
 
 
 def configure(kafka: str, topic: str, config: Mapping[str, str]) -> None:
@@ -76,9 +79,23 @@ def delete_before(kafka: str, changelog: str, offsets: Mapping[int, int]) -> Non
     """Deletes the beginning of a changelog, which an operator can only do if it allows that."""
     configure(kafka, changelog, {"cleanup.policy": "compact,delete"})
     wanted = [ClientPartition(changelog, each, offset) for each, offset in offsets.items()]
-    for deleted in admin(kafka).delete_records(wanted).values():
-        deleted.result(30)
+    deadline = time.monotonic() + 30
+    while not _is_deleted(kafka, wanted):
+        assert time.monotonic() < deadline, "the broker never learns that it may delete"
+        time.sleep(0.01)
     configure(kafka, changelog, {"cleanup.policy": "compact"})
+
+
+def _is_deleted(kafka: str, before: list[ClientPartition]) -> bool:
+    """Whether the broker has deleted them: it follows the topic's settings a moment later."""
+    try:
+        for deleted in admin(kafka).delete_records(before).values():
+            deleted.result(30)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.POLICY_VIOLATION:
+            return False
+        raise
+    return True
 
 
 def write(kafka: str, topic: str, rows: Iterable[tuple[Any, ...]], **config: Any) -> None:

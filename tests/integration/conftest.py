@@ -63,13 +63,20 @@ class App:
         """The last value of each key of a topic."""
         return {key: values[-1] for key, values in ledger.by_key(self.read(name)).items()}
 
-    def await_output(self, count: int, name: str = "out", timeout: float = 30) -> None:
+    def await_output(self, count: int, name: str = "out", timeout: float = 60) -> None:
         """Waits until so many records are committed."""
         deadline = time.monotonic() + timeout
         while len(found := self.read(name)) < count:
             assert time.monotonic() < deadline, f"{len(found)} of {count} records"
 
-    def await_log(self, node: NodeProcess, *events: str, timeout: float = 30) -> dict[str, Any]:
+    def await_written(self, name: str, count: int, timeout: float = 60) -> None:
+        """Waits until so many records are written, committed or not."""
+        deadline = time.monotonic() + timeout
+        while (found := sum(ledger.offsets(self.kafka, f"{self.name}-{name}").values())) < count:
+            assert time.monotonic() < deadline, f"{found} of {count} records"
+            time.sleep(0.02)
+
+    def await_log(self, node: NodeProcess, *events: str, timeout: float = 60) -> dict[str, Any]:
         """Waits for a line of its log: the first that tells of one of these events."""
         deadline = time.monotonic() + timeout
         while True:

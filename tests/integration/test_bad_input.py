@@ -79,11 +79,10 @@ def test_dead_letters_are_part_of_the_transaction(orders: App) -> None:
     orders.write(*((0, "k", value) for _ in range(20) for value in (GOOD, "{nope")))
     with orders.start(checkpoint_interval="60s") as node:
         orders.await_log(node, "worker running")
-        time.sleep(2)
+        orders.await_written("dead-letters", 20)
         node.kill()
     committed = IsolationLevel.READ_COMMITTED
     letters = f"{orders.name}-dead-letters"
-    assert ledger.offsets(orders.kafka, letters)[0] > 0
     assert ledger.offsets(orders.kafka, letters, isolation=committed)[0] == 0
     orders.run()
     offsets = [_header(row, "offset") for row in orders.read("dead-letters")]
@@ -282,7 +281,7 @@ def test_no_broker(app: App) -> None:
     app.define("topology.stream(IN).to(OUT)")
     began = time.monotonic()
     node = app.run("--bootstrap=127.0.0.1:1", expect=3, startup_timeout="2s")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25, "it waited as long as by default"
     assert "127.0.0.1:1" in node.output
 
 

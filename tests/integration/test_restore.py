@@ -113,7 +113,7 @@ def test_behind_its_own_dead_writer(counting: Counting) -> None:
     counting.wipe()
     began = time.monotonic()
     counting.run()
-    assert time.monotonic() - began < 20, "it waited for the transaction's timeout"
+    assert time.monotonic() - began < 45, "it waited for the transaction's timeout"
     del dead
 
 
@@ -152,9 +152,7 @@ def test_deleted_state_is_told_of(counting: Counting) -> None:
 
 
 def test_a_store_ahead_of_its_changelog(counting: Counting) -> None:
-    admin = ledger.admin(counting.app.kafka)
-    admin.delete_topics([counting.changelog])[counting.changelog].result(30)
-    time.sleep(0.5)
+    ledger.delete(counting.app.kafka, [counting.changelog])
     node = counting.app.run(expect=5)
     print(node.output.splitlines()[-1])
     assert "the changelog was deleted or made anew" in node.output
