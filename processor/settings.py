@@ -133,6 +133,10 @@ class Settings(BaseSettings):
         "60s", description="Time after which the broker aborts a dead worker's transaction."
     )
     startup_timeout: str = Field("30s", description="Time to wait for a broker at the start.")
+    drain_timeout: str = Field(
+        "5s",
+        description="Time that a node which is stopped works on, so that others can warm up first.",
+    )
     shutdown_timeout: str = Field("30s", description="Time workers have to finish when stopped.")
     http: str = Field(
         "",
@@ -158,6 +162,7 @@ class Settings(BaseSettings):
         "session_timeout",
         "transaction_timeout",
         "startup_timeout",
+        "drain_timeout",
         "shutdown_timeout",
     )
     @classmethod

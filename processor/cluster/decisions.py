@@ -82,24 +82,24 @@ def _is_primary(view: View, me: Member, slot: int) -> bool:
 
 
 def _moves(view: View, me: Member, placements: Mapping[int, Placement]) -> set[int]:
-    """At most one: a slot that another node works on and this one is ready to go on with.
+    """Slots that another node works on, belong here, and this node is ready to go on with.
 
-    Only when nodes have neither come nor gone for a while, and all slots of this node are at work.
+    All of those whose node leaves; of others one at a time, when nodes have neither come nor gone
+    for a while, and all slots of this node are at work.
     """
-    if view.time - view.changed < view.failover_timeout:
-        return set()
-    for slot in range(view.slots):
-        if _holds(view, me, slot) and not _is_running(me, slot):
-            return set()
-    for slot, placement in placements.items():
-        if placement.primary != me.beat.node or not is_ready(me.replicas.get(slot)):
-            continue
-        holder = view.holders.get(slot)
-        if holder is None or holder.node == me.beat.node or view.is_orphaned(slot):
-            continue
-        if _is_running(view.members[holder.node], slot):
-            return {slot}
-    return set()
+    ready = {
+        slot: view.members[view.holders[slot].node]
+        for slot, placement in placements.items()
+        if placement.primary == me.beat.node
+        and is_ready(me.replicas.get(slot))
+        and not view.is_orphaned(slot)
+    }
+    movable = {slot: member for slot, member in ready.items() if _is_running(member, slot)}
+    leaving = {slot for slot, member in movable.items() if member.state == "leaving"}
+    if leaving or view.time - view.changed < view.failover_timeout:
+        return leaving
+    held = (slot for slot in range(view.slots) if _holds(view, me, slot))
+    return set(list(movable)[:1]) if all(_is_running(me, slot) for slot in held) else set()
 
 
 def _holds(view: View, me: Member, slot: int) -> bool:

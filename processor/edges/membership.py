@@ -113,8 +113,16 @@ class Membership:
             self._topic.write(beat)
 
     def leave(self) -> None:
-        """Takes no slots any more, and says so."""
+        """Takes no slots any more, and says so, while the node works on."""
         self._leaving = True
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the node has slots that another one could take over warm."""
+        me = self._identity
+        holders = self.view.holders.values()
+        others = any(beat.node != me.node for beat in self.view.live())
+        return others and any((each.node, each.boot) == (me.node, me.boot) for each in holders)
 
     def close(self) -> None:
         """Tells the others that nothing runs here any more, and leaves."""

@@ -119,6 +119,7 @@ class Node:
             on_report=self._report,
         )
         self._supervisor.wake_for(topic)
+        self._drain_until: float | None = None
         self._kill_at: float | None = None
         self._look_at = 0.0
 
@@ -138,15 +139,17 @@ class Node:
         return self.state
 
     def stop(self) -> None:
-        """Lets the workers finish; told again, or too slow at it, they are killed."""
+        """Hands the slots over, then lets the workers finish; told again, it kills them.
+
+        Other nodes have `drain_timeout` to warm up and take over, meanwhile this one works on.
+        """
         if self.state.stopping:
             self._kill()
             return
         self.state.stopping = True
-        patience = milliseconds(self._settings.shutdown_timeout, "shutdown_timeout") / 1000
-        self._kill_at = time.monotonic() + patience
+        patience = milliseconds(self._settings.drain_timeout, "drain_timeout") / 1000
+        self._drain_until = time.monotonic() + patience
         self._membership.leave()
-        self._supervisor.stop()
 
     def _turn(self) -> None:
         state, supervisor = self.state, self._supervisor
@@ -157,11 +160,21 @@ class Node:
         now = time.monotonic()
         if state.backlog is not None and not state.stopping and now >= self._look_at:
             if state.backlog.look():
-                state.finished = True
-                self.stop()
+                state.finished = state.stopping = True
+                self._finish()
             self._look_at = now + _LOOK
-        if self._kill_at is not None and now > self._kill_at:
+        if self._drain_until is not None:
+            if not self._membership.is_needed or now > self._drain_until:
+                self._finish()
+        elif self._kill_at is not None and now > self._kill_at:
             self._kill()
+
+    def _finish(self) -> None:
+        """Lets the workers finish; too slow at it, they are killed."""
+        patience = milliseconds(self._settings.shutdown_timeout, "shutdown_timeout") / 1000
+        self._drain_until, self._kill_at = None, time.monotonic() + patience
+        self._membership.leave()
+        self._supervisor.stop()
 
     def _kill(self) -> None:
         self.state.killed = True

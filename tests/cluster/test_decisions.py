@@ -195,10 +195,14 @@ def test_moves_come_one_at_a_time() -> None:
     assert topic.claims("b") == {3}
 
 
-def test_the_slots_of_who_leaves_move_to_those_who_are_ready() -> None:
-    topic = pair().says("a", primary(), claims={0: 1}, leaving=True)
-    assert not topic.claims("b")
-    assert topic.passes(TIMEOUT, "a", "b").claims("b") == {0}
+def test_all_slots_of_who_leaves_move_at_once_to_those_who_are_ready() -> None:
+    topic = Topic(slots=4).says("a", claims=dict.fromkeys(range(4), 1)).says("c")
+    topic.says("b", backup(0), backup(1), backup(2, "restoring"))
+    working = [primary(0), primary(1), primary(2), primary(3)]
+    topic.says("a", *working, claims=dict.fromkeys(range(4), 1), leaving=True)
+    assert topic.claims("b") == {0, 1}
+    assert topic.claims("c") == set()
+    assert topic.decide("b").workers[2] == "backup"
 
 
 def test_why_a_slot_without_holder_is_claimed() -> None:

@@ -98,6 +98,32 @@ def test_a_node_that_leaves_is_followed_at_once(
     finish(application, nodes[1])
 
 
+def test_a_node_that_is_stopped_works_on_until_another_is_warm(
+    application: Application, start: Callable[..., NodeProcess], watch: Watch
+) -> None:
+    settings = {"backup_mode": "restart", "drain_timeout": "120s"}
+    nodes = [start("a", **settings), start("b", **settings)]
+    watch.until(lambda: all(len(watch.held_by(node.process.pid)) == 1 for node in nodes))
+    application.feed.write(300)
+    assert nodes[0].stop() == 0
+    adopted = [line for line in nodes[1].logged if line.get("event") == "adopted"]
+    assert [line["reason"] for line in adopted if "predecessor" in line][-1] == "move"
+    application.feed.write(300)
+    finish(application, nodes[1])
+
+
+def test_a_node_gives_up_waiting_for_others_to_warm_up(
+    application: Application, start: Callable[..., NodeProcess], watch: Watch
+) -> None:
+    first = start("a", drain_timeout="1ms")
+    application.feed.write(300)
+    second = start("b")
+    watch.until(lambda: len(watch.beats) == 2)
+    assert first.stop() == 0
+    application.feed.write(300)
+    finish(application, second)
+
+
 def test_a_suspended_node_comes_back_and_writes_nothing(
     application: Application, start: Callable[..., NodeProcess], watch: Watch
 ) -> None:
