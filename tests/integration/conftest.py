@@ -1,15 +1,33 @@
-"""A small application of a test's own, run by `kproc run`."""
+"""A small application of a test's own, run by `kproc run`; and what tests of containers share."""
 
+import os
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.errors import DockerException
+from testcontainers.core.network import Network
 
+import docker
 from processor.edges.embedded import EmbeddedKafka
 from tests import ledger
+from tests.conftest import IMAGE, KIND, KafkaContainer
 from tests.integration.node_process import NodeProcess
+
+PYTHON = os.environ.get("KPROC_PYTHON_IMAGE", "python:3.11-slim-bookworm")
+
+
+def _has_engine() -> bool:
+    try:
+        docker.from_env().ping()
+    except DockerException:
+        return False
+    return KIND != "embedded"
+
+
+needs_engine = pytest.mark.skipif(not _has_engine(), reason="needs a Docker engine")
 
 
 class App:
@@ -115,3 +133,20 @@ def make_app(topic_name: str, tmp_path: Path) -> Callable[[str], App]:
 def app(kafka: str, make_app: Callable[[str], App]) -> App:
     """An application on the broker of the session."""
     return make_app(kafka)
+
+
+@pytest.fixture(scope="session")
+def network() -> Generator[Network]:
+    """A network for containers."""
+    with Network() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def broker(network: Network) -> Generator[str]:
+    """A Kafka on that network, as kafka:9092 there; its address on this machine."""
+    container = KafkaContainer(IMAGE, inside="kafka").with_network(network)
+    container.with_network_aliases("kafka")
+    with container:
+        container.await_answer()
+        yield container.address

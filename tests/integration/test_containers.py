@@ -4,7 +4,6 @@ They run where a Docker engine is at hand: on the official Python image, or on K
 """
 
 import contextlib
-import os
 import sysconfig
 import time
 from collections.abc import Callable, Generator
@@ -12,34 +11,22 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
-from docker.errors import APIError, DockerException
+from docker.errors import APIError
 from docker.models.containers import Container
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
-from tests.conftest import IMAGE, KIND, KafkaContainer
+import docker
 from tests.crashes.application import Application
+from tests.integration.conftest import PYTHON, needs_engine
 from tests.integration.watch import Watch
 
-PYTHON = os.environ.get("KPROC_PYTHON_IMAGE", "python:3.11-slim-bookworm")
 PROJECT = Path(__file__).parents[2]
 SLOTS = 2
 
 
-def _has_engine() -> bool:
-    try:
-        docker.from_env().ping()
-    except DockerException:
-        return False
-    return KIND != "embedded"
-
-
-pytestmark = [
-    pytest.mark.kafka,
-    pytest.mark.skipif(not _has_engine(), reason="needs a Docker engine"),
-]
+pytestmark = [pytest.mark.kafka, needs_engine]
 
 
 class Nodes:
@@ -98,21 +85,6 @@ class Nodes:
             assert container.wait()["StatusCode"] == 0, container.logs()[-3000:]
         self.application.run_to_end()
         self.application.check()
-
-
-@pytest.fixture(scope="module")
-def network() -> Generator[Network]:
-    with Network() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def broker(network: Network) -> Generator[str]:
-    container = KafkaContainer(IMAGE, inside="kafka").with_network(network)
-    container.with_network_aliases("kafka")
-    with container:
-        container.await_answer()
-        yield container.address
 
 
 @pytest.fixture
