@@ -12,7 +12,8 @@ KprocError                     base; carries the exit code of `kproc run`
 ├── StateError            (5)  the worker where it can, else an operator
 │   ├── StoreLocked            another process has the store open: wait for it to end
 │   ├── StoreCorrupt           the store can't be read: it is dropped and rebuilt
-│   └── RestoreStalled         the changelog yields nothing more before its end
+│   ├── RestoreStalled         the changelog yields nothing more before its end
+│   └── SnapshotError          object storage fails: the next snapshot, an older one, the changelog
 ├── Fenced                (6)  nobody: another worker has the slot now; this one must stop
 └── WorkerFailed          (7)  an operator: a worker keeps crashing and is not started again
 """
@@ -92,6 +93,10 @@ class StoreCorrupt(StateError):
 
 class RestoreStalled(StateError):
     """The changelog yields nothing more although its end is not reached."""
+
+
+class SnapshotError(StateError):
+    """A snapshot can't be written or read; work goes on without it."""
 
 
 class Fenced(KprocError):

@@ -126,6 +126,13 @@ class Settings(BaseSettings):
     flush_interval: str = Field(
         "30s", description="Time after which state in memory is written to disk at the latest."
     )
+    snapshot_interval: str = Field(
+        "", description="Time between two snapshots of each store in object storage; empty: none."
+    )
+    snapshot_url: str = Field(
+        "", description="Where snapshots go: a folder, or s3://, gs:// or az:// with its prefix."
+    )
+    snapshots_kept: int = Field(3, ge=1, le=1000, description="Snapshots of each store to keep.")
     session_timeout: str = Field(
         "10s", description="Time after which the group gives a dead slot's partitions away."
     )
@@ -180,6 +187,26 @@ class Settings(BaseSettings):
             return str(parse_address(address)) if address else ""
         except UsageError as error:
             raise ValueError(str(error)) from None
+
+    @field_validator("snapshot_interval")
+    @classmethod
+    def _is_interval(cls, interval: str) -> str:
+        return "" if interval.strip() in ("", "0", "0s") else cls._is_duration(interval)
+
+    @model_validator(mode="after")
+    def _has_snapshots_whole(self) -> "Settings":
+        if self.snapshot_interval and not self.snapshot_url:
+            raise ValueError(
+                "snapshot_interval needs a snapshot_url, such as s3://bucket/prefix or a folder "
+                'that all nodes see; or set snapshot_interval = ""'
+            )
+        if self.snapshot_url and not self.snapshot_interval:
+            raise ValueError(
+                'snapshot_url needs a snapshot_interval, such as "5m"; or set snapshot_url = ""'
+            )
+        if self.snapshot_url and self.state_store == "memory":
+            raise ValueError('snapshots need state_store = "rocksdb"; or set snapshot_url = ""')
+        return self
 
     @model_validator(mode="after")
     def _leaves_owned_alone(self) -> "Settings":

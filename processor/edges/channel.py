@@ -14,13 +14,33 @@ from processor.cluster.beats import Role
 
 
 class RestoreStatus(msgspec.Struct, frozen=True):
-    """How far a restore is: of all stores that are not ready yet."""
+    """How far a restore is: of all stores that are not ready yet.
+
+    First what snapshots there are is downloaded, then changelogs are replayed; or both at once, of
+    several stores.
+    """
 
     stores: int
     records: int
     total: int  # records at most: those compacted away are counted too
     bytes: int
     seconds: float
+    downloaded: int = 0  # bytes of snapshots
+    to_download: int = 0
+
+    def joined(self, other: "RestoreStatus | None") -> "RestoreStatus":
+        """Both, of different stores."""
+        if other is None:
+            return self
+        return RestoreStatus(
+            self.stores + other.stores,
+            self.records + other.records,
+            self.total + other.total,
+            self.bytes + other.bytes,
+            max(self.seconds, other.seconds),
+            self.downloaded + other.downloaded,
+            self.to_download + other.to_download,
+        )
 
 
 class Status(msgspec.Struct, frozen=True, tag="status"):

@@ -21,6 +21,7 @@ from confluent_kafka.admin import AdminClient
 from processor.cluster.beats import Role
 from processor.cluster.view import View
 from processor.durations import milliseconds
+from processor.edges.bucket import Bucket
 from processor.edges.channel import ADOPTED, Log, Report, Status
 from processor.edges.clients import QUIET
 from processor.edges.identity import Identity, take_identity
@@ -82,7 +83,7 @@ class Node:
         until_end: Whether to end when all input is committed that is there at the start.
 
     Raises:
-        SettingsError: librdkafka refuses a setting.
+        SettingsError: librdkafka refuses a setting, or snapshots can't be written.
         KafkaError: The topics do not fit the topology, or the broker does not answer.
     """
 
@@ -90,6 +91,8 @@ class Node:
         self, spec: str, plan: Plan, settings: Settings, *watchers: Watcher, until_end: bool
     ) -> None:
         check_clients(plan.application, settings)
+        if settings.snapshot_url:
+            Bucket(settings.snapshot_url, patient=False).check()
         client = client_settings(settings)
         self._settings = settings
         self._watchers = watchers
@@ -309,5 +312,8 @@ def worker_spec(
         flush_interval=time_of("flush_interval"),
         session_timeout=time_of("session_timeout"),
         transaction_timeout=time_of("transaction_timeout"),
+        snapshot_url=settings.snapshot_url,
+        snapshot_interval=time_of("snapshot_interval") if settings.snapshot_url else 0,
+        snapshots_kept=settings.snapshots_kept,
         role=role,
     )

@@ -1,7 +1,8 @@
 """Opens a slot's tasks beside the running loop, and keeps their stores up to date until then.
 
-From its start on the opener holds the stores of all tasks and follows their changelogs. A task that
-is asked for is ready when its changelogs are replayed up to the high watermark as it is then: the
+From its start on the opener holds the stores of all tasks and follows their changelogs. A store
+that is not on disk is restored from a snapshot first, where there is one. A task that is asked for
+is ready when its changelogs are replayed up to the high watermark as it is then: the
 slot has fenced its predecessors before, so that nobody but this worker can write to them any more.
 The watermark is asked for as read_uncommitted, as the last stable offset may be held back by a dead
 writer's transaction (KAFKA-10167).
@@ -19,21 +20,26 @@ from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from processor.edges.changelogs import changelog_id, tombstone_retention
 from processor.edges.channel import Channel, RestoreStatus
 from processor.edges.clients import QUIET, committed
+from processor.edges.downloads import Downloads
 from processor.edges.follower import Follower
 from processor.edges.progress import list_offsets
 from processor.edges.spec import WorkerSpec
-from processor.edges.stores import StoreOpener
+from processor.edges.stores import StoreOpener, meta_of
 from processor.errors import StateError
 from processor.operators.base import NO_TIME
 from processor.records import Offset, Timestamp, TopicPartition
 from processor.runtime.commands import Position, TaskOpened
 from processor.state.keyvalue import StoreSpec
+from processor.state.snapshot import Wanted
 from processor.state.store import Store
 from processor.topology.plan import Layout, StoreId, TaskId
 
 _TIMEOUT = 30.0
+_PAUSE = 0.02
+"""Seconds between two looks at downloads, where there is nothing else to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,7 @@ class TaskOpener:
         self._channel = channel
         self._admin = AdminClient({**QUIET, **spec.kafka})
         self._follower = Follower(spec, channel)
+        self._downloads = Downloads(spec, stores, channel) if spec.snapshot_url else None
         self._wanted: SimpleQueue[TaskId | None] = SimpleQueue()
         self._opened: SimpleQueue[TaskOpened | Exception] = SimpleQueue()
         self._held: dict[TaskId, dict[TopicPartition, StoreSpec[Any, Any]]] = {}
@@ -74,7 +81,7 @@ class TaskOpener:
     @property
     def is_ready(self) -> bool:
         """Whether every store that is held here has once reached the end of its changelog."""
-        return self._caught_up and self._follower.status() is None
+        return self._caught_up and self.status() is None
 
     @property
     def lag(self) -> int:
@@ -106,11 +113,15 @@ class TaskOpener:
 
     def status(self) -> RestoreStatus | None:
         """How far the restore is, None when there is nothing to restore."""
-        return self._follower.status()
+        following = self._follower.status()
+        loading = None if self._downloads is None else self._downloads.status()
+        return following if loading is None else loading.joined(following)
 
     def close(self) -> None:
         """Ends the thread; what it has opened stays open."""
         self._stopped = True
+        if self._downloads is not None:
+            self._downloads.close()
         self._wanted.put(None)
         self._thread.join()
 
@@ -135,17 +146,34 @@ class TaskOpener:
             self._begin(tasks)
         if not self._follower.is_empty:
             for source in self._follower.poll(hurry=self._hurried):
-                self._reopen(source)
+                self._stores.close(self._store(source))
+                self._reopen(source, download=True)
+        self._open_downloaded()
         for task in list(self._starts):
-            if all(map(self._follower.is_done, self._held[task])):
+            if all(map(self._is_done, self._held[task])):
                 self._give(task)
+
+    def _open_downloaded(self) -> None:
+        if self._downloads is None or self._downloads.is_idle:
+            return
+        if self._follower.is_empty:
+            self._downloads.wait(_PAUSE)
+        for source in self._downloads.finished():
+            self._reopen(source, download=False)
+
+    def _is_loading(self, source: TopicPartition) -> bool:
+        return self._downloads is not None and self._downloads.runs(source)
+
+    def _is_done(self, source: TopicPartition) -> bool:
+        return not self._is_loading(source) and self._follower.is_done(source)
 
     def _take(self) -> list[TaskId]:
         """The tasks asked for, waiting for one if there is nothing else to do."""
         tasks: list[TaskId] = []
         try:
             while True:
-                idle = self._follower.is_empty and not tasks
+                loading = self._downloads is not None and not self._downloads.is_idle
+                idle = self._follower.is_empty and not loading and not tasks
                 task = self._wanted.get(block=idle)
                 if task is None:
                     return []
@@ -159,7 +187,8 @@ class TaskOpener:
         self._starts |= self._find_starts(tasks)
         changelogs = [source for task in tasks for source in self._held[task]]
         for source, end in list_offsets(self._admin, changelogs, OffsetSpec.latest()).items():
-            self._follower.until(source, end)
+            if not self._is_loading(source):
+                self._follower.until(source, end)
 
     def _hold(self, tasks: list[TaskId]) -> None:
         """Opens the tasks' stores and follows their changelogs."""
@@ -173,7 +202,10 @@ class TaskOpener:
     def _changelog(self, store: StoreId) -> TopicPartition:
         return TopicPartition(self._layout.plan.changelog(store.name), store.partition)
 
-    def _open(self, wanted: Mapping[TopicPartition, StoreSpec[Any, Any]]) -> None:
+    def _open(
+        self, wanted: Mapping[TopicPartition, StoreSpec[Any, Any]], *, download: bool = True
+    ) -> None:
+        """Opens stores and follows their changelogs; what is not there may be downloaded first."""
         firsts = list_offsets(self._admin, wanted, OffsetSpec.earliest())
         # A transaction may be open there as long as a predecessor lives: what is committed counts.
         stable = list_offsets(
@@ -181,23 +213,41 @@ class TaskOpener:
         )
         ends = list_offsets(self._admin, wanted, OffsetSpec.latest())
         for source, spec in wanted.items():
-            store, first = StoreId(spec.name, source.partition), firsts[source]
-            opened = self._stores.open(spec, store, first, ends[source])
+            store, first = self._store(source), firsts[source]
+            opened = self._stores.find(spec, store, first, ends[source])
+            if opened is None and download and self._downloads is not None:
+                span = self._wanted_of(source.topic, spec, first, ends[source])
+                self._downloads.start(source, store, spec, span)
+                continue
+            opened = opened or self._stores.make(spec, store)
             if opened.position < first:
                 self._tell_loss(source, first)
                 opened.write({}, first)
             self._follower.add(source, opened, stable[source])
 
-    def _reopen(self, source: TopicPartition) -> None:
-        """Opens a store anew whose position has gone from the changelog."""
+    def _wanted_of(
+        self, changelog: str, spec: StoreSpec[Any, Any], first: Offset, end: Offset
+    ) -> Wanted:
+        identity = changelog_id(self._admin, changelog)
+        retention = tombstone_retention(self._admin, changelog)
+        return Wanted(meta_of(spec), identity, first, end, retention)
+
+    def _reopen(self, source: TopicPartition, *, download: bool) -> None:
+        """Opens a store whose position has gone from the changelog, or that was downloaded."""
         task, spec = next(
             (task, held[source]) for task, held in self._held.items() if source in held
         )
-        self._stores.close(StoreId(spec.name, source.partition))
-        self._open({source: spec})
-        if task in self._starts:
+        self._open({source: spec}, download=download)
+        if task in self._starts and not self._is_loading(source):
             ends = list_offsets(self._admin, [source], OffsetSpec.latest())
             self._follower.until(source, ends[source])
+
+    def _store(self, changelog: TopicPartition) -> StoreId:
+        return next(
+            StoreId(held[changelog].name, changelog.partition)
+            for held in self._held.values()
+            if changelog in held
+        )
 
     def _tell_loss(self, changelog: TopicPartition, first: Offset) -> None:
         advice = "compaction leaves a changelog's beginning alone, so somebody deleted records"

@@ -1,6 +1,7 @@
 """How RocksDB is tuned for a store, and what its errors mean.
 
-Knows nothing of what is stored. With `edges.rocksdb` the only module that imports rocksdict.
+Knows nothing of what is stored. With `edges.rocksdb` and `edges.rocks_scan` the only module
+that imports rocksdict.
 """
 
 from pathlib import Path

@@ -8,9 +8,7 @@ Values and changelog position are in one column family and arrive in one write b
 write-ahead log off: memtables reach disk whole and in order, so what a crash leaves is the store as
 it was at some earlier position, and never a mixture.
 
-Layout: the position has the empty key. A user's key of n zero bytes (n from 0) is stored with n + 1
-of them, every other key as it is. These keys precede all others, and shift among themselves only:
-the order stays, nothing collides, and a batch without such a key (its minimum tells) costs nothing.
+The position has the empty key; `edges.rocks_scan` tells how users' keys make room for it.
 """
 
 import atexit
@@ -19,21 +17,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from threading import Event, Lock, Thread
-from time import sleep
+from time import monotonic, sleep, time
 from typing import Any, cast
 from weakref import WeakSet
 
 from rocksdict import (
+    AccessType,
     Cache,
+    Checkpoint,
     DbClosedError,
+    Options,
     Rdict,
-    RdictIter,
-    ReadOptions,
     WriteBatch,
     WriteBufferManager,
 )
 
 from processor.edges.rocks_options import MEMTABLES, MIB, store_options, translated, write_options
+from processor.edges.rocks_scan import Cursor, is_shifted, shift
 from processor.errors import StateError
 from processor.records import Offset
 
@@ -42,7 +42,7 @@ BULK_RECORDS = 100_000
 
 _POSITION_KEY = b""
 _POSITION = struct.Struct(">q")
-_FIRST_CHUNK, _LAST_CHUNK = 32, 2048
+_SHORT_FLUSH, _FLUSHES = 0.02, 5
 
 
 class RocksResources:
@@ -113,10 +113,11 @@ class RocksStore:
         self._path = path
         self._resources = resources
         self._release = release
-        self._cursors: WeakSet[_Cursor] = WeakSet()
+        self._cursors: WeakSet[Cursor] = WeakSet()
         # Held around what replaces or closes the database, which a flush must not meet.
         self._lock = Lock()
         self._dirty = False
+        self._written = time()
         self._failure: Exception | None = None
         self._restoring = False
         self._closed = False
@@ -134,12 +135,17 @@ class RocksStore:
         """The next changelog offset to replay; 0 for a store that was never written."""
         return self._position
 
+    @property
+    def written(self) -> float:
+        """When it was last written or opened, in seconds since 1970."""
+        return self._written
+
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The value of each key, None where there is none."""
         self._raise_failure()
         stored = list(keys)
-        if stored and _is_shifted(min(stored)):
-            stored = list(map(_shift, stored))
+        if stored and is_shifted(min(stored)):
+            stored = list(map(shift, stored))
         try:
             return cast("list[bytes | None]", self._db.get(cast("Any", stored)))
         except Exception as error:
@@ -150,16 +156,16 @@ class RocksStore:
     ) -> Iterator[tuple[bytes, bytes]]:
         """Keys from `start` to before `end` with values, as they were when the scan began."""
         self._raise_failure()
-        upper = None if end is None else _shift(end)
-        cursor = _Cursor(self._path, self._db, _shift(start), upper, reverse=reverse)
+        upper = None if end is None else shift(end)
+        cursor = Cursor(self._path, self._db, shift(start), upper, reverse=reverse)
         self._cursors.add(cursor)
         return chain.from_iterable(cursor)
 
     def write(self, changes: Mapping[bytes, bytes | None], position: Offset) -> None:
         """Applies all changes (None deletes) and the position, or nothing of it."""
         self._raise_failure()
-        if changes and _is_shifted(min(changes)):
-            changes = {_shift(key): value for key, value in changes.items()}
+        if changes and is_shifted(min(changes)):
+            changes = {shift(key): value for key, value in changes.items()}
         batch = WriteBatch(raw_mode=True)
         for key, value in changes.items():
             if value is None:
@@ -173,6 +179,7 @@ class RocksStore:
         except Exception as error:
             raise translated(self._path, error) from error
         self._position = position
+        self._written = time()
         self._dirty = True
 
     def begin_restore(self, records: int) -> None:
@@ -204,6 +211,32 @@ class RocksStore:
         except Exception as error:  # noqa: BLE001 - whatever it is, the store's user gets it
             self._failure = error
 
+    def checkpoint(self, folder: Path) -> Offset:
+        """Makes a copy of the store as it is, out of hard links; any thread may ask for it.
+
+        Args:
+            folder: To be made, on the same file system.
+
+        Returns:
+            The copy's position.
+
+        Raises:
+            StateError: The store is closed, or the disk is unusable.
+        """
+        with self._lock:
+            self._raise_failure()
+            # RocksDB flushes once more with the GIL held: what is left to it must be little.
+            for _ in range(_FLUSHES):
+                began = monotonic()
+                self._flush()
+                if monotonic() - began < _SHORT_FLUSH:
+                    break
+            try:
+                Checkpoint(self._db).create_checkpoint(str(folder))
+            except Exception as error:
+                raise translated(self._path, error) from error
+        return position_in(folder)
+
     def close(self) -> None:
         """Flushes and gives the store's resources back; it can't be used any more."""
         if self._closed:
@@ -233,11 +266,7 @@ class RocksStore:
         return database
 
     def _read_position(self) -> Offset:
-        try:
-            stored = self._db.get(_POSITION_KEY)
-        except Exception as error:
-            raise translated(self._path, error) from error
-        return Offset(0 if stored is None else _POSITION.unpack(stored)[0])
+        return _position(self._path, self._db)
 
     def _await_memtable(self) -> None:
         # RocksDB would wait, too, but with the GIL held. After a failed flush the write raises.
@@ -280,81 +309,25 @@ class RocksStore:
             raise self._failure
 
 
-class _Cursor:
-    """An iterator over one range of a store, in growing chunks, that its store can close."""
+def position_in(folder: Path) -> Offset:
+    """The position of the store in a folder, which no process has open; nothing is changed there.
 
-    def __init__(
-        self, path: Path, database: Rdict, start: bytes, end: bytes | None, *, reverse: bool
-    ) -> None:
-        self._path = path
-        self._start = start
-        # RocksDB keeps a pointer into these bytes: they have to live as long as the iterator.
-        self._end = end
-        self._reverse = reverse
-        self._size = _FIRST_CHUNK
-        self._finished = False
-        options = ReadOptions()
-        if end is not None:
-            options.set_iterate_upper_bound(end)
-        try:
-            self._iterator: RdictIter | None = database.iter(options)
-        except Exception as error:
-            raise translated(path, error) from error
-        if reverse:
-            self._iterator.seek_to_last()
-        else:
-            self._iterator.seek(start)
-
-    def close(self) -> None:
-        """Lets go of the database; a scan that goes on then raises."""
-        self._iterator = None
-
-    def __iter__(self) -> Iterator[list[tuple[bytes, bytes]]]:
-        return self
-
-    def __next__(self) -> list[tuple[bytes, bytes]]:
-        if self._finished:
-            raise StopIteration
-        if self._iterator is None:
-            raise StateError(f"the store {self._path} was closed during a scan: open it again")
-        chunk = self._read(self._iterator)
-        if len(chunk) < self._size:
-            self._end_of_range(self._iterator)
-        self._size = min(self._size * 2, _LAST_CHUNK)
-        # The keys that are stored shifted are the first of all.
-        if chunk and _is_shifted(chunk[-1 if self._reverse else 0][0]):
-            return [(_unshift(key), value) for key, value in chunk]
-        return chunk
-
-    def _read(self, iterator: RdictIter) -> list[tuple[bytes, bytes]]:
-        get_key, get_value = iterator.key, iterator.value
-        advance = iterator.prev if self._reverse else iterator.next
-        chunk: list[tuple[bytes, bytes]] = []
-        for _ in range(self._size):
-            key = get_key()
-            if key is None or key < self._start:
-                break
-            chunk.append((key, get_value()))
-            advance()
-        return chunk
-
-    def _end_of_range(self, iterator: RdictIter) -> None:
-        # An iterator ends at a block that it can't read as if nothing followed; its status tells.
-        try:
-            iterator.status()
-        except Exception as error:
-            raise translated(self._path, error) from error
-        self._finished = True
-        self._iterator = None
+    Raises:
+        StateError: There is no store that can be opened.
+    """
+    try:
+        database = Rdict(str(folder), Options(raw_mode=True), access_type=AccessType.read_only())
+    except Exception as error:
+        raise translated(folder, error) from error
+    try:
+        return _position(folder, database)
+    finally:
+        database.close()
 
 
-def _is_shifted(key: bytes) -> bool:
-    return not key.strip(b"\0")
-
-
-def _shift(key: bytes) -> bytes:
-    return key + b"\0" if _is_shifted(key) else key
-
-
-def _unshift(key: bytes) -> bytes:
-    return key[:-1] if _is_shifted(key) else key
+def _position(path: Path, database: Rdict) -> Offset:
+    try:
+        stored = database.get(_POSITION_KEY)
+    except Exception as error:
+        raise translated(path, error) from error
+    return Offset(0 if stored is None else _POSITION.unpack(stored)[0])

@@ -33,6 +33,7 @@ from processor.edges.opener import TaskOpener
 from processor.edges.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
 from processor.edges.purger import Purger
 from processor.edges.reporter import Reporter
+from processor.edges.snapshots import Snapshots
 from processor.edges.spec import WorkerSpec
 from processor.edges.stores import StoreOpener
 from processor.errors import (
@@ -69,7 +70,7 @@ from processor.runtime.commands import (
     Tick,
 )
 from processor.runtime.worker import Worker
-from processor.topology.plan import Layout, Plan, StoreId
+from processor.topology.plan import Layout, Plan, StoreId, TaskId
 
 _POLL = 0.02
 """Seconds that a poll waits for a full batch; it bounds what waiting adds to latency."""
@@ -109,6 +110,7 @@ class Slot:
         self._purger = Purger(spec.kafka, channel)
         self._worker = Worker(self._layout, spec.own, spec.options)
         self._effort = Effort(spec.max_batch)
+        self._snapshots = Snapshots(spec, self._layout, self._stores, self._at_work, channel)
         self._told = Signal()  # that there is something to be done
         self._adopt_asked = spec.role == "primary"
         self._adoption: Adoption | None = None
@@ -340,6 +342,9 @@ class Slot:
         self._inbox.passing.clear()
         self._reporter.tell(self._status, now=now)
 
+    def _at_work(self) -> list[TaskId]:
+        return list(self._worker.tasks)
+
     def _status(self) -> Status:
         bad = self._worker.bad_records.counts.items()
         return Status(
@@ -381,8 +386,8 @@ class Slot:
 
     def _close(self) -> None:
         self._report(now=True)
-        steps = (self._opener.close, self._stores.close_all, self._inbox.close)
-        for close in (*steps, self._reporter.close):
+        first = (self._snapshots.close, self._opener.close, self._stores.close_all)
+        for close in (*first, self._inbox.close, self._reporter.close):
             try:
                 close()
             except (KprocError, KafkaException, RuntimeError) as error:

@@ -35,6 +35,9 @@ class WorkerSpec(Struct, frozen=True):
     flush_interval: int
     session_timeout: int
     transaction_timeout: int
+    snapshot_url: str = ""  # none are taken or used
+    snapshot_interval: int = 0
+    snapshots_kept: int = 1
     role: Role = "primary"  # a backup becomes primary when it is told to adopt the slot
 
     @property

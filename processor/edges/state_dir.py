@@ -4,6 +4,8 @@
         lock          held by the process that has the store open; has its pid
         store.json    format version and what the store's bytes mean
         data/         RocksDB's own files
+        download/     a snapshot on its way to be data/
+        snapshot/     a snapshot of data/ on its way to object storage
 
 Owns locking, checking and dropping of a store's folder; `edges.rocksdb` owns what is in data/.
 """
@@ -11,7 +13,7 @@ Owns locking, checking and dropping of a store's folder; `edges.rocksdb` owns wh
 import fcntl
 import os
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import msgspec
 from processor.edges.rocksdb import RocksResources, RocksStore
 from processor.errors import StateError, StoreCorrupt, StoreLocked
 
+DOWNLOAD, SNAPSHOT = "download", "snapshot"
 FORMAT = 1
 """Version of a store's folder; counted up when an older kproc could not read a newer one's."""
 
@@ -52,10 +55,44 @@ def open_store(directory: Path, meta: Mapping[str, str], resources: RocksResourc
     try:
         with _os_errors(directory):
             _check_meta(directory, dict(meta))
+            _clear(directory)
         return RocksStore(directory / "data", resources, release=lambda: os.close(lock))
     except BaseException:
         os.close(lock)
         raise
+
+
+def has_store(directory: Path) -> bool:
+    """Whether there is a store in this folder, in whatever condition."""
+    return (directory / "data").exists()
+
+
+def install_store(directory: Path, meta: Mapping[str, str], fill: Callable[[Path], None]) -> None:
+    """Puts a store that comes from elsewhere in place: all of it or, whatever happens, nothing.
+
+    Args:
+        directory: The store's own folder, without a store.
+        meta: As for `open_store`.
+        fill: Puts RocksDB's files into the folder given to it, or raises.
+
+    Raises:
+        StoreLocked: A process has the store open.
+        StateError: The folder can't be used, or there is a store with another meta in it.
+    """
+    with _os_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = _lock(directory)
+        try:
+            _check_meta(directory, dict(meta))
+            _clear(directory)
+            (directory / DOWNLOAD).mkdir()
+            fill(directory / DOWNLOAD)
+            _sync(directory / DOWNLOAD)
+            (directory / DOWNLOAD).rename(directory / "data")
+            _sync(directory)
+        finally:
+            _clear(directory)
+            os.close(lock)
 
 
 def destroy(directory: Path) -> None:
@@ -127,7 +164,18 @@ def _write_atomically(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def _clear(directory: Path) -> None:
+    """Removes what an earlier process has left half done."""
+    for name in (DOWNLOAD, SNAPSHOT):
+        if (directory / name).exists():
+            shutil.rmtree(directory / name)
+
+
+def _sync(directory: Path) -> None:
+    folder = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

@@ -1,15 +1,23 @@
 """Opens the stores of a worker, and holds them until their tasks are closed."""
 
 import contextlib
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from processor.edges.channel import Channel
-from processor.edges.rocksdb import RocksResources
+from processor.edges.rocksdb import RocksResources, RocksStore
 from processor.edges.spec import WorkerSpec
-from processor.edges.state_dir import destroy, open_store, store_directory
+from processor.edges.state_dir import (
+    SNAPSHOT,
+    destroy,
+    has_store,
+    install_store,
+    open_store,
+    store_directory,
+)
 from processor.errors import StateError, StoreCorrupt, StoreLocked
 from processor.records import Offset
 from processor.state.keyvalue import StoreSpec
@@ -18,6 +26,16 @@ from processor.topology.plan import StoreId
 
 _LOCK_PATIENCE = 10.0
 """Seconds for a predecessor that is being killed to let go of its stores."""
+
+R = TypeVar("R")
+
+
+class Checkpoint(NamedTuple):
+    """A copy of a store: where, its position, and a time, in ms, at which nothing came after it."""
+
+    folder: Path
+    position: Offset
+    time: int
 
 
 class StoreOpener:
@@ -34,28 +52,36 @@ class StoreOpener:
         self._resources: RocksResources | None = None
         self.stores: dict[StoreId, Store] = {}
 
-    def open(self, spec: StoreSpec[Any, Any], store: StoreId, first: Offset, end: Offset) -> Store:
-        """Opens a store, whose changelog has offsets from `first` to before `end`.
+    def find(
+        self, spec: StoreSpec[Any, Any], store: StoreId, first: Offset, end: Offset
+    ) -> Store | None:
+        """Opens a store that is on disk, whose changelog has offsets from `first` to before `end`.
 
-        A store that can't be read, or whose position is no longer in the changelog, is dropped: it
-        is restored from the beginning.
+        A store that can't be read, or whose position is no longer in the changelog, is dropped:
+        then, as where there has been none, the answer is None.
 
         Raises:
             StoreLocked: Another process does not let go of it.
             StateError: It belongs to another changelog or topology, or the disk is unusable.
         """
-        opened = self._open(spec, store)
+        directory = self._directory(store)
+        if self._spec.state_store == "memory" or not has_store(directory):
+            return None
+        try:
+            opened = self._open(spec, store)
+        except StoreCorrupt as error:
+            return self._rebuild(store, str(error))
         if opened.position > end:
             opened.close()
             raise StateError(
                 f"store {store} is at offset {opened.position} of its changelog, which ends at "
                 f"{end}: the changelog was deleted or made anew. If the state may be lost, delete "
-                f"the folder {self._directory(store)}; else restore the topic"
+                f"the folder {directory}; else restore the topic"
             )
         if 0 < opened.position < first:
             opened.close()
-            self._rebuild(store, f"its position {opened.position} is gone from the changelog")
-            opened = self._open(spec, store)
+            reason = f"its position {opened.position} is gone from the changelog"
+            return self._rebuild(store, reason)
         self.stores[store] = opened
         return opened
 
@@ -64,6 +90,41 @@ class StoreOpener:
         if self._spec.state_store == "memory":
             return []
         return [self._directory(store) for store in list(self.stores)]
+
+    def make(self, spec: StoreSpec[Any, Any], store: StoreId) -> Store:
+        """Opens a store that is not there yet.
+
+        Raises:
+            StateError: The folder can't be used.
+        """
+        self.stores[store] = opened = self._open(spec, store)
+        return opened
+
+    def install(
+        self, spec: StoreSpec[Any, Any], store: StoreId, fill: Callable[[Path], None]
+    ) -> None:
+        """Has a store's files put in place that come from elsewhere; see `install_store`.
+
+        Raises:
+            StateError: The folder can't be used; and whatever `fill` raises.
+        """
+        directory = self._directory(store)
+        self._unlocked(lambda: install_store(directory, meta_of(spec), fill))
+
+    def checkpoint(self, store: StoreId) -> Checkpoint | None:
+        """A copy of a store as it is now, in its folder; None if it is not open, or in memory.
+
+        Raises:
+            StateError: The disk is unusable, or the store has been closed.
+        """
+        opened = self.stores.get(store)
+        if not isinstance(opened, RocksStore):
+            return None
+        folder = self._directory(store) / SNAPSHOT
+        if folder.exists():
+            shutil.rmtree(folder)
+        time = int(opened.written * 1000)
+        return Checkpoint(folder, opened.checkpoint(folder), time)
 
     def close(self, store: StoreId) -> None:
         """Flushes and closes a store, if it is open."""
@@ -94,18 +155,15 @@ class StoreOpener:
     def _open(self, spec: StoreSpec[Any, Any], store: StoreId) -> Store:
         if self._spec.state_store == "memory":
             return MemoryStore()
-        meta = {"key": spec.key.name, "value": spec.value.name}
-        try:
-            return self._open_unlocked(self._directory(store), meta)
-        except StoreCorrupt as error:
-            self._rebuild(store, str(error))
-            return self._open_unlocked(self._directory(store), meta)
+        directory = self._directory(store)
+        return self._unlocked(lambda: open_store(directory, meta_of(spec), self._shared()))
 
-    def _open_unlocked(self, directory: Path, meta: Mapping[str, str]) -> Store:
+    def _unlocked(self, call: Callable[[], R]) -> R:
+        """The result of a call that needs a store's lock."""
         deadline = time.monotonic() + _LOCK_PATIENCE
         while True:
             try:
-                return open_store(directory, meta, self._shared())
+                return call()
             except StoreLocked as error:
                 if time.monotonic() > deadline:
                     raise
@@ -127,3 +185,8 @@ class StoreOpener:
     def _directory(self, store: StoreId) -> Path:
         folder = Path(self._spec.state_dir)
         return store_directory(folder, self._spec.application, store.name, store.partition)
+
+
+def meta_of(spec: StoreSpec[Any, Any]) -> Mapping[str, str]:
+    """What a store's bytes mean."""
+    return {"key": spec.key.name, "value": spec.value.name}

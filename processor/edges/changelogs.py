@@ -1,0 +1,42 @@
+"""What Kafka tells of a changelog that matters to snapshots."""
+
+from typing import Any
+
+from confluent_kafka import TopicCollection
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._resource import ResourceType
+
+from processor.edges.clients import patiently
+
+_TIMEOUT = 30.0
+_HALF = (1 << 64) - 1
+
+
+def changelog_id(admin: Any, topic: str) -> str:
+    """The topic's id, which a topic that is deleted and made anew does not have again.
+
+    Raises:
+        KafkaError: The broker does not tell.
+    """
+
+    def ask() -> Any:
+        asked = TopicCollection([topic])
+        return admin.describe_topics(asked, request_timeout=_TIMEOUT)[topic].result().topic_id
+
+    found = patiently(ask, f"describe the topic {topic}")
+    high, low = found.get_most_significant_bits(), found.get_least_significant_bits()
+    return f"{high & _HALF:016x}{low & _HALF:016x}"
+
+
+def tombstone_retention(admin: Any, topic: str) -> int:
+    """Milliseconds for which the topic keeps tombstones, at least.
+
+    Raises:
+        KafkaError: The broker does not tell.
+    """
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+
+    def ask() -> Any:
+        return admin.describe_configs([resource])[resource].result(_TIMEOUT)
+
+    return int(patiently(ask, f"describe the topic {topic}")["delete.retention.ms"].value)
