@@ -147,6 +147,12 @@ def _restore(slot: int, restore: RestoreStatus | None) -> Table | None:
     if restore is None:
         return None
     seconds = max(restore.seconds, 0.001)
+    if restore.downloaded < restore.to_download:
+        rate, megabytes = restore.downloaded / seconds, restore.to_download / 1e6
+        text = f"slot {slot} downloads snapshots · {megabytes:,.1f} MB · {rate / 1e6:,.1f} MB/s"
+        return _beside(
+            ProgressBar(total=restore.to_download, completed=restore.downloaded, width=20), text
+        )
     rate, megabytes = restore.records / seconds, restore.bytes / seconds / 1e6
     left = _clock((restore.total - restore.records) / rate) if rate else _UNKNOWN
     text = f"slot {slot} restores · {rate:,.0f} records/s · {megabytes:,.1f} MB/s · {left} left"

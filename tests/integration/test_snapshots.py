@@ -1,0 +1,192 @@
+"""The disk is lost, and the state comes back from a snapshot and the tail of its changelog.
+
+Each time what is committed and what the stores hold is worked out independently.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from processor.edges.archive import Archive
+from processor.edges.bucket import Bucket
+from processor.records import Partition
+from processor.topology.plan import StoreId
+from tests import ledger
+from tests.crashes.application import Application, WorkerProcess
+from tests.crashes.expected import PARTITIONS, STORES
+from tests.integration.conftest import App
+
+pytestmark = pytest.mark.kafka
+
+DEADLINE = 60.0
+NUMBER = PARTITIONS * len(STORES)
+
+
+class Snapshotted(Application):
+    """The job of the crash tests, with snapshots in a folder."""
+
+    def __init__(self, kafka: str, name: str, folder: Path) -> None:
+        self.storage = folder / "snapshots"
+        super().__init__(
+            *(kafka, name, folder, 7),
+            snapshot_url=f"file://{self.storage}",
+            snapshot_interval="100ms",
+            persist_interval="50ms",
+        )
+
+    def archives(self) -> list[Archive]:
+        bucket = Bucket(str(self.storage))
+        return [
+            Archive(bucket, self.name, StoreId(store, Partition(each)))
+            for store in STORES
+            for each in range(PARTITIONS)
+        ]
+
+    def newest(self) -> list[str]:
+        """The newest manifest of each store that has one."""
+        names = ([each.name for each in archive.manifests()] for archive in self.archives())
+        return [max(found) for found in names if found]
+
+    def await_snapshots(self, worker: WorkerProcess, than: list[str] | None = None) -> None:
+        """Waits until every store has a snapshot, a newer one than `than` if that is given."""
+        before = than or [""] * NUMBER
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            found = self.newest()
+            if len(found) == NUMBER and all(a > b for a, b in zip(found, before, strict=True)):
+                return
+            assert worker.process.poll() is None, worker.failure
+            assert time.monotonic() < deadline, (found, worker.reports[-5:])
+            time.sleep(0.05)
+
+    def lose_disk(self) -> None:
+        shutil.rmtree(self.settings.state_dir)
+
+    def restored(self) -> WorkerProcess:
+        """Processes everything on an empty disk, and checks it; the worker that did."""
+        self.lose_disk()
+        self.feed.write(30)
+        worker = self.worker()
+        self.drain(worker)
+        worker.await_tasks(len(self.layout.tasks))
+        assert worker.stop() == 0, worker.failure
+        self.check()
+        return worker
+
+
+@pytest.fixture
+def application(kafka: str, topic_name: str, tmp_path: Path) -> Snapshotted:
+    """With two snapshots of each store, and some input that is in none."""
+    made = Snapshotted(kafka, topic_name[-40:], tmp_path)
+    worker = made.worker()
+    made.feed.write(200)
+    made.await_snapshots(worker)
+    made.feed.write(200)
+    made.await_snapshots(worker, made.newest())
+    made.feed.write(50)
+    made.drain(worker)
+    assert worker.stop() == 0, worker.failure
+    return made
+
+
+def test_a_lost_disk_comes_back(application: Snapshotted) -> None:
+    worker = application.restored()
+    assert len(worker.logged("snapshot restored")) == NUMBER
+    assert not worker.logged("snapshot not used")
+
+
+def test_damage_falls_back_to_an_older_snapshot_or_the_changelog(application: Snapshotted) -> None:
+    for archive in application.archives():
+        first, last = min(archive.manifests()).name, max(archive.manifests()).name
+        older = {file.sha256 for file in archive.read(first).files}
+        only = [file.sha256 for file in archive.read(last).files if file.sha256 not in older]
+        for path in application.storage.rglob(only[0]):
+            path.write_bytes(b"damaged")
+    worker = application.restored()
+    assert len(worker.logged("snapshot restored")) == NUMBER
+    assert "another hash" in str(worker.logged("snapshot not used")[0]["cause"])
+
+    for path in application.storage.rglob("files/*"):
+        path.unlink()
+    worker = application.restored()
+    assert not worker.logged("snapshot restored")
+    assert "not found" in str(worker.logged("snapshot not used")[0]["cause"])
+
+
+def test_a_backup_begins_with_a_snapshot(application: Snapshotted) -> None:
+    application.lose_disk()
+    backup = application.worker(role="backup")
+    backup.await_state("ready", DEADLINE)
+    assert len(backup.logged("snapshot restored")) == NUMBER
+    backup.adopt()
+    application.feed.write(30)
+    application.drain(backup)
+    backup.await_tasks(len(application.layout.tasks))
+    assert backup.stop() == 0, backup.failure
+    application.check()
+
+
+@pytest.fixture
+def app(strict_kafka: str, make_app: Callable[[str], App]) -> App:
+    made = make_app(strict_kafka)
+    made.define("topology.stream(IN).group_by_key().count(name='counts').to(OUT)")
+    made.topics("in", "out", partitions=1)
+    made.settings |= {
+        "snapshot_url": str(made.folder / "snapshots"),
+        "snapshot_interval": "50ms",
+        "persist_interval": "20ms",
+    }
+    made.write(*((0, f"k{number}", "1") for number in range(20)))
+    with made.start() as node:
+        made.await_log(node, "snapshots taken", timeout=DEADLINE)
+        assert node.stop() == 0
+    shutil.rmtree(made.folder / "state")
+    return made
+
+
+def test_snapshots_of_a_changelog_that_was_made_anew_are_not_used(app: App) -> None:
+    changelog = f"{app.name}-counts-changelog"
+    ledger.delete(app.kafka, [changelog])
+    deadline = time.monotonic() + DEADLINE
+    while changelog in ledger.admin(app.kafka).list_topics(timeout=30).topics:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    app.write((0, "k1", "1"))
+    node = app.run()
+    assert app.latest()["k1"] == b"1"
+    assert not [line for line in node.logged if line["event"] == "snapshot restored"]
+
+
+def test_a_snapshot_of_what_was_deleted_since_is_not_used(app: App) -> None:
+    changelog = f"{app.name}-counts-changelog"
+    app.write((0, "k1", "1"))
+    app.run(snapshot_interval="1h")
+    shutil.rmtree(app.folder / "state")
+    # Tombstones are kept for no time at all: none of the snapshots is new enough.
+    ledger.configure(app.kafka, changelog, {"delete.retention.ms": "0"})
+    app.write((0, "k1", "1"))
+    node = app.run(snapshot_interval="1h")
+    assert app.latest()["k1"] == b"3"
+    refused = [line["cause"] for line in node.logged if line["event"] == "snapshot not used"]
+    assert "older than the deletions" in refused[0]
+
+
+def test_other_serdes_than_the_snapshots_are_refused(app: App) -> None:
+    app.define(
+        "from processor import Topology\n"
+        "topology.stream(IN).group_by_key().aggregate(dict, lambda so_far, value: so_far,"
+        " name='counts').to(OUT)"
+    )
+    app.write((0, "k1", "1"))
+    node = app.run(expect=5)
+    assert "do not fit the topology" in node.output
+
+
+def test_settings_that_can_not_work_fail_at_the_start(app: App) -> None:
+    node = app.run(expect=2, snapshot_url="/proc/nowhere")
+    assert "snapshot_url /proc/nowhere can't be opened" in node.output
+    node = app.run(expect=2, snapshot_url="")
+    assert "snapshot_interval needs a snapshot_url" in node.output
