@@ -373,7 +373,7 @@ class Slot:
         )
         lags = [self._inbox.lag(source, position.offset) for source, position in positions]
         known = [lag for lag in lags if lag is not None]
-        return sum(known) if known else None
+        return sum(known) if known or not self._spec.own else None
 
     def _state(self) -> Any:
         if self._stop_told:
