@@ -4,6 +4,7 @@ Owns the one table that turns the client's errors into those of `processor.error
 records or topologies.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -47,6 +48,9 @@ QUIET: Mapping[str, Any] = {"log_level": 0, "logger": _logger()}
 """librdkafka logs what it raises as well; once is enough."""
 
 _REQUEST_TIMEOUT = 10.0
+_PROMPT = 2.0
+"""Seconds after which it is asked why no broker answers."""
+
 _CREATION_TIMEOUT = 30.0
 _TRANSACTION_TRY = 0.05
 _UNREACHABLE = {
@@ -57,13 +61,19 @@ _UNREACHABLE = {
     ClientError._TRANSPORT,  # noqa: SLF001
 }
 _DENIED = {
-    ClientError._AUTHENTICATION,  # noqa: SLF001
     ClientError.CLUSTER_AUTHORIZATION_FAILED,
     ClientError.GROUP_AUTHORIZATION_FAILED,
-    ClientError.SASL_AUTHENTICATION_FAILED,
     ClientError.TOPIC_AUTHORIZATION_FAILED,
     ClientError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
 }
+_INSECURE: Mapping[int, str] = {
+    ClientError._AUTHENTICATION: "check sasl.mechanism, sasl.username and sasl.password",  # noqa: SLF001
+    ClientError.SASL_AUTHENTICATION_FAILED: "check sasl.username and sasl.password",
+    ClientError._SSL: "check security.protocol, and the files in ssl.ca.location, "  # noqa: SLF001
+    "ssl.certificate.location and ssl.key.location",
+}
+"""What no other try mends, and what to do."""
+
 _FENCED = {
     ClientError._FENCED,  # noqa: SLF001
     ClientError.FENCED_INSTANCE_ID,
@@ -119,15 +129,19 @@ _TOPIC = {
 }
 
 
-def translated(error: KafkaException | ClientError, doing: str) -> KprocError:
+def translated(  # noqa: PLR0911 - a table
+    error: KafkaException | ClientError, doing: str
+) -> KprocError:
     """The error of kproc for one of the client; `doing` completes "Kafka failed to ..."."""
     cause: Any = error.args[0] if isinstance(error, KafkaException) else error
     code, text = cause.code(), cause.str()
     if code in _UNREACHABLE:
         return BrokerUnreachable(
-            f"Kafka did not answer while it was to {doing} ({text}): check the address and that "
-            "the broker runs. `kproc dev` starts one on this machine."
+            f"Kafka did not answer while it was to {doing} ({text}): check the address, "
+            "security.protocol, and that the broker runs. `kproc dev` starts one on this machine."
         )
+    if code in _INSECURE:
+        return _refusal(code, text)
     if code in _DENIED:
         return PermissionDenied(f"Kafka forbids to {doing} ({text}): have it allowed by an ACL.")
     if code in _FENCED:
@@ -137,6 +151,13 @@ def translated(error: KafkaException | ClientError, doing: str) -> KprocError:
     if code in UNFIT:
         return RecordRefused(f"Kafka refused to {doing} ({text}): {UNFIT[code]}.")
     return KafkaError(f"Kafka failed to {doing}: {text} ({cause.name()}).")
+
+
+def _refusal(code: int, text: str) -> PermissionDenied:
+    return PermissionDenied(
+        f"there is no safe connection with Kafka ({text}): {_INSECURE[code]} in [kafka]; "
+        "`kproc config` shows where each is from."
+    )
 
 
 def patiently(call: Callable[[], R], doing: str, timeout: float = 30.0) -> R:
@@ -227,12 +248,35 @@ def topics_of(
         KprocError: no broker answers, or it refuses.
     """
     asked = AdminClient({**QUIET, **config}) if client is None else client
+    doing = f"list the topics of {config.get('bootstrap.servers')}"
+    prompt = min(_PROMPT, timeout)
+    # Asking for one topic by name would create it on brokers that do so.
+    with contextlib.suppress(KafkaException):
+        return asked.list_topics(timeout=prompt).topics
+    _check_security(config)
     try:
-        # Asking for one topic by name would create it on brokers that do so.
-        return asked.list_topics(timeout=timeout).topics
+        return asked.list_topics(timeout=max(prompt, timeout - 2 * prompt)).topics
     except KafkaException as error:
-        servers = config.get("bootstrap.servers")
-        raise translated(error, f"list the topics of {servers}") from error
+        raise translated(error, doing) from error
+
+
+def _check_security(config: ClientConfig) -> None:
+    """Finds out whether TLS or the login is why no broker answers: a client tells only that.
+
+    Raises:
+        PermissionDenied: It is.
+    """
+    heard: list[Any] = []
+    own: dict[str, Any] = {**QUIET, **config, "error_cb": heard.append}
+    client = AdminClient(own)
+    deadline = time.monotonic() + _PROMPT
+    while time.monotonic() < deadline:
+        client.poll(0.1)
+        for error in heard:
+            # A broker that ends the handshake for its part counts as a connection that was lost.
+            lost = error.code() == ClientError._TRANSPORT and "SSL" in error.str()  # noqa: SLF001
+            if lost or error.code() in _INSECURE:
+                raise _refusal(ClientError._SSL if lost else error.code(), error.str())  # noqa: SLF001
 
 
 def partitions_of(

@@ -39,7 +39,6 @@ _SWIFT: ClientConfig = {
 }
 _READER: ClientConfig = {
     **_SWIFT,
-    "group.id": "kproc-slots",  # never joined, but the client wants one
     "enable.auto.commit": False,
     "enable.partition.eof": True,
     "auto.offset.reset": "earliest",  # what retention has deleted is of no interest
@@ -69,7 +68,8 @@ class BeatsReader:
     """
 
     def __init__(self, client: ClientConfig, topic: str) -> None:
-        self._consumer = Consumer({**QUIET, **_READER, **client})
+        group = {"group.id": topic}  # never joined, but the client wants one, and looks for it
+        self._consumer = Consumer({**QUIET, **_READER, **client, **group})
         self.passing: list[str] = []
         """What went wrong, and mends itself or concerns one record."""
         partitions_of(client, topic, self._consumer)
