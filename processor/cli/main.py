@@ -10,6 +10,7 @@ from processor.cli.config import config
 from processor.cli.dev import dev
 from processor.cli.health import HEALTH_EXIT_CODES, health
 from processor.cli.run import EXIT_CODES, run
+from processor.cli.snapshots import app as snapshots_app
 from processor.cli.status import STATUS_EXIT_CODES, status
 from processor.cli.topology import topology
 from processor.cli.transfer import consume, produce
@@ -48,6 +49,9 @@ app.command()(dev)
 app.command()(produce)
 app.command()(consume)
 app.command(epilog=CHAOS_EXAMPLES)(chaos)
+app.add_typer(
+    snapshots_app, name="snapshots", help="Shows and checks the snapshots of state in storage."
+)
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - as typer calls it

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from processor.edges.bucket import Bucket, save
+from processor.edges.bucket import Bucket, hashed, save
 from processor.errors import SnapshotError
+from processor.records import Partition
 from processor.state import snapshot
 from processor.state.snapshot import File, Manifest, Stored
 from processor.topology.plan import StoreId
@@ -75,6 +76,28 @@ class Archive:
         if found != file.sha256:
             raise SnapshotError(f"its file {file.sha256} is damaged: its content has another hash")
 
+    def damage(self, file: File) -> str | None:
+        """What is wrong with a file, None if it is whole; all of it is read.
+
+        Raises:
+            SnapshotError: Storage can't be read.
+        """
+        chunks = self._bucket.chunks(f"{self._files}/{file.sha256}")
+        try:
+            return None if hashed(chunks) == file.sha256 else "its content has another hash"
+        except SnapshotError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return "it is missing"
+            raise
+
+    def discard(self, file: File) -> None:
+        """Removes a file that is damaged: the next snapshot that has it uploads it again.
+
+        Raises:
+            SnapshotError: That fails.
+        """
+        self._bucket.remove([f"{self._files}/{file.sha256}"])
+
     def missing(self, files: Iterable[File]) -> list[File]:
         """Which of a snapshot's files have to be uploaded.
 
@@ -122,6 +145,21 @@ class Archive:
         except SnapshotError:
             return None
         return {file.sha256 for manifest in found for file in manifest.files}
+
+
+def archives(bucket: Bucket, application: str) -> list[Archive]:
+    """Those of all stores of an application.
+
+    Raises:
+        SnapshotError: They can't be listed.
+    """
+    found = [
+        StoreId(store, Partition(int(partition)))
+        for store in bucket.folders(application)
+        for partition in bucket.folders(f"{application}/{store}")
+        if partition.isdigit()
+    ]
+    return [Archive(bucket, application, store) for store in sorted(found)]
 
 
 def _now() -> int:

@@ -158,6 +158,14 @@ def save(chunks: Iterable[bytes], file: Path, note: Callable[[int], None]) -> st
     return digest.hexdigest()
 
 
+def hashed(chunks: Iterable[bytes]) -> str:
+    """The SHA-256 of what comes in pieces."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
 def sha256(file: Path) -> str:
     """The hash of a file's content."""
     with file.open("rb") as content:

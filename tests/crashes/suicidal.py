@@ -3,18 +3,44 @@
 KIND is the name of a command, and of a Produce also what is written: Produce-output,
 Produce-repartition, Produce-changelog; * is any. N counts the commands of that kind from 1.
 after:fenced:1, after:joined:1 and after:caught-up:1 are the steps of an adoption.
+The steps of a snapshot and of a restore from one are kinds, too: see `SNAPSHOT_STEPS`.
 KILL_AT=abort:KIND:N lets the command fail in the way that an abort mends, then kills nothing.
 Several are separated by commas.
 """
 
 import os
 import signal
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Any
 
-from processor.edges import worker
+from processor.edges import downloads, worker
 from processor.edges.adoption import Step
+from processor.edges.archive import Archive
+from processor.edges.bucket import Bucket
 from processor.edges.outbox import Abortable
 from processor.edges.slot import Slot
+from processor.edges.stores import StoreOpener
 from processor.runtime.commands import Command, Event, Produce
+from processor.state import snapshot
+
+SNAPSHOT_STEPS: dict[str, tuple[Any, str]] = {
+    "List": (Archive, "manifests"),
+    "Read": (Archive, "read"),
+    "Fetch": (Archive, "fetch"),
+    "Piece": (downloads.Downloads, "_count"),
+    "Verify": (downloads, "_check_position"),
+    "Rename": (Path, "rename"),
+    "Install": (StoreOpener, "install"),
+    "Open": (StoreOpener, "find"),
+    "Checkpoint": (StoreOpener, "checkpoint"),
+    "Upload": (Archive, "upload"),
+    "Publish": (Archive, "publish"),
+    "Remove": (Bucket, "remove"),
+    "Prune": (Archive, "prune"),
+}
+"""What is called at each step; the first of them also come before a snapshot is taken."""
 
 
 class SuicidalSlot(Slot):
@@ -40,6 +66,22 @@ class SuicidalSlot(Slot):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def lethal(kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that ends the process before or after it, when its time has come."""
+
+    def call(*args: Any, **options: Any) -> Any:
+        with _LOCK:
+            _COUNTS[kind] = number = _COUNTS.get(kind, 0) + 1
+        if f"before:{kind}:{number}" in _POINTS:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*args, **options)
+        if f"after:{kind}:{number}" in _POINTS:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return call
+
+
 def _kind(command: Command, repartitions: object) -> str:
     kind = type(command).__name__
     if not isinstance(command, Produce):
@@ -52,7 +94,11 @@ def _kind(command: Command, repartitions: object) -> str:
 
 _POINTS = os.environ.get("KILL_AT", "").split(",")
 _COUNTS: dict[str, int] = {}
+_LOCK = Lock()
 
 if __name__ == "__main__":
     worker.Slot = SuicidalSlot
+    for kind, (owner, name) in SNAPSHOT_STEPS.items():
+        setattr(owner, name, lethal(kind, getattr(owner, name)))
+    snapshot.GRACE = 0  # what nobody refers to is removed at once
     os._exit(worker.main())

@@ -10,71 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from processor.edges.archive import Archive
-from processor.edges.bucket import Bucket
-from processor.records import Partition
-from processor.topology.plan import StoreId
 from tests import ledger
-from tests.crashes.application import Application, WorkerProcess
-from tests.crashes.expected import PARTITIONS, STORES
+from tests.crashes.snapshotted import DEADLINE, NUMBER, Snapshotted
 from tests.integration.conftest import App
 
 pytestmark = pytest.mark.kafka
-
-DEADLINE = 60.0
-NUMBER = PARTITIONS * len(STORES)
-
-
-class Snapshotted(Application):
-    """The job of the crash tests, with snapshots in a folder."""
-
-    def __init__(self, kafka: str, name: str, folder: Path) -> None:
-        self.storage = folder / "snapshots"
-        super().__init__(
-            *(kafka, name, folder, 7),
-            snapshot_url=f"file://{self.storage}",
-            snapshot_interval="100ms",
-            persist_interval="50ms",
-        )
-
-    def archives(self) -> list[Archive]:
-        bucket = Bucket(str(self.storage))
-        return [
-            Archive(bucket, self.name, StoreId(store, Partition(each)))
-            for store in STORES
-            for each in range(PARTITIONS)
-        ]
-
-    def newest(self) -> list[str]:
-        """The newest manifest of each store that has one."""
-        names = ([each.name for each in archive.manifests()] for archive in self.archives())
-        return [max(found) for found in names if found]
-
-    def await_snapshots(self, worker: WorkerProcess, than: list[str] | None = None) -> None:
-        """Waits until every store has a snapshot, a newer one than `than` if that is given."""
-        before = than or [""] * NUMBER
-        deadline = time.monotonic() + DEADLINE
-        while True:
-            found = self.newest()
-            if len(found) == NUMBER and all(a > b for a, b in zip(found, before, strict=True)):
-                return
-            assert worker.process.poll() is None, worker.failure
-            assert time.monotonic() < deadline, (found, worker.reports[-5:])
-            time.sleep(0.05)
-
-    def lose_disk(self) -> None:
-        shutil.rmtree(self.settings.state_dir)
-
-    def restored(self) -> WorkerProcess:
-        """Processes everything on an empty disk, and checks it; the worker that did."""
-        self.lose_disk()
-        self.feed.write(30)
-        worker = self.worker()
-        self.drain(worker)
-        worker.await_tasks(len(self.layout.tasks))
-        assert worker.stop() == 0, worker.failure
-        self.check()
-        return worker
 
 
 @pytest.fixture
