@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, cast
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -195,17 +196,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _has_snapshots_whole(self) -> "Settings":
-        if self.snapshot_interval and not self.snapshot_url:
+        url = urlsplit(self.snapshot_url)
+        if bool(self.snapshot_interval) != bool(self.snapshot_url):
             raise ValueError(
-                "snapshot_interval needs a snapshot_url, such as s3://bucket/prefix or a folder "
-                'that all nodes see; or set snapshot_interval = ""'
-            )
-        if self.snapshot_url and not self.snapshot_interval:
-            raise ValueError(
-                'snapshot_url needs a snapshot_interval, such as "5m"; or set snapshot_url = ""'
+                "snapshot_interval, such as 5m, and snapshot_url need each other: set both or none"
             )
         if self.snapshot_url and self.state_store == "memory":
-            raise ValueError('snapshots need state_store = "rocksdb"; or set snapshot_url = ""')
+            raise ValueError('snapshots need state_store = "rocksdb"; or set no snapshot_url')
+        if url.password or url.query:
+            raise ValueError(
+                "snapshot_url must not hold credentials: set variables such as AWS_ACCESS_KEY_ID"
+            )
         return self
 
     @model_validator(mode="after")

@@ -64,6 +64,13 @@ def test_librdkafka_settings_meet_by_their_dotted_names(
         ({"guarantee": "twice"}, r"guarantee \(command line\): .*'exactly-once'"),
         ({"kafka": {"group.id": "x"}}, "group.id can't be set: it is the application's name"),
         ({"producer": {"transactional.id": "x"}}, "transactional.id can't be set"),
+        ({"snapshot_interval": "5m"}, "need each other: set both or none"),
+        ({"snapshot_url": "/x", "snapshot_interval": "0s"}, "need each other"),
+        ({"snapshot_url": "/x", "snapshot_interval": "often"}, "'often' is no duration"),
+        (
+            {"snapshot_url": "/x", "snapshot_interval": "5m", "state_store": "memory"},
+            'snapshots need state_store = "rocksdb"',
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_origin(given: Mapping[str, Any], message: str) -> None:
@@ -112,6 +119,13 @@ def test_secrets_are_in_no_text(part: str, name: str) -> None:
     for text in (repr(settings), str(settings), f"{settings!r}", redacted(settings, f"a {CANARY}")):
         assert CANARY not in text
         assert HIDDEN in text
+
+
+@pytest.mark.parametrize("url", [f"s3://me:{CANARY}@bucket/x", f"az://box/x?sig={CANARY}"])
+def test_credentials_of_object_storage_belong_elsewhere(url: str) -> None:
+    with pytest.raises(SettingsError, match="must not hold credentials") as caught:
+        load({"snapshot_url": url, "snapshot_interval": "5m"})
+    assert CANARY not in str(caught.value)
 
 
 def test_credentials_in_urls_are_hidden() -> None:

@@ -142,10 +142,11 @@ def _archives(
         raise UsageError("Give the topology's file, or --application and its name.")
     loaded = load_topology(topology) if topology else None
     own = loaded.settings if loaded else None
-    where = url or load(assigned(sets or ()), own, config).settings.snapshot_url
-    if not where:
+    given = {"snapshot_url": url, "snapshot_interval": "1d"} if url else {}
+    settings = load({**assigned(sets or ()), **given}, own, config).settings
+    if not settings.snapshot_url:
         raise UsageError("It is not known where snapshots are: set snapshot_url, or give --url.")
-    return archives(Bucket(where), loaded.name if loaded else application or "")
+    return archives(Bucket(settings.snapshot_url), loaded.name if loaded else application or "")
 
 
 def _snapshots(archives: "list[Archive]") -> "Iterator[tuple[Archive, Manifest]]":

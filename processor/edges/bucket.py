@@ -32,7 +32,8 @@ class Bucket:
     """A place for objects.
 
     Args:
-        url: `file:///folder`, a folder, `s3://bucket/prefix`, `gs://...` or `az://...`.
+        url: `file:///folder`, a folder, `s3://bucket/prefix`, `gs://...` or `az://...`; without
+            credentials, for it is told in errors.
         patient: Whether requests are repeated for minutes, and not just once.
 
     Raises:
@@ -181,11 +182,6 @@ def _opened(url: str, *, patient: bool) -> "ObjectStore":
             "snapshots need the library obstore: install it with pip install 'kproc[snapshots]'"
         ) from None
     parts = urlsplit(url)
-    if parts.query or parts.password:
-        raise SettingsError(
-            "snapshot_url must not hold credentials: set the variables of the object store, such "
-            "as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
     try:
         if not parts.scheme or parts.scheme == "file":
             folder = parts.path if parts.scheme else url

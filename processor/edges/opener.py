@@ -159,7 +159,9 @@ class TaskOpener:
         if self._follower.is_empty:
             self._downloads.wait(_PAUSE)
         for source in self._downloads.finished():
-            self._reopen(source, download=False)
+            # What the end of the worker cuts short must not begin as an empty store.
+            if not self._stopped:
+                self._reopen(source, download=False)
 
     def _is_loading(self, source: TopicPartition) -> bool:
         return self._downloads is not None and self._downloads.runs(source)

@@ -39,7 +39,7 @@ from processor.topology.plan import Layout, StoreId, TaskId
 _LOOK = 1.0
 """Seconds between two looks at whether a store is due, at most."""
 
-_CLOSE = 2.0
+_CLOSE = 0.5
 """Seconds for a snapshot under way to come to an end; else it is left as it is."""
 
 

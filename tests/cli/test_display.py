@@ -256,6 +256,12 @@ def test_the_live_area_shows_a_restore() -> None:
     assert "slot 0 restores · 500,000 records/s · 50.0 MB/s · 0:00:03 left" in shown
 
 
+def test_the_live_area_shows_downloads() -> None:
+    restore = RestoreStatus(1, 0, 0, 0, seconds=2, downloaded=50_000_000, to_download=400_000_000)
+    shown = drawn(Status(0, "restoring", restore=restore))
+    assert "slot 0 downloads snapshots · 400.0 MB · 25.0 MB/s" in shown
+
+
 def test_the_summary_says_where_bad_records_went(capsys: pytest.CaptureFixture[str]) -> None:
     made, figures = orders(), Figures(0.0)
     for reason in ("start", "failure", "move", "failure"):

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -262,6 +263,43 @@ def test_a_large_restore_through_many_memtables_loses_nothing(
     assert list(store.scan()) == sorted(expected.items())
     assert store.position == 39
     store.close()
+
+
+def test_a_checkpoint_is_the_store_at_its_position_while_it_goes_on(
+    path: Path, resources: RocksResources
+) -> None:
+    store = RocksStore(path, resources)
+    expected: dict[bytes, bytes] = {}
+    stop = Event()
+
+    def take() -> None:
+        for number in count():
+            taken.append((number, store.checkpoint(path.with_name(f"copy-{number}"))))
+            if stop.is_set():
+                return
+
+    taken: list[tuple[int, Offset]] = []
+    taker = Thread(target=take)
+    taker.start()
+    written = 0
+    while len(taken) < 5:
+        store.write(changes_at(written), Offset(written + 1))
+        written += 1
+    stop.set()
+    taker.join()
+    position = 0
+    for number, at in taken:
+        for each in range(position, at):
+            expected.update((k, v) for k, v in changes_at(each).items() if v is not None)
+            for key in (k for k, v in changes_at(each).items() if v is None):
+                expected.pop(key, None)
+        position = at
+        copy = RocksStore(path.with_name(f"copy-{number}"), resources)
+        assert (copy.position, list(copy.scan())) == (at, sorted(expected.items()))
+        copy.close()
+    store.close()
+    with pytest.raises(StateError, match="open the store again"):
+        store.checkpoint(path.with_name("late"))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from processor.edges.rocksdb import RocksResources
-from processor.edges.state_dir import destroy, open_store, store_directory
+from processor.edges.state_dir import (
+    destroy,
+    has_store,
+    install_store,
+    open_store,
+    store_directory,
+)
 from processor.errors import StateError, StoreCorrupt, StoreLocked
 from processor.records import Offset
 
@@ -154,3 +161,39 @@ def test_a_folder_that_can_not_be_used_is_named(tmp_path: Path, resources: Rocks
         open_store(tmp_path / "file" / "totals", META, resources)
     with pytest.raises(StateError, match="can't be used"):
         open_store(Path("/proc/kproc/totals"), META, resources)
+
+
+def test_a_store_from_elsewhere_is_installed_whole(
+    directory: Path, tmp_path: Path, resources: RocksResources
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    written(elsewhere, resources)
+    # What a process has left that died on the way.
+    (directory / "download").mkdir(parents=True)
+    (directory / "download" / "half").write_bytes(b"done")
+    install_store(
+        directory,
+        META,
+        lambda folder: shutil.copytree(elsewhere / "data", folder, dirs_exist_ok=True),
+    )
+    assert sorted(each.name for each in directory.iterdir()) == ["data", "lock", "store.json"]
+    store = open_store(directory, META, resources)
+    assert (store.position, list(store.scan())) == (4, [(b"a", b"1")])
+    with pytest.raises(StoreLocked):
+        install_store(directory, META, lambda _: None)
+    store.close()
+
+
+def test_what_fails_on_the_way_leaves_no_store(directory: Path, resources: RocksResources) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").write_bytes(b"done")
+        raise StateError("no more")
+
+    with pytest.raises(StateError, match="no more"):
+        install_store(directory, META, fail)
+    assert not has_store(directory)
+    assert sorted(each.name for each in directory.iterdir()) == ["lock", "store.json"]
+    with pytest.raises(StateError, match="does not fit the topology"):
+        install_store(directory, {**META, "value": "text"}, fail)
+    written(directory, resources)
+    assert has_store(directory)

@@ -129,4 +129,4 @@ def test_settings_that_can_not_work_fail_at_the_start(app: App) -> None:
     node = app.run(expect=2, snapshot_url="/proc/nowhere")
     assert "snapshot_url /proc/nowhere can't be opened" in node.output
     node = app.run(expect=2, snapshot_url="")
-    assert "snapshot_interval needs a snapshot_url" in node.output
+    assert "need each other: set both or none" in node.output
