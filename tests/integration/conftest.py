@@ -150,3 +150,17 @@ def broker(network: Network) -> Generator[str]:
     with container:
         container.await_answer()
         yield container.address
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """Of docker/Dockerfile and what is here; layers of dependencies are kept from run to run."""
+    docker.from_env().images.build(
+        path=str(Path(__file__).parents[2]),
+        dockerfile="docker/Dockerfile",
+        tag="kproc:test",
+        buildargs={"PYTHON_IMAGE": PYTHON},
+        network_mode="host",
+        rm=True,
+    )
+    return "kproc:test"

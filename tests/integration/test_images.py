@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,25 +21,9 @@ from tests.integration.watch import Watch
 
 pytestmark = [pytest.mark.kafka, needs_engine, pytest.mark.timeout(600)]
 
-PROJECT = Path(__file__).parents[2]
-TAG = "kproc:test"
 USER = "10001"
 PATIENCE = 120.0
 COUNTS = "topology.stream(IN).group_by_key().count(name='counts').to(OUT)"
-
-
-@pytest.fixture(scope="module")
-def image() -> str:
-    """Built from what is here; the layers of dependencies are kept from run to run."""
-    docker.from_env().images.build(
-        path=str(PROJECT),
-        dockerfile="docker/Dockerfile",
-        tag=TAG,
-        buildargs={"PYTHON_IMAGE": PYTHON},
-        network_mode="host",
-        rm=True,
-    )
-    return TAG
 
 
 class Cluster:
