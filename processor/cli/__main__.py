@@ -3,17 +3,29 @@
 A plain `kproc health` is answered without loading anything else: containers ask every few seconds.
 """
 
+import os
+import signal
 import sys
+from typing import Any
+
+_TERMINATED = 128 + signal.SIGTERM
 
 
 def main() -> None:
     """Runs the command that the arguments name."""
+    if os.getpid() == 1:
+        # The first process of a container is ended by no signal that it does not handle.
+        signal.signal(signal.SIGTERM, _end)
     if sys.argv[1:] == ["health"]:
         _health()
     else:
         from processor.cli.main import main  # noqa: PLC0415 - see above
 
         main()
+
+
+def _end(_number: int, _frame: Any) -> None:
+    sys.exit(_TERMINATED)
 
 
 def _health() -> None:

@@ -5,7 +5,7 @@ On a machine that reaches no image registry KPROC_PYTHON_IMAGE says what it is b
 
 import json
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -39,12 +39,18 @@ class Cluster:
         self._stack.callback(made.remove, force=True)
         return made
 
-    def start(self, volume: Volume, name: str = "node", **settings: Any) -> Container:
+    def start(
+        self,
+        volume: Volume,
+        name: str = "node",
+        arguments: Sequence[str] = ("run", "topology.py", "--log-format=json"),
+        **settings: Any,
+    ) -> Container:
         """Starts a node in a container that may do nothing but its work."""
         variables = {"bootstrap": "kafka:9092", "slots": 1, **settings}
         container = docker.from_env().containers.run(
             self._image,
-            ["run", self.app.file.name, "--log-format=json"],
+            list(arguments),
             detach=True,
             hostname=name,
             network=self._network.name,
@@ -114,6 +120,16 @@ def test_the_image_is_small_and_bare(image: str) -> None:
         image, ["-c", code], entrypoint="python3", remove=True, read_only=True
     )
     assert json.loads(said) == [int(USER), []]
+
+
+def test_any_command_ends_when_it_is_told_to(cluster: Cluster) -> None:
+    """The first process of a container ignores a signal that it does not handle."""
+    arguments = ["consume", cluster.app.output]
+    reader = cluster.start(cluster.volume(), arguments=arguments)
+    cluster.app.write((0, "k", "seen"), topic=cluster.app.output)
+    _await(lambda: b"seen" in reader.logs(), reader)
+    reader.stop(timeout=60)
+    assert reader.wait()["StatusCode"] == 143
 
 
 def test_a_node_lives_stops_and_goes_on_with_its_volume(cluster: Cluster) -> None:
