@@ -15,7 +15,8 @@ KprocError                     base; carries the exit code of `kproc run`
 │   ├── RestoreStalled         the changelog yields nothing more before its end
 │   └── SnapshotError          object storage fails: the next snapshot, an older one, the changelog
 ├── Fenced                (6)  nobody: another worker has the slot now; this one must stop
-└── WorkerFailed          (7)  an operator: a worker keeps crashing and is not started again
+├── WorkerFailed          (7)  an operator: a worker keeps crashing and is not started again
+└── ActuatorFailed       (10)  the autoscaler at its next turn: nodes can't be counted or started
 """
 
 from pathlib import Path
@@ -118,3 +119,9 @@ class Interrupted(KprocError):
     """
 
     exit_code = 8
+
+
+class ActuatorFailed(KprocError):
+    """What runs the nodes does not answer or refuses; the autoscaler tells so and tries again."""
+
+    exit_code = 10

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from processor.cli.autoscale import AUTOSCALE_EXAMPLES, autoscale
 from processor.cli.chaos import CHAOS_EXAMPLES, chaos
 from processor.cli.config import config
 from processor.cli.dev import dev
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.command(epilog=EXIT_CODES)(run)
 app.command(epilog=STATUS_EXIT_CODES)(status)
 app.command(epilog=HEALTH_EXIT_CODES)(health)
+app.command(epilog=AUTOSCALE_EXAMPLES)(autoscale)
 app.command()(topology)
 app.command()(config)
 app.command()(dev)

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from processor.cli.common import TopologyArgument, record_progress, say, start_kafka
+from processor.cli.scaling import Asked, bounds_of, run_here
 from processor.errors import KprocError, UsageError, WorkerFailed
 
 if TYPE_CHECKING:
@@ -79,6 +80,12 @@ def run(  # noqa: PLR0913 - options of a command
         Literal["text", "json"] | None,
         typer.Option(help="Log lines instead of a live status; text where there is no terminal."),
     ] = None,
+    autoscale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MIN..MAX", help="As many nodes as needed, each on a core of this machine."
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Warnings and results only.")
     ] = False,
@@ -95,6 +102,9 @@ def run(  # noqa: PLR0913 - options of a command
 
     if dev and bootstrap:
         raise UsageError("--dev brings its own Kafka: leave out --bootstrap, or --dev.")
+    if autoscale and until_end:
+        raise UsageError("--autoscale goes on until it is stopped: leave it out, or --until-end.")
+    nodes = bounds_of(autoscale) if autoscale else None
     options = {
         "slots": slots,
         "bootstrap": bootstrap,
@@ -107,7 +117,9 @@ def run(  # noqa: PLR0913 - options of a command
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the node takes over
     loaded = load_topology(topology)
     made = plan(loaded)
-    settings = load({**assigned(sets or ()), **given}, loaded.settings, config).settings
+    settings, origins = load({**assigned(sets or ()), **given}, loaded.settings, config)
+    if nodes is not None and "slots" not in origins:
+        settings = settings.model_copy(update={"slots": max(settings.slots, nodes[1])})
     view = _View(log_format, quiet=quiet, show=until_end if show is None else show)
     try:
         with (
@@ -115,7 +127,11 @@ def run(  # noqa: PLR0913 - options of a command
             if dev
             else contextlib.nullcontext(settings) as used
         ):
-            killed = _work(topology, made, used, view, until_end=until_end)
+            if nodes is None:
+                killed = _work(topology, made, used, view, until_end=until_end)
+            else:
+                asked = Asked(loaded.name, used, topology)
+                killed = run_here(asked, nodes, log_format=log_format, quiet=quiet)
     except KprocError as error:
         raise type(error)(redacted(settings, str(error))) from error
     if killed:

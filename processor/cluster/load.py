@@ -29,6 +29,9 @@ BEHIND = 5.0
 _SURE = 10.0
 """Seconds of measurements on one node until its input can be said to come slowly."""
 
+_WARM = 5.0
+"""Seconds that a slot has to be at work on its node until what it takes tells anything."""
+
 _TELLING = 0.5
 """Share of the time that a slot has to be busy for its rate to tell what it could do."""
 
@@ -96,6 +99,8 @@ class LoadMeter:
 
     def __init__(self) -> None:
         self._recent: deque[Measurement] = deque()
+        self._costs: deque[tuple[float, float, float]] = deque()  # at, cores, records per second
+        self._places: dict[int, tuple[str, float]] = {}  # slot → its node, and since when
         self._known: dict[int, SlotLoad] = {}
         self._cost: float | None = None
         self._cores = 0.0
@@ -107,7 +112,7 @@ class LoadMeter:
         while measurement.at - recent[0].at > SPAN:
             recent.popleft()
         self._known = {n: each for n, each in self._known.items() if n < measurement.slots}
-        self._cost = _cost(recent) or self._cost
+        self._note_cost(measurement)
         full = {node.node for node in measurement.nodes if _is_full(node, measurement)}
         for figures in measurement.figures:
             before = self._known.get(figures.slot)
@@ -116,6 +121,26 @@ class LoadMeter:
         self._cores = fmean(cores) if cores and all(cores) else self._cores
         slots = tuple(self._known[slot] for slot in sorted(self._known))
         return Load(slots, self._cost, self._cores, measurement.missing)
+
+    def _note_cost(self, measurement: Measurement) -> None:
+        """Only of slots that have been at work for a while: a start has costs of its own."""
+        before, now = self._places, measurement.at
+        self._places = {
+            each.slot: (each.node, now)
+            if each.slot not in before or before[each.slot][0] != each.node
+            else before[each.slot]
+            for each in measurement.figures
+        }
+        warm = all(now - since >= _WARM for _, since in self._places.values())
+        if warm and not measurement.missing:
+            cpu = sum(each.cpu for each in measurement.figures)
+            cpu += sum(node.backups_cpu for node in measurement.nodes)
+            self._costs.append((now, cpu, sum(each.rate for each in measurement.figures)))
+        while self._costs and now - self._costs[0][0] > SPAN:
+            self._costs.popleft()
+        records = sum(each for _, _, each in self._costs)
+        cpu = sum(each for _, each, _ in self._costs)
+        self._cost = cpu / records if records and cpu else self._cost
 
     def _run(self, slot: int) -> Sequence[tuple[float, SlotFigures]]:
         """The slot's recent figures without a gap, the oldest first."""
@@ -166,17 +191,6 @@ def _alone(figures: SlotFigures, full: Iterable[str]) -> float:
     if figures.node in full:  # a container's limit makes it wait without its being told
         starved = max(starved, figures.busy - figures.cpu)
     return max(0.0, figures.busy - starved)
-
-
-def _cost(recent: Iterable[Measurement]) -> float | None:
-    """Core-seconds per record."""
-    records = cpu = 0.0
-    for measurement in recent:
-        if not measurement.missing:
-            records += sum(each.rate for each in measurement.figures)
-            cpu += sum(each.cpu for each in measurement.figures)
-            cpu += sum(node.backups_cpu for node in measurement.nodes)
-    return cpu / records if records and cpu else None
 
 
 def _used(node: NodeFigures, measurement: Measurement) -> float:

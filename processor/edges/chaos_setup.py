@@ -3,9 +3,6 @@
 Knows nothing of faults.
 """
 
-import json
-import os
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +14,10 @@ from processor.edges.clients import QUIET, ClientConfig, partitions_of, topics_o
 from processor.edges.node import client_settings, prepare_topics
 from processor.edges.node_process import NodeProcess
 from processor.edges.progress import list_offsets, partitions
+from processor.edges.settings_file import unset_environment, write_settings
 from processor.edges.victims import ChaosBroker, ChaosNode
 from processor.errors import UsageError
-from processor.settings import CLIENTS, PREFIX, Settings, unsecured
+from processor.settings import Settings, unsecured
 from processor.topology.graph import Sink
 from processor.topology.plan import Layout, Plan
 
@@ -86,10 +84,8 @@ def make_nodes(topology: str, settings: Settings, folder: Path, count: int) -> l
         folder: Where the nodes' folders are made.
         count: How many nodes.
     """
-    config = folder / "kproc.toml"
-    config.touch(mode=0o600)  # there may be secrets
-    config.write_text("".join(_toml(settings)))
-    env = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    config, env = folder / "kproc.toml", unset_environment()
+    write_settings(settings, config)
     nodes: list[ChaosNode] = []
     for number in range(1, count + 1):
         state = folder / f"node-{number}"
@@ -99,15 +95,3 @@ def make_nodes(topology: str, settings: Settings, folder: Path, count: int) -> l
         launch = partial(NodeProcess, topology, options, log, env)
         nodes.append(ChaosNode(number, launch, launch()))
     return nodes
-
-
-def _toml(settings: Settings) -> Iterable[str]:
-    """The settings as a kproc.toml; a JSON text or number is one of TOML, too."""
-    values = settings.model_dump(mode="json")
-    for name, value in values.items():
-        if value is not None and name not in CLIENTS:
-            yield f"{name} = {json.dumps(value)}\n"
-    for part in CLIENTS:
-        yield f"[{part}]\n"
-        for name, value in values[part].items():
-            yield f"{json.dumps(name)} = {json.dumps(value)}\n"

@@ -17,7 +17,7 @@ import psutil
 
 from processor.edges.embedded import end_with_parent
 
-_KPROC = "import sys; from processor.cli.main import main; sys.exit(main())"
+_KPROC = (sys.executable, "-c", "import sys; from processor.cli.main import main; sys.exit(main())")
 _WORKER = "processor.edges.worker"
 _FIRST = "connecting"
 
@@ -30,6 +30,7 @@ class NodeProcess:
         options: Of the command.
         log: The file that its output is added to.
         env: Its environment; by default that of this process.
+        program: What is run in the place of `kproc`.
     """
 
     def __init__(
@@ -38,8 +39,9 @@ class NodeProcess:
         options: Sequence[str],
         log: Path,
         env: Mapping[str, str] | None = None,
+        program: Sequence[str] = _KPROC,
     ) -> None:
-        command = [sys.executable, "-c", _KPROC, "run", topology, "--log-format=json", *options]
+        command = [*program, "run", topology, "--log-format=json", *options]
         self.log = log
         self._log_start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
