@@ -221,13 +221,25 @@ class Exporter(Collector):
             room = Sizing(load, policy.catch_up).room(policy.target)
         self._figures = {
             "recommended_nodes": ("Nodes that there should be.", advice.nodes),
-            "nodes": ("Nodes that live and don't leave.", advice.live),
-            "arrival_records_per_second": ("Input records a second that arrive.", load.arrival),
-            "records_per_second": ("Input records a second, over some seconds.", load.rate),
-            "node_records_per_second": ("What a node should do at most.", room),
-            "lag_records": ("Input records not processed yet.", load.lag),
-            "busy_ratio": ("Share of the time not waiting for records, in the mean.", busy),
-            "slots_without_figures": ("Slots of which nothing is known.", len(load.missing)),
+            "autoscale_nodes": ("Nodes that live and don't leave.", advice.live),
+            "autoscale_arrival_records_per_second": (
+                "Input records a second that arrive.",
+                load.arrival,
+            ),
+            "autoscale_records_per_second": (
+                "Input records a second, over some seconds.",
+                load.rate,
+            ),
+            "autoscale_node_records_per_second": ("What a node should do at most.", room),
+            "autoscale_lag_records": ("Input records not processed yet.", load.lag),
+            "autoscale_busy_ratio": (
+                "Share of the time not waiting for records, in the mean.",
+                busy,
+            ),
+            "autoscale_slots_without_figures": (
+                "Slots of which nothing is known.",
+                len(load.missing),
+            ),
         }
 
     def collect(self) -> Iterator[Metric]:

@@ -88,6 +88,8 @@ def _statuses(replicas: Iterable[Replica], figures: Figures) -> Iterator[Metric]
     tasks = _per_slot("kproc_tasks", "Tasks that are open.")
     restored = _per_slot("kproc_restored_records", "Records that a restore has read so far.")
     total = _per_slot("kproc_restore_records", "Records that a restore has to read, at most.")
+    downloaded = _per_slot("kproc_downloaded_bytes", "Bytes of snapshots fetched so far.")
+    download = _per_slot("kproc_download_bytes", "Bytes of snapshots to be fetched.")
     for replica in replicas:
         known = figures.slots.get(replica.slot)
         status = known.last if known else Status(replica.slot, "starting")
@@ -98,7 +100,9 @@ def _statuses(replicas: Iterable[Replica], figures: Figures) -> Iterator[Metric]
         if status.restore is not None:
             restored.add_metric(slot, status.restore.records)
             total.add_metric(slot, status.restore.total)
-    yield from (partitions, tasks, restored, total)
+            downloaded.add_metric(slot, status.restore.downloaded)
+            download.add_metric(slot, status.restore.to_download)
+    yield from (partitions, tasks, restored, total, downloaded, download)
 
 
 def _totals(figures: Figures) -> Iterator[Metric]:

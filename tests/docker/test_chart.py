@@ -16,8 +16,10 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import pytest
+import typer
 import yaml
 
+from processor.cli.main import app
 from processor.durations import milliseconds
 from processor.settings import Settings
 
@@ -56,8 +58,8 @@ EVERYTHING: dict[str, Any] = {
     "extraEnv": [{"name": "TZ", "value": "UTC"}],
     "extraVolumes": [{"name": "model", "emptyDir": {}}],
     "extraVolumeMounts": [{"name": "model", "mountPath": "/model"}],
-    "autoscale": {"enabled": True},
-    "keda": {"enabled": True, "maxReplicas": 8},
+    "autoscale": {"enabled": True, "max": 8, "options": ["--window=10m"]},
+    "keda": {"enabled": True},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]},
 }
@@ -248,6 +250,30 @@ def test_selectors_find_their_pods_and_no_others(render: Render) -> None:
     nodes = made["Service", "orders"]["spec"]["selector"].items()
     others = made["Deployment", "orders-autoscale"]["spec"]["template"]["metadata"]["labels"]
     assert not nodes <= others.items()
+
+
+def test_the_autoscaler_sets_replicas_itself(render: Render) -> None:
+    made = render({"autoscale": {"enabled": True, "actuator": "kubernetes", "max": 6}})
+    assert "replicas" not in made["StatefulSet", "orders"]["spec"]
+    (rule,) = made["Role", "orders-autoscale"]["rules"]
+    assert rule["resources"] == ["statefulsets/scale"]
+    assert rule["resourceNames"] == ["orders"]
+    assert rule["verbs"] == ["get", "patch"]
+    (subject,) = made["RoleBinding", "orders-autoscale"]["subjects"]
+    assert (subject["name"], subject["namespace"]) == ("orders-autoscale", "streams")
+    spec = pod(made, "Deployment")
+    assert spec["serviceAccountName"] == "orders-autoscale"
+    (container,) = spec["containers"]
+    assert {"--actuator=kubernetes", "--stateful-set=orders", "--max=6"} <= set(container["args"])
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "Deployment"])
+def test_commands_and_their_options_exist(kind: str, render: Render) -> None:
+    (container,) = pod(render(EVERYTHING), kind)["containers"]
+    command, *arguments = container["args"]
+    click = typer.main.get_command(app)
+    assert isinstance(click, typer.core.TyperGroup)
+    click.commands[command].make_context(command, arguments)
 
 
 def test_a_zone_that_is_told_and_no_disk(render: Render) -> None:

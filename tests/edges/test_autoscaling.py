@@ -141,13 +141,13 @@ def test_the_figures_are_served() -> None:
     assert found == pytest.approx(
         {
             "kproc_recommended_nodes": 2,
-            "kproc_nodes": 1,
-            "kproc_arrival_records_per_second": 9000,
-            "kproc_records_per_second": 9000,
-            "kproc_node_records_per_second": 7000,
-            "kproc_lag_records": 0,
-            "kproc_busy_ratio": 0.225,
-            "kproc_slots_without_figures": 0,
+            "kproc_autoscale_nodes": 1,
+            "kproc_autoscale_arrival_records_per_second": 9000,
+            "kproc_autoscale_records_per_second": 9000,
+            "kproc_autoscale_node_records_per_second": 7000,
+            "kproc_autoscale_lag_records": 0,
+            "kproc_autoscale_busy_ratio": 0.225,
+            "kproc_autoscale_slots_without_figures": 0,
         }
     )
 

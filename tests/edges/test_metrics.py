@@ -38,7 +38,7 @@ def test_totals_outlast_a_worker_and_gauges_do_not() -> None:
     figures.note(Status(0, "running", 90, 2.5, checkpoints=4, bad_records=bad), 1)
     figures.note_restart(0)
     figures.note(Status(0, "running", 10, 0.5, checkpoints=1, partitions=3, tasks=2), 2)
-    restore = RestoreStatus(1, 5, 12, 100, 0.1)
+    restore = RestoreStatus(1, 5, 12, 100, 0.1, 30, 90)
     figures.note(Status(1, "restoring", restore=restore, role="backup"), 2)
     figures.note(Status(5, "running", 7, partitions=9), 2)  # it has moved away since
     found = families("orders", "a", topic.view, figures)
@@ -53,6 +53,8 @@ def test_totals_outlast_a_worker_and_gauges_do_not() -> None:
     assert values(found, "kproc_lag_records") == {}
     assert values(found, "kproc_restored_records") == {("1",): 5}
     assert values(found, "kproc_restore_records") == {("1",): 12}
+    assert values(found, "kproc_downloaded_bytes") == {("1",): 30}
+    assert values(found, "kproc_download_bytes") == {("1",): 90}
     assert values(found, "kproc_worker_state") == {
         ("0", "primary", "running"): 1,
         ("1", "backup", "restoring"): 1,

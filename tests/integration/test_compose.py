@@ -30,6 +30,7 @@ NEITHER_HERE_NOR_THERE = {
     *("build", "depends_on", "healthcheck", "ports", "profiles", "restart", "stop_grace_period"),
 }
 PATIENCE = 120.0
+ASK = "import urllib.request as u; print(u.urlopen('http://localhost:9100/metrics').read())"
 
 
 def _filled(text: str, variables: dict[str, str]) -> str:
@@ -146,11 +147,13 @@ def test_two_nodes_count_words(composed: Composed) -> None:
         return sorted(each["zone"] for each in _status(nodes[0])["nodes"] if each["primaries"])
 
     _await(lambda: zones() == ["a", "b"], kafka, *nodes)
-    load = composed.start("load")
+    scaler, load = composed.start("autoscale"), composed.start("load")
     assert load.wait()["StatusCode"] == 0, load.logs()
     consume = ["kproc", "consume", "word-counts", "--until-end", "--format", "json"]
     counted = b'"topology"'
     _await(lambda: counted in nodes[1].exec_run(consume).output, kafka, *nodes)
+    advice = b"kproc_recommended_nodes{"
+    _await(lambda: advice in scaler.exec_run(["python3", "-c", ASK]).output, scaler)
     for node in nodes:
         node.stop(timeout=45)
         assert node.wait()["StatusCode"] == 0, node.logs()[-3000:]

@@ -14,6 +14,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
+{{- /* Whether somebody else than the chart says how many nodes there are. */}}
+{{- define "kproc.isScaled" -}}
+{{- if or .Values.keda.enabled (and .Values.autoscale.enabled (eq .Values.autoscale.actuator "kubernetes")) }}true{{ end }}
+{{- end }}
+
 {{- define "kproc.image" -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
