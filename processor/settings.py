@@ -62,7 +62,11 @@ class Settings(BaseSettings):
 
     bootstrap: str = Field("127.0.0.1:9092", description="Addresses of Kafka brokers, host:port.")
     slots: int = Field(
-        2, ge=1, le=1000, description="Worker processes; each has its share of the partitions."
+        2,
+        ge=1,
+        le=1000,
+        description="Worker processes, each with its share of the partitions, of an application "
+        "that is new; later `kproc rescale` changes their number.",
     )
     guarantee: Literal["exactly-once", "at-least-once"] = Field(
         "exactly-once", description="Whether each input record counts exactly once."

@@ -317,20 +317,20 @@ def create_topic(
         if error.args[0].code() == ClientError.TOPIC_ALREADY_EXISTS:
             return False
         raise translated(error, f"create the topic {topic!r}") from error
-    await_topics(admin, {topic})
+    await_topics(admin, {topic: partitions})
     return True
 
 
-def await_topics(client: AdminClient, topics: set[str]) -> None:
-    """Waits until all partitions of topics that were just made have leaders.
+def await_topics(client: AdminClient, topics: Mapping[str, int]) -> None:
+    """Waits until topics have as many partitions as they were just given, all of them with leaders.
 
-    A broker that took no part in making them learns of them a moment later.
+    A broker that took no part in that learns of them a moment later.
 
     Raises:
         KafkaError: they have none in time.
     """
     deadline = time.monotonic() + _CREATION_TIMEOUT
-    while not topics <= _led(client):
+    while not _are_led(client, topics):
         if time.monotonic() > deadline:
             raise KafkaError(
                 f"{', '.join(sorted(topics))} were created, but have no leaders after "
@@ -339,16 +339,17 @@ def await_topics(client: AdminClient, topics: set[str]) -> None:
         time.sleep(0.01)
 
 
-def _led(client: AdminClient) -> set[str]:
-    """The topics all of whose partitions have leaders."""
-    topics = patiently(
+def _are_led(client: AdminClient, topics: Mapping[str, int]) -> bool:
+    found = patiently(
         lambda: client.list_topics(timeout=_CREATION_TIMEOUT).topics, "list the topics"
     )
-    return {
-        name
-        for name, topic in topics.items()
-        if topic.error is None and all(each.leader >= 0 for each in topic.partitions.values())
-    }
+    return all(
+        name in found
+        and found[name].error is None
+        and len(found[name].partitions) >= count
+        and all(each.leader >= 0 for each in found[name].partitions.values())
+        for name, count in topics.items()
+    )
 
 
 def take_over_transactions(producer: Producer, timeout: float = 60.0) -> None:

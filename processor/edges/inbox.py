@@ -5,6 +5,7 @@ by `fetch` alone. (A logical offset would be looked up while a later seek is und
 answer could undo the seek: records would be passed over.)
 """
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,8 +23,11 @@ from processor.runtime.commands import Assigned, Event, Fetched, Lost, ReachedEn
 
 _PASSING = PASSING | {ClientError._MAX_POLL_EXCEEDED}  # noqa: SLF001 - the client's own name
 
-_HEARTBEATS = 2.0
-"""Seconds in which some heartbeats are answered."""
+_SHARED = 3.0
+"""Seconds in which the group gives a slot its partitions, once all slots have joined."""
+
+_HEARTBEATS = 10.0
+"""Seconds in which a heartbeat is answered, however busy the broker is."""
 
 
 class Inbox:
@@ -32,11 +36,22 @@ class Inbox:
     Args:
         config: librdkafka settings.
         topics: What the topology reads.
+        own: The slot's partitions of them.
+        aside: Another topic, of which nothing is read.
     """
 
-    def __init__(self, config: Mapping[str, Any], topics: Sequence[str]) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        topics: Sequence[str],
+        own: frozenset[TopicPartition],
+        aside: str,
+    ) -> None:
         self.consumer = Consumer({**QUIET, **config})
         self._topics = list(topics)
+        self._own = own
+        self._aside = aside
+        self._lacking: tuple[frozenset[TopicPartition], float] | None = None
         self._rebalanced: list[Event] = []
         self._assigned: frozenset[TopicPartition] = frozenset()
         self.passing: list[str] = []
@@ -52,8 +67,11 @@ class Inbox:
 
     def subscribe(self) -> None:
         """Joins the group; `poll` tells what it gives."""
+        self._subscribe(self._topics)
+
+    def _subscribe(self, topics: list[str]) -> None:
         self.consumer.subscribe(
-            self._topics,
+            topics,
             on_assign=self._on_assign,
             on_revoke=self._on_revoke,
             on_lost=self._on_lost,
@@ -79,6 +97,8 @@ class Inbox:
 
     def _poll(self, limit: int, timeout: float) -> list[Event]:
         messages = self.consumer.consume(limit, timeout)
+        if not self._own <= self._assigned:
+            self._ask_for_own()
         rebalanced, self._rebalanced = self._rebalanced, []
         records, others = split_errors(messages)
         ends = list(self._ends(others))
@@ -114,7 +134,8 @@ class Inbox:
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         consumer.assign([])
-        self._assigned = frozenset(_source(partition) for partition in partitions)
+        given = frozenset(_source(partition) for partition in partitions)
+        self._assigned = frozenset(each for each in given if each.topic != self._aside)
         self._rebalanced.append(Assigned(self._assigned))
 
     def _on_revoke(self, consumer: Consumer, _partitions: list[ClientPartition]) -> None:
@@ -122,6 +143,21 @@ class Inbox:
 
     def _on_lost(self, consumer: Consumer, _partitions: list[ClientPartition]) -> None:
         self._forget(consumer, Lost())
+
+    def _ask_for_own(self) -> None:
+        """Makes the group share out once more if it has not given the slot its partitions.
+
+        It hands a static member that comes back what it had, though topics have grown since. Only
+        another subscription makes it share anew; once, as slots that are missing have that effect,
+        too, and the next one to join ends it.
+        """
+        now = time.monotonic()
+        if self._lacking is None or self._lacking[0] != self._assigned:
+            self._lacking = (self._assigned, now + _SHARED)
+        elif self._assigned and now > self._lacking[1]:
+            self._lacking = (self._assigned, math.inf)
+            self.passing.append("the group has kept partitions back: it is asked to share anew")
+            self._subscribe([*self._topics, self._aside])
 
     def _forget(self, consumer: Consumer, event: Event) -> None:
         consumer.unassign()

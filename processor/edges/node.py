@@ -100,6 +100,7 @@ class Node:
         pool.warm(settings.slots)
         try:
             layout = prepare_topics(plan, settings)
+            pool.warm(layout.slots)
             self.state = NodeState(layout, time.monotonic())
             if until_end:
                 self.state.backlog = Backlog(client, layout)
@@ -108,7 +109,9 @@ class Node:
         except BaseException:
             pool.close()
             raise
-        self._membership = Membership(topic, identity, _member_options(settings), self._report)
+        self._membership = Membership(
+            topic, identity, _member_options(settings, layout.slots), self._report
+        )
         self.state.node, self.state.view = identity.node, self._membership.view
 
         def make_spec(slot: int, role: Role) -> WorkerSpec:
@@ -213,10 +216,10 @@ def _identity(plan: Plan, settings: Settings) -> Identity:
     return take_identity(settings.state_dir, plan.application)
 
 
-def _member_options(settings: Settings) -> MemberOptions:
+def _member_options(settings: Settings, slots: int) -> MemberOptions:
     return MemberOptions(
         name=f"{socket.gethostname()}:{os.getpid()}",
-        slots=settings.slots,
+        slots=slots,
         backups=settings.backups if settings.backup_mode == "primary-backup" else 0,
         failover_timeout=milliseconds(settings.failover_timeout, "failover_timeout"),
         heartbeat_interval=milliseconds(settings.heartbeat_interval, "heartbeat_interval"),
@@ -233,6 +236,8 @@ def prepare_topics(plan: Plan, settings: Settings) -> Layout:
         client_settings(settings),
         create=settings.partitions if settings.create_topics else None,
         replication=settings.replication_factor,
+        slots=settings.slots,
+        keep_slots="slots" not in settings.model_fields_set,
         startup_timeout=milliseconds(settings.startup_timeout, "startup_timeout") / 1000,
     )
 
@@ -295,7 +300,7 @@ def worker_spec(
         supervisor=os.getpid(),
         application=layout.plan.application,
         slot=slot,
-        slots=settings.slots,
+        slots=layout.slots,
         partitions=dict(layout.partitions),
         options=options,
         kafka=client_settings(settings),

@@ -3,7 +3,7 @@
 Owns what is created in Kafka. Nothing is created until everything that exists has been checked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -14,8 +14,8 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 from confluent_kafka.cimpl import NewTopic
 
 from processor.edges.clients import QUIET, ClientConfig, await_topics, topics_of, translated
-from processor.errors import TopicMismatch
-from processor.topology.plan import InternalTopic, Layout, Plan, lay_out
+from processor.errors import SettingsError, TopicMismatch
+from processor.topology.plan import InternalTopic, Layout, Plan, check_existing, lay_out
 
 _TIMEOUT = 30.0
 
@@ -26,6 +26,8 @@ def prepare(
     *,
     create: int | None,
     replication: int,
+    slots: int,
+    keep_slots: bool = False,
     startup_timeout: float = _TIMEOUT,
 ) -> Layout:
     """Checks the topics of a plan, creates those that are missing and the application's own.
@@ -35,9 +37,12 @@ def prepare(
         client: librdkafka settings.
         create: The partitions of input and output topics to create; None: they must be there.
         replication: Of topics created here; -1: as the brokers' default.
+        slots: Of the application, when it is started for the first time.
+        keep_slots: Whether an application that has another number keeps that.
         startup_timeout: Seconds to wait for a broker.
 
     Raises:
+        SettingsError: The application has another number of slots, and is not to keep it.
         BrokerUnreachable: No broker answered in time.
         TopicMismatch: A topic is missing, or has other partitions than are needed.
         PermissionDenied: A topic may not be seen or created.
@@ -50,13 +55,14 @@ def prepare(
     if missing and create is None:
         raise TopicMismatch(_missing(missing, plan))
     counts = {topic: there.get(topic, create or 0) for topic in plan.inputs}
-    layout = lay_out(plan, counts)
+    layout = lay_out(plan, counts, there, _slots(plan, there, slots, keep=keep_slots))
+    check_existing(layout, there)
     internal = [topic for topic in layout.internal_topics if topic.name not in there]
     for topic in layout.internal_topics:
         if topic not in internal:
-            _check(admin, topic, there[topic.name], plan)
+            _check_config(admin, topic, plan)
     needed = [InternalTopic(topic, create or 0, {}) for topic in missing] + internal
-    _create(admin, needed, replication)
+    create_topics(admin, needed, replication)
     return layout
 
 
@@ -72,14 +78,17 @@ def _missing(topics: Sequence[str], plan: Plan) -> str:
     )
 
 
-def _check(admin: Any, topic: InternalTopic, partitions: int, plan: Plan) -> None:
-    if partitions != topic.partitions and topic.name != plan.dead_letters:
-        raise TopicMismatch(
-            f"{topic.name} has {partitions} partitions, but the topology needs {topic.partitions}, "
-            "as many as its input: the input's number of partitions has changed, or the topology. "
-            "Keys are where the old number put them, so nothing was started. Give the input its "
-            "old number back, or start under another application name"
+def _slots(plan: Plan, there: Mapping[str, int], slots: int, *, keep: bool) -> int:
+    found = there.get(plan.slots_topic, slots)
+    if found != slots and not keep:
+        raise SettingsError(
+            f"{plan.application} has {found} slots, and the setting `slots` is {slots} here. Leave "
+            f"the setting out, or stop all nodes and run: kproc rescale FILE.py --slots {slots}"
         )
+    return found
+
+
+def _check_config(admin: Any, topic: InternalTopic, plan: Plan) -> None:
     resource = ConfigResource(ResourceType.TOPIC, topic.name)
     try:
         found = admin.describe_configs([resource])[resource].result(_TIMEOUT)
@@ -94,7 +103,12 @@ def _check(admin: Any, topic: InternalTopic, partitions: int, plan: Plan) -> Non
             )
 
 
-def _create(admin: Any, topics: Sequence[InternalTopic], replication: int) -> None:
+def create_topics(admin: Any, topics: Sequence[InternalTopic], replication: int) -> None:
+    """Creates topics and waits until they can be used; those that others have made are as good.
+
+    Raises:
+        KafkaError: A topic can't be created.
+    """
     if not topics:
         return
     wanted = [
@@ -112,4 +126,4 @@ def _create(admin: Any, topics: Sequence[InternalTopic], replication: int) -> No
         except KafkaException as error:
             if error.args[0].code() != ClientError.TOPIC_ALREADY_EXISTS:
                 raise translated(error, f"create the topic {name}") from error
-    await_topics(admin, {topic.name for topic in topics})
+    await_topics(admin, {topic.name: topic.partitions for topic in topics})

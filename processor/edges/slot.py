@@ -104,7 +104,7 @@ class Slot:
         self._reporter = Reporter(channel, Status(spec.slot, "starting", role=spec.role))
         self._stores = StoreOpener(spec, channel)
         self._opener = TaskOpener(spec, self._layout, self._stores, channel)
-        self._inbox = Inbox(spec.input_config(), list(spec.partitions))
+        self._inbox = self._make_inbox()
         self._lost_to: KprocError | None = None
         self._outbox = self._make_outbox()
         self._purger = Purger(spec.kafka, channel)
@@ -233,11 +233,15 @@ class Slot:
         self._join_again(self._lost_to)
         return [Lost()]
 
+    def _make_inbox(self) -> Inbox:
+        spec, aside = self._spec, self._layout.plan.slots_topic
+        return Inbox(spec.input_config(), list(spec.partitions), spec.own, aside)
+
     def _join_again(self, error: KprocError) -> None:
         self._channel.log("warning", "joins the group again", cause=str(error))
         self._lost_to = None
         self._inbox.close()
-        self._inbox = Inbox(self._spec.input_config(), list(self._spec.partitions))
+        self._inbox = self._make_inbox()
         self._outbox.use(self._inbox.consumer)
         self._inbox.subscribe()
 

@@ -140,7 +140,7 @@ class SlotsTopic:
             KafkaError: The broker refuses it for good.
         """
         try:
-            self._producer.produce(self._topic, _ENCODER.encode(beat), beat.node)
+            self._producer.produce(self._topic, _ENCODER.encode(beat), beat.node, 0)
         except BufferError:
             self._passing.append("no broker takes heartbeats")
         except KafkaException as error:

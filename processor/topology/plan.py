@@ -15,6 +15,7 @@ from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import Node, Repartition, Sink, Source, Step
 from processor.topology.topology import Topology
 
+NOTHING: Mapping[str, int] = {}
 SLOTS = "-slots"
 """What follows the application's name in the name of its slots topic."""
 
@@ -120,10 +121,11 @@ class InternalTopic(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """A plan with the number of partitions of every topic it reads."""
+    """A plan with the number of partitions of every topic it reads, and that of the slots."""
 
     plan: Plan
     partitions: Mapping[str, int]
+    slots: int = 1
 
     @cached_property
     def tasks(self) -> tuple[TaskId, ...]:
@@ -161,7 +163,7 @@ class Layout:
             for spec in part.stores
         )
         dead_letters = InternalTopic(plan.dead_letters, 1, DEAD_LETTERS_CONFIG)
-        slots = InternalTopic(plan.slots_topic, 1, SLOTS_CONFIG)
+        slots = InternalTopic(plan.slots_topic, self.slots, SLOTS_CONFIG)
         return (*repartitions, *changelogs, dead_letters, slots)
 
 
@@ -183,7 +185,9 @@ DEAD_LETTERS_CONFIG: Mapping[str, str] = {
     "message.timestamp.type": "CreateTime",
     "max.message.bytes": str(16 * 2**20),
 }
-# One partition and the broker's time: all nodes see the same order, and agree how much time passed.
+# As many partitions as the application has slots: whoever makes the topic settles their number.
+# Only the first is written, at the broker's time: all nodes see the same order, and agree how much
+# time passed.
 SLOTS_CONFIG: Mapping[str, str] = {
     "cleanup.policy": "delete",
     "retention.ms": str(60 * 60 * 1000),
@@ -213,12 +217,18 @@ def plan(topology: Topology) -> Plan:
     return made
 
 
-def lay_out(plan: Plan, inputs: Mapping[str, int]) -> Layout:
+def lay_out(
+    plan: Plan, inputs: Mapping[str, int], there: Mapping[str, int] = NOTHING, slots: int = 1
+) -> Layout:
     """Adds the partition counts: those given, and those of repartition topics that follow.
+
+    A repartition topic that is there keeps its count, so that inputs may grow.
 
     Args:
         plan: The plan.
         inputs: The partition count of each of `plan.inputs`.
+        there: The partition counts of topics that exist already.
+        slots: Of the application.
 
     Raises:
         TopicMismatch: An input has no count, or topics whose records meet in a store have
@@ -226,8 +236,10 @@ def lay_out(plan: Plan, inputs: Mapping[str, int]) -> Layout:
     """
     if missing := [topic for topic in plan.inputs if topic not in inputs]:
         raise TopicMismatch(f"no partition count is given for {', '.join(missing)}")
-    explicit = {each.name: each.partitions for each in plan.repartitions.values()}
-    known = {**inputs, **{topic: count for topic, count in explicit.items() if count is not None}}
+    counts = {
+        each.name: each.partitions or there.get(each.name) for each in plan.repartitions.values()
+    }
+    known = {**inputs, **{topic: count for topic, count in counts.items() if count is not None}}
     partitions = {
         topic: known[topic] if topic in known else _width(plan, part, known)
         for part in plan.subtopologies
@@ -236,7 +248,31 @@ def lay_out(plan: Plan, inputs: Mapping[str, int]) -> Layout:
     for part in plan.subtopologies:
         for step, topics in _meeting(part):
             _check_equal(step, {topic: partitions[topic] for topic in topics})
-    return Layout(plan, partitions)
+    return Layout(plan, partitions, slots)
+
+
+def check_existing(layout: Layout, there: Mapping[str, int]) -> None:
+    """Makes sure that keys are still where the topics that exist have them.
+
+    Args:
+        layout: What is needed now.
+        there: The partition counts of topics that exist.
+
+    Raises:
+        TopicMismatch: An internal topic has another number of partitions than is needed.
+    """
+    plan = layout.plan
+    for topic in layout.internal_topics:
+        found = there.get(topic.name, topic.partitions)
+        if found != topic.partitions and topic.name not in (plan.dead_letters, plan.slots_topic):
+            raise TopicMismatch(
+                f"{topic.name} has {found} partitions, but the topology needs {topic.partitions}, "
+                "as many as its input: the input has grown since, or the topology has changed. "
+                "Keys are where the old number put them, so nothing was started. "
+                f"Put .repartition(partitions={found}) in front of the step that needs it: then "
+                "the input may have any number. Or give the input its old number back, or start "
+                "under another application name"
+            )
 
 
 def _width(plan: Plan, part: Subtopology, known: Mapping[str, int]) -> int:

@@ -1,5 +1,6 @@
 """One application under test: its topics, its input, its worker processes, and the whole check."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -144,9 +145,14 @@ class WorkerProcess:
 
 
 class Application:
-    """The job of `job.py` with topics and a state folder of its own."""
+    """The job of `job.py` with topics and a state folder of its own.
 
-    def __init__(self, kafka: str, name: str, folder: Path, seed: int, **settings: Any) -> None:
+    Its nodes have so many slots; a `worker` that a test starts by itself works on all partitions.
+    """
+
+    def __init__(
+        self, kafka: str, name: str, folder: Path, seed: int, *, slots: int = 2, **settings: Any
+    ) -> None:
         self.kafka, self.name, self.folder = kafka, name, folder / name
         self.folder.mkdir()
         self.file = str(self.folder / "job.py")
@@ -154,7 +160,6 @@ class Application:
         self.settings = Settings(
             bootstrap=kafka,
             **{
-                "slots": 1,
                 "state_dir": folder / "state",
                 "checkpoint_interval": "50ms",
                 **settings,
@@ -163,7 +168,7 @@ class Application:
         self.plan = plan(load(self.file))
         ledger.create(kafka, {f"{name}-{each}": PARTITIONS for each in ("in", *OUTPUTS)})
         client = client_settings(self.settings)
-        self.layout = prepare(self.plan, client, create=None, replication=1)
+        self.layout = prepare(self.plan, client, create=None, replication=1, slots=slots)
         self.feed = Feed(kafka, f"{name}-in", seed)
 
     def moved(self, state_dir: Path) -> Self:
@@ -171,11 +176,10 @@ class Application:
         self.settings = self.settings.model_copy(update={"state_dir": state_dir})
         return self
 
-    def worker(
-        self, slot: int = 0, module: str = WORKER, role: Role = "primary", **env: str
-    ) -> WorkerProcess:
-        """Starts the worker of a slot, or a form of it that does what `env` tells."""
-        spec = worker_spec(self.file, self.layout, self.settings, slot)
+    def worker(self, module: str = WORKER, role: Role = "primary", **env: str) -> WorkerProcess:
+        """Starts a worker, or a form of it that does what `env` tells."""
+        layout = dataclasses.replace(self.layout, slots=1)
+        spec = worker_spec(self.file, layout, self.settings, 0)
         return WorkerProcess(structs.replace(spec, role=role), env, module)
 
     def suicidal_worker(self, at: str, role: Role = "primary") -> WorkerProcess:

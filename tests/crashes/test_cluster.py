@@ -43,7 +43,7 @@ class Cluster:
         self._broker = broker
         self._folder = folder
         self._chance = random.Random(seed)
-        self.application = Application(broker.bootstrap, name, folder, seed)
+        self.application = Application(broker.bootstrap, name, folder, seed, slots=SLOTS)
         self._watch = Watch(broker.bootstrap, name, SLOTS)
         self._nodes = {name: self._start(name) for name in NAMES}
         self._frozen: list[psutil.Process] = []

@@ -1,0 +1,178 @@
+"""Changes an application's number of slots, and its inputs' numbers of partitions, in Kafka.
+
+Owns the order of the steps: a process that ends between any two of them leaves an application that
+can be started, or rescaled again. What a change means is worked out by `cluster.rescale`.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import KafkaError as ClientError
+from confluent_kafka.cimpl import NewPartitions
+
+from processor.cluster.rescale import Rescaling
+from processor.edges.clients import QUIET, ClientConfig, await_topics, topics_of, translated
+from processor.edges.observing import overviews
+from processor.edges.setup import create_topics
+from processor.errors import KafkaError, TopicMismatch, UsageError
+from processor.topology.plan import Plan, check_existing, lay_out
+
+_TIMEOUT = 30.0
+_MARGIN = 15.0
+
+
+def survey(
+    plan: Plan, client: ClientConfig, *, slots: int | None, partitions: Mapping[str, int]
+) -> Rescaling:
+    """What would change.
+
+    Args:
+        plan: The application's.
+        client: librdkafka settings.
+        slots: How many slots it shall have; None: as many as it has.
+        partitions: Input topic → how many partitions it shall have.
+
+    Raises:
+        UsageError: An input shall shrink, or is none.
+        TopicMismatch: It has never been started, or keys would no longer be where their state is.
+        KafkaError: No broker answers.
+    """
+    there = {name: len(topic.partitions) for name, topic in topics_of(client).items()}
+    if missing := [topic for topic in (*plan.inputs, plan.slots_topic) if topic not in there]:
+        raise TopicMismatch(
+            f"there is no topic {missing[0]}: {plan.application} has not been started. At its "
+            "first start it takes the number from the setting `slots`"
+        )
+    for topic, count in partitions.items():
+        _check_growth(plan, topic, there.get(topic, 0), count)
+    inputs = {topic: there[topic] for topic in plan.inputs}
+    before = lay_out(plan, inputs, there, there[plan.slots_topic])
+    after = lay_out(plan, {**inputs, **partitions}, there, slots or before.slots)
+    check_existing(after, there)
+    return Rescaling(before, after)
+
+
+def check_stopped(client: ClientConfig, application: str, failover_timeout: int) -> None:
+    """Makes sure that no node runs, which takes a moment of listening.
+
+    Raises:
+        UsageError: One does.
+        KafkaError: No broker answers.
+    """
+    overview, _ = next(overviews(client, application, failover_timeout))
+    names = [node.name for node in overview.nodes if node.state in ("live", "leaving")]
+    if names:
+        raise UsageError(
+            f"{len(names)} of {application}'s nodes still run ({', '.join(names)}): stop them "
+            "first, with Ctrl-C or SIGTERM. What they have done is committed then, and nothing is "
+            "lost meanwhile"
+        )
+
+
+def rescale(
+    change: Rescaling,
+    client: ClientConfig,
+    *,
+    replication: int,
+    patience: float,
+    on_step: Callable[[str], None],
+) -> None:
+    """Does it; no node may run.
+
+    Args:
+        change: What to do.
+        client: librdkafka settings.
+        replication: Of the topic that holds the number of slots; -1: as the brokers' default.
+        patience: Seconds that the group may wait for members which have ended.
+        on_step: Told what is being done.
+
+    Raises:
+        KafkaError: Kafka refuses, or a worker still runs.
+    """
+    admin: Any = AdminClient({**QUIET, **client})
+    await_retired(change, admin, patience, on_step)
+    inputs = {topic: new for topic, (_, new) in change.grown.items() if topic in _inputs(change)}
+    for topic, count in inputs.items():
+        on_step(f"{topic}: {count} partitions")
+        _grow(admin, topic, count)
+    if change.before.slots != change.after.slots:
+        on_step(f"{change.after.slots} slots")
+        _settle(change, admin, replication)
+
+
+def await_retired(
+    change: Rescaling, admin: Any, patience: float, on_step: Callable[[str], None]
+) -> None:
+    """Waits until the group has forgotten the members that will be no slots any more.
+
+    Raises:
+        KafkaError: They are still there after a time in which those that ended are forgotten.
+    """
+    application = change.after.plan.application
+    deadline = time.monotonic() + patience + _MARGIN
+    told = False
+    while left := list(filter(change.retired, _members(admin, application))):
+        if time.monotonic() > deadline:
+            raise KafkaError(
+                f"{', '.join(sorted(left))} are still members of the group {application}: a worker "
+                "of a node that is gone still runs somewhere, or had a longer session_timeout. "
+                "Stop it, and try again; nothing was changed"
+            )
+        if not told:
+            on_step(f"the group forgets {', '.join(sorted(left))}, in {patience:.0f} s at most")
+        told = True
+        time.sleep(0.2)
+
+
+def _inputs(change: Rescaling) -> frozenset[str]:
+    return frozenset(change.after.plan.inputs)
+
+
+def _check_growth(plan: Plan, topic: str, old: int, new: int) -> None:
+    if topic not in plan.inputs:
+        raise UsageError(
+            f"{topic} is no input of {plan.application}; these are: {', '.join(plan.inputs)}"
+        )
+    if new < old:
+        raise UsageError(
+            f"{topic} has {old} partitions, and Kafka takes none away: to have {new}, make another "
+            "topic, and copy the records there"
+        )
+
+
+def _members(admin: Any, group: str) -> list[str]:
+    try:
+        found = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT)[group].result()
+    except KafkaException as error:
+        if error.args[0].code() == ClientError.GROUP_ID_NOT_FOUND:
+            return []
+        raise translated(error, f"describe the group {group}") from error
+    return [member.group_instance_id or member.member_id for member in found.members]
+
+
+def _grow(admin: Any, topic: str, count: int) -> None:
+    try:
+        admin.create_partitions([NewPartitions(topic, count)])[topic].result(_TIMEOUT)
+    except KafkaException as error:
+        raise translated(error, f"add partitions to {topic}") from error
+    await_topics(admin, {topic: count})
+
+
+def _settle(change: Rescaling, admin: Any, replication: int) -> None:
+    """The slots topic has a partition for each slot; what nodes once said there counts no more."""
+    topic = change.after.plan.slots_topic
+    if change.after.slots > change.before.slots:
+        _grow(admin, topic, change.after.slots)
+        return
+    try:
+        admin.delete_topics([topic])[topic].result(_TIMEOUT)
+    except KafkaException as error:
+        raise translated(error, f"delete the topic {topic}") from error
+    deadline = time.monotonic() + _TIMEOUT
+    while topic in topics_of({}, admin) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    made = [each for each in change.after.internal_topics if each.name == topic]
+    create_topics(admin, made, replication)
