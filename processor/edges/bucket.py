@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from processor.errors import SettingsError, SnapshotError
 from processor.state.snapshot import Stored
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 _CHUNK = 1 << 20
+_PARTS = 4
+"""Parts of a large file, of 5 MiB each, that are in memory at once."""
 _CLIENT_OPTIONS = (
     *("allow_http", "allow_invalid_certificates"),
     *("proxy_url", "proxy_ca_certificate", "proxy_excludes"),
@@ -114,7 +116,7 @@ class Bucket:
             SnapshotError: It can't be written.
         """
         with self._errors(path):
-            self._store.put(path, content)
+            self._store.put(path, content, max_concurrency=_PARTS)
 
     def remove(self, paths: Iterable[str]) -> None:
         """Removes objects; what is gone already is no error.
@@ -183,9 +185,12 @@ def _opened(url: str, *, patient: bool) -> "ObjectStore":
         ) from None
     parts = urlsplit(url)
     try:
-        if not parts.scheme or parts.scheme == "file":
-            folder = parts.path if parts.scheme else url
-            return LocalStore(Path(folder).expanduser().absolute(), mkdir=True)
+        if not parts.scheme:
+            return LocalStore(Path(url).expanduser().absolute(), mkdir=True)
+        if parts.scheme == "file":
+            if parts.netloc not in ("", "localhost"):
+                raise ValueError(f"{parts.netloc} is taken for another machine")  # noqa: TRY301
+            return LocalStore(unquote(parts.path), mkdir=True)
         return from_url(url, client_options=_client(), retry_config=_retries(patient=patient))
     except (BaseError, OSError, ValueError) as error:
         cause = str(error).strip().partition("\n")[0]

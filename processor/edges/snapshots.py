@@ -43,6 +43,10 @@ _CLOSE = 0.5
 """Seconds for a snapshot under way to come to an end; else it is left as it is."""
 
 
+_HASHES = 10_000
+"""Hashes of files to remember, most of which RocksDB may have removed since."""
+
+
 @dataclass(slots=True)
 class _Round:
     """What a look has led to."""
@@ -187,6 +191,8 @@ class Snapshots:
         if known not in self._hashes:
             if self._stopped.is_set():
                 raise _Stopped
+            if len(self._hashes) >= _HASHES:
+                self._hashes.clear()
             self._hashes[known] = sha256(path)
         return File(path.name, found.st_size, self._hashes[known])
 

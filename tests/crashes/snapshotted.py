@@ -1,4 +1,4 @@
-"""The application under test with snapshots in a folder, and disks that are lost."""
+"""The application under test with snapshots, in a folder as a rule, and disks that are lost."""
 
 import shutil
 import time
@@ -19,19 +19,26 @@ class Snapshotted(Application):
     """The job of the crash tests, with snapshots in a folder."""
 
     def __init__(
-        self, kafka: str, name: str, folder: Path, *, seed: int = 7, kept: int = 3
+        self,
+        kafka: str,
+        name: str,
+        folder: Path,
+        *,
+        seed: int = 7,
+        kept: int = 3,
+        url: str | None = None,
     ) -> None:
         self.storage = folder / "snapshots"
         super().__init__(
             *(kafka, name, folder, seed),
             snapshots_kept=kept,
-            snapshot_url=f"file://{self.storage}",
+            snapshot_url=url or self.storage.as_uri(),
             snapshot_interval="100ms",
             persist_interval="50ms",
         )
 
     def archives(self) -> list[Archive]:
-        bucket = Bucket(str(self.storage))
+        bucket = Bucket(self.settings.snapshot_url)
         return [
             Archive(bucket, self.name, StoreId(store, Partition(each)))
             for store in STORES

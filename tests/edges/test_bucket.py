@@ -1,5 +1,6 @@
 """A bucket behaves alike wherever it is, and says what to do where it can't be used."""
 
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def s3_url() -> Generator[str]:
 def bucket(request: pytest.FixtureRequest, tmp_path: Path, s3_url: str) -> Bucket:
     folder = tmp_path / "to be" / "made"
     name = "".join(filter(str.isalnum, request.node.name))
-    places = {"folder": str(folder), "file": f"file://{folder}", "s3": f"{s3_url}/{name}"}
+    places = {"folder": str(folder), "file": folder.as_uri(), "s3": f"{s3_url}/{name}"}
     return Bucket(places[request.param])
 
 
@@ -84,9 +85,16 @@ def test_a_check_of_storage_that_does_not_answer(
     ("url", "text"),
     [
         ("/proc/nowhere", "can't be opened"),
+        ("file://some/folder", "taken for another machine. Give a folder, file:///folder"),
         ("ftp://somewhere/else", "Give a folder, file:///folder, s3://bucket/prefix"),
     ],
 )
 def test_what_is_no_bucket(url: str, text: str) -> None:
     with pytest.raises(SettingsError, match=text):
         Bucket(url)
+
+
+def test_without_the_library_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    with pytest.raises(SettingsError, match=r"pip install 'kproc\[snapshots\]'"):
+        Bucket("/somewhere")

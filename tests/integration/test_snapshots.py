@@ -12,6 +12,7 @@ import pytest
 
 from tests import ledger
 from tests.crashes.snapshotted import DEADLINE, NUMBER, Snapshotted
+from tests.edges.storage import s3
 from tests.integration.conftest import App
 
 pytestmark = pytest.mark.kafka
@@ -19,8 +20,11 @@ pytestmark = pytest.mark.kafka
 
 @pytest.fixture
 def application(kafka: str, topic_name: str, tmp_path: Path) -> Snapshotted:
+    return used(Snapshotted(kafka, topic_name[-40:], tmp_path))
+
+
+def used(made: Snapshotted) -> Snapshotted:
     """With two snapshots of each store, and some input that is in none."""
-    made = Snapshotted(kafka, topic_name[-40:], tmp_path)
     worker = made.worker()
     made.feed.write(200)
     made.await_snapshots(worker)
@@ -38,13 +42,18 @@ def test_a_lost_disk_comes_back(application: Snapshotted) -> None:
     assert not worker.logged("snapshot not used")
 
 
+def test_a_lost_disk_comes_back_from_s3(kafka: str, topic_name: str, tmp_path: Path) -> None:
+    with s3() as url:
+        worker = used(Snapshotted(kafka, topic_name[-40:], tmp_path, url=url)).restored()
+    assert len(worker.logged("snapshot restored")) == NUMBER
+
+
 def test_damage_falls_back_to_an_older_snapshot_or_the_changelog(application: Snapshotted) -> None:
     for archive in application.archives():
         first, last = min(archive.manifests()).name, max(archive.manifests()).name
         older = {file.sha256 for file in archive.read(first).files}
         only = [file.sha256 for file in archive.read(last).files if file.sha256 not in older]
-        for path in application.storage.rglob(only[0]):
-            path.write_bytes(b"damaged")
+        (application.storage / archive._files / only[0]).write_bytes(b"damaged")
     worker = application.restored()
     assert len(worker.logged("snapshot restored")) == NUMBER
     assert "another hash" in str(worker.logged("snapshot not used")[0]["cause"])
