@@ -43,6 +43,7 @@ BULK_RECORDS = 100_000
 _POSITION_KEY = b""
 _POSITION = struct.Struct(">q")
 _SHORT_FLUSH, _FLUSHES = 0.02, 5
+_FILES_AT_ONCE = 16
 
 
 class RocksResources:
@@ -315,8 +316,10 @@ def position_in(folder: Path) -> Offset:
     Raises:
         StateError: There is no store that can be opened.
     """
+    options = Options(raw_mode=True)
+    options.set_max_open_files(_FILES_AT_ONCE)  # by default all are opened, with the GIL held
     try:
-        database = Rdict(str(folder), Options(raw_mode=True), access_type=AccessType.read_only())
+        database = Rdict(str(folder), options, access_type=AccessType.read_only())
     except Exception as error:
         raise translated(folder, error) from error
     try:

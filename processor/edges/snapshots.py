@@ -114,9 +114,9 @@ class Snapshots:
                     self._look(store, spec, archive, round_)
                 except _Stopped:
                     return
-                except (KprocError, OSError) as error:
+                except Exception as error:  # noqa: BLE001 - told; the next time may do better
                     self._channel.log(
-                        "warning", "snapshot failed", store=str(store), cause=str(error)
+                        "warning", "snapshot failed", store=str(store), cause=_cause(error)
                     )
             if round_.stores:
                 self._tell(round_)
@@ -211,3 +211,7 @@ class Snapshots:
             uploaded_megabytes=round(round_.bytes / 1e6, 3),
             seconds=round(time.monotonic() - round_.began, 3),
         )
+
+
+def _cause(error: Exception) -> str:
+    return str(error) if isinstance(error, KprocError) else f"{type(error).__name__}: {error}"

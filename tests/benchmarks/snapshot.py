@@ -8,7 +8,8 @@ Restore: from the start of the worker to all tasks open, with the local state th
 an empty disk without and with snapshots. What a restore takes is the difference to the warm start.
 
 Stall: under a steady load of 20,000 records/s, checkpoints every 100 ms: the time between the ends
-of two commits, without snapshots and with one of each store every 2 seconds, in turns.
+of two commits, without snapshots and with one of each store every 2 seconds, in turns; and of the
+latter those during which a store was being flushed and linked, apart from the others.
 """
 
 import argparse
@@ -51,14 +52,26 @@ topology.stream("{APPLICATION}-in").group_by_key().count(name="counts").to("{APP
 
 
 class TimedSlot(Slot):
-    """A slot that writes down when a commit is done."""
+    """A slot that writes down when a commit is done, and between when a store is linked."""
 
     times: TextIO
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        take = self._stores.checkpoint
+
+        def timed(store: StoreId) -> Any:
+            began = time.monotonic()
+            taken = take(store)
+            self.times.write(f"linked {began} {time.monotonic()}\n")
+            return taken
+
+        self._stores.checkpoint = timed
 
     def carry_out(self, command: Command) -> Event | None:
         event = super().carry_out(command)
         if isinstance(command, Commit):
-            self.times.write(f"{time.monotonic()}\n")
+            self.times.write(f"commit {time.monotonic()}\n")
         return event
 
 
@@ -160,15 +173,26 @@ class Benchmark:
 
 
 def _print_gaps(times: Path, interval: str, taken: list[Any]) -> None:
-    ends = [float(line) for line in times.read_text().split()]
-    gaps = sorted(later - earlier for earlier, later in pairwise(ends))
-    rounds = f"{len(taken)} rounds of snapshots" if interval else "no snapshots"
-    p99, most = gaps[int(len(gaps) * 0.99)], gaps[-1]
-    print(
-        f"{rounds}: {len(gaps)} commits, median {statistics.median(gaps):.3f} s, p99 {p99:.3f} s, "
-        f"most {most:.3f} s",
-        *([f"; the last: {dict(taken[-1])}"] if taken else []),
-    )
+    lines = [line.split() for line in times.read_text().splitlines()]
+    ends = [float(each[1]) for each in lines if each[0] == "commit"]
+    linked = [(float(each[1]), float(each[2])) for each in lines if each[0] == "linked"]
+    during: list[float] = []
+    others: list[float] = []
+    for began, ended in pairwise(ends):
+        meets = any(first < ended and began < last for first, last in linked)
+        (during if meets else others).append(ended - began)
+    print(f"{len(taken)} rounds of snapshots:" if interval else "no snapshots:")
+    print("   between commits", _spread(others))
+    if during:
+        print("   the same while a store is linked", _spread(during))
+        print("   to flush and link a store", _spread([last - first for first, last in linked]))
+        print("   the last round:", dict(taken[-1]))
+
+
+def _spread(seconds: list[float]) -> str:
+    ordered = sorted(seconds)
+    median, p95 = statistics.median(ordered), ordered[int(len(ordered) * 0.95)]
+    return f"{len(ordered)}: median {median:.3f} s, p95 {p95:.3f} s, most {ordered[-1]:.3f} s"
 
 
 def main() -> None:
