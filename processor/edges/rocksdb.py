@@ -207,7 +207,8 @@ class RocksStore:
         """Flushes if anything was written since; an error is kept for the next call."""
         try:
             with self._lock:
-                if self._dirty and self._failure is None:
+                # Whoever closes it flushes it, and must not be told that it is closed.
+                if self._dirty and not self._closed and self._failure is None:
                     self._flush()
         except Exception as error:  # noqa: BLE001 - whatever it is, the store's user gets it
             self._failure = error

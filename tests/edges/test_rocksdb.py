@@ -122,6 +122,16 @@ def test_the_background_flush_brings_a_quiet_store_to_disk(path: Path) -> None:
     resources.close()
 
 
+def test_a_background_flush_that_comes_too_late_is_no_failure(
+    path: Path, resources: RocksResources
+) -> None:
+    store = RocksStore(path, resources)
+    store.write({b"a": b"1"}, Offset(1))
+    store.close()
+    store.flush_in_background()
+    assert store._failure is None
+
+
 def test_a_failed_background_flush_is_raised_by_the_next_calls(path: Path) -> None:
     resources = RocksResources(flush_seconds=0.01)
     store = RocksStore(path, resources)
