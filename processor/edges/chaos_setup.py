@@ -85,7 +85,8 @@ def make_nodes(topology: str, settings: Settings, folder: Path, count: int) -> l
         count: How many nodes.
     """
     config, env = folder / "kproc.toml", unset_environment()
-    write_settings(settings, config)
+    # They are on one machine, where a port can't be listened on twice.
+    write_settings(settings.model_copy(update={"http": ""}), config)
     nodes: list[ChaosNode] = []
     for number in range(1, count + 1):
         state = folder / f"node-{number}"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from processor.chaos.schedule import Terms, kinds_of, schedule
+from processor.edges.embedded import free_port
 
 KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
 VICTIMS = ("worker", "node", "supervisor")
@@ -94,7 +95,9 @@ def test_a_topology_that_survives(tmp_path: Path) -> None:
     file = define(tmp_path, "survives", RIGHT)
     options = ["--minutes", "0.2", "--every", "2s", "--nodes", "2", "--rate", "200", "--json"]
     faults = [word for victim in VICTIMS for word in ("--faults", victim)]
-    done = chaos(tmp_path, file, *options, *faults, "--seed", "11")
+    # Two nodes of one machine can't have this port both.
+    http = f"http=:{free_port()}"
+    done = chaos(tmp_path, file, *options, *faults, "--seed", "11", "--set", http)
     assert done.returncode == 0, done.stderr + done.stdout
     report = json.loads(done.stdout)
     assert report["passed"]
