@@ -10,6 +10,7 @@ from processor.cli.chaos import CHAOS_EXAMPLES, chaos
 from processor.cli.config import config
 from processor.cli.dev import dev
 from processor.cli.health import HEALTH_EXIT_CODES, health
+from processor.cli.plan import PLAN_EXAMPLES, plan
 from processor.cli.rescale import RESCALE_EXAMPLES, rescale
 from processor.cli.run import EXIT_CODES, run
 from processor.cli.snapshots import app as snapshots_app
@@ -46,6 +47,7 @@ app.command(epilog=EXIT_CODES)(run)
 app.command(epilog=STATUS_EXIT_CODES)(status)
 app.command(epilog=HEALTH_EXIT_CODES)(health)
 app.command(epilog=AUTOSCALE_EXAMPLES)(autoscale)
+app.command(epilog=PLAN_EXAMPLES)(plan)
 app.command(epilog=RESCALE_EXAMPLES)(rescale)
 app.command()(topology)
 app.command()(config)
