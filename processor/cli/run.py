@@ -117,9 +117,7 @@ def run(  # noqa: PLR0913 - options of a command
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the node takes over
     loaded = load_topology(topology)
     made = plan(loaded)
-    settings, origins = load({**assigned(sets or ()), **given}, loaded.settings, config)
-    if nodes is not None and "slots" not in origins:
-        settings = settings.model_copy(update={"slots": max(settings.slots, nodes[1])})
+    settings = load({**assigned(sets or ()), **given}, loaded.settings, config).settings
     view = _View(log_format, quiet=quiet, show=until_end if show is None else show)
     try:
         with (

@@ -62,7 +62,8 @@ def _staying(advice: Recommendation, policy: Policy) -> str:
 
 def _bounds(advice: Recommendation, policy: Policy) -> str:
     if advice.nodes >= advice.slots > 0 and policy.most > advice.slots:
-        return f"there are {several(advice.slots, 'slot')}, and a node without one is of no use"
+        slots = several(advice.slots, "slot")
+        return f"there are {slots}, and a node without one is of no use (`kproc rescale`)"
     return f"{policy.least} to {policy.most} are allowed"
 
 

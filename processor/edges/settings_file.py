@@ -20,10 +20,10 @@ def unset_environment() -> dict[str, str]:
 
 
 def _toml(settings: Settings) -> Iterable[str]:
-    """A JSON text or number is one of TOML, too."""
+    """A JSON text or number is one of TOML, too. What is not set is left to be chosen."""
     values = settings.model_dump(mode="json")
     for name, value in values.items():
-        if value is not None and name not in CLIENTS:
+        if name in settings.model_fields_set and value is not None and name not in CLIENTS:
             yield f"{name} = {json.dumps(value)}\n"
     for part in CLIENTS:
         yield f"[{part}]\n"

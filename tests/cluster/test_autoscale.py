@@ -98,7 +98,7 @@ def test_never_more_nodes_than_slots() -> None:
     assert (again.nodes, again.why) == (2, "bounds")
     assert explain(again, policy) == (
         "3 → 2 nodes, though 2 nodes would do: there are 2 slots, and a node without one is of no "
-        "use."
+        "use (`kproc rescale`)."
     )
 
 
