@@ -47,35 +47,48 @@ topology.stream("{name}-in", value=bytes).group_by_key().count().to("{name}-out"
 class Feeder(threading.Thread):
     """Writes records at a steady rate to all partitions; the keys tell round and partition."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, partitions: int = PARTITIONS) -> None:
         super().__init__(daemon=True)
         self.round = 0
+        self.stopped = False
+        self._partitions = partitions
         self._topic = topic
         self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 1})
 
     def run(self) -> None:
         began, sent = time.time(), 0
-        while True:
+        while not self.stopped:
             while sent < (time.time() - began) * RATE:
-                partition = sent % PARTITIONS
+                partition = sent % self._partitions
                 key = f"{self.round}-{partition}-{sent % 1000}"
                 self._producer.produce(self._topic, b"1", key, partition)
                 sent += 1
             self._producer.poll(0.005)
+        self._producer.flush()
 
 
 class Reader(threading.Thread):
     """Notes when committed output comes from each input partition, and of which round."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        partitions: int = PARTITIONS,
+        begin: dict[int, int] | None = None,
+    ) -> None:
         super().__init__(daemon=True)
+        self._partitions = range(partitions)
+        begin = begin or dict.fromkeys(self._partitions, 0)
         self.first: dict[tuple[int, int], float] = {}
         self.times: defaultdict[int, list[float]] = defaultdict(list)
         config = {"group.id": "reader", "isolation.level": "read_committed"}
         self._consumer = Consumer(
             {"bootstrap.servers": bootstrap, "fetch.wait.max.ms": 10, **config}
         )
-        self._consumer.assign([TopicPartition(topic, each, 0) for each in range(PARTITIONS)])
+        self._consumer.assign(
+            [TopicPartition(topic, each, begin[each]) for each in self._partitions]
+        )
 
     def run(self) -> None:
         while True:
@@ -89,7 +102,7 @@ class Reader(threading.Thread):
     def await_first(self, number: int, limit: float = 120) -> dict[int, float]:
         """When the first output of that round came, of each partition."""
         deadline = time.time() + limit
-        wanted = [(number, each) for each in range(PARTITIONS)]
+        wanted = [(number, each) for each in self._partitions]
         while not all(each in self.first for each in wanted):
             assert time.time() < deadline, "no output"
             time.sleep(0.01)
