@@ -77,7 +77,7 @@ def _load(advice: Recommendation, policy: Policy) -> str:
         text += f" and {count(load.lag)} records are behind, to be gone in "
         text += f"{span(policy.catch_up)}: {rate(sizing.total)} are to be processed"
     room = f"a node does {rate(sizing.room(policy.target))} at {policy.target:.0%} of its "
-    return f"{text}, and {room}{load.cores:g} core{'' if load.cores == 1 else 's'}"
+    return f"{text}, and {room}{load.cores:.2g} core{'' if load.cores == 1 else 's'}"
 
 
 def _moves(advice: Recommendation) -> str:

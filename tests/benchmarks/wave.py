@@ -1,11 +1,12 @@
 """A load wave of eight times the load against the autoscaler: a real Kafka, nodes with a core each.
 
     uv run python -m tests.benchmarks.wave [--low 100] [--cost 1.6] [--window 60] [--svg FILE]
+    uv run python -m tests.benchmarks.wave --simulate [--svg FILE]
 
 Each record takes `--cost` ms of a processor. The load is `--low` records a second, rises to eight
 times that within half a minute, stays for two minutes, and falls back. Lag is told in the seconds
 that the nodes there are need for it. Compared is a number of nodes that stays, as small as keeps
-up.
+up. `--simulate` does the same with the simulation of tests/cluster, on up to eight nodes.
 """
 
 import argparse
@@ -26,8 +27,11 @@ from typing import Any
 import psutil
 from confluent_kafka import Producer
 
+from processor.cluster.autoscale import Policy
+from processor.cluster.explain import explain
 from processor.edges.embedded import EmbeddedKafka
 from tests import ledger
+from tests.cluster.simulation import World, scaled
 
 TOPOLOGY = """
 import time
@@ -143,6 +147,23 @@ def run(arguments: Any, folder: Path, kafka: str) -> list[Point]:
     return points
 
 
+def simulate(arguments: Any) -> list[Point]:
+    """The same wave, of up to eight nodes that don't exist; a record takes a tenth of a ms."""
+    arguments.low, arguments.cost, arguments.seconds = 4000, 0.1, 900
+    curve = load(arguments.low)
+    world = World(lambda at: rate(curve, at), arguments.seconds)
+    seen = scaled(world, Policy(1, 8))
+    points: list[Point] = []
+    cpu = 0.0
+    for at, (lag, live, ordered) in enumerate(zip(seen.lag, seen.live, seen.ordered, strict=True)):
+        cpu += live
+        points.append(Point(at, rate(curve, at), lag, live, ordered, cpu))
+    for advice in seen.advice:
+        if advice.is_change:
+            print(f"{advice.at:6.0f} s  {explain(advice, Policy(1, 8))}")
+    return points
+
+
 def summary(points: list[Point], arguments: Any) -> str:
     peak = LOW + RISE
     steps = [points[0].ordered] + [b.ordered for a, b in pairwise(points) if a.ordered != b.ordered]
@@ -205,14 +226,19 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=60, help="seconds that nodes stay")
     parser.add_argument("--seconds", type=float, default=330, help="how long it is watched")
     parser.add_argument("--svg", type=Path, help="draw what was seen")
+    parser.add_argument("--simulate", action="store_true", help="without Kafka and nodes")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with EmbeddedKafka.start(folder / "kafka", port=0) as kafka:
-            points = run(arguments, folder, kafka.bootstrap)
+    points = simulate(arguments) if arguments.simulate else measure(arguments)
     print(summary(points, arguments))
     if arguments.svg:
         arguments.svg.write_text(picture(points))
+
+
+def measure(arguments: Any) -> list[Point]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with EmbeddedKafka.start(folder / "kafka", port=0) as kafka:
+            return run(arguments, folder, kafka.bootstrap)
 
 
 if __name__ == "__main__":
