@@ -81,6 +81,7 @@ class Autoscaling:
         self._interval = interval
         self._history = history
         self._exporter = exporter
+        self._stopped = False
 
     def run(
         self, overviews: Overviews, clock: Callable[[], float] = time.monotonic
@@ -97,14 +98,22 @@ class Autoscaling:
                 news += self._actuator.turn()
                 if overview.slots and clock() >= due:
                     due = max(due + self._interval, clock())
-                    entry = self._decide(measure(overview, clock()))
+                    ordered = self._actuator.count()
+                    news += self._note_stop(ordered)
+                    if ordered != 0:
+                        entry = self._decide(measure(overview, clock()), ordered)
             except ActuatorFailed as error:
                 news.append(str(error))
             if entry or news:
                 yield Turn(entry, tuple(news))
 
-    def _decide(self, measurement: Measurement) -> Entry:
-        ordered = self._actuator.count()
+    def _note_stop(self, ordered: int | None) -> Iterator[str]:
+        """Who has stopped all nodes means it: they are not started again from here."""
+        if ordered == 0 and not self._stopped:
+            yield "no node is wanted: nothing is decided until somebody starts the first"
+        self._stopped = ordered == 0
+
+    def _decide(self, measurement: Measurement, ordered: int | None) -> Entry:
         nodes = len(measurement.nodes) if ordered is None else ordered
         advice = self._scaler.advise(measurement, nodes)
         if advice.is_change or ordered is None:

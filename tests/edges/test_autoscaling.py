@@ -99,6 +99,18 @@ def test_what_fails_is_told_and_tried_again() -> None:
     assert nodes.count() == 2
 
 
+def test_who_has_stopped_all_nodes_means_it() -> None:
+    nodes = Nodes(0)
+    work = Autoscaling(POLICY, nodes, 5.0)
+    told = turns(work, *BUSY)
+    assert [(turn.entry, turn.news) for turn in told] == [
+        (None, ("no node is wanted: nothing is decided until somebody starts the first",))
+    ]
+    assert nodes.count() == 0
+    nodes.scale_to(1)
+    assert [turn.entry is not None for turn in turns(work, *BUSY)] == [True, True]
+
+
 def test_nothing_is_decided_before_anybody_was_heard() -> None:
     nobody = Overview("app", healthy=False, slots=(), nodes=(), last_heartbeat=None)
     assert turns(Autoscaling(POLICY, Nodes(1), 5.0), nobody) == []
