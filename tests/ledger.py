@@ -272,7 +272,15 @@ def store(directory: Path) -> tuple[int, dict[bytes, bytes]]:
     contents = {bytes(key): bytes(value) for key, value in database.items()}  # type: ignore[arg-type]
     database.close()
     position = contents.pop(b"", None)
-    return 0 if position is None else struct.unpack(">q", position)[0], contents
+    return 0 if position is None else struct.unpack(">qq", position)[0], contents
+
+
+def age(directory: Path, days: float) -> None:
+    """Makes a store look as if it had last been up to date so long ago."""
+    database = Rdict(str(directory / "data"), Options(raw_mode=True))
+    position, written = struct.unpack(">qq", database[b""])
+    database[b""] = struct.pack(">qq", position, written - int(days * 86_400_000))
+    database.close()
 
 
 def check_store(

@@ -11,6 +11,7 @@ writer's transaction (KAFKA-10167).
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
@@ -216,7 +217,8 @@ class TaskOpener:
         ends = list_offsets(self._admin, wanted, OffsetSpec.latest())
         for source, spec in wanted.items():
             store, first = self._store(source), firsts[source]
-            opened = self._stores.find(spec, store, first, ends[source])
+            retention = partial(tombstone_retention, self._admin, source.topic)
+            opened = self._stores.find(spec, store, first, ends[source], retention)
             if opened is None and download and self._downloads is not None:
                 span = self._wanted_of(source.topic, spec, first, ends[source])
                 self._downloads.start(source, store, spec, span)

@@ -41,7 +41,8 @@ BULK_RECORDS = 100_000
 """From this many records on, a restore is worth opening the store anew twice (20 ms each)."""
 
 _POSITION_KEY = b""
-_POSITION = struct.Struct(">q")
+_POSITION = struct.Struct(">qq")
+"""Offset, and the time of `written` in ms."""
 _SHORT_FLUSH, _FLUSHES = 0.02, 5
 _FILES_AT_ONCE = 16
 
@@ -118,14 +119,14 @@ class RocksStore:
         # Held around what replaces or closes the database, which a flush must not meet.
         self._lock = Lock()
         self._dirty = False
-        self._written = time()
+        self._behind = False
         self._failure: Exception | None = None
         self._restoring = False
         self._closed = False
         # A folder that exists without a database in it is a damaged store, not a new one.
         self._db = self._open(create=not path.exists())
         try:
-            self._position = self._read_position()
+            self._position, self._written = _read_position(self._path, self._db)
         except StateError:
             self._db.close()
             raise
@@ -138,7 +139,7 @@ class RocksStore:
 
     @property
     def written(self) -> float:
-        """When it was last written or opened, in seconds since 1970."""
+        """When it was last known to be up to date, or was made; in seconds since 1970."""
         return self._written
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -173,27 +174,31 @@ class RocksStore:
                 del batch[key]
             else:
                 batch[key] = value
-        batch[_POSITION_KEY] = _POSITION.pack(position)
+        written = self._written if self._behind else time()
+        batch[_POSITION_KEY] = _POSITION.pack(position, int(written * 1000))
         try:
             self._await_memtable()
             self._db.write(batch)
         except Exception as error:
             raise translated(self._path, error) from error
         self._position = position
-        self._written = time()
+        self._written = written
         self._dirty = True
 
     def begin_restore(self, records: int) -> None:
         """Makes about this many records to come cheap to write, and reads dear until the end.
 
+        Until then the store counts as up to date as it was before.
         A memtable that is an unsorted vector takes records several times faster than a skip list,
         and is sorted by RocksDB's flush thread, beside whatever Python does.
         """
+        self._behind = True
         if records >= BULK_RECORDS and not self._restoring:
             self._reopen(restoring=True)
 
     def end_restore(self) -> None:
         """Makes the store ready for reads after `begin_restore`."""
+        self._behind = False
         if self._restoring:
             self._reopen(restoring=False)
 
@@ -267,9 +272,6 @@ class RocksStore:
         database.set_write_options(write_options())
         return database
 
-    def _read_position(self) -> Offset:
-        return _position(self._path, self._db)
-
     def _await_memtable(self) -> None:
         # RocksDB would wait, too, but with the GIL held. After a failed flush the write raises.
         number = self._property("rocksdb.num-immutable-mem-table")
@@ -324,14 +326,18 @@ def position_in(folder: Path) -> Offset:
     except Exception as error:
         raise translated(folder, error) from error
     try:
-        return _position(folder, database)
+        return _read_position(folder, database)[0]
     finally:
         database.close()
 
 
-def _position(path: Path, database: Rdict) -> Offset:
+def _read_position(path: Path, database: Rdict) -> tuple[Offset, float]:
+    """The position, and the time of `written`."""
     try:
         stored = database.get(_POSITION_KEY)
     except Exception as error:
         raise translated(path, error) from error
-    return Offset(0 if stored is None else _POSITION.unpack(stored)[0])
+    if stored is None:
+        return Offset(0), time()
+    position, written = _POSITION.unpack(stored)
+    return Offset(position), written / 1000

@@ -23,7 +23,7 @@ from processor.edges.rocksdb import RocksResources, RocksStore
 from processor.errors import StateError, StoreCorrupt, StoreLocked
 
 DOWNLOAD, SNAPSHOT = "download", "snapshot"
-FORMAT = 1
+FORMAT = 2
 """Version of a store's folder; counted up when an older kproc could not read a newer one's."""
 
 
@@ -146,6 +146,9 @@ def _check_meta(directory: Path, wanted: dict[str, str]) -> None:
         raise StoreCorrupt(f"{path} is not readable ({error}): drop the store") from error
     if found == expected:
         return
+    version = found.get("format")
+    if isinstance(version, int) and version < FORMAT:
+        raise StoreCorrupt(f"the store {directory} is from an older kproc: it is restored anew")
     differences = ", ".join(
         f"{name} is {found.get(name)!r} and should be {expected.get(name)!r}"
         for name in dict.fromkeys([*found, *expected])

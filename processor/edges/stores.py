@@ -21,8 +21,11 @@ from processor.edges.state_dir import (
 from processor.errors import StateError, StoreCorrupt, StoreLocked
 from processor.records import Offset
 from processor.state.keyvalue import StoreSpec
-from processor.state.store import MemoryStore, Store
+from processor.state.store import MemoryStore, Store, outlived
 from processor.topology.plan import StoreId
+
+_FRESH = 60.0
+"""Seconds for which every changelog keeps tombstones."""
 
 _LOCK_PATIENCE = 10.0
 """Seconds for a predecessor that is being killed to let go of its stores."""
@@ -53,12 +56,18 @@ class StoreOpener:
         self.stores: dict[StoreId, Store] = {}
 
     def find(
-        self, spec: StoreSpec[Any, Any], store: StoreId, first: Offset, end: Offset
+        self,
+        spec: StoreSpec[Any, Any],
+        store: StoreId,
+        first: Offset,
+        end: Offset,
+        retention: Callable[[], int],
     ) -> Store | None:
         """Opens a store that is on disk, whose changelog has offsets from `first` to before `end`.
 
-        A store that can't be read, or whose position is no longer in the changelog, is dropped:
-        then, as where there has been none, the answer is None.
+        A store that can't be read, or that the changelog can't bring up to date any more, is
+        dropped: then, as where there has been none, the answer is None. `retention` tells for how
+        many ms the changelog keeps tombstones.
 
         Raises:
             StoreLocked: Another process does not let go of it.
@@ -81,6 +90,11 @@ class StoreOpener:
         if 0 < opened.position < first:
             opened.close()
             reason = f"its position {opened.position} is gone from the changelog"
+            return self._rebuild(store, reason)
+        age = time.time() - opened.written if isinstance(opened, RocksStore) else 0.0
+        if age > _FRESH and outlived(end - opened.position, int(age * 1000), retention()):
+            opened.close()
+            reason = f"it is {age / 3600:.1f} h old, and deletions may be gone from the changelog"
             return self._rebuild(store, reason)
         self.stores[store] = opened
         return opened

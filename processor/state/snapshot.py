@@ -20,6 +20,7 @@ import msgspec
 
 from processor.errors import SnapshotError, StateError
 from processor.records import Offset
+from processor.state.store import outlived
 
 FORMAT: Final = 1
 """Counted up when an older kproc could not restore from a newer one's snapshots."""
@@ -127,9 +128,6 @@ def candidates(names: Iterable[str], wanted: Wanted) -> list[str]:
 def refusal(manifest: Manifest, wanted: Wanted, now: int) -> str | None:
     """Why the store can't be restored from a candidate, None if it can; `now` in ms.
 
-    A tombstone is gone from the changelog some time after it was written: who has not seen it by
-    then keeps the value for ever. Only the last record of a topic is never compacted.
-
     Raises:
         StateError: The changelog has been written with other serdes than the topology's.
     """
@@ -144,7 +142,7 @@ def refusal(manifest: Manifest, wanted: Wanted, now: int) -> str | None:
             f"What is in the changelog {manifest.changelog} does not fit either. Go back to the "
             "topology that wrote it, or give the store another name to begin anew"
         )
-    if wanted.end - manifest.position > 1 and now - manifest.time > wanted.retention * 9 // 10:
+    if outlived(wanted.end - manifest.position, now - manifest.time, wanted.retention):
         return "it is older than the deletions that the changelog is sure to still know of"
     return None
 

@@ -11,6 +11,20 @@ from typing import Protocol
 from processor.records import Offset
 
 
+def outlived(behind: int, age: int, retention: int) -> bool:
+    """Whether deletions may be gone from a changelog before a store has seen them.
+
+    A tombstone is kept for `delete.retention.ms` (Kafka, topic configs); who has not read it by
+    then keeps the value for ever. The last record of a partition is never compacted.
+
+    Args:
+        behind: Offsets between the store's position and the changelog's end.
+        age: Milliseconds since the store was up to date.
+        retention: The changelog's `delete.retention.ms`.
+    """
+    return behind > 1 and age > retention * 9 // 10
+
+
 class Store(Protocol):
     """Committed state, and the changelog position that it stands for.
 
@@ -38,7 +52,7 @@ class Store(Protocol):
         ...
 
     def begin_restore(self, records: int) -> None:
-        """About `records` records are written until `end_restore`, and hardly any read."""
+        """The store is behind; about `records` are written until `end_restore`, hardly any read."""
         ...
 
     def end_restore(self) -> None:

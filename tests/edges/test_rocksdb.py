@@ -339,3 +339,25 @@ def test_a_mistake_of_the_caller_is_no_state_error(path: Path, resources: RocksR
 
 if __name__ == "__main__":
     write_until_killed(Path(sys.argv[1]), restoring=sys.argv[2] == "1")
+
+
+def test_a_store_is_as_old_as_the_last_time_that_it_was_up_to_date(
+    path: Path, resources: RocksResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("processor.edges.rocksdb.time", lambda: now)
+    store = RocksStore(path, resources)
+    now = 2000.0
+    store.write({b"a": b"1"}, Offset(1))
+    assert store.written == 2000
+    now = 3000.0
+    store.begin_restore(1)
+    store.write({b"b": b"1"}, Offset(2))
+    store.close()
+    store = RocksStore(path, resources)
+    assert (store.position, store.written) == (2, 2000)
+    store.begin_restore(0)
+    store.end_restore()
+    store.write({}, Offset(3))
+    assert store.written == 3000
+    store.close()

@@ -84,7 +84,7 @@ class Machine:
             assert self._downloads.status() is not None
             self._downloads.wait(60)
         assert self._downloads.is_idle
-        return self.stores.find(SPEC, STORE, Offset(0), Offset(1000))
+        return self.stores.find(SPEC, STORE, Offset(0), Offset(1000), lambda: 86_400_000)
 
     def told(self) -> list[Log]:
         """What was logged since it was last asked."""

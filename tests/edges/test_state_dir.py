@@ -11,6 +11,7 @@ import pytest
 
 from processor.edges.rocksdb import RocksResources
 from processor.edges.state_dir import (
+    FORMAT,
     destroy,
     has_store,
     install_store,
@@ -62,7 +63,7 @@ def test_a_store_lies_under_its_application_and_name(directory: Path, tmp_path: 
 def test_a_new_store_tells_what_it_holds(directory: Path, resources: RocksResources) -> None:
     written(directory, resources)
     meta = json.loads((directory / "store.json").read_bytes())
-    assert meta == {"format": 1, "key": "text", "value": "int64"}
+    assert meta == {"format": FORMAT, "key": "text", "value": "int64"}
     store = open_store(directory, META, resources)
     assert (store.position, store.get_many([b"a"])) == (4, [b"1"])
     store.close()
@@ -84,10 +85,17 @@ def test_another_serde_is_refused_and_nothing_changed(
     open_store(directory, META, resources).close()
 
 
+def test_an_older_format_is_restored_anew(directory: Path, resources: RocksResources) -> None:
+    written(directory, resources)
+    (directory / "store.json").write_text(json.dumps({"format": FORMAT - 1, **META}))
+    with pytest.raises(StoreCorrupt, match="from an older kproc"):
+        open_store(directory, META, resources)
+
+
 def test_a_newer_format_is_refused(directory: Path, resources: RocksResources) -> None:
     written(directory, resources)
-    (directory / "store.json").write_text(json.dumps({"format": 2, **META}))
-    with pytest.raises(StateError, match="format is 2 and should be 1"):
+    (directory / "store.json").write_text(json.dumps({"format": FORMAT + 1, **META}))
+    with pytest.raises(StateError, match=f"format is {FORMAT + 1} and should be {FORMAT}"):
         open_store(directory, META, resources)
 
 

@@ -141,6 +141,27 @@ def test_position_out_of_range(counting: Counting) -> None:
     counting.run("store is rebuilt")
 
 
+def test_a_disk_that_was_away_for_days(counting: Counting) -> None:
+    """Meanwhile the changelog may have forgotten what was deleted."""
+    kept = counting.app.folder / "kept"
+    shutil.copytree(counting.state, kept)
+    counting.run()
+    counting.wipe()
+    shutil.copytree(kept, counting.state)
+    for partition in range(2):
+        ledger.age(counting.state / "counts" / str(partition), days=2)
+    counting.feed()
+    counting.run("store is rebuilt")
+
+
+def test_a_quiet_store_is_not_rebuilt_for_its_age(counting: Counting) -> None:
+    for partition in range(2):
+        ledger.age(counting.state / "counts" / str(partition), days=2)
+    node = counting.app.run()
+    assert counting.app.latest() == counting.counts
+    assert not [line for line in node.logged if line["event"] == "store is rebuilt"]
+
+
 def test_deleted_state_is_told_of(counting: Counting) -> None:
     counting.run()
     counting.wipe()

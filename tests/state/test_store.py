@@ -8,7 +8,7 @@ import pytest
 
 from processor.edges.rocksdb import BULK_RECORDS, RocksResources, RocksStore
 from processor.records import Offset
-from processor.state.store import MemoryStore, Store
+from processor.state.store import MemoryStore, Store, outlived
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +152,13 @@ def test_closing_twice_is_allowed_and_a_scan_may_be_left_behind(store: Store) ->
     next(abandoned)
     store.close()
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("behind", "age", "expected"),
+    [(0, 10**9, False), (1, 10**9, False), (2, 901, True), (2, 900, False), (10**6, 0, False)],
+)
+def test_a_store_outlives_the_deletions_that_it_has_not_seen(
+    behind: int, age: int, *, expected: bool
+) -> None:
+    assert outlived(behind, age, retention=1000) is expected
