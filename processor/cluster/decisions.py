@@ -85,7 +85,8 @@ def _moves(view: View, me: Member, placements: Mapping[int, Placement]) -> set[i
     """Slots that another node works on, belong here, and this node is ready to go on with.
 
     All of those whose node leaves; of others one at a time, when nodes have neither come nor gone
-    for a while, and all slots of this node are at work.
+    for a while, all slots of this node are at work, and it restores nothing: what takes all of its
+    processor time would make the slot stand still for longer.
     """
     ready = {
         slot: view.members[view.holders[slot].node]
@@ -98,6 +99,8 @@ def _moves(view: View, me: Member, placements: Mapping[int, Placement]) -> set[i
     leaving = {slot for slot, member in movable.items() if member.state == "leaving"}
     if leaving or view.time - view.changed < view.failover_timeout:
         return leaving
+    if any(replica.state == "restoring" for replica in me.replicas.values()):
+        return set()
     held = (slot for slot in range(view.slots) if _holds(view, me, slot))
     return set(list(movable)[:1]) if all(_is_running(me, slot) for slot in held) else set()
 

@@ -33,6 +33,7 @@ from tests.integration.watch import Watch
 PROJECT = Path(__file__).parents[2]
 PARTITIONS, SLOTS = 8, 4
 PHASES = (2, 4, 1)
+STEPS = ("fence", "catch_up", "join", "total")
 KPROC = shlex.join(
     [
         sys.executable,
@@ -104,6 +105,19 @@ class Scaling:
         name = self.running.pop()
         command = ["docker", "stop", "--timeout=120", name]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    def adoptions(self) -> list[str]:
+        """What kproc's nodes have logged of their adoptions so far."""
+        told: list[str] = []
+        for number in range(self.started):
+            command = ["docker", "logs", f"{self.name}-{number}"]
+            logs = subprocess.run(command, check=True, capture_output=True, text=True)
+            lines = (logs.stdout + logs.stderr).splitlines()
+            for line in (json.loads(each) for each in lines if each.startswith("{")):
+                if line["event"] == "adopted":
+                    steps = ", ".join(f"{each} {line[f'{each}_s']}" for each in STEPS)
+                    told.append(f"node {number}, slot {line['slot']}, {line['reason']}: {steps}")
+        return told
 
     def remove(self) -> None:
         """Removes all containers."""
@@ -205,6 +219,8 @@ def main() -> None:
         feeder.join()
         while scaling.lag() > 0:
             time.sleep(0.5)
+        if watch is not None:
+            print(*scaling.adoptions(), sep="\n")
         check(scaling)
     finally:
         scaling.remove()

@@ -182,6 +182,12 @@ def test_no_move_away_from_who_is_not_running(state: ReplicaState) -> None:
     assert not moving(state).passes(TIMEOUT, "a", "b").claims("b")
 
 
+def test_no_move_while_another_replica_is_restored() -> None:
+    topic = moving().says("b", backup(0, "restoring"), backup(1)).passes(TIMEOUT, "a", "b")
+    assert not topic.claims("b")
+    assert topic.says("b", backup(0), backup(1)).claims("b") == {1}
+
+
 def test_moves_come_one_at_a_time() -> None:
     topic = Topic(slots=4).says("a", claims=dict.fromkeys(range(4), 1))
     topic.says("a", *map(primary, range(4)), claims=dict.fromkeys(range(4), 1))
