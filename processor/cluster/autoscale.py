@@ -116,6 +116,8 @@ class Autoscaler:
         bounded = min(max(wish, least), most)
         if bounded not in {wish, nodes}:
             why = "bounds"
+        if bounded > nodes:  # a step up while another settles is needed for a window, too
+            self._remember(now, bounded)
         moves = moves_to(load, measurement, nodes, bounded)
         if bounded != nodes:
             self._changed = now

@@ -11,7 +11,9 @@ from processor.settings import CLIENTS, PREFIX, Settings
 def write_settings(settings: Settings, file: Path) -> None:
     """Writes the settings as a `kproc.toml` that only this user can read: there may be secrets."""
     file.touch(mode=0o600)
-    file.write_text("".join(_toml(settings)))
+    with file.open("w") as out:
+        os.fchmod(out.fileno(), 0o600)  # it may have been there already
+        out.write("".join(_toml(settings)))
 
 
 def unset_environment() -> dict[str, str]:

@@ -19,6 +19,14 @@ def test_a_node_reads_the_same_settings(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_file_that_others_could_read(tmp_path: Path) -> None:
+    file = tmp_path / "kproc.toml"
+    file.touch()
+    file.chmod(0o644)
+    write_settings(Settings(slots=3), file)
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
 def test_what_is_not_set_is_left_open(tmp_path: Path) -> None:
     write_settings(Settings(bootstrap="kafka:9092"), tmp_path / "kproc.toml")
     found = load(file=tmp_path / "kproc.toml").settings

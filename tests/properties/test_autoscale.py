@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from processor.cluster.autoscale import Policy
@@ -173,7 +173,14 @@ def worlds(draw: st.DrawFn) -> tuple[World, Policy, int]:
     return world, policy, draw(st.integers(1, 10))
 
 
+UP_TWICE = World(
+    interpolated({0: 4000, 320: 4000, 335: 60_000, 339: 60_000, 340: 1000}), 620, slots=12
+)
+"""A second step up while the first settles, and no need of it thereafter."""
+
+
 @given(worlds())
+@example((UP_TWICE, Policy(1, 10), 1))
 @settings(max_examples=60, deadline=None)
 def test_what_holds_for_any_load(drawn: tuple[World, Policy, int]) -> None:
     world, policy, nodes = drawn
