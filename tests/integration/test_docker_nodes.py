@@ -35,12 +35,12 @@ def application(network: Network) -> Generator[str]:
     name = f"app-{uuid.uuid4().hex[:8]}"
     yield name
     for container in containers(name):
-        container.remove(force=True)
+        container.remove(force=True, v=True)
 
 
 def containers(application: str, **filters: Any) -> list[Container]:
     every = {"label": f"{LABEL}={application}", **filters}
-    found = docker.from_env().containers.list(all=True, filters=every)
+    found = docker.from_env().containers.list(all=True, filters=every, ignore_removed=True)
     return sorted(found, key=lambda each: each.attrs["Created"])
 
 
