@@ -15,6 +15,8 @@ LABEL = "kproc.application"
 _OURS = "kproc.autoscaled"
 _GRACE = 40
 """Seconds that a container has to stop if it says nothing: a node drains, then finishes."""
+_GONE = {404, 409}
+"""What Docker answers for a container that is removed already, or is being removed."""
 _OF_ONE = ("Hostname", "Domainname", "MacAddress")
 _OF_ONE_ON_HOST = ("PortBindings", "ContainerIDFile", "Links")
 
@@ -123,10 +125,17 @@ class DockerNodes:
         return self._client.containers.get(made["Id"])
 
     def _stop(self, container: Any) -> None:
-        """Asks it to finish; Docker kills it if it has not done so in its stop timeout."""
-        container.stop(timeout=container.attrs["Config"].get("StopTimeout") or _GRACE)
-        if container.labels.get(_OURS):
-            container.remove()
+        """Asks it to finish; Docker kills it if it has not done so in its stop timeout.
+
+        One made here is removed with its unnamed volumes, unless Docker does so (`--rm`).
+        """
+        try:
+            container.stop(timeout=container.attrs["Config"].get("StopTimeout") or _GRACE)
+            if container.labels.get(_OURS):
+                container.remove(v=True)
+        except self._failure as error:
+            if getattr(error, "status_code", None) not in _GONE:
+                raise
 
     def _running(self) -> list[Any]:
         return [each for each in self._containers() if each.id not in self._stopping]
@@ -135,7 +144,7 @@ class DockerNodes:
         """The application's containers, the oldest first."""
         try:
             found = self._client.containers.list(
-                filters={"label": f"{LABEL}={self._application}"}, **more
+                filters={"label": f"{LABEL}={self._application}"}, ignore_removed=True, **more
             )
         except self._failure as error:
             raise ActuatorFailed(f"the Docker engine does not answer: {error}") from error
