@@ -82,6 +82,7 @@ class Autoscaling:
         self._history = history
         self._exporter = exporter
         self._stopped = False
+        self._unkept = False
 
     def run(
         self, overviews: Overviews, clock: Callable[[], float] = time.monotonic
@@ -102,6 +103,7 @@ class Autoscaling:
                     news += self._note_stop(ordered)
                     if ordered != 0:
                         entry = self._decide(measure(overview, clock()), ordered)
+                        news += self._keep(entry)
             except ActuatorFailed as error:
                 news.append(str(error))
             if entry or news:
@@ -114,16 +116,28 @@ class Autoscaling:
         self._stopped = ordered == 0
 
     def _decide(self, measurement: Measurement, ordered: int | None) -> Entry:
+        """After a start, how many nodes happen to live is no order until the load is known."""
         nodes = len(measurement.nodes) if ordered is None else ordered
         advice = self._scaler.advise(measurement, nodes)
-        if advice.is_change or ordered is None:
+        known = advice.needed is not None and not advice.load.missing
+        if known if ordered is None else advice.is_change:
             self._actuator.scale_to(advice.nodes)
-        entry = _entry(advice, explain(advice, self._policy))
-        if self._history is not None:
-            self._history.note(entry)
         if self._exporter is not None:
-            self._exporter.note(advice, measurement, self._policy)
-        return entry
+            is_order = known or ordered is not None
+            self._exporter.note(advice, measurement, self._policy, is_order=is_order)
+        return _entry(advice, explain(advice, self._policy))
+
+    def _keep(self, entry: Entry) -> Iterator[str]:
+        """That it can't be kept is told once; the nodes matter more."""
+        if self._history is None:
+            return
+        try:
+            self._history.note(entry)
+            self._unkept = False
+        except StateError as error:
+            if not self._unkept:
+                yield str(error)
+            self._unkept = True
 
 
 def _entry(advice: Recommendation, text: str) -> Entry:
@@ -147,26 +161,26 @@ class History:
 
     Args:
         file: Where; its folder is made.
-
-    Raises:
-        StateError: The file can't be written.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self._last: tuple[object, ...] | None = None
-        with self._os_errors():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
 
     def note(self, entry: Entry) -> None:
-        """Keeps a decision if it is another than the last."""
+        """Keeps a decision if it is another than the last.
+
+        Raises:
+            StateError: The file can't be written.
+        """
         gist = (entry.nodes, entry.why, entry.live)
         if gist == self._last and entry.nodes == entry.before:
             return
+        with self._os_errors():
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("ab") as file:
+                file.write(msgspec.json.encode(entry) + b"\n")
         self._last = gist
-        with self._os_errors(), self.file.open("ab") as file:
-            file.write(msgspec.json.encode(entry) + b"\n")
 
     @contextlib.contextmanager
     def _os_errors(self) -> Generator[None]:
@@ -221,15 +235,18 @@ class Exporter(Collector):
             ) from error
         self.port = self._server.server_port
 
-    def note(self, advice: Recommendation, measurement: Measurement, policy: Policy) -> None:
-        """Takes in the latest."""
+    def note(
+        self, advice: Recommendation, measurement: Measurement, policy: Policy, *, is_order: bool
+    ) -> None:
+        """Takes in the latest; nodes are recommended only if somebody should follow."""
         load, figures = advice.load, measurement.figures
         busy = fmean(each.busy for each in figures) if figures else 0.0
         room = 0.0
         if load.cost is not None:
             room = Sizing(load, policy.catch_up).room(policy.target)
+        recommended = ("Nodes that there should be.", advice.nodes)
         self._figures = {
-            "recommended_nodes": ("Nodes that there should be.", advice.nodes),
+            **({"recommended_nodes": recommended} if is_order else {}),
             "autoscale_nodes": ("Nodes that live and don't leave.", advice.live),
             "autoscale_arrival_records_per_second": (
                 "Input records a second that arrive.",

@@ -217,7 +217,10 @@ def test_all_that_can_be_asked_for(render: Render) -> None:
             "/tmp",
             "/model",
         }
-    (trigger,) = made["ScaledObject", "orders"]["spec"]["triggers"]
+    scaled = made["ScaledObject", "orders"]["spec"]
+    behavior = scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == 300
+    (trigger,) = scaled["triggers"]
     assert trigger["metadata"]["query"] == (
         'max(kproc_recommended_nodes{service="orders-autoscale",namespace="streams"})'
     )

@@ -4,13 +4,14 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from processor.cluster.autoscale import Policy
 from processor.cluster.overview import NodeOverview, Overview, SlotOverview, Worker
 from processor.edges.actuators import Recommender
 from processor.edges.autoscaling import Autoscaling, Exporter, History, Turn, kept
-from processor.errors import ActuatorFailed, SettingsError, StateError
+from processor.errors import ActuatorFailed, SettingsError
 
 POLICY = Policy(1, 4)
 
@@ -78,10 +79,30 @@ def test_what_is_decided_is_done() -> None:
 
 def test_who_only_recommends_begins_with_what_lives() -> None:
     recommender = Recommender()
-    turns(Autoscaling(POLICY, recommender, 5.0), *BUSY[:1])
+    turns(Autoscaling(POLICY, recommender, 5.0), *[overview(5000)] * 2)
     assert recommender.count() == 1
     turns(Autoscaling(POLICY, recommender, 5.0), *BUSY)
     assert recommender.count() == 2
+
+
+def test_what_happens_to_live_is_no_recommendation() -> None:
+    """After a restart of the autoscaler, and for as long as figures are missing."""
+    recommender = Recommender()
+    exporter = Exporter("127.0.0.1", 0, "app")
+    try:
+        work = Autoscaling(POLICY, recommender, 5.0, exporter=exporter)
+        seen = overview(5000)
+        first = msgspec.structs.replace(seen.slots[0], live=False)
+        missing = msgspec.structs.replace(seen, slots=(first, *seen.slots[1:]))
+        told = turns(work, seen, missing, missing)
+        assert next(turn.entry.why for turn in told if turn.entry) == "unknown"
+        assert recommender.count() is None
+        assert "kproc_recommended_nodes" not in {each.name for each in exporter.collect()}
+        turns(work, *[seen] * 9)
+        assert recommender.count() == 1
+        assert "kproc_recommended_nodes" in {each.name for each in exporter.collect()}
+    finally:
+        exporter.close()
 
 
 def test_it_decides_no_more_often_than_it_should() -> None:
@@ -133,9 +154,14 @@ def test_the_history_keeps_what_is_new(tmp_path: Path) -> None:
 
 
 def test_a_history_that_can_not_be_written(tmp_path: Path) -> None:
+    """Is told once, and the nodes are seen to all the same."""
     (tmp_path / "app").write_text("a file")
-    with pytest.raises(StateError, match="can't be written"):
-        History(tmp_path / "app" / "autoscale.jsonl")
+    nodes = Nodes(1)
+    work = Autoscaling(POLICY, nodes, 5.0, History(tmp_path / "app" / "autoscale.jsonl"))
+    told = [text for turn in turns(work, *BUSY, *BUSY) for text in turn.news]
+    assert len(told) == 1
+    assert "can't be written" in told[0]
+    assert nodes.count() == 2
 
 
 def test_the_figures_are_served() -> None:

@@ -116,9 +116,14 @@ def test_a_recommendation_and_its_metrics(app: App) -> None:
         assert (told["nodes"], told["live"]) == (1, 1)
         url = re.search(r"http://\S+", serving.stderr.readline())
         assert url is not None
-        with urllib.request.urlopen(url[0]) as answer:
-            metrics = answer.read().decode()
-        assert f'kproc_recommended_nodes{{application="{app.name}"}} 1.0' in metrics
+        figure = f'kproc_recommended_nodes{{application="{app.name}"}} 1.0'
+        for _ in range(60):
+            with urllib.request.urlopen(url[0]) as answer:
+                metrics = answer.read().decode()
+            if figure in metrics:
+                break
+            assert serving.stdout.readline()  # the load is not known yet
+        assert figure in metrics
         serving.send_signal(signal.SIGTERM)
         serving.communicate()
         assert serving.returncode == 0
