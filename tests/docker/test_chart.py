@@ -53,6 +53,7 @@ EVERYTHING: dict[str, Any] = {
     "persistence": {"storageClass": "fast"},
     "nodeSelector": {"disk": "nvme"},
     "tolerations": [{"key": "stream", "operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}},
     "priorityClassName": "high",
     "podAnnotations": {"example.org/owner": "orders"},
     "extraEnv": [{"name": "TZ", "value": "UTC"}],
@@ -196,13 +197,15 @@ def test_what_is_rendered_by_default(render: Render) -> None:
 def test_all_that_can_be_asked_for(render: Render) -> None:
     made = render(EVERYTHING)
     assert {kind for kind, _ in made} >= {"Deployment", "NetworkPolicy", *CUSTOM}
-    assert "replicas" not in made["StatefulSet", "orders"]["spec"], "that is KEDA's"
+    assert made["StatefulSet", "orders"]["spec"]["replicas"] == 1, "where a new release begins"
     own = settings(made)
     assert (own.slots, own.block_cache_bytes, own.node_weight) == (8, 268435456, 1.5)
     assert own.create_topics is False
     assert own.kafka == {"security.protocol": "SASL_SSL", "socket.timeout.ms": 3000}
     assert own.producer == {"compression.type": 'zstd "and" <so>'}
     for kind in ("StatefulSet", "Deployment"):
+        for each in ("nodeSelector", "tolerations", "affinity", "priorityClassName"):
+            assert pod(made, kind)[each] == EVERYTHING[each]
         (container,) = pod(made, kind)["containers"]
         env = {each["name"]: each for each in container["env"]}
         secret = {"name": "orders-kafka", "key": "password"}
@@ -256,8 +259,8 @@ def test_selectors_find_their_pods_and_no_others(render: Render) -> None:
 
 
 def test_the_autoscaler_sets_replicas_itself(render: Render) -> None:
-    made = render({"autoscale": {"enabled": True, "actuator": "kubernetes", "max": 6}})
-    assert "replicas" not in made["StatefulSet", "orders"]["spec"]
+    made = render({"autoscale": {"enabled": True, "actuator": "kubernetes", "min": 2, "max": 6}})
+    assert made["StatefulSet", "orders"]["spec"]["replicas"] == 2
     (rule,) = made["Role", "orders-autoscale"]["rules"]
     assert rule["resources"] == ["statefulsets/scale"]
     assert rule["resourceNames"] == ["orders"]
@@ -287,9 +290,12 @@ def test_a_zone_that_is_told_and_no_disk(render: Render) -> None:
     assert "volumeClaimTemplates" not in made["StatefulSet", "orders"]["spec"]
 
 
-def test_a_change_of_settings_is_a_rollout(render: Render) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name"), [("StatefulSet", "orders"), ("Deployment", "orders-autoscale")]
+)
+def test_a_change_of_settings_is_a_rollout(kind: str, name: str, render: Render) -> None:
     def checksum(values: dict[str, Any]) -> str:
-        spec = render(values)["StatefulSet", "orders"]["spec"]["template"]
+        spec = render({"autoscale": {"enabled": True}, **values})[kind, name]["spec"]["template"]
         return spec["metadata"]["annotations"]["checksum/config"]
 
     assert checksum({}) == checksum({"replicas": 5})

@@ -19,6 +19,17 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if or .Values.keda.enabled (and .Values.autoscale.enabled (eq .Values.autoscale.actuator "kubernetes")) }}true{{ end }}
 {{- end }}
 
+{{- /* How many nodes there are to be: those that there are if somebody else decides, which the API
+server would make 1 if nothing were said. */}}
+{{- define "kproc.replicas" -}}
+{{- if include "kproc.isScaled" . }}
+{{- $found := lookup "apps/v1" "StatefulSet" .Release.Namespace (include "kproc.name" .) }}
+{{- dig "spec" "replicas" .Values.autoscale.min $found | int }}
+{{- else }}
+{{- .Values.replicas }}
+{{- end }}
+{{- end }}
+
 {{- define "kproc.image" -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
@@ -61,6 +72,30 @@ fsGroup: 10001
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile:
   type: RuntimeDefault
+{{- end }}
+
+{{- /* A change of settings or files is a rollout. */}}
+{{- define "kproc.checksum" -}}
+checksum/config: {{ print (include "kproc.toml" .) (toJson .Values.files) | sha256sum }}
+{{- end }}
+
+{{- /* Which machines pods may run on, and what goes before others there. */}}
+{{- define "kproc.scheduling" -}}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "kproc.containerSecurity" -}}
