@@ -1,11 +1,13 @@
 """What `kproc autoscale` and `kproc run --autoscale` share: the loop, local nodes, words."""
 
 import contextlib
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
@@ -13,7 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from processor.cli.common import say
-from processor.errors import SettingsError, TopicMismatch, UsageError
+from processor.errors import (
+    BrokerUnreachable,
+    SettingsError,
+    TopicMismatch,
+    UsageError,
+    WorkerFailed,
+)
 
 if TYPE_CHECKING:
     from processor.cluster.autoscale import Policy
@@ -84,19 +92,17 @@ def scale_here(
         KprocError: Nodes can't run, or one did not finish in good order.
     """
     policy = msgspec.structs.replace(policy, start=_START)
-    nodes = _local_nodes(asked, policy.most)
-    try:
-        with interruptible():
-            try:
+    file = asked.settings.state_dir.absolute() / asked.application / f"autoscale-{os.getpid()}.toml"
+    with contextlib.ExitStack() as stack:
+        stack.callback(file.unlink, missing_ok=True)
+        nodes = _local_nodes(asked, policy.most, file)
+        stack.callback(nodes.kill)
+        try:
+            with interruptible(), _finishing(nodes):
                 nodes.scale_to(policy.least)
                 show(turns(asked, policy, nodes, interval, exporter))
-            except KeyboardInterrupt:
-                say("The nodes finish; Ctrl-C once more kills them.")
-            nodes.close()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        nodes.kill()
+        except KeyboardInterrupt:
+            return True
     return False
 
 
@@ -196,6 +202,23 @@ def history_table(asked: Asked, *, as_json: bool) -> None:
     console.print(table)
 
 
+@contextlib.contextmanager
+def _finishing(nodes: "LocalNodes") -> Generator[None]:
+    """Nodes end in good order whatever happened here; the first error is the one to raise."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("The nodes finish; Ctrl-C once more kills them.")
+    except Exception:
+        say("The autoscaler can't go on. The nodes finish; Ctrl-C kills them.")
+        try:
+            nodes.close()
+        except WorkerFailed as error:
+            say(str(error))
+        raise
+    nodes.close()
+
+
 def _show_news(found: "Turns") -> None:
     for turn in found:
         for text in turn.news:
@@ -212,28 +235,37 @@ def _now() -> str:
 
 
 def _overviews(asked: Asked, actuator: "Actuator") -> "Iterator[tuple[Overview, list[str]]]":
-    """What there is to see, for ever; where nodes start here, their topic is waited for."""
+    """What there is to see, for ever.
+
+    A broker that can't be reached any more is waited for, and where nodes start so is their topic.
+    """
     from processor.durations import milliseconds  # noqa: PLC0415
     from processor.edges.node import client_settings  # noqa: PLC0415
     from processor.edges.observing import overviews  # noqa: PLC0415
+    from processor.settings import redacted  # noqa: PLC0415
 
     settings = asked.settings
     timeout = milliseconds(settings.failover_timeout, "failover_timeout")
-    until = time.monotonic()
-    if asked.topology is not None:
-        until += milliseconds(settings.startup_timeout, "startup_timeout") / 1000
+    patience = milliseconds(settings.startup_timeout, "startup_timeout") / 1000
+    until = time.monotonic() + (0.0 if asked.topology is None else patience)
+    told = ""
     while True:
         try:
-            yield from overviews(client_settings(settings), asked.application, timeout)
-        except TopicMismatch:
+            for seen in overviews(client_settings(settings), asked.application, timeout):
+                until, told = time.monotonic() + patience, ""
+                yield seen
+        except (BrokerUnreachable, TopicMismatch) as error:
             if time.monotonic() > until:
                 raise
+            if isinstance(error, BrokerUnreachable) and not told:
+                told = str(error)
+                say(f"{redacted(settings, told)} It is tried again for {patience:.0f} s.")
             for text in actuator.turn():
                 say(text)
             time.sleep(0.2)
 
 
-def _local_nodes(asked: Asked, most: int) -> "LocalNodes":
+def _local_nodes(asked: Asked, most: int, file: Path) -> "LocalNodes":
     from processor.durations import milliseconds  # noqa: PLC0415
     from processor.edges.local_nodes import LocalNodes  # noqa: PLC0415
     from processor.edges.node_process import NodeProcess  # noqa: PLC0415
@@ -242,8 +274,7 @@ def _local_nodes(asked: Asked, most: int) -> "LocalNodes":
     if asked.topology is None:
         raise UsageError("--actuator local starts nodes: give the topology's file, not its name.")
     settings, topology = asked.settings, asked.topology
-    folder = settings.state_dir.absolute() / asked.application
-    file = folder / "autoscale.toml"
+    folder = file.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_settings(_for_many(settings), file)

@@ -8,12 +8,16 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from processor.cli.scaling import Asked, scale_here
+from processor.cluster.autoscale import Policy
+from processor.edges.autoscaling import Turn
+from processor.settings import load
 from tests import ledger
 from tests.integration.conftest import App
 
@@ -153,3 +157,29 @@ def test_what_can_not_be_asked_for(tmp_path: Path, options: tuple[str, ...], tex
     _, error = asked.communicate()
     assert asked.returncode == 2
     assert text in " ".join(error.split())
+
+
+def test_nodes_finish_in_good_order_when_the_autoscaler_fails(
+    app: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app.define(COPY)
+    app.topics("in", "out")
+    app.write((0, "k", "1"))
+    folder = app.folder / "state"
+    asked = Asked(
+        app.name, load({"bootstrap": app.kafka, "state_dir": folder}).settings, str(app.file)
+    )
+
+    def fail(found: Iterable[Turn]) -> None:
+        app.await_output(1)
+        assert len(list((folder / app.name).glob("autoscale-*.toml"))) == 1
+        next(turn for turn in found if turn.entry)
+        raise OSError("the terminal is gone")
+
+    with pytest.raises(OSError, match="the terminal is gone"):
+        scale_here(asked, Policy(1, 1), 1.0, fail)
+    told = capsys.readouterr().err
+    assert "The nodes finish" in told
+    assert "exit code" not in told
+    assert ledger.committed(app.kafka, app.name, [app.input])[app.input, 0] == 1
+    assert not list((folder / app.name).glob("autoscale-*.toml"))
