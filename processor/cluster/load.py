@@ -207,5 +207,6 @@ def _cores(node: NodeFigures, measurement: Measurement, loads: Mapping[int, Slot
     mine = [each for each in measurement.figures if each.node == node.node]
     used, starved = _used(node, measurement), sum(each.starved for each in mine)
     stuck = any(each.busy >= _FULL and loads[each.slot].is_behind for each in mine)
-    crowded = stuck and used < _FULL * node.cores <= used + starved
+    usable = min(node.cores, len(mine) + node.backups_cpu)  # a worker uses no more than a core
+    crowded = stuck and used < _FULL * usable <= used + starved
     return used if crowded else node.cores

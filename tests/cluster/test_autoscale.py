@@ -182,6 +182,16 @@ def test_neighbours_that_take_a_part_of_the_core() -> None:
     assert advice.load.cores == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("cores", [4, 8, 64])
+def test_neighbours_on_a_machine_with_more_cores_than_slots(cores: float) -> None:
+    def seen(at: float, lag: int) -> Measurement:
+        return measured(at, *even(10_000, slots=4, lag=lag, starved=0.75), cores=cores)
+
+    advice = advice_for(seen(0, 400_000), seen(10, 400_000))
+    assert advice.load.cores == pytest.approx(1.0)
+    assert advice.nodes == 4
+
+
 def hot(at: float, lag: int) -> Measurement:
     others = [SlotFigures(slot, str(slot), 0, 100, 0.01, 0.01) for slot in range(1, 4)]
     return measured(at, SlotFigures(0, "0", lag, 9500, 1.0, 0.95), *others, nodes=4)
