@@ -85,6 +85,7 @@ def plan(  # noqa: PLR0913 - options of a command
     assumed = _assumptions(settings, nodes or known.nodes or 1, rate, recovers)
     assumed = msgspec.structs.replace(
         assumed,
+        slots=known.slots or assumed.slots,
         mtbf=_seconds(mtbf, "--mtbf"),
         period=_seconds(period, "--period"),
         snapshot_cost=_seconds(snapshot_cost, "--snapshot-cost"),

@@ -45,6 +45,7 @@ class Measured(msgspec.Struct, frozen=True):
     """What was measured; None is not known."""
 
     nodes: int | None = None
+    slots: int | None = None
     rate: float | None = None  # records per second that are processed
     per_node: float | None = None  # records per second that a node's cores could process
     takeover: float | None = None  # from the claim of a slot until it works
@@ -66,8 +67,9 @@ def measured(measurement: Measurement, load: Load) -> Measured:
     """What measurements tell."""
     per_node = load.cores / load.cost if load.cost and load.cores else None
     return Measured(
-        nodes=len(measurement.nodes),
-        rate=load.rate,
+        nodes=len(measurement.nodes) or None,
+        slots=measurement.slots or None,
+        rate=load.rate if measurement.nodes else None,
         per_node=per_node,
         takeover=measurement.pause or None,
         restore=measurement.restored or None,

@@ -65,10 +65,14 @@ class Rescaling:
         return None if least == most else (least, most)
 
     def retired(self, member: str) -> bool:
-        """Whether a member of the group, by its `group.instance.id`, is none of the slots any more.
+        """Whether a member of the group, by its `group.instance.id`, may not be in it any more.
 
-        As long as the group waits for it to come back, it keeps partitions for it.
+        As long as the group waits for one to come back that is no slot any more, it keeps
+        partitions for it; as long as there is any, nobody else can commit what new partitions
+        begin with.
         """
+        if self.grown:
+            return True
         name, slots = self.after.plan.application, self.after.slots
         return member not in {slot_name(name, slot, slots) for slot in range(slots)}
 

@@ -151,10 +151,12 @@ class Inbox:
         another subscription makes it share anew; once, as slots that are missing have that effect,
         too, and the next one to join ends it.
         """
+        if not self._assigned:
+            return  # it is just sharing out
         now = time.monotonic()
         if self._lacking is None or self._lacking[0] != self._assigned:
             self._lacking = (self._assigned, now + _SHARED)
-        elif self._assigned and now > self._lacking[1]:
+        elif now > self._lacking[1]:
             self._lacking = (self._assigned, math.inf)
             self.passing.append("the group has kept partitions back: it is asked to share anew")
             self._subscribe([*self._topics, self._aside])

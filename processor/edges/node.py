@@ -229,15 +229,20 @@ def _member_options(settings: Settings, slots: int) -> MemberOptions:
     )
 
 
-def prepare_topics(plan: Plan, settings: Settings) -> Layout:
-    """Checks and makes the application's topics, as `setup.prepare` does, by these settings."""
+def prepare_topics(plan: Plan, settings: Settings, nodes: int = 1) -> Layout:
+    """Checks and makes the application's topics, as `setup.prepare` does, by these settings.
+
+    Unless `slots` is set, an application keeps the number that it has; one that is new gets a slot
+    for each of so many nodes.
+    """
+    is_set = "slots" in settings.model_fields_set
     return prepare(
         plan,
         client_settings(settings),
         create=settings.partitions if settings.create_topics else None,
         replication=settings.replication_factor,
-        slots=settings.slots,
-        keep_slots="slots" not in settings.model_fields_set,
+        slots=settings.slots if is_set else max(settings.slots, nodes),
+        keep_slots=not is_set,
         startup_timeout=milliseconds(settings.startup_timeout, "startup_timeout") / 1000,
     )
 

@@ -147,6 +147,7 @@ class TaskOpener:
             self._begin(tasks)
         if not self._follower.is_empty:
             for source in self._follower.poll(hurry=self._hurried):
+                self._follower.release(source)
                 self._stores.close(self._store(source))
                 self._reopen(source, download=True)
         self._open_downloaded()
@@ -159,10 +160,12 @@ class TaskOpener:
             return
         if self._follower.is_empty:
             self._downloads.wait(_PAUSE)
+        self._caught_up = False  # until what was downloaded is followed
         for source in self._downloads.finished():
             # What the end of the worker cuts short must not begin as an empty store.
             if not self._stopped:
                 self._reopen(source, download=False)
+        self._caught_up = True
 
     def _is_loading(self, source: TopicPartition) -> bool:
         return self._downloads is not None and self._downloads.runs(source)
@@ -271,8 +274,11 @@ class TaskOpener:
         asked = [each for each in sorted(self._spec.own) if self._layout.task_of(each) in tasks]
         known = committed(self._follower.consumer, asked)
         firsts = list_offsets(self._admin, asked, OffsetSpec.earliest())
-        latest = self._spec.start_from == "latest"
-        begin = list_offsets(self._admin, asked, OffsetSpec.latest()) if latest else firsts
+        begin = firsts
+        if self._spec.start_from == "latest":
+            # Not what the application itself writes: another slot may have begun to.
+            inputs = [each for each in asked if each.topic in self._layout.plan.inputs]
+            begin = firsts | list_offsets(self._admin, inputs, OffsetSpec.latest())
         fresh = frozenset(source for source in asked if known[source].offset < 0)
         starts: dict[TaskId, dict[TopicPartition, Position]] = {task: {} for task in tasks}
         for source in asked:

@@ -8,13 +8,22 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import KafkaError as ClientError
 from confluent_kafka.cimpl import NewPartitions
 
 from processor.cluster.rescale import Rescaling
-from processor.edges.clients import QUIET, ClientConfig, await_topics, topics_of, translated
+from processor.edges.clients import (
+    QUIET,
+    ClientConfig,
+    asking_config,
+    await_topics,
+    patiently,
+    topics_of,
+    translated,
+)
 from processor.edges.observing import overviews
 from processor.edges.setup import create_topics
 from processor.errors import KafkaError, TopicMismatch, UsageError
@@ -98,6 +107,8 @@ def rescale(
     for topic, count in inputs.items():
         on_step(f"{topic}: {count} partitions")
         _grow(admin, topic, count)
+    if inputs:
+        _begin_new(change, client, inputs)
     if change.before.slots != change.after.slots:
         on_step(f"{change.after.slots} slots")
         _settle(change, admin, replication)
@@ -159,6 +170,21 @@ def _grow(admin: Any, topic: str, count: int) -> None:
     except KafkaException as error:
         raise translated(error, f"add partitions to {topic}") from error
     await_topics(admin, {topic: count})
+
+
+def _begin_new(change: Rescaling, client: ClientConfig, counts: Mapping[str, int]) -> None:
+    """Commits the beginning of new partitions: `start_from` is for topics never read before."""
+    group = asking_config(change.after.plan.application)
+    new = [
+        ClientPartition(topic, number, 0)
+        for topic, count in counts.items()
+        for number in range(change.before.partitions[topic], count)
+    ]
+    consumer = Consumer({**QUIET, **client, **group})
+    try:
+        patiently(lambda: consumer.commit(offsets=new, asynchronous=False), "commit where to begin")
+    finally:
+        consumer.close()
 
 
 def _settle(change: Rescaling, admin: Any, replication: int) -> None:

@@ -34,11 +34,14 @@ from rocksdict import (
 
 from processor.edges.rocks_options import MEMTABLES, MIB, store_options, translated, write_options
 from processor.edges.rocks_scan import Cursor, is_shifted, shift
-from processor.errors import StateError
+from processor.errors import StateError, StoreCorrupt
 from processor.records import Offset
 
 BULK_RECORDS = 100_000
 """From this many records on, a restore is worth opening the store anew twice (20 ms each)."""
+
+_QUIET = 3600.0
+"""Seconds without a write after which the next one reaches disk at once."""
 
 _POSITION_KEY = b""
 _POSITION = struct.Struct(">qq")
@@ -181,9 +184,11 @@ class RocksStore:
             self._db.write(batch)
         except Exception as error:
             raise translated(self._path, error) from error
+        quiet, self._written = written - self._written, written
         self._position = position
-        self._written = written
         self._dirty = True
+        if quiet > _QUIET:  # else a crash would leave a store that looks long outdated
+            self.flush()
 
     def begin_restore(self, records: int) -> None:
         """Makes about this many records to come cheap to write, and reads dear until the end.
@@ -339,5 +344,8 @@ def _read_position(path: Path, database: Rdict) -> tuple[Offset, float]:
         raise translated(path, error) from error
     if stored is None:
         return Offset(0), time()
-    position, written = _POSITION.unpack(stored)
+    try:
+        position, written = _POSITION.unpack(stored)
+    except struct.error as error:
+        raise StoreCorrupt(f"{path} has no position that can be read: drop the store") from error
     return Offset(position), written / 1000

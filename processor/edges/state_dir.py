@@ -173,8 +173,8 @@ def _write_atomically(path: Path, content: bytes) -> None:
 def _clear(directory: Path) -> None:
     """Removes what an earlier process has left half done."""
     for name in (DOWNLOAD, SNAPSHOT):
-        if (directory / name).exists():
-            shutil.rmtree(directory / name)
+        # Whose snapshot it is may be removing it, too.
+        shutil.rmtree(directory / name, ignore_errors=True)
 
 
 def _sync(directory: Path) -> None:

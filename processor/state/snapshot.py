@@ -22,8 +22,8 @@ from processor.errors import SnapshotError, StateError
 from processor.records import Offset
 from processor.state.store import outlived
 
-FORMAT: Final = 1
-"""Counted up when an older kproc could not restore from a newer one's snapshots."""
+FORMAT: Final = 2
+"""Counted up when manifests change, or what a store's files hold."""
 
 GRACE: Final = 60 * 60 * 1000
 """Milliseconds for which nothing is removed that may belong to a snapshot still being written."""
@@ -105,10 +105,8 @@ def decoded(content: bytes) -> Manifest:
     """
     try:
         version = msgspec.json.decode(content, type=_Version).format
-        if version > FORMAT:
-            raise SnapshotError(
-                f"it has the format {version}, and this kproc reads formats up to {FORMAT}: update"
-            )
+        if version != FORMAT:
+            raise SnapshotError(f"it has the format {version}, and this kproc reads {FORMAT}")
         return msgspec.json.decode(content, type=Manifest)
     except msgspec.DecodeError as error:
         raise SnapshotError(f"it is no manifest ({error})") from error

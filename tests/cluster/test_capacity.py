@@ -86,9 +86,9 @@ def test_an_assumed_rate_where_none_is_measured() -> None:
 def test_what_measurements_tell() -> None:
     load = Load((SlotLoad(0, "a", 500.0, 510.0, 7, bytes=1000),), cost=1e-3, cores=2.0)
     measurement = Measurement(9.0, 1, (), (NodeFigures("a", 2.0),), restored=3e6, pause=0.3)
-    assert measured(measurement, load) == Measured(1, 500.0, 2000.0, 0.3, 3e6, 1000)
+    assert measured(measurement, load) == Measured(1, 1, 500.0, 2000.0, 0.3, 3e6, 1000)
     nothing = measured(Measurement(0.0, 1, (), ()), Load((), cost=None, cores=0.0))
-    assert nothing == Measured(0, 0, None, None, None, None)
+    assert nothing == Measured(None, 1)
 
 
 @pytest.mark.parametrize("wrong", [{"recovers": 1.5}, {"nodes": 0}])

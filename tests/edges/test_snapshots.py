@@ -237,7 +237,7 @@ DAMAGES: dict[str, tuple[Callable[[Machine], None], str]] = {
     "truncated file": (lambda m: _damage(m, lambda b: b[:-1]), "another hash"),
     "missing file": (_remove_file, "not found"),
     "garbled manifest": (lambda m: _rewrite(m, lambda made: encoded(made)[:50]), "no manifest"),
-    "newer format": (lambda _: None, "update"),
+    "newer format": (lambda _: None, "reads"),
     "wrong position": (
         lambda m: _rewrite(m, lambda made: encoded(msgspec.structs.replace(made, position=7))),
         "it is at 20, and not at 7",
@@ -255,7 +255,7 @@ DAMAGES: dict[str, tuple[Callable[[Machine], None], str]] = {
 }
 DAMAGES["newer format"] = (
     lambda m: _rewrite(m, lambda made: encoded(msgspec.structs.replace(made, format=9))),
-    "update",
+    "reads",
 )
 
 

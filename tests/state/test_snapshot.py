@@ -64,9 +64,9 @@ def test_a_manifest_reads_as_it_was_written() -> None:
     [
         (b"", "no manifest"),
         (b"[]", "no manifest"),
-        (b'{"format": 1}', "no manifest"),
+        (b'{"format": 2}', "no manifest"),
         (encoded(manifest())[:-20], "no manifest"),
-        (b'{"format": 2, "shape": "another"}', "formats up to 1: update"),
+        (b'{"format": 3, "shape": "another"}', "format 3, and this kproc reads 2"),
     ],
 )
 def test_what_is_no_manifest_is_refused(content: bytes, text: str) -> None:
