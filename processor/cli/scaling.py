@@ -99,6 +99,7 @@ def scale_here(
         stack.callback(nodes.kill)
         try:
             with interruptible(), _finishing(nodes):
+                _make_topics(asked, policy.most)
                 nodes.scale_to(policy.least)
                 show(turns(asked, policy, nodes, interval, exporter))
         except KeyboardInterrupt:
@@ -263,6 +264,16 @@ def _overviews(asked: Asked, actuator: "Actuator") -> "Iterator[tuple[Overview, 
             for text in actuator.turn():
                 say(text)
             time.sleep(0.2)
+
+
+def _make_topics(asked: Asked, nodes: int) -> None:
+    """An application that is new gets a slot for each node that there may be."""
+    from processor.edges.node import prepare_topics  # noqa: PLC0415
+    from processor.loading import load  # noqa: PLC0415
+    from processor.topology.plan import plan  # noqa: PLC0415
+
+    if asked.topology is not None:
+        prepare_topics(plan(load(asked.topology)), asked.settings, nodes)
 
 
 def _local_nodes(asked: Asked, most: int, file: Path) -> "LocalNodes":
