@@ -120,6 +120,23 @@ def test_a_container_is_killed(nodes: Nodes) -> None:
     nodes.finish(second)
 
 
+def test_containers_come_and_go_under_load(nodes: Nodes) -> None:
+    """One node, two, another one: what is stopped hands its slots over, and ends in good order."""
+    feed = nodes.application.feed
+    first = nodes.start("a")
+    feed.write(300)
+    nodes.watch.until(lambda: nodes.holding("a") == {0, 1}, 120)
+    second = nodes.start("b")
+    feed.write(300)
+    nodes.settle()
+    feed.write(300)
+    first.stop(timeout=60)
+    assert first.wait()["StatusCode"] == 0, first.logs()[-3000:]
+    feed.write(300)
+    nodes.watch.until(lambda: nodes.holding("b") == {0, 1}, 120)
+    nodes.finish(second)
+
+
 def test_a_container_is_cut_off_and_comes_back(nodes: Nodes, network: Network) -> None:
     """It does not know that others have gone on, and may write nothing when it is back."""
     first, second = nodes.start("a"), nodes.start("b")
