@@ -23,3 +23,12 @@ def milliseconds(duration: str | float, what: str) -> int:
     if not 1 <= exact <= _LONGEST:
         raise UsageError(f'{what}: {duration!r} is no duration; write "250ms", "10s", "5m" or "1d"')
     return round(exact)
+
+
+def seconds(duration: str | float, what: str) -> float:
+    """A duration in seconds, to the millisecond; see `milliseconds`.
+
+    Raises:
+        UsageError: As there.
+    """
+    return milliseconds(duration, what) / 1000

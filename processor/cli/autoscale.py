@@ -21,6 +21,7 @@ from processor.cli.scaling import (
     show_text,
     turns,
 )
+from processor.durations import seconds
 from processor.errors import KprocError, UsageError
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def autoscale(  # noqa: PLR0913 - options of a command
     policy = _policy(least, most, utilization, catch_up, window)
     where = _Where(actuator, stateful_set, namespace, kubernetes_api, metrics_host, metrics_port)
     try:
-        _work(asked, policy, where, _seconds(interval, "--interval"), once=once, as_json=as_json)
+        _work(asked, policy, where, seconds(interval, "--interval"), once=once, as_json=as_json)
     except KprocError as error:
         raise type(error)(redacted(asked.settings, str(error))) from error
 
@@ -163,15 +164,9 @@ def _policy(least: int, most: int, target: float, catch_up: str, window: str) ->
         least,
         most,
         target,
-        catch_up=_seconds(catch_up, "--catch-up"),
-        window=_seconds(window, "--window"),
+        catch_up=seconds(catch_up, "--catch-up"),
+        window=seconds(window, "--window"),
     )
-
-
-def _seconds(duration: str, what: str) -> float:
-    from processor.durations import milliseconds  # noqa: PLC0415
-
-    return milliseconds(duration, what) / 1000
 
 
 def _work(

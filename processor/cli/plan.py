@@ -12,6 +12,7 @@ from rich.table import Table
 
 from processor.cli.common import TopologyArgument, say
 from processor.cli.run import ConfigOption, SetOption
+from processor.durations import milliseconds, seconds
 from processor.errors import KprocError, UsageError
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ def plan(  # noqa: PLR0913 - options of a command
     assumed = msgspec.structs.replace(
         assumed,
         slots=known.slots or assumed.slots,
-        mtbf=_seconds(mtbf, "--mtbf"),
-        period=_seconds(period, "--period"),
-        snapshot_cost=_seconds(snapshot_cost, "--snapshot-cost"),
+        mtbf=seconds(mtbf, "--mtbf"),
+        period=seconds(period, "--period"),
+        snapshot_cost=seconds(snapshot_cost, "--snapshot-cost"),
     )
     lines = lines_of(assumed, known)
     if as_json:
@@ -119,9 +120,9 @@ def _assumptions(settings: "Settings", nodes: int, rate: float, recovers: float)
         nodes=nodes,
         backups=settings.backups if settings.backup_mode == "primary-backup" else 0,
         recovers=recovers,
-        failover=_seconds(settings.failover_timeout, "failover_timeout"),
-        checkpoint=_seconds(settings.checkpoint_interval, "checkpoint_interval"),
-        snapshot=_seconds(snapshots, "snapshot_interval") if snapshots else 0.0,
+        failover=seconds(settings.failover_timeout, "failover_timeout"),
+        checkpoint=seconds(settings.checkpoint_interval, "checkpoint_interval"),
+        snapshot=seconds(snapshots, "snapshot_interval") if snapshots else 0.0,
         rate=rate,
     )
 
@@ -131,7 +132,6 @@ def _measured(application: str, settings: "Settings") -> "Measured":
     from processor.cluster.capacity import measured  # noqa: PLC0415
     from processor.cluster.load import LoadMeter  # noqa: PLC0415
     from processor.cluster.measure import measure  # noqa: PLC0415
-    from processor.durations import milliseconds  # noqa: PLC0415
     from processor.edges.node import client_settings  # noqa: PLC0415
     from processor.edges.observing import overviews  # noqa: PLC0415
 
@@ -145,12 +145,6 @@ def _measured(application: str, settings: "Settings") -> "Measured":
         if measurement.at >= _LISTENING:
             return measured(measurement, load)
     raise AssertionError("overviews end only by an error")
-
-
-def _seconds(duration: str, what: str) -> float:
-    from processor.durations import milliseconds  # noqa: PLC0415
-
-    return milliseconds(duration, what) / 1000
 
 
 def _print(application: str, assumed: "Assumptions", lines: "list[Line]") -> None:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from processor.cli.common import TopologyArgument, err, say
 from processor.cli.run import ConfigOption, SetOption
+from processor.durations import milliseconds, seconds
 from processor.errors import KprocError, UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +78,6 @@ def _rescale(
     ask: bool,
     dry_run: bool,
 ) -> None:
-    from processor.durations import milliseconds  # noqa: PLC0415
     from processor.edges import rescaling  # noqa: PLC0415
     from processor.edges.node import client_settings  # noqa: PLC0415
 
@@ -100,7 +100,7 @@ def _rescale(
         change,
         client,
         replication=settings.replication_factor,
-        patience=milliseconds(settings.session_timeout, "session_timeout") / 1000,
+        patience=seconds(settings.session_timeout, "session_timeout"),
         on_step=say,
     )
     say(f"Done. Start the nodes again{_hint(change, settings)}.")

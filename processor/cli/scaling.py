@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from processor.cli.common import say
+from processor.durations import milliseconds, seconds
 from processor.errors import (
     BrokerUnreachable,
     SettingsError,
@@ -240,14 +241,13 @@ def _overviews(asked: Asked, actuator: "Actuator") -> "Iterator[tuple[Overview, 
 
     A broker that can't be reached any more is waited for, and where nodes start so is their topic.
     """
-    from processor.durations import milliseconds  # noqa: PLC0415
     from processor.edges.node import client_settings  # noqa: PLC0415
     from processor.edges.observing import overviews  # noqa: PLC0415
     from processor.settings import redacted  # noqa: PLC0415
 
     settings = asked.settings
     timeout = milliseconds(settings.failover_timeout, "failover_timeout")
-    patience = milliseconds(settings.startup_timeout, "startup_timeout") / 1000
+    patience = seconds(settings.startup_timeout, "startup_timeout")
     until = time.monotonic() + (0.0 if asked.topology is None else patience)
     told = ""
     while True:
@@ -277,7 +277,6 @@ def _make_topics(asked: Asked, nodes: int) -> None:
 
 
 def _local_nodes(asked: Asked, most: int, file: Path) -> "LocalNodes":
-    from processor.durations import milliseconds  # noqa: PLC0415
     from processor.edges.local_nodes import LocalNodes  # noqa: PLC0415
     from processor.edges.node_process import NodeProcess  # noqa: PLC0415
     from processor.edges.settings_file import unset_environment, write_settings  # noqa: PLC0415

@@ -20,7 +20,7 @@ from confluent_kafka.admin import AdminClient
 
 from processor.cluster.beats import Role
 from processor.cluster.view import View
-from processor.durations import milliseconds
+from processor.durations import milliseconds, seconds
 from processor.edges.bucket import Bucket
 from processor.edges.channel import ADOPTED, Log, Report, Status
 from processor.edges.clients import QUIET
@@ -121,7 +121,7 @@ class Node:
             make_spec,
             pool,
             restart=settings.backup_mode != "none",
-            silent_after=milliseconds(settings.failover_timeout, "failover_timeout") / 1000,
+            silent_after=seconds(settings.failover_timeout, "failover_timeout"),
             on_report=self._report,
         )
         self._supervisor.wake_for(topic)
@@ -153,7 +153,7 @@ class Node:
             self._kill()
             return
         self.state.stopping = True
-        patience = milliseconds(self._settings.drain_timeout, "drain_timeout") / 1000
+        patience = seconds(self._settings.drain_timeout, "drain_timeout")
         self._drain_until = time.monotonic() + patience
         self._membership.leave()
 
@@ -177,7 +177,7 @@ class Node:
 
     def _finish(self) -> None:
         """Lets the workers finish; too slow at it, they are killed."""
-        patience = milliseconds(self._settings.shutdown_timeout, "shutdown_timeout") / 1000
+        patience = seconds(self._settings.shutdown_timeout, "shutdown_timeout")
         self._drain_until, self._kill_at = None, time.monotonic() + patience
         self._membership.leave()
         self._supervisor.stop()
@@ -243,7 +243,7 @@ def prepare_topics(plan: Plan, settings: Settings, nodes: int = 1) -> Layout:
         replication=settings.replication_factor,
         slots=settings.slots if is_set else max(settings.slots, nodes),
         keep_slots=not is_set,
-        startup_timeout=milliseconds(settings.startup_timeout, "startup_timeout") / 1000,
+        startup_timeout=seconds(settings.startup_timeout, "startup_timeout"),
     )
 
 
