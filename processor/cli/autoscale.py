@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
-from processor.cli.common import say
+from processor.cli.common import load_with_settings, redacting, say, settings_here
 from processor.cli.complete import topology_files
 from processor.cli.run import ConfigOption, SetOption
 from processor.cli.scaling import (
@@ -22,7 +22,7 @@ from processor.cli.scaling import (
     turns,
 )
 from processor.durations import seconds
-from processor.errors import KprocError, UsageError
+from processor.errors import UsageError
 
 if TYPE_CHECKING:
     from processor.cluster.autoscale import Policy
@@ -128,8 +128,6 @@ def autoscale(  # noqa: PLR0913 - options of a command
     It listens to the nodes' heartbeats. More nodes at once, fewer after a while; never fewer while
     figures of a slot are missing.
     """
-    from processor.settings import redacted  # noqa: PLC0415
-
     asked = _asked(target, bootstrap, config, sets)
     if history:
         history_table(asked, as_json=as_json)
@@ -138,23 +136,17 @@ def autoscale(  # noqa: PLR0913 - options of a command
         most = max(least, len(os.sched_getaffinity(0)) if actuator == "local" else _ANY)
     policy = _policy(least, most, utilization, catch_up, window)
     where = _Where(actuator, stateful_set, namespace, kubernetes_api, metrics_host, metrics_port)
-    try:
+    with redacting(asked.settings):
         _work(asked, policy, where, seconds(interval, "--interval"), once=once, as_json=as_json)
-    except KprocError as error:
-        raise type(error)(redacted(asked.settings, str(error))) from error
 
 
 def _asked(
     target: str, bootstrap: str | None, config: Path | None, sets: list[str] | None
 ) -> Asked:
-    from processor.loading import load as load_topology  # noqa: PLC0415
-    from processor.settings import assigned, load  # noqa: PLC0415
-
-    given = {**assigned(sets or ()), "bootstrap": bootstrap}
     if not (target.partition(":")[0].endswith(".py") or Path(target).is_file()):
-        return Asked(target, load(given, None, config).settings, None)
-    loaded = load_topology(target)
-    return Asked(loaded.name, load(given, loaded.settings, config).settings, target)
+        return Asked(target, settings_here(None, bootstrap, config, sets), None)
+    loaded, settings = load_with_settings(target, bootstrap, config, sets)
+    return Asked(loaded.name, settings, target)
 
 
 def _policy(least: int, most: int, target: float, catch_up: str, window: str) -> "Policy":

@@ -5,7 +5,7 @@ where they are used, so that `kproc --help` is fast.
 """
 
 import contextlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,10 +24,12 @@ from rich.progress import (
 from rich.text import Text
 
 from processor.cli.complete import topology_files
-from processor.errors import UsageError
+from processor.errors import KprocError, UsageError
 
 if TYPE_CHECKING:
     from processor.edges.embedded import EmbeddedKafka
+    from processor.settings import Settings
+    from processor.topology.topology import Topology
 
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 
@@ -57,6 +59,47 @@ ClientOption = Annotated[
 
 err = Console(stderr=True)
 """Where progress and summaries go."""
+
+
+@contextlib.contextmanager
+def redacting(settings: "Settings") -> Generator[None]:
+    """Hides the settings' secrets in the text of an error that passes."""
+    from processor.settings import redacted  # noqa: PLC0415
+
+    try:
+        yield
+    except KprocError as error:
+        raise type(error)(redacted(settings, str(error))) from error
+
+
+def load_with_settings(
+    topology: str, bootstrap: str | None, config: Path | None, sets: list[str] | None
+) -> "tuple[Topology, Settings]":
+    """A topology, and the settings that a run of it has here.
+
+    Raises:
+        UsageError: The topology or a setting is wrong.
+    """
+    from processor.loading import load as load_topology  # noqa: PLC0415
+
+    loaded = load_topology(topology)
+    return loaded, settings_here(loaded.settings, bootstrap, config, sets)
+
+
+def settings_here(
+    own: Mapping[str, Any] | None,
+    bootstrap: str | None,
+    config: Path | None,
+    sets: list[str] | None,
+) -> "Settings":
+    """The settings in effect, with a topology's own if there is one.
+
+    Raises:
+        SettingsError: One is wrong.
+    """
+    from processor.settings import assigned, load  # noqa: PLC0415
+
+    return load({**assigned(sets or ()), "bootstrap": bootstrap}, own, config).settings
 
 
 def say(text: str) -> None:

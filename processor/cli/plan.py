@@ -2,7 +2,6 @@
 
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -10,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from processor.cli.common import TopologyArgument, say
+from processor.cli.common import TopologyArgument, load_with_settings, redacting, say
 from processor.cli.run import ConfigOption, SetOption
 from processor.durations import milliseconds, seconds
-from processor.errors import KprocError, UsageError
+from processor.errors import UsageError
 
 if TYPE_CHECKING:
     from processor.cluster.capacity import Assumptions, Line, Measured
@@ -72,17 +71,14 @@ def plan(  # noqa: PLR0913 - options of a command
     """Tells what to expect of an application: a model's predictions beside what is measured."""
     from processor.cluster.capacity import Measured  # noqa: PLC0415
     from processor.cluster.capacity import capacity as lines_of  # noqa: PLC0415
-    from processor.settings import redacted  # noqa: PLC0415
 
     if not capacity:
         raise UsageError("Say what to plan: --capacity tells what the application can do.")
-    name, settings = _loaded(topology, bootstrap, config, sets)
-    known = Measured()
-    try:
+    loaded, settings = load_with_settings(topology, bootstrap, config, sets)
+    name, known = loaded.name, Measured()
+    with redacting(settings):
         if bootstrap is not None:
             known = _measured(name, settings)
-    except KprocError as error:
-        raise type(error)(redacted(settings, str(error))) from error
     assumed = _assumptions(settings, nodes or known.nodes or 1, rate, recovers)
     assumed = msgspec.structs.replace(
         assumed,
@@ -97,17 +93,6 @@ def plan(  # noqa: PLR0913 - options of a command
         sys.stdout.write(f"{msgspec.json.encode(told).decode()}\n")
     else:
         _print(name, assumed, lines)
-
-
-def _loaded(
-    topology: str, bootstrap: str | None, config: Path | None, sets: list[str] | None
-) -> "tuple[str, Settings]":
-    from processor.loading import load as load_topology  # noqa: PLC0415
-    from processor.settings import assigned, load  # noqa: PLC0415
-
-    loaded = load_topology(topology)
-    given = {**assigned(sets or ()), "bootstrap": bootstrap}
-    return loaded.name, load(given, loaded.settings, config).settings
 
 
 def _assumptions(settings: "Settings", nodes: int, rate: float, recovers: float) -> "Assumptions":

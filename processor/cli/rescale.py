@@ -6,10 +6,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from processor.cli.common import TopologyArgument, err, say
+from processor.cli.common import TopologyArgument, err, load_with_settings, redacting, say
 from processor.cli.run import ConfigOption, SetOption
 from processor.durations import milliseconds, seconds
-from processor.errors import KprocError, UsageError
+from processor.errors import UsageError
 
 if TYPE_CHECKING:
     from processor.cluster.rescale import Rescaling
@@ -53,20 +53,14 @@ def rescale(
     slots, and what is on a node's disk is used again. What would part keys from their state is
     refused.
     """
-    from processor.loading import load as load_topology  # noqa: PLC0415
-    from processor.settings import assigned, load, redacted  # noqa: PLC0415
     from processor.topology.plan import plan  # noqa: PLC0415
 
     wanted = _counts(partitions or [])
     if slots is None and not wanted:
         raise UsageError("Give --slots N, --partitions TOPIC=N, or both.")
-    loaded = load_topology(topology)
-    given = {**assigned(sets or ()), "bootstrap": bootstrap}
-    settings = load(given, loaded.settings, config).settings
-    try:
+    loaded, settings = load_with_settings(topology, bootstrap, config, sets)
+    with redacting(settings):
         _rescale(plan(loaded), settings, slots, wanted, ask=not yes, dry_run=dry_run)
-    except KprocError as error:
-        raise type(error)(redacted(settings, str(error))) from error
 
 
 def _rescale(

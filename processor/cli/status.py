@@ -16,10 +16,10 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from processor.cli.common import say
+from processor.cli.common import load_with_settings, redacting, say, settings_here
 from processor.cli.complete import applications, topology_files
 from processor.cli.run import ConfigOption, SetOption
-from processor.errors import KprocError, UsageError
+from processor.errors import UsageError
 
 if TYPE_CHECKING:
     from processor.cluster.overview import Overview
@@ -75,20 +75,16 @@ def status(
 
     Example: kproc status --application flights --watch
     """
-    from processor.settings import redacted  # noqa: PLC0415
-
     name, settings = _asked(topology, application, bootstrap, config, sets)
     show = _json if as_json else _live if watch else _tables
     healthy = True
-    try:
-        with (
-            contextlib.suppress(KeyboardInterrupt),
-            contextlib.closing(show(_overviews(name, settings))) as shown,
-        ):
-            for overview in islice(shown, None if watch else 1):
-                healthy = overview.healthy
-    except KprocError as error:
-        raise type(error)(redacted(settings, str(error))) from error
+    with (
+        redacting(settings),
+        contextlib.suppress(KeyboardInterrupt),
+        contextlib.closing(show(_overviews(name, settings))) as shown,
+    ):
+        for overview in islice(shown, None if watch else 1):
+            healthy = overview.healthy
     if not healthy:
         raise typer.Exit(_UNATTENDED)
 
@@ -101,16 +97,12 @@ def _asked(
     sets: list[str] | None,
 ) -> "tuple[str, Settings]":
     """The application's name, and the settings that a run of it has here."""
-    from processor.loading import load as load_topology  # noqa: PLC0415
-    from processor.settings import assigned, load  # noqa: PLC0415
-
     if (topology is None) == (application is None):
         raise UsageError("Give the topology's file, or --application and its name.")
-    given = {**assigned(sets or ()), "bootstrap": bootstrap}
     if topology is None:
-        return application or "", load(given, None, config).settings
-    loaded = load_topology(topology)
-    return loaded.name, load(given, loaded.settings, config).settings
+        return application or "", settings_here(None, bootstrap, config, sets)
+    loaded, settings = load_with_settings(topology, bootstrap, config, sets)
+    return loaded.name, settings
 
 
 def _overviews(application: str, settings: "Settings") -> "Overviews":

@@ -92,7 +92,9 @@ class StoreOpener:
             reason = f"its position {opened.position} is gone from the changelog"
             return self._rebuild(store, reason)
         age = time.time() - opened.written if isinstance(opened, RocksStore) else 0.0
-        if age > _FRESH and outlived(end - opened.position, int(age * 1000), retention()):
+        behind = end - opened.position
+        # The broker is asked only where its answer matters.
+        if age > _FRESH and behind > 1 and outlived(behind, int(age * 1000), retention()):
             opened.close()
             reason = f"it is {age / 3600:.1f} h old, and deletions may be gone from the changelog"
             return self._rebuild(store, reason)

@@ -46,6 +46,14 @@ class Counting:
         for line in logged[:1]:
             print(line)
 
+    def run_and_put_back(self) -> None:
+        """Processes the input, then has the disk as it was before."""
+        kept = self.app.folder / "kept"
+        shutil.copytree(self.state, kept)
+        self.run()
+        self.wipe()
+        shutil.copytree(kept, self.state)
+
     def wipe(self) -> None:
         """Loses the disk."""
         shutil.rmtree(self.state)
@@ -125,11 +133,7 @@ def test_behind_a_foreign_open_transaction(counting: Counting) -> None:
 
 
 def test_position_out_of_range(counting: Counting) -> None:
-    kept = counting.app.folder / "kept"
-    shutil.copytree(counting.state, kept)
-    counting.run()
-    counting.wipe()
-    shutil.copytree(kept, counting.state)
+    counting.run_and_put_back()
     ends = ledger.offsets(counting.app.kafka, counting.changelog)
     # All keys have changed since, and every record of then is deleted.
     ledger.delete_before(
@@ -143,11 +147,7 @@ def test_position_out_of_range(counting: Counting) -> None:
 
 def test_a_disk_that_was_away_for_days(counting: Counting) -> None:
     """Meanwhile the changelog may have forgotten what was deleted."""
-    kept = counting.app.folder / "kept"
-    shutil.copytree(counting.state, kept)
-    counting.run()
-    counting.wipe()
-    shutil.copytree(kept, counting.state)
+    counting.run_and_put_back()
     for partition in range(2):
         ledger.age(counting.state / "counts" / str(partition), days=2)
     counting.feed()
