@@ -100,6 +100,10 @@ class SnapshotError(StateError):
     """A snapshot can't be written or read; work goes on without it."""
 
 
+class SnapshotsAway(SnapshotError):
+    """Object storage does not answer, or has trouble of its own; later it may do better."""
+
+
 class Fenced(KprocError):
     """Another worker has taken over the slot; this one has to stop."""
 

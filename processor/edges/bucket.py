@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
-from processor.errors import SettingsError, SnapshotError
+from processor.errors import SettingsError, SnapshotError, SnapshotsAway
 from processor.state.snapshot import Stored
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 _PARTS = 4
 """Parts of a large file, of 5 MiB each, that are in memory at once."""
+_PASSING = ("HTTP error", " retries, max_retries: ")
+"""What obstore says of errors that may pass: it tells them from others in words only."""
+
 _CLIENT_OPTIONS = (
     *("allow_http", "allow_invalid_certificates"),
     *("proxy_url", "proxy_ca_certificate", "proxy_excludes"),
@@ -50,17 +53,20 @@ class Bucket:
         """Writes an object, and removes it.
 
         Raises:
-            SettingsError: That fails; the text says what to do.
+            SnapshotsAway: Storage does not answer.
+            SettingsError: It refuses; the text says what to do.
         """
         try:
             probe = f"kproc-probe-{uuid.uuid4().hex}"
             self.write(probe, b"may be removed")
             self.remove([probe])
+        except SnapshotsAway:
+            raise
         except SnapshotError as error:
             raise SettingsError(
-                f"snapshot_url can't be used: {error}. Check the URL, that it can be reached from "
-                "here, and that the credentials in the environment may read, write, list and "
-                'delete there; or set snapshot_interval = "" and snapshot_url = "" to run without'
+                f"snapshot_url can't be used: {error}. Check the URL, and that the credentials in "
+                "the environment may read, write, list and delete there; or set "
+                'snapshot_interval = "" and snapshot_url = "" to run without'
             ) from error
 
     def objects(self, folder: str) -> list[Stored]:
@@ -141,7 +147,8 @@ class Bucket:
         except (BaseError, OSError, ValueError) as error:
             # The first line says what is wrong; what follows is the library's own structures.
             cause = str(error).strip().partition("\n")[0]
-            raise SnapshotError(f"{self.url}, {path or 'its root'}: {cause}") from error
+            kind = SnapshotsAway if any(each in cause for each in _PASSING) else SnapshotError
+            raise kind(f"{self.url}, {path or 'its root'}: {cause}") from error
 
 
 def save(chunks: Iterable[bytes], file: Path, note: Callable[[int], None]) -> str:
@@ -191,7 +198,8 @@ def _opened(url: str, *, patient: bool) -> "ObjectStore":
             if parts.netloc not in ("", "localhost"):
                 raise ValueError(f"{parts.netloc} is taken for another machine")  # noqa: TRY301
             return LocalStore(unquote(parts.path), mkdir=True)
-        return from_url(url, client_options=_client(), retry_config=_retries(patient=patient))
+        client, retries = _client(patient=patient), _retries(patient=patient)
+        return from_url(url, client_options=client, retry_config=retries)
     except (BaseError, OSError, ValueError) as error:
         cause = str(error).strip().partition("\n")[0]
         raise SettingsError(
@@ -200,7 +208,7 @@ def _opened(url: str, *, patient: bool) -> "ObjectStore":
         ) from error
 
 
-def _client() -> "ClientConfig":
+def _client(*, patient: bool) -> "ClientConfig":
     """Options of the client: the variables' ones, which are left alone otherwise, and patience."""
     found = {
         option: os.environ[f"{prefix}_{option.upper()}"]
@@ -209,7 +217,8 @@ def _client() -> "ClientConfig":
         if f"{prefix}_{option.upper()}" in os.environ
     }
     # The client's own limit of 30 s is for a whole object, which may be large and far away.
-    limits = {"timeout": "10m", "read_timeout": "30s", "connect_timeout": "5s"}
+    silence = "30s" if patient else "5s"
+    limits = {"timeout": "10m", "read_timeout": silence, "connect_timeout": "5s"}
     return cast("ClientConfig", {**limits, **found})
 
 

@@ -18,7 +18,7 @@ from processor.edges.channel import Channel, RestoreStatus
 from processor.edges.rocksdb import position_in
 from processor.edges.spec import WorkerSpec
 from processor.edges.stores import StoreOpener
-from processor.errors import SnapshotError, StoreCorrupt
+from processor.errors import SnapshotError, SnapshotsAway, StoreCorrupt
 from processor.records import TopicPartition
 from processor.state import snapshot
 from processor.state.keyvalue import StoreSpec
@@ -27,6 +27,9 @@ from processor.topology.plan import StoreId
 
 _STORES, _FILES = 4, 8
 """How many are downloaded at once."""
+
+_AWAY = 60.0
+"""Seconds for which storage that did not answer is not asked again: changelogs need it not."""
 
 
 class _Stopped(Exception):
@@ -40,6 +43,7 @@ class _Job:
     store: StoreId
     spec: StoreSpec[Any, Any]
     wanted: Wanted
+    listing: Archive  # gives up soon: a store may not wait for storage that is away
     archive: Archive
     tried: set[str] = field(default_factory=set[str])
 
@@ -58,7 +62,9 @@ class Downloads:
 
     def __init__(self, spec: WorkerSpec, stores: StoreOpener, channel: Channel) -> None:
         self._application = spec.application
+        self._prompt = Bucket(spec.snapshot_url, patient=False)
         self._bucket = Bucket(spec.snapshot_url)
+        self._away_until = 0.0
         self._stores = stores
         self._channel = channel
         self._jobs = ThreadPoolExecutor(_STORES, "snapshot-stores")
@@ -76,8 +82,10 @@ class Downloads:
         if not self._running:
             self._done = self._total = 0
             self._began = time.monotonic()
-        archive = Archive(self._bucket, self._application, store)
-        job = _Job(store, spec, wanted, archive)
+        listing, archive = (
+            Archive(bucket, self._application, store) for bucket in (self._prompt, self._bucket)
+        )
+        job = _Job(store, spec, wanted, listing, archive)
         self._running[changelog] = self._jobs.submit(self._restore, job)
 
     def runs(self, changelog: TopicPartition) -> bool:
@@ -132,8 +140,15 @@ class Downloads:
                 self._refuse(job, "all", str(error))
 
     def _next(self, job: _Job) -> str | None:
-        # Listed anew each time: meanwhile the primary may have replaced what was there.
-        names = snapshot.candidates((each.name for each in job.archive.manifests()), job.wanted)
+        if time.monotonic() < self._away_until:
+            raise SnapshotsAway("object storage did not answer a moment ago")
+        try:
+            # Listed anew each time: meanwhile the primary may have replaced what was there.
+            listed = job.listing.manifests()
+        except SnapshotsAway:
+            self._away_until = time.monotonic() + _AWAY
+            raise
+        names = snapshot.candidates((each.name for each in listed), job.wanted)
         return next((name for name in names if name not in job.tried), None)
 
     def _use(self, job: _Job, manifest: Manifest) -> bool:

@@ -33,7 +33,7 @@ from processor.edges.setup import prepare
 from processor.edges.slots_topic import SlotsTopic
 from processor.edges.spec import WorkerSpec
 from processor.edges.supervisor import Supervisor
-from processor.errors import SettingsError
+from processor.errors import SettingsError, SnapshotsAway
 from processor.runtime.worker import WorkerOptions
 from processor.settings import Settings
 from processor.topology.plan import Layout, Plan
@@ -91,8 +91,7 @@ class Node:
         self, spec: str, plan: Plan, settings: Settings, *watchers: Watcher, until_end: bool
     ) -> None:
         check_clients(plan.application, settings)
-        if settings.snapshot_url:
-            Bucket(settings.snapshot_url, patient=False).check()
+        away = _snapshots_away(settings)
         client = client_settings(settings)
         self._settings = settings
         self._watchers = watchers
@@ -125,6 +124,8 @@ class Node:
             on_report=self._report,
         )
         self._supervisor.wake_for(topic)
+        if away is not None:
+            self._report(Log(None, "warning", "snapshots away", {"cause": away}))
         self._drain_until: float | None = None
         self._kill_at: float | None = None
         self._look_at = 0.0
@@ -206,6 +207,21 @@ class Node:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _snapshots_away(settings: Settings) -> str | None:
+    """Why object storage can't be reached; without it the node works as without snapshots.
+
+    Raises:
+        SettingsError: It refuses to be used.
+    """
+    if not settings.snapshot_url:
+        return None
+    try:
+        Bucket(settings.snapshot_url, patient=False).check()
+    except SnapshotsAway as error:
+        return f"{error}; tried again at each snapshot_interval"
+    return None
 
 
 def _identity(plan: Plan, settings: Settings) -> Identity:

@@ -1,12 +1,14 @@
 """A load wave of eight times the load against the autoscaler: a real Kafka, nodes with a core each.
 
     uv run python -m tests.benchmarks.wave [--low 100] [--cost 1.6] [--window 60] [--svg FILE]
+    uv run python -m tests.benchmarks.wave --nodes 2
     uv run python -m tests.benchmarks.wave --simulate [--svg FILE]
 
 Each record takes `--cost` ms of a processor. The load is `--low` records a second, rises to eight
 times that within half a minute, stays for two minutes, and falls back. Lag is told in the seconds
 that the nodes there are need for it. Compared is a number of nodes that stays, as small as keeps
-up. `--simulate` does the same with the simulation of tests/cluster, on up to eight nodes.
+up; `--nodes` runs with that number from beginning to end. `--simulate` does the same with the
+simulation of tests/cluster, on up to eight nodes.
 """
 
 import argparse
@@ -129,7 +131,8 @@ def run(arguments: Any, folder: Path, kafka: str) -> list[Point]:
     (folder / "wave.py").write_text(TOPOLOGY.format(cost=arguments.cost / 1000))
     ledger.create(kafka, {"wave-in": 2, "wave-out": 2})
     command = [sys.executable, "-m", "processor.cli", "autoscale", str(folder / "wave.py")]
-    options = ["--actuator=local", "--min=1", "--max=2", "--json", "--interval=2s"]
+    least, most = (arguments.nodes, arguments.nodes) if arguments.nodes else (1, 2)
+    options = ["--actuator=local", f"--min={least}", f"--max={most}", "--json", "--interval=2s"]
     where = ["--bootstrap", kafka, "--set", f"state_dir={folder / 'state'}", "--set", "slots=2"]
     window = f"--window={arguments.window}s"
     with subprocess.Popen(
@@ -224,6 +227,7 @@ def main() -> None:
     parser.add_argument("--low", type=float, default=100, help="records a second before and after")
     parser.add_argument("--cost", type=float, default=1.6, help="ms of a core for a record")
     parser.add_argument("--window", type=int, default=60, help="seconds that nodes stay")
+    parser.add_argument("--nodes", type=int, help="this many from beginning to end")
     parser.add_argument("--seconds", type=float, default=330, help="how long it is watched")
     parser.add_argument("--svg", type=Path, help="draw what was seen")
     parser.add_argument("--simulate", action="store_true", help="without Kafka and nodes")

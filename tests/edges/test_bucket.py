@@ -3,11 +3,14 @@
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from flask import Response
+from werkzeug.serving import make_server
 
 from processor.edges.bucket import Bucket, hashed, save, sha256
-from processor.errors import SettingsError, SnapshotError
+from processor.errors import SettingsError, SnapshotError, SnapshotsAway
 from tests.edges.storage import SECRET, s3
 
 
@@ -76,9 +79,25 @@ def test_a_check_of_storage_that_does_not_answer(
 ) -> None:
     del s3_url
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    with pytest.raises(SettingsError, match="Check the URL, that it can be reached") as caught:
+    with pytest.raises(SnapshotsAway, match="HTTP error") as caught:
         Bucket("s3://snapshots/prefix", patient=False).check()
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(503, SnapshotsAway), (429, SnapshotsAway), (400, SettingsError), (403, SettingsError)],
+)
+def test_a_check_of_storage_that_answers_with(
+    s3_url: str, monkeypatch: pytest.MonkeyPatch, status: int, kind: type[Exception]
+) -> None:
+    del s3_url
+    server = make_server("127.0.0.1", 0, Response(status=status), threaded=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    with pytest.raises(kind):
+        Bucket("s3://snapshots/prefix", patient=False).check()
+    server.shutdown()
 
 
 @pytest.mark.parametrize(

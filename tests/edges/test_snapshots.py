@@ -295,7 +295,7 @@ def test_what_serves_nobody_leaves_the_store_to_its_changelog(
 
 def test_storage_that_fails_leaves_the_store_to_its_changelog(s3_url: str, tmp_path: Path) -> None:
     machine = Machine(f"{s3_url}/failing", tmp_path)
-    machine._downloads._bucket = Bucket("s3://never-made/prefix", patient=False)
+    machine._downloads._prompt = Bucket("s3://never-made/prefix", patient=False)
     assert machine.restore() is None
     (refusal,) = machine.refusals()
     assert "never-made" in refusal

@@ -5,7 +5,7 @@ Each time what is committed and what the stores hold is worked out independently
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,19 @@ def test_a_lost_disk_comes_back_from_s3(kafka: str, topic_name: str, tmp_path: P
     assert len(worker.logged("snapshot restored")) == NUMBER
 
 
+def test_without_object_storage_a_lost_disk_comes_back_from_the_changelogs(
+    kafka: str, topic_name: str, tmp_path: Path
+) -> None:
+    with s3() as url, pytest.MonkeyPatch.context() as patched:
+        application = used(Snapshotted(kafka, topic_name[-40:], tmp_path, url=url))
+        patched.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        worker = application.restored()
+    assert not worker.logged("snapshot restored")
+    causes = [str(each["cause"]) for each in worker.logged("snapshot not used")]
+    assert len(causes) == NUMBER
+    assert any("HTTP error" in cause for cause in causes)
+
+
 def test_damage_falls_back_to_an_older_snapshot_or_the_changelog(application: Snapshotted) -> None:
     for archive in application.archives():
         first, last = min(archive.manifests()).name, max(archive.manifests()).name
@@ -76,6 +89,13 @@ def test_a_backup_begins_with_a_snapshot(application: Snapshotted) -> None:
     backup.await_tasks(len(application.layout.tasks))
     assert backup.stop() == 0, backup.failure
     application.check()
+
+
+@pytest.fixture
+def s3_away() -> Generator[str]:
+    with s3() as url, pytest.MonkeyPatch.context() as patched:
+        patched.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        yield url
 
 
 @pytest.fixture
@@ -132,6 +152,14 @@ def test_other_serdes_than_the_snapshots_are_refused(app: App) -> None:
     app.write((0, "k1", "1"))
     node = app.run(expect=5)
     assert "do not fit the topology" in node.output
+
+
+def test_a_node_starts_without_object_storage(app: App, s3_away: str) -> None:
+    app.write((0, "k1", "1"))
+    node = app.run(snapshot_url=s3_away)
+    assert app.latest()["k1"] == b"2"
+    (told,) = (line for line in node.logged if line["event"] == "snapshots away")
+    assert "tried again at each snapshot_interval" in told["cause"]
 
 
 def test_settings_that_can_not_work_fail_at_the_start(app: App) -> None:
