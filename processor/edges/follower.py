@@ -5,7 +5,7 @@ Records are read as read_committed; one thread uses it, its figures aside.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -25,6 +25,13 @@ _TIMEOUT = 30.0
 _BATCH = 50_000
 _FULL, _SHORT = 0.1, 0.005
 """Seconds to wait for a full batch: with much to do, and when every moment counts."""
+
+_AWAY = 60.0
+"""Seconds without contact after which stores are looked at anew: so long keep all changelogs
+their tombstones."""
+
+_ASK = 10.0
+"""Seconds between two questions whether a broker answers again."""
 
 _STALL = 180.0
 """Seconds without a record after which a restore has stalled: longer than any transaction lasts."""
@@ -52,6 +59,31 @@ class _Followed:
             self.store.end_restore()
 
 
+class _Contact:
+    """When a broker was last heard, by the clock on the wall: it goes on while one is suspended."""
+
+    def __init__(self) -> None:
+        self._sure = self._asked = time.time()
+        self._cut_off = False
+
+    def away(self, messages: Sequence[Message], answers: Callable[[], bool]) -> float:
+        """For how many seconds there was none, if there is now, else 0.
+
+        Without errors there was contact up to now, or since the process was suspended.
+        """
+        now = time.time()
+        errors = [cast("Any", each.error()) for each in messages]
+        heard = any(error is None or error.code() not in PASSING for error in errors)
+        self._cut_off = not heard and (self._cut_off or bool(errors))
+        if self._cut_off and now - self._asked > _ASK:
+            self._asked = now
+            self._cut_off = not answers()
+        if self._cut_off:
+            return 0.0
+        away, self._sure = now - self._sure, now
+        return away
+
+
 class Follower:
     """Stores that follow their changelogs.
 
@@ -67,6 +99,7 @@ class Follower:
         self._eager = self._consumer = Consumer({**QUIET, **spec.restore_config()})
         self._calm: Consumer | None = None
         self._assigned = True
+        self._contact = _Contact()
         self._records = self._bytes = 0
         self._began = self._heard = time.monotonic()
         self.lag = 0
@@ -88,6 +121,8 @@ class Follower:
 
     def add(self, source: TopicPartition, store: Store, end: Offset) -> None:
         """Follows a changelog from the store's position on; up to `end` it is a restore."""
+        if not self._followed:
+            self._contact = _Contact()
         self._followed[source] = _Followed(store, end)
         self._assigned = False
         self.until(source, end)
@@ -116,7 +151,10 @@ class Follower:
         )
 
     def poll(self, *, hurry: bool) -> list[TopicPartition]:
-        """Reads for a moment; returns the changelogs that no longer have the store's position.
+        """Reads for a moment; returns the changelogs whose stores have to be looked at anew.
+
+        They no longer have the store's position, or may have forgotten deletions meanwhile: the
+        process was suspended, or cut off from the brokers.
 
         Args:
             hurry: Whether somebody waits for the ends to be reached.
@@ -128,6 +166,10 @@ class Follower:
         if not self._assigned:
             self._assign()
         messages = self._consumer.consume(_BATCH, self._patience(hurry=hurry))
+        if self._contact.away(messages, self._answers) > _AWAY:
+            # What came is not written: a store's age is that of its last record.
+            self._assigned = False
+            return list(self._followed)
         records, others = split_errors(messages)
         for source, run in runs(records):
             if source in self._followed:
@@ -211,6 +253,14 @@ class Follower:
             self._heard = time.monotonic()
         else:
             self._check_progress()
+
+    def _answers(self) -> bool:
+        """Whether a broker does."""
+        try:
+            self._consumer.list_topics(timeout=1.0)
+        except KafkaException:
+            return False
+        return True
 
     def _high(self, source: TopicPartition) -> int:
         try:

@@ -104,6 +104,33 @@ def test_what_it_follows_is_deleted(kafka: str, topic_name: str, tmp_path: Path)
     assert primary.stop() == 0, primary.failure
 
 
+@pytest.mark.long
+def test_suspended_for_longer_than_deletions_are_kept(
+    kafka: str, topic_name: str, tmp_path: Path
+) -> None:
+    """It looks at its stores anew, and those that miss deletions are restored from the start."""
+    application = Application(kafka, topic_name, tmp_path, seed=6)
+    application.feed.write(200)
+    primary = application.worker()
+    application.drain(primary)
+    backup = application.moved(tmp_path / "other").worker(role="backup")
+    backup.await_state("ready")
+    backup.process.send_signal(signal.SIGSTOP)
+    changelog = application.plan.changelog("counts")
+    ledger.configure(kafka, changelog, {"delete.retention.ms": "1000"})
+    application.feed.write(300)
+    application.drain(primary)
+    time.sleep(65)  # all changelogs keep deletions for a minute, it is assumed
+    backup.process.send_signal(signal.SIGCONT)
+    rebuilt = backup.await_log("store is rebuilt")
+    assert "deletions may be gone" in str(rebuilt["reason"])
+    _await_followed(backup)
+    assert primary.stop() == 0, primary.failure
+    _await_followed(backup)
+    assert backup.stop() == 0, backup.failure
+    application.check()
+
+
 def test_its_changelog_is_not_there(kafka: str, topic_name: str, tmp_path: Path) -> None:
     application = Application(kafka, topic_name, tmp_path, seed=5)
     ledger.delete(kafka, [application.plan.changelog("counts")])
