@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, repeat
 from operator import is_
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from processor.attempt import Fault, attempt
 from processor.records import NO_OFFSET, Batch, Offset, Timestamp
@@ -134,6 +134,9 @@ class Context:
 class Operator:
     """A step of the dataflow. The defaults are those of a step that keeps no state."""
 
+    sided: ClassVar[bool] = False
+    """Whether the values come with the number of the parent that they are from, see `of_parent`."""
+
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """Works on a batch; returns one batch for each output port."""
         raise NotImplementedError
@@ -152,6 +155,11 @@ class Operator:
         """What follows from the wall clock having gone from `since` to `context.now`, or None."""
         del since, context
         return None
+
+
+def of_parent(number: int, batch: AnyBatch) -> AnyBatch:
+    """The rows with pairs for values: the number of the parent they are from, and the value."""
+    return batch.with_values(list(zip(repeat(number), batch.values)))
 
 
 def encoded_keys(

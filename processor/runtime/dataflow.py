@@ -2,16 +2,17 @@
 
 Nodes are taken in the order of the graph, each once, so that a node behind several parents sees
 their rows together and in the order of the records they come from: the results are those of one
-record at a time, wherever a batch begins and ends.
+record at a time, wherever a batch begins and ends. Where rows may both change a store and read it
+in another step, as in a join with a table made of the same topic, they go one by one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 from processor.attempt import Fault
-from processor.operators.base import AnyBatch, Context, Operator
+from processor.operators.base import AnyBatch, Context, Operator, of_parent
 from processor.records import Headers, RawBatch, Record, Timestamp, in_order
 from processor.serdes import decode_column, encode_column
 from processor.topology.builder import check_name
@@ -58,11 +59,27 @@ class Dataflow:
         self.tables = _steps_with(part, Operator.changes.__name__)
         self.clocked = _steps_with(part, Operator.tick.__name__)
         self._timed = frozenset(_steps_with(part, Operator.advance.__name__))
+        self._apart = frozenset(node for node in part.nodes if self._one_by_one(node))
         self.stateless = frozenset(node.name for node in takewhile(self._is_stateless, self._nodes))
         """The nodes before the first with state: what a row meets there depends on it alone."""
 
     def _is_stateless(self, node: Node) -> bool:
         return not isinstance(node, Step) or not (node.stores or node in self._timed)
+
+    def _one_by_one(self, entry: Node) -> bool:
+        """Whether rows that enter here may change a store that others of them read elsewhere."""
+        with_time = self._timed if isinstance(entry, Source) else frozenset[Node]()
+        met = {entry}
+        for node in self._nodes:
+            if node in with_time or any(edge.node in met for edge in node.parents):
+                met.add(node)
+        steps = [node for node in met if isinstance(node, Step)]
+        changed = {spec.name for step in steps if step is not entry for spec in step.stores}
+        return any(
+            read.store in changed and step.parents[read.parent].node in met
+            for step in steps
+            for read in step.reads
+        )
 
     def decode(self, source: Source, records: RawBatch, context: Context) -> AnyBatch:
         """The records with keys and values from their bytes; those that fail are rejected."""
@@ -89,18 +106,34 @@ class Dataflow:
             context: Of the task; has the rows that were rejected afterwards.
             advance: Whether the rows let the stream time go on.
         """
+        if len(batch) <= 1 or entry.node not in self._apart:
+            return _joined(self._pass(entry, batch, context, advance=advance))
+        outputs: list[Output] = []
+        before = context.stream_time
+        try:
+            for row in range(len(batch)):
+                outputs += self._pass(entry, batch.take([row]), context, advance=advance)
+                context.stream_time = context.end_time
+        finally:  # what time it is afterwards is the task's to decide
+            context.stream_time = before
+            context.enter(batch, advance=advance)
+        return _joined(outputs)
+
+    def _pass(
+        self, entry: Edge, batch: AnyBatch, context: Context, *, advance: bool
+    ) -> list[Output]:
         context.enter(batch, advance=advance)
         flows: dict[Edge, AnyBatch] = {entry: batch}
         outputs: list[Output] = []
         for node in self._nodes:
-            inputs = [flows[edge] for edge in node.parents if edge in flows]
+            inputs = _inputs(node, flows)
             if isinstance(node, Step):
                 made = self._step(node, inputs, context, advance=advance)
                 flows |= {Edge(node, port): rows for port, rows in made.items() if len(rows)}
             elif isinstance(node, Sink) and inputs:
                 context.step = node.name
                 outputs += self._encode(node, in_order(inputs), context)
-        return _joined(outputs)
+        return outputs
 
     def _step(
         self, node: Step, inputs: list[AnyBatch], context: Context, *, advance: bool
@@ -147,6 +180,14 @@ class Dataflow:
             if size > limit
         ]
         return context.reject(raw, faults, "too-large") if faults else raw
+
+
+def _inputs(node: Node, flows: Mapping[Edge, AnyBatch]) -> list[AnyBatch]:
+    """The rows of each parent that has any."""
+    inputs = [(number, flows[edge]) for number, edge in enumerate(node.parents) if edge in flows]
+    if isinstance(node, Step) and node.operator.sided:
+        return [of_parent(number, rows) for number, rows in inputs]
+    return [rows for _, rows in inputs]
 
 
 def _chosen_by(choice: TopicChoice, reserved: frozenset[str]) -> TopicChoice:

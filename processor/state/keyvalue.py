@@ -73,6 +73,11 @@ class KeyValueStore(Generic[K, V]):
         last = None if end is None else self.spec.key.encode(end)
         return self._decoded(self._overlay.scan(first, last, reverse=reverse))
 
+    def read(self, keys: Sequence[bytes]) -> list[V | None]:
+        """The values of the encoded keys, None where there is none; a copy for each key given."""
+        decode = self.spec.value.decode
+        return [None if data is None else decode(data) for data in self._overlay.get_many(keys)]
+
     def load(self, keys: Sequence[bytes]) -> dict[bytes, V]:
         """The values of those of the encoded keys that have one."""
         found = zip(keys, self._overlay.get_many(keys), strict=True)

@@ -14,6 +14,7 @@ from processor.topology.graph import (
     Edge,
     Node,
     Policy,
+    Read,
     Repartition,
     Sink,
     Source,
@@ -76,6 +77,7 @@ class Builder:
         stores: tuple[StoreSpec[Any, Any], ...] = (),
         name: str | None = None,
         outputs: tuple[str, ...] = (),
+        reads: tuple[Read, ...] = (),
     ) -> Step:
         """A step; without a name it is called after its kind and number.
 
@@ -92,7 +94,7 @@ class Builder:
                 )
             self._stores[spec.name] = name
         made = operator if isinstance(operator, Operator) else operator(name)
-        return self._add(Step(name, parents, kind, made, stores, outputs))
+        return self._add(Step(name, parents, kind, made, stores, outputs, reads))
 
     def sink(
         self, parent: Edge, topic: str | TopicChoice, key: Serde[Any], value: Serde[Any]

@@ -42,7 +42,7 @@ def describe(plan: Plan) -> str:
 
 def called(operator: Operator) -> str:
     """The name of the function that a step calls, or the field that it gets; empty for lambdas."""
-    for role in ("function", "predicate", "add", "predicates"):
+    for role in ("function", "predicate", "add", "joiner", "predicates"):
         found: Any = getattr(operator, role, None)
         if found is not None:
             functions = cast("tuple[Any, ...]", found if isinstance(found, tuple) else (found,))
@@ -56,6 +56,13 @@ def function_name(function: Any) -> str:
         return str(function.__reduce__()[1][0])  # how pickle reads the field's name
     name = getattr(function, "__name__", "")
     return "" if name == "<lambda>" else name
+
+
+def caption(step: Step) -> str:
+    """What a step does, in a few words: its kind, the function it calls, what it reads."""
+    names = dict.fromkeys(read.store for read in step.reads)
+    reads = f", reads {', '.join(names)}" if names else ""
+    return f"{step.kind} {called(step.operator)}".rstrip() + reads
 
 
 def branch(edge: Edge) -> str:
@@ -109,7 +116,7 @@ class _Tree:
         if isinstance(node, Sink):
             return self._sink(node)
         assert isinstance(node, Step)
-        return node.name, f"{node.kind} {called(node.operator)}".rstrip()
+        return node.name, caption(node)
 
     def _source(self, source: Source) -> str:
         writers = [part for part in self._plan.subtopologies if {*part.written} & {*source.topics}]

@@ -44,14 +44,28 @@ class Source(Node):
     on_bad_record: Policy | None  # None: as the settings say
 
 
+class Read(NamedTuple):
+    """A step reads the store of another one, which it does not write.
+
+    The rows from the parent of that number meet the store as it is at their own record.
+    """
+
+    parent: int
+    store: str
+
+
 @dataclass(frozen=True, eq=False)
 class Step(Node):
-    """Works on batches; its stores are its own, no other step reads or writes them."""
+    """Works on batches; its stores are its own: no other step writes them, and `reads` tells which.
+
+    A step and the one whose store it reads are in one subtopology, as the latter is a parent.
+    """
 
     kind: str  # what a reader knows it as: filter, count
     operator: Operator
     stores: tuple[StoreSpec[Any, Any], ...] = ()
     outputs: tuple[str, ...] = ()  # the names of a split's, of which one is chosen for each record
+    reads: tuple[Read, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -295,13 +295,13 @@ def _width(plan: Plan, part: Subtopology, known: Mapping[str, int]) -> int:
 
 
 def _meeting(part: Subtopology) -> Iterator[tuple[Step, list[str]]]:
-    """The steps with stores, each with the topics whose records come to it."""
+    """The steps that keep or read stores, each with the topics whose records come to it."""
     behind: dict[Node, dict[str, None]] = {}
     for node in part.nodes:
         behind[node] = dict.fromkeys(node.topics) if isinstance(node, Source) else {}
         for parent in node.parents:
             behind[node] |= behind[parent.node]
-        if isinstance(node, Step) and node.stores:
+        if isinstance(node, Step) and (node.stores or node.reads):
             yield node, list(behind[node])
 
 

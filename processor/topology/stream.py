@@ -31,11 +31,12 @@ from processor.state.keyvalue import StoreSpec
 from processor.topology.flow import Flow
 from processor.topology.form import Form
 from processor.topology.graph import Edge
+from processor.topology.joining import StreamJoins
 from processor.topology.table import GroupedStream, Table
 
 
 @dataclass(frozen=True, eq=False)
-class Stream(Generic[K, V]):
+class Stream(StreamJoins[K, V], Generic[K, V]):
     """Records on their way: keys of type K, values of type V. Immutable; use it as often as needed.
 
     A function that raises makes its record a bad one (see `Topology`); what it returns is passed on

@@ -15,6 +15,7 @@ from processor.serdes import Serde, int64
 from processor.state.keyvalue import StoreSpec
 from processor.topology.flow import Flow
 from processor.topology.form import Form
+from processor.topology.joining import TableJoins
 
 if TYPE_CHECKING:
     from processor.topology.stream import Stream
@@ -106,7 +107,7 @@ class GroupedStream(Generic[K, V]):
 
 
 @dataclass(frozen=True, eq=False)
-class Table(Generic[K, V]):
+class Table(TableJoins[K, V], Generic[K, V]):
     """The last value of each key, kept in a store; its changes can be read as a stream."""
 
     flow: Flow

@@ -12,10 +12,12 @@ from typing import Any
 
 from processor.operators import aggregate, stateless
 from processor.operators.deduplicate import Deduplicate
+from processor.operators.joins import StreamTableJoin, TableTableJoin
 from processor.operators.process import Process
 from processor.records import Record, Timestamp
 from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import Edge, Node, Sink, Source, Step
+from tests.properties import joins
 
 Raw = Record[bytes | None, bytes | None]
 Rows = list[Record[Any, Any]]
@@ -63,6 +65,8 @@ class Trial:
         limit: int,
     ) -> None:
         self._nodes = nodes
+        steps = [node for node in nodes if isinstance(node, Step)]
+        self.specs = {spec.name: spec for step in steps for spec in step.stores}
         self.state = state
         self.skip = skip
         self.fired: set[Punctuation] = set()
@@ -75,7 +79,12 @@ class Trial:
         flows = {entry: rows}
         outputs: list[tuple[str, Raw]] = []
         for node in self._nodes:
-            inputs = [row for parent in node.parents for row in flows.get(parent, ())]
+            sided = isinstance(node, Step) and node.operator.sided
+            inputs = [
+                row._replace(value=(number, row.value)) if sided else row
+                for number, parent in enumerate(node.parents)
+                for row in flows.get(parent, ())
+            ]
             if isinstance(node, Sink):
                 outputs += self._sink(node, inputs)
             elif isinstance(node, Step):
@@ -86,7 +95,7 @@ class Trial:
 
     def _sink(self, node: Sink, rows: Rows) -> list[tuple[str, Raw]]:
         choose = (lambda _: node.topic) if isinstance(node.topic, str) else node.topic
-        topics = [_call(node, choose, row) for row in rows]
+        topics = [call(node, choose, row) for row in rows]
         raws: list[Raw] = []
         for row in rows:
             try:
@@ -107,26 +116,24 @@ class Trial:
                     0: [
                         r
                         for r in rows
-                        if bool(_call(node, operator.predicate, r.value)) == operator.keep
+                        if bool(call(node, operator.predicate, r.value)) == operator.keep
                     ]
                 }
             case stateless.MapValues():
-                return {
-                    0: [r._replace(value=_call(node, operator.function, r.value)) for r in rows]
-                }
+                return {0: [r._replace(value=call(node, operator.function, r.value)) for r in rows]}
             case stateless.KeyBy():
-                return {0: [r._replace(key=_call(node, operator.function, r.value)) for r in rows]}
+                return {0: [r._replace(key=call(node, operator.function, r.value)) for r in rows]}
             case stateless.Map():
-                return {0: [_pair(r, _call(node, operator.function, r.key, r.value)) for r in rows]}
+                return {0: [_pair(r, call(node, operator.function, r.key, r.value)) for r in rows]}
             case stateless.FlatMap():
-                lists = [_call(node, _listed(operator.function), r.key, r.value) for r in rows]
+                lists = [call(node, _listed(operator.function), r.key, r.value) for r in rows]
                 return {
                     0: [
                         _pair(r, pair) for r, made in zip(rows, lists, strict=True) for pair in made
                     ]
                 }
             case stateless.FlatMapValues():
-                lists = [_call(node, _listed(operator.function), r.value) for r in rows]
+                lists = [call(node, _listed(operator.function), r.value) for r in rows]
                 return {
                     0: [
                         r._replace(value=v)
@@ -136,7 +143,7 @@ class Trial:
                 }
             case stateless.Peek():
                 for row in rows:
-                    _call(node, operator.function, row.key, row.value)
+                    call(node, operator.function, row.key, row.value)
                 return {0: rows}
             case stateless.Split():
                 return self._split(node, operator, rows)
@@ -146,6 +153,8 @@ class Trial:
                 return {0: self._process(node, operator, rows)}
             case Deduplicate():
                 return {0: self._deduplicate(node, operator, rows)}
+            case StreamTableJoin() | TableTableJoin():
+                return {0: joins.join(self, node, operator, rows)}
             case aggregate.TableOperator():
                 return {0: self._table(node, operator, rows)}
             case _:
@@ -156,7 +165,7 @@ class Trial:
         for row in rows:
             port = 0
             while port < len(operator.predicates):
-                if _call(node, operator.predicates[port], row.value):
+                if call(node, operator.predicates[port], row.value):
                     break
                 port += 1
             made.setdefault(port, []).append(row)
@@ -200,7 +209,7 @@ class Trial:
             case aggregate.Latest():
                 return None if row.value is None else (row.timestamp, row.value)
             case aggregate.Aggregate():
-                result = _call(node, _added, operator, before, row.value)
+                result = call(node, _added, operator, before, row.value)
                 return None if result is None else (latest, result)
             case _:
                 raise TypeError(f"the reference does not know {operator!r}")
@@ -210,7 +219,7 @@ class Trial:
         store = self.state.stores[spec.name]
         keys = _keys(node, operator.key.encode, rows)
         if operator.identity is not None:
-            identities = [_call(node, operator.identity, row.value) for row in rows]
+            identities = [call(node, operator.identity, row.value) for row in rows]
             keys = [
                 len(key).to_bytes(4, "big") + key + identity
                 for key, identity in zip(keys, identities, strict=True)
@@ -220,11 +229,11 @@ class Trial:
             seen = spec.value.decode(store[key]) if key in store else None
             if seen is None or self.time - seen >= operator.within:
                 passing.append(row)
-                self._put(spec.name, key, spec.value.encode(self.time))
+                self.put(spec.name, key, spec.value.encode(self.time))
         if self.time // operator.within > self.state.stream_time // operator.within:
             for key, data in list(store.items()):
                 if spec.value.decode(data) <= self.time - operator.within:
-                    self._put(spec.name, key, None)
+                    self.put(spec.name, key, None)
         return passing
 
     def _process(self, node: Step, operator: Process, rows: Rows) -> Rows:
@@ -233,7 +242,7 @@ class Trial:
             made = self.punctuations(node, "stream", self.state.stream_time, self.time)
         view = _View(self, self.time)
         for row in rows:
-            made += _call(node, _records(operator.function), row, view)
+            made += call(node, _records(operator.function), row, view)
         return made
 
     def punctuations(self, node: Step, clock: str, since: int, now: int) -> Rows:
@@ -253,7 +262,7 @@ class Trial:
                 raise PunctuationFailed(node.name, number, time) from None
         return made
 
-    def _put(self, store: str, key: bytes, data: bytes | None) -> None:
+    def put(self, store: str, key: bytes, data: bytes | None) -> None:
         self.state.changed[store][key] = None
         if data is None:
             self.state.stores[store].pop(key, None)
@@ -288,7 +297,7 @@ class _Store:
 
     def put(self, key: Any, value: Any) -> None:
         data = None if value is None else self._spec.value.encode(value)
-        self._trial._put(self._spec.name, self._spec.key.encode(key), data)
+        self._trial.put(self._spec.name, self._spec.key.encode(key), data)
 
     def delete(self, key: Any) -> None:
         self.put(key, None)
@@ -326,7 +335,7 @@ def _keys(node: Step, encode: Callable[[Any], bytes], rows: Rows) -> list[bytes]
         raise Bad(node.name, "key") from None
 
 
-def _call(node: Node, function: Callable[..., Any], *arguments: Any) -> Any:
+def call(node: Node, function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except Exception:
@@ -356,7 +365,7 @@ def _now(node: Step, operator: aggregate.TableOperator, pair: tuple[int, Any] | 
     if pair is None or operator.emit != "change":
         return None
     if isinstance(operator, aggregate.Aggregate):
-        data = _call(node, operator.value.encode, pair[1])
+        data = call(node, operator.value.encode, pair[1])
         return operator.value.decode(data)
     return pair[1]
 

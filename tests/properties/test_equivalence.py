@@ -9,9 +9,11 @@ from processor import Topology
 from processor.records import Partition, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Commit, Revoked, Tick
 from processor.testing import TopologyDriver
+from tests.properties import joined
 from tests.properties.one_record import Raw
 from tests.properties.reference import Letter, Reference
 from tests.properties.topologies import (
+    STEPS,
     Action,
     Case,
     Checkpoint,
@@ -36,6 +38,9 @@ COMMON = settings(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+
+STEPS.extend(joined.STEPS)
 
 
 class Twins:

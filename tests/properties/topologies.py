@@ -208,7 +208,7 @@ def _shown(node: Node) -> str:
 INPUTS = ("in-a", "in-b", "in-c")
 
 
-class _Making:
+class Making:
     """A topology while it is made: every stream so far can be used again."""
 
     def __init__(self, draw: st.DrawFn) -> None:
@@ -241,7 +241,7 @@ class _Making:
             stream.to(Topic(self.number()) if topic is None else topic)
 
 
-Maker = Callable[[_Making, AnyStream], list[AnyStream]]
+Maker = Callable[[Making, AnyStream], list[AnyStream]]
 STEPS: list[Maker] = [
     lambda m, s: [s.filter(Accepts(m.number()), name=m.name())],
     lambda m, s: [s.filter_not(Accepts(m.number()), name=m.name())],
@@ -270,7 +270,7 @@ STEPS: list[Maker] = [
 ]
 
 
-def _process(making: _Making, stream: AnyStream) -> AnyStream:
+def _process(making: Making, stream: AnyStream) -> AnyStream:
     name = making.name()
     store = key_value(f"{name}-store", key=str, value=int)
     punctuators: list[Punctuator[Any, Any]] = [
@@ -288,7 +288,7 @@ def _process(making: _Making, stream: AnyStream) -> AnyStream:
 
 @st.composite
 def topologies(draw: st.DrawFn) -> Topology:
-    making = _Making(draw)
+    making = Making(draw)
     stream = (
         making.topology.stream("in-a", "in-b")
         if draw(st.booleans())

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from processor.serdes.base import Serde
 from processor.state.keyvalue import StoreSpec
-from processor.topology.describe import branch, called, function_name
+from processor.topology.describe import branch, caption, function_name
 from processor.topology.graph import Edge, Node, Sink, Source, Step
 from processor.topology.plan import Plan, Subtopology
 
@@ -77,9 +77,8 @@ def _elements(plan: Plan, part: Subtopology) -> Iterator[Box | Arrow]:
             yield from (_topic(plan, topic, node.key, node.value) for topic in node.topics)
         elif isinstance(node, Step):
             stores = tuple(_store(plan, spec) for spec in node.stores)
-            caption = f"{node.kind} {called(node.operator)}".rstrip()
             name = "" if _numbered(node) else node.name
-            yield Box(_id(node), "step", name, caption, part.number, stores)
+            yield Box(_id(node), "step", name, caption(node), part.number, stores)
             yield from _arrows(node, _id(node))
         elif isinstance(node, Sink):
             yield from _sink(plan, part, node)
