@@ -14,11 +14,12 @@ METHODS = {
     Topology: "sample_data stream table",
     Stream: """
         branch deduplicate filter filter_not flat_map flat_map_values for_each group_by group_by_key
-        key_by map map_values merge peek print process repartition split through to to_table
+        join key_by left_join map map_values merge peek print process repartition split through to
+        to_table
     """,
     GroupedStream: "aggregate count reduce",
-    Table: "print to to_stream",
-    KeyValueStore: "changes delete get get_many items load put save",
+    Table: "join left_join outer_join print to to_stream",
+    KeyValueStore: "changes delete get get_many items load put read save",
     TopologyDriver: """
         advance bad_records checkpoint dead_letters now pipe pipe_bytes read read_records restart
         store
@@ -33,5 +34,6 @@ def test_names_of_the_package() -> None:
 
 @pytest.mark.parametrize("owner", METHODS)
 def test_methods_and_properties(owner: type) -> None:
-    named = [name for name in vars(owner) if not name.startswith("_")]
+    ours = [each for each in owner.__mro__ if each.__module__.startswith("processor.")]
+    named = {name for each in ours for name in vars(each) if not name.startswith("_")}
     assert sorted(named) == sorted(METHODS[owner].split())

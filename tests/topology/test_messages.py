@@ -49,6 +49,21 @@ def different_counts() -> None:
     lay_out(plan(topology), {"orders": 6, "payments": 4})
 
 
+def joined_by_other_bytes() -> None:
+    topology = Topology("app")
+    topology.stream("orders").join(topology.table("users", key=int), lambda _, user: user)
+
+
+def joined_across_topologies() -> None:
+    orders().join(Topology("other").table("users"), lambda _, user: user)
+
+
+def joined_with_other_counts() -> None:
+    topology = Topology("app")
+    topology.stream("orders").join(topology.table("users"), lambda _, user: user)
+    lay_out(plan(topology), {"orders": 6, "users": 4})
+
+
 def taken_by_a_changelog() -> None:
     topology = Topology("app")
     topology.stream("orders").group_by_key().count().to("app-orders-count-changelog")
@@ -78,6 +93,9 @@ WRONG: dict[str, Callable[[], Any]] = {
     "streams of two topologies": lambda: orders().merge(orders("other")),
     "a name of an internal topic": taken_by_a_changelog,
     "different partition counts": different_counts,
+    "a join of keys with other bytes": joined_by_other_bytes,
+    "a join of two topologies": joined_across_topologies,
+    "a join of other partition counts": joined_with_other_counts,
 }
 
 

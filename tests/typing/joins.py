@@ -1,0 +1,52 @@
+"""What pyright has to make of joins; checked by test_inference."""
+
+from dataclasses import dataclass
+from typing import assert_type
+
+from processor import Stream, Table, Topology
+
+
+@dataclass(frozen=True)
+class Order:
+    user: str
+    amount: int
+
+
+@dataclass(frozen=True)
+class User:
+    name: str
+
+
+topology = Topology("typed")
+orders = topology.stream("orders", value=Order)
+users = topology.table("users", value=User)
+limits = topology.table("limits", value=int)
+
+
+def named(order: Order, user: User) -> tuple[str, int]:
+    return user.name, order.amount
+
+
+def maybe_named(order: Order, user: User | None) -> str:
+    return user.name if user else order.user
+
+
+def streams_with_tables() -> None:
+    assert_type(orders.join(users, named), Stream[str, tuple[str, int]])
+    assert_type(orders.join(users, lambda order, user: user.name), Stream[str, str])
+    assert_type(orders.left_join(users, maybe_named), Stream[str, str])
+
+
+def tables_with_tables() -> None:
+    assert_type(
+        users.join(limits, lambda user, limit: (user.name, limit)), Table[str, tuple[str, int]]
+    )
+    assert_type(users.left_join(limits, lambda user, limit: limit or 0), Table[str, int])
+    assert_type(users.outer_join(limits, lambda user, limit: limit or 0), Table[str, int])
+
+
+def wrong() -> None:
+    orders.left_join(users, named)  # pyright: ignore[reportArgumentType]
+    orders.join(limits, named)  # pyright: ignore[reportArgumentType]
+    orders.left_join(users, lambda order, user: user.name)  # pyright: ignore[reportOptionalMemberAccess]
+    users.outer_join(limits, lambda user, limit: user.name)  # pyright: ignore[reportOptionalMemberAccess]
