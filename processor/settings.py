@@ -3,7 +3,6 @@
 Knows what is allowed, not what it leads to. Secrets are never shown.
 """
 
-import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -20,6 +19,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as SourceError
 
+from processor import redaction
 from processor.addresses import parse_address
 from processor.durations import milliseconds
 from processor.errors import SettingsError, UsageError
@@ -29,12 +29,7 @@ FILE: Final = Path("kproc.toml")
 CLIENTS: Final = ("kafka", "consumer", "producer")
 """The settings that hold librdkafka's own."""
 
-HIDDEN: Final = "********"
 _SECURITY: Final = ("security.", "sasl.", "ssl.")
-_SECRET_WORDS: Final = (
-    *("pass", "secret", "token", "key.pem", "jaas", "private", "credential", "oauthbearer.config"),
-)
-_URL_SECRET: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _UNDERSCORED: Final = {"log_level"}
 """The librdkafka settings whose names have an underscore; in variables it stands for a dot."""
 
@@ -314,8 +309,8 @@ def shown(settings: Settings) -> dict[str, Any]:
     """The settings as they may be shown: secrets of librdkafka and in URLs are hidden."""
     values = settings.model_dump(mode="json")
     for part in CLIENTS:
-        values[part] = {name: _shown(name, value) for name, value in values[part].items()}
-    return {name: _shown("", value) for name, value in values.items()}
+        values[part] = {name: redaction.shown(name, it) for name, it in values[part].items()}
+    return {name: redaction.shown("", value) for name, value in values.items()}
 
 
 def unsecured(settings: Settings, bootstrap: str) -> Settings:
@@ -329,27 +324,13 @@ def unsecured(settings: Settings, bootstrap: str) -> Settings:
 
 def redacted(settings: Settings, text: str) -> str:
     """A text without the settings' secrets."""
-    for secret in sorted(set(_secrets(settings)), key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    return text
+    return redaction.without(_secrets(settings), text)
 
 
 def _secrets(settings: Settings) -> Iterator[str]:
     for part in CLIENTS:
         for name, value in getattr(settings, part).items():
-            if _is_secret(name):
-                yield from filter(None, (str(value), str(value).strip()))
-            yield from _URL_SECRET.findall(str(value))
-
-
-def _is_secret(name: str) -> bool:
-    return any(word in name.lower() for word in _SECRET_WORDS)
-
-
-def _shown(name: str, value: Any) -> Any:
-    if _is_secret(name):
-        return HIDDEN
-    return _URL_SECRET.sub(HIDDEN, value) if isinstance(value, str) else value
+            yield from redaction.secrets(name, value)
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from processor.errors import SettingsError
-from processor.settings import HIDDEN, assigned, load, redacted, shown
+from processor.redaction import HIDDEN
+from processor.settings import assigned, load, redacted, shown
 
 CANARY = "canary-7f3a"
 

@@ -92,7 +92,7 @@ def _table(lines: list[_Line]) -> Table:
 
 def _toml(lines: list[_Line]) -> str:
     """A kproc.toml; defaults are comments, and so are secrets, whose text is not shown."""
-    from processor.settings import HIDDEN  # noqa: PLC0415
+    from processor.redaction import HIDDEN  # noqa: PLC0415
 
     found = ["# kproc's settings. Variables KPROC_NAME and the command line go before them."]
     for part, name, value, origin, description in lines:
