@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, repeat
 from operator import is_
-from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from processor.attempt import Fault, attempt
-from processor.records import NO_OFFSET, Batch, Offset, Timestamp
+from processor.records import NO_OFFSET, Batch, Offset, Record, Timestamp
 from processor.serdes.base import Serde
 from processor.state.keyvalue import Stores
 
@@ -24,6 +24,9 @@ Outputs: TypeAlias = tuple[AnyBatch, ...]
 NO_TIME = Timestamp(-1)
 """The stream time of a task that has seen no record."""
 
+Policy: TypeAlias = Literal["fail", "skip", "dead-letter"]
+"""What becomes of a record that fails: stop the worker, drop it, or keep it in a topic."""
+
 
 class Rejected(NamedTuple):
     """A row that failed: the input record `offset` has to be left out."""
@@ -32,6 +35,8 @@ class Rejected(NamedTuple):
     step: str
     reason: str
     error: Exception
+    policy: Policy | None = None  # the step's own; None: as the source or the settings say
+    row: tuple[AnyBatch, int] | None = None  # as it came to the step
 
 
 class Punctuation(NamedTuple):
@@ -48,6 +53,8 @@ class NullKeyError(ValueError):
 
 class Unattributed(Exception):
     """A batch failed in a way that names no row; row by row it is found out."""
+
+    policy: Policy | None = None  # as in `Rejected`
 
 
 @dataclass(slots=True)
@@ -127,7 +134,9 @@ class Context:
         mask = [True] * len(batch)
         for row, error in faults:
             mask[row] = False
-            self.rejected.append(Rejected(batch.offsets[row], self.step, reason, error))
+            place = batch, row
+            bad = Rejected(batch.offsets[row], self.step, reason, error, row=place)
+            self.rejected.append(bad)
         return batch.select(mask)
 
 
@@ -173,3 +182,25 @@ def encoded_keys(
         batch = context.reject(batch, missing, "null-key")
     keys, faults = attempt(serde.encode, batch.keys)
     return keys, context.reject(batch, faults, "key") if faults else batch
+
+
+def checked(record: Any) -> Record[Any, Any]:
+    """What a user's function returned for a record.
+
+    Raises:
+        TypeError: It is none, or its headers are of another form.
+        ValueError: Its timestamp can't be written.
+    """
+    if not isinstance(record, Record):
+        raise TypeError(
+            f"{type(record).__name__} is no Record: return or yield Record(key, value, timestamp), "
+            "or record._replace(value=...)"
+        )
+    time: Any = record.timestamp
+    if type(time) is not int or time < 0:
+        raise ValueError(f"a record's timestamp is milliseconds since 1970, not {time!r}")
+    headers: Any = record.headers
+    for name, data in headers:
+        if type(name) is not str or not (data is None or type(data) is bytes):
+            raise TypeError("a record's headers are pairs of a str and bytes or None")
+    return cast("Record[Any, Any]", record)

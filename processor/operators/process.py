@@ -2,9 +2,16 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
-from processor.operators.base import AnyBatch, Context, Operator, Outputs, Punctuation
+from processor.operators.base import (
+    AnyBatch,
+    Context,
+    Operator,
+    Outputs,
+    Punctuation,
+    checked,
+)
 from processor.records import Batch, K, Offset, Record, Timestamp, V
 from processor.state.keyvalue import KeyValueStore, StoreSpec
 
@@ -140,7 +147,7 @@ class _Run:
 
     def _add(self, outputs: Iterable[Record[Any, Any]] | None, offset: Offset) -> None:
         if outputs is not None:
-            made = [_checked(record) for record in outputs]  # all of them, or it raises
+            made = [checked(record) for record in outputs]  # all of them, or it raises
             self._records += made
             self._offsets += [offset] * len(made)
 
@@ -154,20 +161,3 @@ class _Run:
             self._offsets,
             headers if any(headers) else None,
         )
-
-
-def _checked(record: Any) -> Record[Any, Any]:
-    """What a user's function returned for a record, if it is one that can be written."""
-    if not isinstance(record, Record):
-        raise TypeError(
-            f"{type(record).__name__} is no Record: return or yield Record(key, value, timestamp), "
-            "or record._replace(value=...)"
-        )
-    time: Any = record.timestamp
-    if type(time) is not int or time < 0:
-        raise ValueError(f"a record's timestamp is milliseconds since 1970, not {time!r}")
-    headers: Any = record.headers
-    for name, data in headers:
-        if type(name) is not str or not (data is None or type(data) is bytes):
-            raise TypeError("a record's headers are pairs of a str and bytes or None")
-    return cast("Record[Any, Any]", record)

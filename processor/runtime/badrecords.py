@@ -15,7 +15,7 @@ class BadRecords:
     """Applies the policy to records that were rejected.
 
     Args:
-        policy: The setting `on_bad_record`; a source may have its own.
+        policy: The setting `on_bad_record`; a source or a step may have its own.
         topic: For dead letters.
         max_record_bytes: A dead letter that would be larger loses its value, and says so.
     """
@@ -41,26 +41,31 @@ class BadRecords:
             BadRecordError: The policy is to fail.
         """
         self.counts[rejected.step, rejected.reason] += 1
-        policy = policy or self.policy
+        policy = rejected.policy or policy or self.policy
         error = f"{type(rejected.error).__name__}: {rejected.error}"
         if policy == "fail":
             raise BadRecordError(
                 f"{source} offset {rejected.offset}: {error} (in {rejected.step}, "
                 f"{rejected.reason}). Nothing of this record was committed. Mend the topology, or "
-                'set on_bad_record to "dead-letter" or "skip"'
+                f"{_other_policy(rejected)}"
             ) from rejected.error
         if policy == "skip":
             return None
         return Output(self.topic, self._letter(rejected, record, source, error))
 
-    def punctuation_failed(self, step: str, error: Exception) -> None:
+    def punctuation_failed(self, step: str, error: Exception, policy: Policy | None = None) -> None:
         """Counts a punctuation that failed; its effects are undone.
+
+        Args:
+            step: Whose it is.
+            error: What it raised.
+            policy: Of the step, if it has one of its own.
 
         Raises:
             BadRecordError: The policy is to fail.
         """
         self.counts[step, "punctuation"] += 1
-        if self.policy == "fail":
+        if (policy or self.policy) == "fail":
             raise BadRecordError(
                 f"a punctuator of {step} failed: {type(error).__name__}: {error}. Mend it, or set "
                 'on_bad_record to "dead-letter" or "skip" to go on without its effects'
@@ -92,6 +97,12 @@ class BadRecords:
         cut = (_header("truncated", "the value was too large to be sent again"),)
         own = headers[len(original) :]
         return Batch([None], [None], letter.timestamps, letter.offsets, [own + cut])
+
+
+def _other_policy(rejected: Rejected) -> str:
+    if rejected.policy:
+        return f'let on_error say "dead-letter" or "skip" for {rejected.step}'
+    return 'set on_bad_record to "dead-letter" or "skip"'
 
 
 def _header(name: str, text: str) -> tuple[str, bytes]:

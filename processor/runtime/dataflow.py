@@ -14,9 +14,10 @@ from typing import Any
 from processor.attempt import Fault
 from processor.operators.base import AnyBatch, Context, Operator, of_parent
 from processor.records import Headers, RawBatch, Record, Timestamp, in_order
+from processor.runtime.handling import by_number, process, renumbered, with_policy
 from processor.serdes import decode_column, encode_column
 from processor.topology.builder import check_name
-from processor.topology.graph import Edge, Node, Sink, Source, Step, TopicChoice
+from processor.topology.graph import Edge, Node, Policy, Sink, Source, Step, TopicChoice
 from processor.topology.plan import Subtopology
 
 _TOPIC_LENGTH = 249  # the broker's own limit
@@ -62,6 +63,13 @@ class Dataflow:
         self._apart = frozenset(node for node in part.nodes if self._one_by_one(node))
         self.stateless = frozenset(node.name for node in takewhile(self._is_stateless, self._nodes))
         """The nodes before the first with state: what a row meets there depends on it alone."""
+        steps = [node for node in part.nodes if isinstance(node, Step)]
+        self.policies: Mapping[str, Policy] = {
+            step.name: step.on_error
+            for step in steps
+            if step.on_error is not None and not callable(step.on_error)
+        }
+        """Of the steps that have one of their own, and no handler."""
 
     def _is_stateless(self, node: Node) -> bool:
         return not isinstance(node, Step) or not (node.stores or node in self._timed)
@@ -131,8 +139,7 @@ class Dataflow:
                 made = self._step(node, inputs, context, advance=advance)
                 flows |= {Edge(node, port): rows for port, rows in made.items() if len(rows)}
             elif isinstance(node, Sink) and inputs:
-                context.step = node.name
-                outputs += self._encode(node, in_order(inputs), context)
+                outputs += self._sink(node, in_order(inputs), context)
         return outputs
 
     def _step(
@@ -141,12 +148,27 @@ class Dataflow:
         context.step = node.name
         made: dict[int, AnyBatch] = {}
         if inputs:
-            made = dict(enumerate(node.operator.process(in_order(inputs), context)))
+            simple = self._is_stateless(node)
+            made = dict(enumerate(process(node, in_order(inputs), context, is_stateless=simple)))
         if advance and node in self._timed:
             later = node.operator.advance(context)
             if later is not None and len(later):
                 made[0] = in_order([made[0], later]) if 0 in made else later
         return made
+
+    def _sink(self, node: Sink, batch: AnyBatch, context: Context) -> list[Output]:
+        context.step = node.name
+
+        def work(rows: AnyBatch) -> list[Output]:
+            return self._encode(node, rows, context)
+
+        def add(made: list[Output], mended: AnyBatch) -> list[Output]:
+            return _joined([*made, *work(mended)])
+
+        if not callable(node.on_error):
+            return with_policy(node.on_error, batch, context, work)
+        made = by_number(node.on_error, batch, context, work, add)
+        return [Output(each.topic, renumbered(each.records, batch.offsets)) for each in made]
 
     def _encode(self, sink: Sink, batch: AnyBatch, context: Context) -> list[Output]:
         if isinstance(sink.topic, str):

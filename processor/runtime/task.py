@@ -220,7 +220,9 @@ class Task:
         except Unattributed as error:
             cause = error.__cause__
             failure = cause if isinstance(cause, Exception) else error
-            context.rejected.append(Rejected(batch.offsets[0], context.step, "state", failure))
+            first = batch.offsets[0]
+            bad = Rejected(first, context.step, "state", failure, error.policy)
+            context.rejected.append(bad)
         except BaseException:
             self._undo()
             raise
@@ -235,7 +237,8 @@ class Task:
         """Makes what was done part of the next checkpoint; counts the punctuations left out."""
         context = self._context
         for punctuation, error in context.skip.items():
-            self._bad_records.punctuation_failed(punctuation.step, error)
+            policy = self._dataflow.policies.get(punctuation.step)
+            self._bad_records.punctuation_failed(punctuation.step, error, policy)
         context.skip = {}
         for overlay in self.overlays.values():
             overlay.accept()

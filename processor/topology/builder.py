@@ -13,6 +13,7 @@ from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import (
     Edge,
     Node,
+    OnError,
     Policy,
     Read,
     Repartition,
@@ -78,6 +79,7 @@ class Builder:
         name: str | None = None,
         outputs: tuple[str, ...] = (),
         reads: tuple[Read, ...] = (),
+        on_error: OnError | None = None,
     ) -> Step:
         """A step; without a name it is called after its kind and number.
 
@@ -94,19 +96,30 @@ class Builder:
                 )
             self._stores[spec.name] = name
         made = operator if isinstance(operator, Operator) else operator(name)
-        return self._add(Step(name, parents, kind, made, stores, outputs, reads))
+        return self._add(Step(name, parents, kind, made, stores, outputs, reads, on_error))
 
     def sink(
-        self, parent: Edge, topic: str | TopicChoice, key: Serde[Any], value: Serde[Any]
+        self,
+        parent: Edge,
+        topic: str | TopicChoice,
+        key: Serde[Any],
+        value: Serde[Any],
+        on_error: OnError | None = None,
     ) -> Sink:
         """Writes what the parent gives."""
         if isinstance(topic, str):
             check_name("topic", topic, _TOPIC_LENGTH)
         name = self._free_name("sink", None)
-        return self._add(Sink(name, (parent,), topic, key, value))
+        return self._add(Sink(name, (parent,), topic, key, value, on_error))
 
     def repartition(
-        self, parent: Edge, key: Serde[Any], value: Serde[Any], name: str, partitions: int | None
+        self,
+        parent: Edge,
+        key: Serde[Any],
+        value: Serde[Any],
+        name: str,
+        partitions: int | None,
+        on_error: OnError | None = None,
     ) -> Edge:
         """Sends the parent's records through an internal topic, so that equal keys meet.
 
@@ -123,7 +136,7 @@ class Builder:
             )
         check_name("repartition", name)
         self.repartitions.append(Repartition(topic, partitions))
-        self.sink(parent, topic, key, value)
+        self.sink(parent, topic, key, value, on_error)
         edge = Edge(self.source((topic,), key, value, None))
         self._repartitioned[asked] = edge
         return edge

@@ -12,7 +12,7 @@ from processor.operators.base import Operator
 from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import Builder, check_choice
 from processor.topology.form import Form
-from processor.topology.graph import Edge
+from processor.topology.graph import Edge, OnError
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Flow:
     """One point of the dataflow; immutable.
 
     `label` is what names are made of (the topic, the grouping), None where nothing stable is known.
-    `rekeyed` tells that equal keys may be in different partitions.
+    `rekeyed` tells that equal keys may be in different partitions. `on_error` is what the steps
+    from here on make of records that fail.
     """
 
     builder: Builder
@@ -29,6 +30,7 @@ class Flow:
     value: Form
     label: str | None
     rekeyed: bool = False
+    on_error: OnError | None = None
 
     def then(
         self,
@@ -41,7 +43,7 @@ class Flow:
         stores: tuple[StoreSpec[Any, Any], ...] = (),
     ) -> Flow:
         """The point behind a new step; `key` and `value` are the forms it changes them to."""
-        node = self.builder.step(kind, (self.edge,), operator, stores, name)
+        node = self.builder.step(kind, (self.edge,), operator, stores, name, on_error=self.on_error)
         return replace(
             self,
             edge=Edge(node),
@@ -65,7 +67,9 @@ class Flow:
         """The same records behind an internal topic, partitioned by their keys."""
         key_serde = self.key.kept_key(key, f"the key of repartition {name}")
         value_serde = self.value.kept_value(value, f"the value of repartition {name}")
-        edge = self.builder.repartition(self.edge, key_serde, value_serde, name, partitions)
+        edge = self.builder.repartition(
+            self.edge, key_serde, value_serde, name, partitions, self.on_error
+        )
         return replace(
             self,
             edge=edge,

@@ -5,15 +5,20 @@ A node knows its parents, never its children; nothing here runs, connects or cha
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from processor.operators.base import Operator
+from processor.operators.base import Operator, Policy
 from processor.records import Record
 from processor.serdes.base import Serde
 from processor.state.keyvalue import StoreSpec
 
-Policy: TypeAlias = Literal["fail", "skip", "dead-letter"]
-"""What becomes of a record that fails: stop the worker, drop it, or keep it in a topic."""
+ErrorHandler: TypeAlias = Callable[[Exception, Record[Any, Any]], Policy | Record[Any, Any] | None]
+"""Says what becomes of a record that failed with this error, as it was when it came to the step.
+
+A `Record` takes its place; None leaves it to the policy of the source or the settings.
+"""
+
+OnError: TypeAlias = Policy | ErrorHandler
 
 TopicChoice: TypeAlias = Callable[[Record[Any, Any]], str]
 """Names the topic of one record."""
@@ -66,6 +71,7 @@ class Step(Node):
     stores: tuple[StoreSpec[Any, Any], ...] = ()
     outputs: tuple[str, ...] = ()  # the names of a split's, of which one is chosen for each record
     reads: tuple[Read, ...] = ()
+    on_error: OnError | None = None  # None: as the source or the settings say
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +81,7 @@ class Sink(Node):
     topic: str | TopicChoice
     key: Serde[Any]
     value: Serde[Any]
+    on_error: OnError | None = None
 
 
 @dataclass(frozen=True)

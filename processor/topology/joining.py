@@ -117,7 +117,9 @@ def _stream_table(
     flow = _beside(stream, table.flow, kind, name)
     operator = StreamTableJoin(table.store.name, joiner, left)
     reads = (Read(0, table.store.name),)
-    node = flow.builder.step(kind, (flow.edge, table.flow.edge), operator, (), name, reads=reads)
+    node = flow.builder.step(
+        kind, (flow.edge, table.flow.edge), operator, (), name, reads=reads, on_error=flow.on_error
+    )
     made = replace(flow, edge=Edge(node), value=Form.returned_by(joiner), label=name or flow.label)
     return Stream(made)
 
@@ -144,7 +146,9 @@ def _table_table(
     operator = TableTableJoin(name, emit, tables, joiner, kind)
     reads = (Read(0, right.store.name), Read(1, left.store.name))
     edges = flow.edge, right.flow.edge
-    node = flow.builder.step(word, edges, operator, (spec,), name, reads=reads)
+    node = flow.builder.step(
+        word, edges, operator, (spec,), name, reads=reads, on_error=flow.on_error
+    )
     return Table(replace(flow, edge=Edge(node), value=Form(form.type), label=name), spec)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, overload
+from typing import Any, Generic, get_args, overload
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
@@ -28,9 +28,10 @@ from processor.operators.stateless import (
 from processor.records import K2, V2, K, Record, V
 from processor.serdes import Serde, bytes_serde, int64, key_json
 from processor.state.keyvalue import StoreSpec
+from processor.topology.builder import check_choice
 from processor.topology.flow import Flow
 from processor.topology.form import Form
-from processor.topology.graph import Edge
+from processor.topology.graph import Edge, OnError, Policy
 from processor.topology.joining import StreamJoins
 from processor.topology.table import GroupedStream, Table
 
@@ -120,6 +121,19 @@ class Stream(StreamJoins[K, V], Generic[K, V]):
         """As `peek`, at the end of a stream."""
         self.flow.then("for-each", Peek(function), name)
 
+    def on_error(self, policy: OnError) -> Stream[K, V]:
+        """Says what becomes of records that fail in the steps from here on; up to a merge.
+
+        Args:
+            policy: `fail`, `skip` or `dead-letter`, before the source's and that of the settings;
+                or a function of the error and the record, as it came to the step, that returns
+                one of these, None for what would be without it, or, where the step has no state,
+                a `Record` to go on with in its place. It may be called again for the same record.
+        """
+        if not callable(policy):
+            check_choice("on_error", policy, get_args(Policy))
+        return Stream(replace(self.flow, on_error=policy))
+
     def print(self, label: str | None = None) -> Stream[K, V]:
         """Prints each record as `label: key → value`."""
         shown = label or self.flow.label or self.flow.edge.node.name
@@ -149,7 +163,13 @@ class Stream(StreamJoins[K, V], Generic[K, V]):
     ) -> Iterator[Flow]:
         outputs = (*names, "default")
         builder = self.flow.builder
-        node = builder.step("split", (self.flow.edge,), Split(predicates), outputs=outputs)
+        node = builder.step(
+            "split",
+            (self.flow.edge,),
+            Split(predicates),
+            outputs=outputs,
+            on_error=self.flow.on_error,
+        )
         return (replace(self.flow, edge=Edge(node, port)) for port, _ in enumerate(outputs))
 
     def merge(self, *others: Stream[K, V], name: str | None = None) -> Stream[K, V]:
@@ -205,7 +225,8 @@ class Stream(StreamJoins[K, V], Generic[K, V]):
         what = topic if isinstance(topic, str) else "the chosen topic"
         key_serde = self.flow.key.written_key(key, f"the key of {what}")
         value_serde = self.flow.value.written_value(value, f"the value of {what}")
-        self.flow.builder.sink(self.flow.edge, topic, key_serde, value_serde)
+        flow = self.flow
+        flow.builder.sink(flow.edge, topic, key_serde, value_serde, flow.on_error)
 
     def through(
         self,
@@ -218,7 +239,7 @@ class Stream(StreamJoins[K, V], Generic[K, V]):
         flow = self.flow
         key_serde = flow.key.kept_key(key, f"the key of {topic}")
         value_serde = flow.value.kept_value(value, f"the value of {topic}")
-        flow.builder.sink(flow.edge, topic, key_serde, value_serde)
+        flow.builder.sink(flow.edge, topic, key_serde, value_serde, flow.on_error)
         source = flow.builder.source((topic,), key_serde, value_serde, None)
         key_form, value_form = Form(flow.key.type, key_serde), Form(flow.value.type, value_serde)
         return Stream(Flow(flow.builder, Edge(source), key_form, value_form, topic))

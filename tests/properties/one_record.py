@@ -17,14 +17,14 @@ from processor.operators.process import Process
 from processor.records import Record, Timestamp
 from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import Edge, Node, Sink, Source, Step
-from tests.properties import joins
+from tests.properties import joins, policies
 
 Raw = Record[bytes | None, bytes | None]
 Rows = list[Record[Any, Any]]
 Punctuation = tuple[str, int, int]  # step, number of the punctuator, time
 
 
-class Bad(Exception):
+class Bad(policies.Failed):
     def __init__(self, step: str, reason: str) -> None:
         self.step, self.reason = step, reason
 
@@ -86,9 +86,9 @@ class Trial:
                 for row in flows.get(parent, ())
             ]
             if isinstance(node, Sink):
-                outputs += self._sink(node, inputs)
+                outputs += policies.sink(node, inputs, self._sink)
             elif isinstance(node, Step):
-                for port, made in self._step(node, inputs).items():
+                for port, made in policies.step(node, inputs, self._step).items():
                     if made:
                         flows[Edge(node, port)] = made
         return outputs
@@ -182,8 +182,9 @@ class Trial:
         for key, row in zip(keys, rows, strict=True):
             if key not in held:
                 held[key] = spec.value.decode(store[key]) if key in store else None
-            held[key] = self._fold(node, operator, held[key], row)
-            told.append(row._replace(value=_now(node, operator, held[key])))
+            with policies.at(row):
+                held[key] = self._fold(node, operator, held[key], row)
+                told.append(row._replace(value=_now(node, operator, held[key])))
         for key, pair in held.items():
             self.state.changed[spec.name][key] = None
             if pair is None:
@@ -219,7 +220,10 @@ class Trial:
         store = self.state.stores[spec.name]
         keys = _keys(node, operator.key.encode, rows)
         if operator.identity is not None:
-            identities = [call(node, operator.identity, row.value) for row in rows]
+            identities: list[Any] = []
+            for row in rows:
+                with policies.at(row):
+                    identities.append(call(node, operator.identity, row.value))
             keys = [
                 len(key).to_bytes(4, "big") + key + identity
                 for key, identity in zip(keys, identities, strict=True)
@@ -242,7 +246,8 @@ class Trial:
             made = self.punctuations(node, "stream", self.state.stream_time, self.time)
         view = _View(self, self.time)
         for row in rows:
-            made += call(node, _records(operator.function), row, view)
+            with policies.at(row):
+                made += call(node, _records(operator.function), row, view)
         return made
 
     def punctuations(self, node: Step, clock: str, since: int, now: int) -> Rows:
@@ -327,12 +332,18 @@ def decode(node: Source, raw: Raw) -> Record[Any, Any]:
 
 
 def _keys(node: Step, encode: Callable[[Any], bytes], rows: Rows) -> list[bytes]:
-    if any(row.key is None for row in rows):
-        raise Bad(node.name, "null-key")
-    try:
-        return [encode(row.key) for row in rows]
-    except Exception:
-        raise Bad(node.name, "key") from None
+    for row in rows:
+        with policies.at(row):
+            if row.key is None:
+                raise Bad(node.name, "null-key")
+    keys: list[bytes] = []
+    for row in rows:
+        with policies.at(row):
+            try:
+                keys.append(encode(row.key))
+            except Exception:
+                raise Bad(node.name, "key") from None
+    return keys
 
 
 def call(node: Node, function: Callable[..., Any], *arguments: Any) -> Any:

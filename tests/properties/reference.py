@@ -203,6 +203,8 @@ class Reference:
 
     def _letter(self, bad: Bad, raw: Raw, origin: TopicPartition, offset: int) -> None:
         self.world.bad[bad.step, bad.reason] += 1
+        if bad.policy == "skip":
+            return
         raw = raw._replace(timestamp=Timestamp(max(0, raw.timestamp)))
         self.world.letters.append(Letter(raw, origin, offset, bad.step, bad.reason))
 

@@ -16,6 +16,7 @@ from processor.topology.graph import Node, Step
 from processor.topology.plan import Layout, lay_out, plan
 from processor.topology.stream import Stream
 from tests.properties.one_record import Raw
+from tests.properties.policies import on_errors
 
 AnyStream = Stream[Any, Any]
 AnyRecord = Record[Any, Any]
@@ -243,6 +244,7 @@ class Making:
 
 Maker = Callable[[Making, AnyStream], list[AnyStream]]
 STEPS: list[Maker] = [
+    lambda m, s: [s.on_error(m.draw(on_errors()))],
     lambda m, s: [s.filter(Accepts(m.number()), name=m.name())],
     lambda m, s: [s.filter_not(Accepts(m.number()), name=m.name())],
     lambda m, s: [s.map(NewPair(m.number()), name=m.name())],

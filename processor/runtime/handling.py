@@ -1,0 +1,159 @@
+"""What `on_error` makes of the rows that fail in a node: a policy of its own, or another record.
+
+Owns the asking of a user's handler. What a policy then means for the record is said in
+`badrecords`; which records are tried again without which is the task's business.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, get_args
+
+from processor.operators.base import (
+    AnyBatch,
+    Context,
+    Outputs,
+    Policy,
+    Rejected,
+    Unattributed,
+    checked,
+)
+from processor.records import Batch, Offset, Record, in_order
+from processor.topology.graph import ErrorHandler, Step
+
+AnyRecord = Record[Any, Any]
+Made = TypeVar("Made")
+
+_ANSWERS = (None, *get_args(Policy))
+
+
+def process(step: Step, rows: AnyBatch, context: Context, *, is_stateless: bool) -> Outputs:
+    """What a step makes of rows; those that fail are judged by its `on_error`.
+
+    A handler's records go on behind a step without state, behind a split as its last output.
+    """
+
+    def work(rows: AnyBatch) -> Outputs:
+        return step.operator.process(rows, context)
+
+    def add(made: Outputs, mended: AnyBatch) -> Outputs:
+        return (*made[:-1], in_order([made[-1], mended]))
+
+    if not callable(step.on_error):
+        return with_policy(step.on_error, rows, context, work)
+    if not is_stateless:
+        return _asked(step, step.on_error, rows, context)
+    shown = _unsided(rows) if step.operator.sided else rows
+    made = by_number(step.on_error, rows, context, work, add, shown)
+    return tuple(renumbered(batch, rows.offsets) for batch in made)
+
+
+def with_policy(
+    policy: Policy | None, rows: AnyBatch, context: Context, work: Callable[[AnyBatch], Made]
+) -> Made:
+    """What `work` makes of rows, those that fail with a policy of their own."""
+    known = len(context.rejected)
+    try:
+        return work(rows)
+    except Unattributed as error:
+        error.policy = policy
+        raise
+    finally:
+        if policy is not None:
+            later = context.rejected[known:]
+            context.rejected[known:] = [each._replace(policy=policy) for each in later]
+
+
+def by_number(
+    handler: ErrorHandler,
+    rows: AnyBatch,
+    context: Context,
+    work: Callable[[AnyBatch], Made],
+    add: Callable[[Made, AnyBatch], Made],
+    shown: AnyBatch | None = None,
+) -> Made:
+    """What `work` makes of rows, and of the records that a handler gives for those that fail.
+
+    The rows go by their numbers, so that each is found again; so does what is made of them.
+
+    Args:
+        handler: Asked about each row that failed.
+        rows: What comes to the node, which must be without state.
+        context: Of the task; has the rows that stay rejected afterwards.
+        work: Is given the rows.
+        add: Adds the handler's records to what was made.
+        shown: The rows as the handler sees them, if not as they are.
+    """
+    known = len(context.rejected)
+    made = work(rows.numbered())
+    failed, context.rejected[known:] = context.rejected[known:], []
+    mended: list[AnyBatch] = []
+    for each in sorted(failed, key=lambda bad: bad.offset):
+        answer = _answer(each, handler, _row(shown or rows, each.offset))
+        if isinstance(answer, Rejected):
+            context.rejected.append(answer)
+        else:
+            key, value, timestamp, headers = answer
+            mended.append(Batch([key], [value], [timestamp], [each.offset], [headers]))
+    if mended:
+        made = add(made, in_order(mended))
+    context.rejected[known:] = [
+        each._replace(offset=rows.offsets[each.offset]) for each in context.rejected[known:]
+    ]
+    return made
+
+
+def renumbered(batch: AnyBatch, offsets: Sequence[Offset]) -> AnyBatch:
+    """Rows that went by their numbers, with the offsets that these stand for."""
+    own = [offsets[number] for number in batch.offsets]
+    return Batch(batch.keys, batch.values, batch.timestamps, own, batch.headers)
+
+
+def _asked(step: Step, handler: ErrorHandler, rows: AnyBatch, context: Context) -> Outputs:
+    """At a step with state, which a failure may have changed: it is undone as a whole."""
+    known, sided = len(context.rejected), step.operator.sided
+    shown = _unsided(rows) if sided else rows
+    try:
+        made = step.operator.process(rows, context)
+    except Unattributed as error:
+        cause = error.__cause__
+        failure = cause if isinstance(cause, Exception) else error
+        context.rejected.append(Rejected(rows.offsets[0], context.step, "state", failure))
+        made = ()
+    for number, each in enumerate(context.rejected[known:], known):
+        first = shown, shown.offsets.index(each.offset)
+        answer = _answer(each, handler, _row(*(first if sided else each.row or first)))
+        if not isinstance(answer, Rejected):
+            answer = each._replace(error=_no_place(each.step))
+        context.rejected[number] = answer
+    return made
+
+
+def _answer(bad: Rejected, on_error: ErrorHandler, record: AnyRecord) -> Rejected | AnyRecord:
+    """The record that takes the place of the one that failed, or what becomes of that one."""
+    try:
+        answer: Any = on_error(bad.error, record)
+        if isinstance(answer, Record):
+            return checked(answer)
+        if answer not in _ANSWERS:
+            raise TypeError(  # noqa: TRY301 - as if the handler itself had failed
+                f"on_error gave {answer!r}: return 'fail', 'skip', 'dead-letter', None or a Record"
+            )
+    except Exception as error:  # noqa: BLE001 - whatever a user's handler raises
+        return bad._replace(error=error)
+    return bad._replace(policy=answer)
+
+
+def _no_place(node: str) -> TypeError:
+    return TypeError(
+        f"on_error gave a record for one that failed in {node}, where none can take its place: "
+        "return 'fail', 'skip', 'dead-letter' or None there"
+    )
+
+
+def _unsided(rows: AnyBatch) -> AnyBatch:
+    """The rows of a step with several parents as they were before, without the parents' numbers."""
+    return rows.with_values([value for _, value in rows.values])
+
+
+def _row(rows: AnyBatch, number: int) -> AnyRecord:
+    (record,) = rows.take([number]).records()
+    return record
