@@ -3,6 +3,7 @@
 A topology is written with `Topology` and run with `kproc run FILE`.
 """
 
+from processor.operators.event_time import wall_clock
 from processor.operators.process import ProcessContext, Punctuator
 from processor.records import Headers, Record, Timestamp
 from processor.serdes import Serde
@@ -25,4 +26,5 @@ __all__ = [
     "Topology",
     "every",
     "key_value",
+    "wall_clock",
 ]

@@ -93,6 +93,10 @@ class Batch(Generic[K, V]):
         """The same rows with other keys."""
         return Batch(keys, self.values, self.timestamps, self.offsets, self.headers)
 
+    def with_timestamps(self, timestamps: Sequence[Timestamp]) -> "Batch[K, V]":
+        """The same rows with other timestamps."""
+        return Batch(self.keys, self.values, timestamps, self.offsets, self.headers)
+
     def numbered(self) -> "Batch[K, V]":
         """The same rows, with their numbers for offsets."""
         numbers = [Offset(row) for row in range(len(self))]

@@ -8,7 +8,7 @@ from processor.testing import TopologyDriver
 
 PACKAGE = """
 GroupedStream Headers KeyValueStore ProcessContext Punctuator Record Serde StoreSpec Stream Table
-Timestamp Topology every key_value
+Timestamp Topology every key_value wall_clock
 """
 METHODS = {
     Topology: "sample_data stream table",

@@ -13,6 +13,7 @@ from typing import Any
 
 from processor.attempt import Fault
 from processor.operators.base import AnyBatch, Context, Operator, of_parent
+from processor.operators.event_time import InvalidTimestampError
 from processor.records import Headers, RawBatch, Record, Timestamp, in_order
 from processor.runtime.handling import by_number, process, renumbered, with_policy
 from processor.serdes import decode_column, encode_column
@@ -21,10 +22,6 @@ from processor.topology.graph import Edge, Node, Policy, Sink, Source, Step, Top
 from processor.topology.plan import Subtopology
 
 _TOPIC_LENGTH = 249  # the broker's own limit
-
-
-class InvalidTimestampError(ValueError):
-    """A record has no timestamp."""
 
 
 class OversizedError(ValueError):
@@ -93,7 +90,7 @@ class Dataflow:
         """The records with keys and values from their bytes; those that fail are rejected."""
         context.step = source.name
         batch = records
-        if min(records.timestamps, default=Timestamp(0)) < 0:
+        if source.time is None and min(records.timestamps, default=Timestamp(0)) < 0:
             error = InvalidTimestampError("the record has no timestamp")
             faults = [Fault(row, error) for row, time in enumerate(batch.timestamps) if time < 0]
             batch = context.reject(batch, faults, "timestamp")
@@ -103,7 +100,8 @@ class Dataflow:
         decoded = batch.with_keys(keys)
         if bad:
             decoded = context.reject(decoded, bad, "decode")
-        return decoded.with_values(values)
+        rows = decoded.with_values(values)
+        return rows if source.time is None else source.time.apply(rows, context)
 
     def run(self, entry: Edge, batch: AnyBatch, context: Context, *, advance: bool) -> list[Output]:
         """What the sinks are given when the batch comes out of `entry`.

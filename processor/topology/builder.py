@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args
 
 from processor.errors import TopologyError
 from processor.operators.base import Operator
+from processor.operators.event_time import EventTime
 from processor.serdes.base import Serde
 from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import (
@@ -44,7 +45,12 @@ class Builder:
         self._repartitioned: dict[tuple[Edge, str, str], Edge] = {}
 
     def source(
-        self, topics: tuple[str, ...], key: Serde[Any], value: Serde[Any], policy: Policy | None
+        self,
+        topics: tuple[str, ...],
+        key: Serde[Any],
+        value: Serde[Any],
+        policy: Policy | None,
+        time: EventTime | None = None,
     ) -> Source:
         """A source of these topics; the same one again if it is asked for in the same way.
 
@@ -58,7 +64,7 @@ class Builder:
             named = ", ".join(topics) or "none"
             raise TopologyError(f"give stream() one topic or several different ones, not {named}")
         check_choice("on_bad_record", policy, (None, *get_args(Policy)))
-        source = Source(f"source-{'-'.join(topics)}", (), topics, key, value, policy)
+        source = Source(f"source-{'-'.join(topics)}", (), topics, key, value, policy, time)
         if not (known := {self._sources[topic] for topic in topics if topic in self._sources}):
             self._sources |= dict.fromkeys(topics, source)
             return self._add(source)
@@ -176,9 +182,11 @@ def check_choice(what: str, given: object, possible: Sequence[object]) -> None:
 
 def _told(source: Source) -> str:
     policy = f", on_bad_record={source.on_bad_record!r}" if source.on_bad_record else ""
+    time = f", timestamp={source.time.label}" if source.time else ""
     topics = ", ".join(map(repr, source.topics))
-    return f"stream({topics}, key={source.key.name}, value={source.value.name}{policy})"
+    return f"stream({topics}, key={source.key.name}, value={source.value.name}{policy}{time})"
 
 
-def _reading(source: Source) -> tuple[tuple[str, ...], str, str, Policy | None]:
-    return source.topics, source.key.name, source.value.name, source.on_bad_record
+def _reading(source: Source) -> tuple[object, ...]:
+    serdes = source.key.name, source.value.name
+    return source.topics, *serdes, source.on_bad_record, source.time

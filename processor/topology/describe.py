@@ -123,6 +123,7 @@ class _Tree:
         policy = source.on_bad_record
         remark = f"{self._kind(source.topics[0])}, {source.key.name} → {source.value.name}"
         remark += f"; written by {_listed(writers)}" if writers else ""
+        remark += f"; time: {source.time.label}" if source.time else ""
         return remark + (f"; bad records: {policy}" if policy else "")
 
     def _sink(self, sink: Sink) -> tuple[str, str]:

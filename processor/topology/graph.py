@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from processor.operators.base import Operator, Policy
+from processor.operators.event_time import EventTime
 from processor.records import Record
 from processor.serdes.base import Serde
 from processor.state.keyvalue import StoreSpec
@@ -47,6 +48,7 @@ class Source(Node):
     key: Serde[Any]
     value: Serde[Any]
     on_bad_record: Policy | None  # None: as the settings say
+    time: EventTime | None = None  # None: the records' timestamps
 
 
 class Read(NamedTuple):

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args, overload
+from datetime import datetime
+from typing import Any, TypeAlias, get_args, overload
 
 from processor.durations import milliseconds
+from processor.errors import TopologyError
 from processor.operators.aggregate import Emit
+from processor.operators.event_time import EventTime, InvalidTimestamp, WallClock
 from processor.operators.process import Clock, ProcessContext, Punctuator
 from processor.records import K2, V2, K, Record, Timestamp, V
 from processor.serdes import Serde, key_serde_for, serde_for
@@ -15,6 +18,9 @@ from processor.topology.flow import Flow
 from processor.topology.form import Form
 from processor.topology.graph import Edge, Policy
 from processor.topology.stream import Stream, Table
+
+EventTimeOf: TypeAlias = str | Callable[[V], int | datetime | str] | WallClock | None
+"""What gives a stream's event time; see `Topology.stream`."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +55,30 @@ class Topology:
         self.samples: list[SampleData] = []
 
     @overload
-    def stream(self, *topics: str, on_bad_record: Policy | None = None) -> Stream[str, Any]: ...
+    def stream(
+        self,
+        *topics: str,
+        on_bad_record: Policy | None = None,
+        timestamp: EventTimeOf[Any] = None,
+        on_invalid_timestamp: InvalidTimestamp = "reject",
+    ) -> Stream[str, Any]: ...
     @overload
     def stream(
-        self, *topics: str, value: type[V] | Serde[V], on_bad_record: Policy | None = None
+        self,
+        *topics: str,
+        value: type[V] | Serde[V],
+        on_bad_record: Policy | None = None,
+        timestamp: EventTimeOf[V] = None,
+        on_invalid_timestamp: InvalidTimestamp = "reject",
     ) -> Stream[str, V]: ...
     @overload
     def stream(
-        self, *topics: str, key: type[K] | Serde[K], on_bad_record: Policy | None = None
+        self,
+        *topics: str,
+        key: type[K] | Serde[K],
+        on_bad_record: Policy | None = None,
+        timestamp: EventTimeOf[Any] = None,
+        on_invalid_timestamp: InvalidTimestamp = "reject",
     ) -> Stream[K, Any]: ...
     @overload
     def stream(
@@ -65,6 +87,8 @@ class Topology:
         key: type[K] | Serde[K],
         value: type[V] | Serde[V],
         on_bad_record: Policy | None = None,
+        timestamp: EventTimeOf[V] = None,
+        on_invalid_timestamp: InvalidTimestamp = "reject",
     ) -> Stream[K, V]: ...
     def stream(
         self,
@@ -72,6 +96,8 @@ class Topology:
         key: Any = str,
         value: Any = Any,
         on_bad_record: Policy | None = None,
+        timestamp: EventTimeOf[Any] = None,
+        on_invalid_timestamp: InvalidTimestamp = "reject",
     ) -> Stream[Any, Any]:
         """The records of one or several topics.
 
@@ -82,11 +108,16 @@ class Topology:
                 write them), a pydantic model, dataclass, msgspec Struct or TypedDict (JSON); by
                 default any JSON.
             on_bad_record: For what can't be decoded, instead of the setting of that name.
+            timestamp: The event time, by default the record's timestamp: a field's name, or a
+                function of the value that gives milliseconds since 1970, a datetime with a time
+                zone or its text in ISO 8601, or `wall_clock`. Records without a value keep theirs.
+            on_invalid_timestamp: For a value that gives no such time: `reject`, which makes it a
+                bad record, or `record-time`, which takes the record's timestamp.
 
         Raises:
             TopologyError: No topic, a malformed name, or a topic that is read already otherwise.
         """
-        return self._source(topics, key, value, on_bad_record)
+        return self._source(topics, key, value, on_bad_record, timestamp, on_invalid_timestamp)
 
     @overload
     def table(
@@ -155,13 +186,21 @@ class Topology:
         self.samples.append(SampleData(topic, records, count, key_serde, value_serde))
 
     def _source(
-        self, topics: tuple[str, ...], key: Any, value: Any, policy: Policy | None
+        self,
+        topics: tuple[str, ...],
+        key: Any,
+        value: Any,
+        policy: Policy | None,
+        timestamp: EventTimeOf[Any] = None,
+        invalid: InvalidTimestamp = "reject",
     ) -> Stream[Any, Any]:
         what = ", ".join(map(str, topics))
         key_serde = key_serde_for(key, what=f"the key of {what}")
         value_serde = serde_for(value, what=f"the value of {what}")
-        source = self.builder.source(topics, key_serde, value_serde, policy)
         key_form, value_form = Form(_known(key), key_serde), Form(_known(value), value_serde)
+        check_choice("on_invalid_timestamp", invalid, get_args(InvalidTimestamp))
+        time = None if timestamp is None else _event_time(timestamp, value_form, invalid)
+        source = self.builder.source(topics, key_serde, value_serde, policy, time)
         return Stream(Flow(self.builder, Edge(source), key_form, value_form, "-".join(topics)))
 
 
@@ -197,3 +236,13 @@ def every(
 
 def _known(annotation: Any) -> Any:
     return None if annotation is Any or isinstance(annotation, Serde) else annotation
+
+
+def _event_time(given: Any, form: Form, invalid: InvalidTimestamp) -> EventTime:
+    if isinstance(given, str):
+        return EventTime(given, form.field(given)[0], invalid)
+    if not (callable(given) or isinstance(given, WallClock)):
+        raise TopologyError(
+            f"timestamp={given!r}: give a field's name, a function of the value, or wall_clock"
+        )
+    return EventTime(given, given, invalid)

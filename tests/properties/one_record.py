@@ -321,14 +321,29 @@ class _Store:
 
 
 def decode(node: Source, raw: Raw) -> Record[Any, Any]:
-    if raw.timestamp < 0:
+    if raw.timestamp < 0 and node.time is None:
         raise Bad(node.name, "timestamp")
     try:
         key = None if raw.key is None else node.key.decode(raw.key)
         value = None if raw.value is None else node.value.decode(raw.value)
     except Exception:
         raise Bad(node.name, "decode") from None
-    return Record(key, value, raw.timestamp, raw.headers)
+    return Record(key, value, _event_time(node, value, raw.timestamp), raw.headers)
+
+
+def _event_time(node: Source, value: Any, own: Timestamp) -> Timestamp:
+    time: Any = own
+    if node.time is not None and value is not None:
+        try:
+            assert callable(node.time.of)
+            time = node.time.of(value)
+        except Exception:
+            time = None
+    if not isinstance(time, int) or time < 0:
+        time = own if node.time is not None and node.time.invalid == "record-time" else -1
+    if time < 0:
+        raise Bad(node.name, "timestamp")
+    return Timestamp(time)
 
 
 def _keys(node: Step, encode: Callable[[Any], bytes], rows: Rows) -> list[bytes]:

@@ -179,7 +179,7 @@ class Reference:
             trial = self._trial(task, skip, advance=True)
             try:
                 row = decode(node, raw)
-                trial.time = max(trial.state.stream_time, raw.timestamp)
+                trial.time = max(trial.state.stream_time, row.timestamp)
                 outputs = trial.run(Edge(node), [row])
             except PunctuationFailed as failed:
                 skip.add(failed.which)

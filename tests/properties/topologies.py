@@ -81,6 +81,12 @@ class NewValue(Fn):
         return made[weight % len(made)]
 
 
+class Time(Fn):
+    def __call__(self, value: Any) -> int:
+        self.poison(value)
+        return weigh(value) * 3 - self.number // 6
+
+
 class NewKey(Fn):
     def __call__(self, value: Any) -> Any:
         self.poison(value)
@@ -294,7 +300,11 @@ def topologies(draw: st.DrawFn) -> Topology:
     stream = (
         making.topology.stream("in-a", "in-b")
         if draw(st.booleans())
-        else making.topology.stream("in-a")
+        else making.topology.stream(
+            "in-a",
+            timestamp=draw(st.sampled_from([None, Time(making.number())])),
+            on_invalid_timestamp=draw(st.sampled_from(["reject", "record-time"])),
+        )
     )
     making.streams.append(stream)
     if draw(st.booleans()):

@@ -4,7 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypedDict, assert_type
 
-from processor import ProcessContext, Record, Serde, Stream, Timestamp, Topology, every, key_value
+from processor import (
+    ProcessContext,
+    Record,
+    Serde,
+    Stream,
+    Timestamp,
+    Topology,
+    every,
+    key_value,
+    wall_clock,
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,8 @@ def sources(serde: Serde[Order]) -> None:
     assert_type(topology.stream("b", key=bytes), Stream[bytes, Any])
     assert_type(topology.stream("c", "d", key=int, value=Total), Stream[int, Total])
     assert_type(topology.stream("e", value=serde), Stream[str, Order])
+    assert_type(topology.stream("g", value=Order, timestamp=lambda o: o.amount), Stream[str, Order])
+    assert_type(topology.stream("h", timestamp=wall_clock), Stream[str, Any])
     assert_type(topology.stream("f", value=list[Order]), Stream[str, list[Order]])
 
 
@@ -108,5 +120,6 @@ def wrong() -> None:
     orders.process(lambda record, context: [record.value])  # pyright: ignore[reportArgumentType]
     topology.stream("orders", value=5)  # pyright: ignore[reportArgumentType]
     topology.stream("orders", on_bad_record="drop")  # pyright: ignore[reportArgumentType]
+    topology.stream("orders", timestamp=5)  # pyright: ignore[reportArgumentType]
     topology.stream(["orders", "more"])  # pyright: ignore[reportArgumentType]
     every("1m", lambda record: None)  # pyright: ignore[reportArgumentType]
