@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from operator import is_
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from processor.attempt import Fault, attempt
 from processor.errors import UsageError
 
 T = TypeVar("T")
+
+Part: TypeAlias = Literal["key", "value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +23,35 @@ class Serde(Generic[T]):
 
     `name` tells what the bytes mean, in full (`json(Order)`): stores keep it, so that state written
     with one serde is never read with another. None is never given to either function: a null key or
-    value stays null. Both functions raise an `Exception` for what they can't do, and nothing worse.
+    value stays null. Both functions raise an `Exception` for what they can't do, and nothing worse
+    but `SchemasMissing`, if they use a schema registry.
     """
 
     name: str
     encode: Callable[[T], bytes]
     decode: Callable[[bytes], T]
+    registered: "Registered | None" = None
+
+
+class Registered(Protocol):
+    """What a serde with a schema registry can do besides."""
+
+    def bound(self, topic: str, part: Part) -> Serde[Any]:
+        """The serde for the keys or values of a topic, which say under which subject they are."""
+        ...
+
+    def require(self, column: Sequence[bytes | None]) -> None:
+        """Raises SchemasMissing with all that is to be known before the column is decoded."""
+        ...
+
+    def be_ready(self) -> None:
+        """Raises SchemasMissing with what is to be known before anything is encoded."""
+        ...
+
+
+def for_topic(serde: Serde[Any], topic: str, part: Part) -> Serde[Any]:
+    """The serde as the keys or values of a topic need it; most are the same for all."""
+    return serde if serde.registered is None else serde.registered.bound(topic, part)
 
 
 def encode_column(
@@ -44,6 +69,8 @@ def decode_column(
     serde: Serde[Any], column: Sequence[bytes | None]
 ) -> tuple[list[Any], list[Fault]]:
     """Every value from its bytes; rows that fail are left out and named."""
+    if serde.registered is not None:
+        serde.registered.require(column)
     decoded, faults = _through(serde.decode, column)
     return decoded, [
         _explain(fault, f"can't decode {len(column[fault.row] or b'')} bytes as {serde.name}")

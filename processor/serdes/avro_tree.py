@@ -1,0 +1,86 @@
+"""The types that an Avro schema is made of, as a tree; a record may be part of itself."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from processor.errors import TopologyError
+
+
+class BadSchema(TopologyError):
+    """A schema is none, or one that kproc doesn't read."""
+
+
+class UnknownName(BadSchema):
+    """A schema uses a type that is not in it."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Type:
+    """A primitive type: what all types have. A logical type that is not known is left out."""
+
+    kind: str
+    logical: str | None = None
+    precision: int = 0
+    scale: int = 0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Named(Type):
+    """A type with a name, `namespace.Name`, and other names that it had."""
+
+    name: str = ""
+    aliases: frozenset[str] = frozenset()
+    doc: str = ""
+
+    @property
+    def short(self) -> str:
+        """The name without its namespace."""
+        return self.name.rpartition(".")[2]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Fixed(Named):
+    """So many bytes."""
+
+    size: int = 0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EnumType(Named):
+    """One of these symbols."""
+
+    symbols: tuple[str, ...] = ()
+    default: str | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Collection(Type):
+    """An array or a map of items."""
+
+    items: "Type" = Type("null")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class UnionType(Type):
+    """One of these types."""
+
+    branches: tuple["Type", ...] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Field:
+    """A field of a record; `default` is as the schema has it, if it has one."""
+
+    name: str
+    type: Type
+    has_default: bool
+    default: Any
+    aliases: frozenset[str]
+    doc: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RecordType(Named):
+    """A record; it may be part of itself."""
+
+    fields: list[Field] = field(default_factory=list[Field])
