@@ -7,8 +7,8 @@ from processor import GroupedStream, KeyValueStore, Stream, Table, Topology
 from processor.testing import TopologyDriver
 
 PACKAGE = """
-GroupedStream Headers KeyValueStore ProcessContext Punctuator Record Serde StoreSpec Stream Table
-Timestamp Topology every key_value wall_clock
+GroupedStream Headers KeyValueStore ProcessContext Punctuator Record SchemaRegistry Serde
+StoreSpec Stream Table Timestamp Topology avro every key_value wall_clock
 """
 METHODS = {
     Topology: "sample_data stream table",

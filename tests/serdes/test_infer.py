@@ -68,14 +68,18 @@ class Opaque:
 
 def test_public_names() -> None:
     assert processor.serdes.__all__ == [
+        "SchemaRegistry",
+        "SchemasMissing",
         "Serde",
         "auto",
+        "avro",
         "boolean",
         "bytes_serde",
         "decode_column",
         "encode_column",
         "field_type",
         "float64",
+        "for_topic",
         "int64",
         "json",
         "json_of",
