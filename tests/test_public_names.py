@@ -3,12 +3,20 @@
 import pytest
 
 import processor
-from processor import GroupedStream, KeyValueStore, Stream, Table, Topology
+from processor import (
+    GroupedStream,
+    KeyValueStore,
+    Stream,
+    Table,
+    Topology,
+    WindowedStream,
+)
 from processor.testing import TopologyDriver
 
 PACKAGE = """
 GroupedStream Headers KeyValueStore ProcessContext Punctuator Record SchemaRegistry Serde
-StoreSpec Stream Table Timestamp Topology avro every key_value wall_clock
+StoreSpec Stream Table Timestamp Topology Windowed WindowedStream WindowedTable avro calendar
+counted every hopping key_value session sliding tumbling wall_clock
 """
 METHODS = {
     Topology: "sample_data stream table",
@@ -18,9 +26,10 @@ METHODS = {
         through to
         to_table
     """,
-    GroupedStream: "aggregate count reduce",
+    GroupedStream: "aggregate count reduce window",
+    WindowedStream: "aggregate count reduce",
     Table: "join left_join outer_join print to to_stream",
-    KeyValueStore: "changes delete get get_many items load put read save",
+    KeyValueStore: "changed changes delete get get_many holding items load put read save scan",
     TopologyDriver: """
         advance bad_records checkpoint dead_letters now pipe pipe_bytes read read_records restart
         store

@@ -28,6 +28,10 @@ Policy: TypeAlias = Literal["fail", "skip", "dead-letter"]
 """What becomes of a record that fails: stop the worker, drop it, or keep it in a topic."""
 
 
+LATE = 1
+"""The output of a windowed step that has its late records."""
+
+
 class Rejected(NamedTuple):
     """A row that failed: the input record `offset` has to be left out."""
 
@@ -45,6 +49,34 @@ class Punctuation(NamedTuple):
     step: str
     punctuator: int
     time: Timestamp
+
+
+class Closing(NamedTuple):
+    """A result that a step gives of its own accord as stream time passes, such as a window's."""
+
+    step: str
+    key: bytes
+
+
+class Made(int):
+    """The offset of such a result: that of the record that brought its time, and which it is.
+
+    A record that fails behind the step is so told from a result that fails there.
+    """
+
+    closing: Closing
+
+    @staticmethod
+    def at(offset: Offset, closing: Closing) -> Offset:
+        """The offset of a result."""
+        made = Made(offset)
+        made.closing = closing
+        return Offset(made)
+
+
+def closing_of(offset: int) -> Closing | None:
+    """Which result a row stands for that has this offset; None: a record."""
+    return offset.closing if isinstance(offset, Made) else None
 
 
 class NullKeyError(ValueError):
@@ -72,6 +104,16 @@ class Context:
     )
     skip: dict[Punctuation, Exception] = field(default_factory=dict[Punctuation, Exception])
     """Punctuations to leave out, and why."""
+    noted: list[Rejected] = field(default_factory=list[Rejected])
+    """Rows that steps leave out by themselves, so that nothing has to be undone."""
+    closed: list[Closing] = field(default_factory=list[Closing])
+    """Results that steps gave of their own accord."""
+    lost: dict[Closing, Rejected] = field(default_factory=dict[Closing, Rejected])
+    """Those to leave out, and why."""
+    resumed: bool = True
+    """Whether stores may hold what an earlier run of the task should have closed by now."""
+    late_is_read: bool = False
+    """Whether a later step reads the late records of this one."""
     reached: dict[str, Timestamp] = field(default_factory=dict[str, Timestamp])
     """How far stream time has come in this pass, for the steps that let it pass by themselves."""
     _offsets: Sequence[Offset] = ()
@@ -81,6 +123,7 @@ class Context:
     def begin(self) -> None:
         """Begins a try: nothing has failed yet."""
         self.rejected, self.punctuated, self.failed, self.reached = [], [], [], {}
+        self.noted, self.closed = [], []
 
     def enter(self, batch: AnyBatch, *, advance: bool) -> None:
         """Begins a pass; with `advance` the rows of the batch let the stream time go on."""
@@ -138,6 +181,14 @@ class Context:
             bad = Rejected(batch.offsets[row], self.step, reason, error, row=place)
             self.rejected.append(bad)
         return batch.select(mask)
+
+    def note(
+        self, rows: AnyBatch, errors: Sequence[Exception], reason: str, policy: Policy | None
+    ) -> None:
+        """Notes rows that the step leaves out, without anything to be undone."""
+        for row, (offset, error) in enumerate(zip(rows.offsets, errors, strict=True)):
+            noted = Rejected(offset, self.step, reason, error, policy, (rows, row))
+            self.noted.append(noted)
 
 
 class Operator:

@@ -12,7 +12,7 @@ from itertools import takewhile
 from typing import Any
 
 from processor.attempt import Fault
-from processor.operators.base import AnyBatch, Context, Operator, of_parent
+from processor.operators.base import LATE, AnyBatch, Context, Operator, of_parent
 from processor.operators.event_time import InvalidTimestampError
 from processor.records import Headers, RawBatch, Record, Timestamp, in_order
 from processor.runtime.handling import by_number, process, renumbered, with_policy
@@ -49,6 +49,7 @@ class Dataflow:
         self, part: Subtopology, max_record_bytes: int, reserved: frozenset[str] = frozenset()
     ) -> None:
         self._nodes = part.nodes
+        self._read = {edge for node in part.nodes for edge in node.parents}
         self._max_record_bytes = max_record_bytes
         self._reserved = reserved
         self.max_data_bytes = max_record_bytes - record_bytes(None, None)
@@ -144,6 +145,7 @@ class Dataflow:
         self, node: Step, inputs: list[AnyBatch], context: Context, *, advance: bool
     ) -> dict[int, AnyBatch]:
         context.step = node.name
+        context.late_is_read = Edge(node, LATE) in self._read
         made: dict[int, AnyBatch] = {}
         if inputs:
             simple = self._is_stateless(node)

@@ -11,7 +11,14 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 
-from processor.operators.base import AnyBatch, Context, Rejected, Unattributed
+from processor.operators.base import (
+    AnyBatch,
+    Closing,
+    Context,
+    Rejected,
+    Unattributed,
+    closing_of,
+)
 from processor.records import Offset, RawBatch, Timestamp, TopicPartition
 from processor.runtime.badrecords import BadRecords
 from processor.runtime.commands import Position
@@ -35,6 +42,7 @@ class _Entering:
     make: Callable[[Sequence[int]], AnyBatch]
     advance: bool = False
     bad: dict[Offset, Rejected] = field(default_factory=dict[Offset, Rejected])
+    noted: list[Rejected] = field(default_factory=list[Rejected])
 
     def leave_out(self, rejected: Sequence[Rejected]) -> None:
         """Takes these rows for bad; of several failures of one the first counts."""
@@ -94,6 +102,7 @@ class Task:
         self.offsets = {source: position.offset for source, position in start.items()}
         times = (position.stream_time for position in start.values())
         self._context.stream_time = max(times, default=Timestamp(-1))
+        self._context.resumed = True
 
     def process(self, source: TopicPartition, records: RawBatch) -> list[Output]:
         """Works on records of one partition.
@@ -111,7 +120,7 @@ class Task:
         outputs = self._enter(entering, range(len(records)))
         self.offsets[source] = Offset(records.offsets[-1] + 1)
         self.records += len(records)
-        if entering.bad:
+        if entering.bad or entering.noted:
             outputs += self._letters(entering, records, source, node.on_bad_record)
         return outputs
 
@@ -156,9 +165,9 @@ class Task:
     def _enter_made(self, entering: _Entering, made: AnyBatch, step: Step) -> list[Output]:
         """Rows that no input record stands for; as dead letters they are written as JSON."""
         outputs = self._enter(entering, range(len(made)))
-        if entering.bad:
-            made = entering.make([int(offset) for offset in entering.bad])
-            raw = made.with_keys(_shown(made.keys)).with_values(_shown(made.values))
+        if entering.bad or entering.noted:
+            offsets = {*entering.bad, *(each.offset for each in entering.noted)}
+            raw = _shown_rows(entering.make(sorted(offsets)))
             origin = TopicPartition(step.name, self.id.partition)
             outputs += self._letters(entering, raw, origin, None)
         return outputs
@@ -189,19 +198,23 @@ class Task:
     def _enter_row(self, entering: _Entering, row: Sequence[int]) -> list[Output]:
         """A row that has failed once, and the punctuations that it brings.
 
-        A punctuation that fails is left out. If the row or an output of a punctuation fails, the
-        row is tried without its punctuations, and only if it fails again it is a bad one.
+        A punctuation that fails is left out, and so is a result of a step that fails on its way. If
+        the row or an output of a punctuation fails, the row is tried without what it brings, and
+        only if it fails again it is a bad one.
         """
         context = self._context
         while True:
             if context.failed:
                 context.skip |= [context.failed[0]]
-            elif context.punctuated:
-                error = context.rejected[0].error
-                context.skip |= dict.fromkeys(context.punctuated, error)
+            elif lost := _lost(context.rejected):
+                context.lost |= lost
+            elif context.punctuated or context.closed:
+                first = context.rejected[0]
+                context.skip |= dict.fromkeys(context.punctuated, first.error)
+                context.lost |= dict.fromkeys(context.closed, first)
             elif context.rejected:
                 entering.leave_out(context.rejected[:1])
-                context.skip = {}
+                context.skip, context.lost = {}, {}
             if (outputs := self._try(entering, row)) is not None:
                 return outputs
 
@@ -230,7 +243,9 @@ class Task:
             self._undo()
             return None
         self._accept()
+        entering.noted += context.noted
         context.stream_time = context.end_time
+        context.resumed = context.resumed and not entering.advance
         return outputs
 
     def _accept(self) -> None:
@@ -239,7 +254,7 @@ class Task:
         for punctuation, error in context.skip.items():
             policy = self._dataflow.policies.get(punctuation.step)
             self._bad_records.punctuation_failed(punctuation.step, error, policy)
-        context.skip = {}
+        context.skip, context.lost = {}, {}
         for overlay in self.overlays.values():
             overlay.accept()
 
@@ -255,11 +270,24 @@ class Task:
         policy: Policy | None,
     ) -> list[Output]:
         row_of = {offset: row for row, offset in enumerate(records.offsets)}
-        letters = (
-            self._bad_records.handle(bad, records.take([row_of[offset]]), source, policy)
-            for offset, bad in sorted(entering.bad.items())
-        )
-        return [letter for letter in letters if letter is not None]
+        kept: dict[tuple[Offset, str], Output | None] = {}
+        left_out = [*entering.bad.values(), *entering.noted]
+        for each in sorted(left_out, key=lambda rejected: rejected.offset):
+            if (closing := closing_of(each.offset)) and each.row:
+                rows, row = each.row
+                raw = _shown_rows(rows.take([row]))
+                origin = TopicPartition(closing.step, self.id.partition)
+            else:
+                raw, origin = records.take([row_of[each.offset]]), source
+            letter = self._bad_records.handle(each, raw, origin, policy)
+            kept.setdefault((each.offset, str(closing or each.step)), letter)
+        return [letter for letter in kept.values() if letter is not None]
+
+
+def _lost(rejected: Sequence[Rejected]) -> dict[Closing, Rejected]:
+    """The results that failed at the first step where any row did: others may fail due to them."""
+    first = [each for each in rejected if each.step == rejected[0].step]
+    return {closing: each for each in first if (closing := closing_of(each.offset))}
 
 
 def _fresh(rows: AnyBatch) -> AnyBatch:
@@ -268,6 +296,10 @@ def _fresh(rows: AnyBatch) -> AnyBatch:
         return deepcopy(rows)
     except Exception:  # noqa: BLE001 - a user's value may refuse to be copied in any way
         return rows
+
+
+def _shown_rows(rows: AnyBatch) -> RawBatch:
+    return rows.with_keys(_shown(rows.keys)).with_values(_shown(rows.values))
 
 
 def _shown(column: Sequence[object]) -> list[bytes | None]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, overload
 
-from processor.records import K, V
+from processor.records import V2, K, V
 from processor.serdes.base import Serde
 from processor.state.overlay import Overlay
 
@@ -92,6 +92,22 @@ class KeyValueStore(Generic[K, V]):
             for key, value in data.items():
                 self._check(key, value)
         self._overlay.put_many(data)
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, V]]:
+        """Encoded keys from `start` to before `end` with their values, in order."""
+        decode = self.spec.value.decode
+        return ((key, decode(data)) for key, data in self._overlay.scan(start, end))
+
+    def changed(self, start: bytes, end: bytes) -> dict[bytes, V | None]:
+        """What has changed from `start` to before `end` since the last checkpoint, in order."""
+        decode = self.spec.value.decode
+        fresh = sorted(self._overlay.changed(start, end).items())
+        return {key: None if data is None else decode(data) for key, data in fresh}
+
+    def holding(self, value: Serde[V2]) -> "KeyValueStore[K, V2]":
+        """The same store with its values read and written by another serde."""
+        spec = StoreSpec(self.spec.name, self.spec.key, value)
+        return KeyValueStore(spec, self._overlay, self._max_bytes)
 
     def changes(self) -> list[tuple[K, V | None]]:
         """What has changed since the last checkpoint, each key once; None: deleted."""

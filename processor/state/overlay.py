@@ -88,6 +88,11 @@ class Overlay:
         stored = self.store.scan(start, end, reverse=reverse)
         return _merge(stored, fresh, reverse=reverse)
 
+    def changed(self, start: bytes, end: bytes) -> dict[bytes, bytes | None]:
+        """The last value of each key in this range that has changed since the last checkpoint."""
+        fresh = self._changes | self._batch
+        return {key: value for key, value in fresh.items() if start <= key < end}
+
     def accept(self) -> None:
         """Ends the batch: its writes will be part of the next checkpoint."""
         if not self._batch:

@@ -9,6 +9,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, cast
 
 from processor.operators.base import Operator
+from processor.operators.windowed import WindowStep
 from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import Edge, Node, Sink, Source, Step
 from processor.topology.plan import Plan, Subtopology
@@ -41,7 +42,13 @@ def describe(plan: Plan) -> str:
 
 
 def called(operator: Operator) -> str:
-    """The name of the function that a step calls, or the field that it gets; empty for lambdas."""
+    """The function that a step calls, or the field that it gets, and its windows.
+
+    Functions without a name, lambdas, are left out.
+    """
+    if isinstance(operator, WindowStep):
+        function = function_name(getattr(operator.folding, "function", None))
+        return f"{function} per {operator.windows}, emit {operator.emit}".lstrip()
     for role in ("function", "predicate", "add", "joiner", "predicates"):
         found: Any = getattr(operator, role, None)
         if found is not None:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
 from processor.operators.aggregate import Aggregate, Count, Emit, stamped
+from processor.operators.base import Policy
+from processor.operators.windowed import WindowEmit
+from processor.operators.windows import AnyWindows
 from processor.records import V2, K, Record, V
 from processor.serdes import Serde, int64
 from processor.state.keyvalue import StoreSpec
@@ -19,6 +22,7 @@ from processor.topology.joining import TableJoins
 
 if TYPE_CHECKING:
     from processor.topology.stream import Stream
+    from processor.topology.windowed import WindowedStream
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +36,32 @@ class GroupedStream(Generic[K, V]):
 
     flow: Flow
     """What is known here; for the runtime and for tests, no part of the language."""
+
+    def window(
+        self,
+        windows: AnyWindows,
+        *,
+        emit: WindowEmit = "close",
+        late: Policy | None = None,
+        retention: str | float | None = None,
+    ) -> WindowedStream[K, V]:
+        """Groups by windows as well, see docs/windows.md.
+
+        Args:
+            windows: Such as `tumbling("10s", grace="1s")`.
+            emit: `close`: one result of each window, when it closes. `change`: a result at every
+                change. `checkpoint`: the last change of each window at every checkpoint.
+            late: For records that come after their windows have closed, instead of the setting
+                `on_bad_record`. See also `WindowedTable.late`.
+            retention: How long after its end a window can be read in the store, by default until
+                it closes.
+
+        Raises:
+            TopologyError: What is asked for does not go together.
+        """
+        from processor.topology.windowed import windowed_stream  # noqa: PLC0415 - makes tables
+
+        return windowed_stream(self.flow, windows, emit, late, retention)
 
     def count(self, *, name: str | None = None, emit: Emit = "checkpoint") -> Table[K, int]:
         """Counts the records of each key.

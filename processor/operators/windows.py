@@ -1,0 +1,293 @@
+"""Windows: which of them have a time, and how long after its end one closes. Pure arithmetic.
+
+All times are milliseconds, ends are exclusive. Knows nothing of records, keys or stores.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from math import gcd
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+from zoneinfo import ZoneInfo
+
+from processor.durations import milliseconds
+from processor.errors import TopologyError
+
+Unit: TypeAlias = Literal["day", "week", "month", "quarter", "year"]
+"""What a calendar window is; weeks begin on Monday."""
+
+LATEST: Final = int(datetime(9998, 1, 1, tzinfo=UTC).timestamp() * 1000)
+"""Times from here on have no windows: no calendar goes so far."""
+
+_UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms"))
+
+
+class Span(NamedTuple):
+    """From `start` to before `end`."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A way to divide time. A window closes when stream time has reached its end and `delay`."""
+
+    grace: int
+
+    @property
+    def delay(self) -> int:
+        """How long after its end a window closes."""
+        return self.grace
+
+    def ends_in(self, after: int, to: int) -> bool:
+        """Whether a window may end after `after` and not after `to`."""
+        return after < to
+
+    def _shown(self, what: str) -> str:
+        return f"{what}, grace {shown(self.grace)}" if self.grace else what
+
+
+@dataclass(frozen=True)
+class Aligned(Windows):
+    """Windows that are the same for all keys: those that have a time depend on the time alone."""
+
+    @property
+    @abstractmethod
+    def granule(self) -> int:
+        """Times with the same multiple of it are in the same windows."""
+
+    @abstractmethod
+    def spans(self, time: int) -> tuple[Span, ...]:
+        """The windows that have the time, in order."""
+
+
+@dataclass(frozen=True)
+class Hopping(Aligned):
+    """Windows of one size, one beginning at each multiple of `every`; as wide as that: tumbling."""
+
+    size: int
+    every: int
+
+    @property
+    def granule(self) -> int:
+        """Starts and ends are multiples of it."""
+        return gcd(self.size, self.every)
+
+    def spans(self, time: int) -> tuple[Span, ...]:
+        """The windows that have the time; none begins before 1970."""
+        first = max(0, time - self.size + self.every) // self.every * self.every
+        return tuple(Span(start, start + self.size) for start in range(first, time + 1, self.every))
+
+    def ends_in(self, after: int, to: int) -> bool:
+        """Ends are `size` behind the multiples."""
+        return (after - self.size) // self.every < (to - self.size) // self.every
+
+    def __str__(self) -> str:
+        if self.every == self.size:
+            return self._shown(f"tumbling {shown(self.size)}")
+        return self._shown(f"hopping {shown(self.size)} every {shown(self.every)}")
+
+
+@dataclass(frozen=True)
+class Calendar(Aligned):
+    """Days, weeks, months, quarters or years of a time zone, as long as they are there.
+
+    A window begins when its first day does; where clocks show midnight twice, at the first.
+    """
+
+    unit: Unit
+    zone: ZoneInfo
+
+    @property
+    def granule(self) -> int:
+        """Zones differ from UTC by multiples of half a minute since 1970."""
+        return 30_000
+
+    def spans(self, time: int) -> tuple[Span, ...]:
+        """The one window that has the time."""
+        day = _first_day(self.unit, datetime.fromtimestamp(time // 1000, self.zone).date())
+        end = self._begin(following := _next_day(self.unit, day))
+        if end <= time:  # clocks went back over midnight: the day before is shown once more
+            day, end = following, self._begin(_next_day(self.unit, following))
+        return (Span(self._begin(day), end),)
+
+    def ends_in(self, after: int, to: int) -> bool:
+        """The first end after a time is that of its own window."""
+        return self.spans(max(0, after))[0].end <= to
+
+    def _begin(self, day: date) -> int:
+        return int(datetime(day.year, day.month, day.day, tzinfo=self.zone).timestamp()) * 1000
+
+    def __str__(self) -> str:
+        return self._shown(f"each {self.unit}, {self.zone.key}")
+
+
+@dataclass(frozen=True)
+class Sliding(Windows):
+    """Windows of one size that a record ends, or begins just after (KIP-450).
+
+    `size` is the largest difference of times in a window, so that one spans a millisecond more.
+    """
+
+    size: int
+
+    def __str__(self) -> str:
+        return self._shown(f"sliding {shown(self.size)}")
+
+
+@dataclass(frozen=True)
+class Session(Windows):
+    """Windows as long as records of a key keep coming: from the first to just after the last."""
+
+    gap: int
+
+    @property
+    def delay(self) -> int:
+        """A session goes on for the gap."""
+        return self.gap + self.grace
+
+    def __str__(self) -> str:
+        return self._shown(f"session, gap {shown(self.gap)}")
+
+
+@dataclass(frozen=True)
+class Counted(Windows):
+    """Windows of so many records of a key, whenever they come."""
+
+    grace: int = field(default=0, init=False)
+    size: int
+
+    def __str__(self) -> str:
+        return f"each {self.size} records"
+
+
+AnyWindows: TypeAlias = Hopping | Calendar | Sliding | Session | Counted
+"""What `GroupedStream.window` takes."""
+
+
+def tumbling(size: str | float, *, grace: str | float = 0) -> Hopping:
+    """Windows one after the other: of "10s", the first of each minute is from :00 to before :10.
+
+    Args:
+        size: Such as "10s", "5m" or "1d" (of UTC; for others see `calendar`), or seconds.
+        grace: How long of stream time after its end a window still takes records.
+
+    Raises:
+        UsageError: A duration is malformed.
+    """
+    width = milliseconds(size, "the size of tumbling()")
+    return Hopping(_grace(grace), width, width)
+
+
+def hopping(size: str | float, *, every: str | float, grace: str | float = 0) -> Hopping:
+    """Windows that overlap: of `size`, one beginning at each multiple of `every`.
+
+    Raises:
+        UsageError: A duration is malformed.
+        TopologyError: `every` is longer than `size`, so that times would be in no window.
+    """
+    width = milliseconds(size, "the size of hopping()")
+    step = milliseconds(every, "every= of hopping()")
+    if step > width:
+        raise TopologyError(
+            f"hopping({size!r}, every={every!r}): records between two windows would be lost; "
+            "choose every= no longer than the size"
+        )
+    return Hopping(_grace(grace), width, step)
+
+
+def sliding(size: str | float, *, grace: str | float = 0) -> Sliding:
+    """For each record, the records of its key in the time up to it; see docs/windows.md.
+
+    Args:
+        size: The largest difference between the times of two records in a window.
+        grace: How long of stream time a record may come too late.
+
+    Raises:
+        UsageError: A duration is malformed.
+    """
+    return Sliding(_grace(grace), milliseconds(size, "the size of sliding()"))
+
+
+def session(gap: str | float, *, grace: str | float = 0) -> Session:
+    """Records of a key no more than `gap` apart; a record between two sessions joins them.
+
+    Raises:
+        UsageError: A duration is malformed.
+    """
+    return Session(_grace(grace), milliseconds(gap, "the gap of session()"))
+
+
+def counted(size: int) -> Counted:
+    """So many records of a key, whenever they come: such a window closes with its last record.
+
+    Raises:
+        TopologyError: The size is no positive number.
+    """
+    if type(size) is not int or size < 1:
+        raise TopologyError(f"counted({size!r}): give the number of records of a window, 1 or more")
+    return Counted(size)
+
+
+def calendar(unit: Unit, *, tz: str = "UTC", grace: str | float = 0) -> Calendar:
+    """Days, weeks, months, quarters or years of a time zone.
+
+    Args:
+        unit: "day", "week" (from Monday), "month", "quarter" or "year".
+        tz: Such as "Europe/Berlin": days there have 23 or 25 hours when clocks change.
+        grace: How long of stream time after its end a window still takes records.
+
+    Raises:
+        UsageError: A duration is malformed.
+        TopologyError: There is no such unit or time zone.
+    """
+    if unit not in get_args(Unit):
+        raise TopologyError(f"calendar({unit!r}): possible are {', '.join(get_args(Unit))}")
+    try:
+        zone = ZoneInfo(tz)
+    except (KeyError, ValueError, OSError) as error:
+        raise TopologyError(
+            f"calendar(tz={tz!r}): no such time zone here; use a name such as Europe/Berlin, or "
+            "install the package tzdata if this system has no time zones"
+        ) from error
+    return Calendar(_grace(grace), unit, zone)
+
+
+def shown(duration: int) -> str:
+    """A duration as people write it: 90000 is `90s`, 3600000 is `1h`."""
+    unit, name = next(pair for pair in _UNITS if duration % pair[0] == 0)
+    return f"{duration // unit}{name}"
+
+
+def _grace(grace: str | float) -> int:
+    return 0 if grace == 0 else milliseconds(grace, "grace")
+
+
+def _first_day(unit: Unit, day: date) -> date:
+    match unit:
+        case "day":
+            return day
+        case "week":
+            return day - timedelta(days=day.weekday())
+        case "month":
+            return day.replace(day=1)
+        case "quarter":
+            return day.replace(day=1, month=(day.month - 1) // 3 * 3 + 1)
+        case "year":
+            return day.replace(day=1, month=1)
+
+
+def _next_day(unit: Unit, day: date) -> date:
+    """The first day of what follows the unit that begins with `day`."""
+    match unit:
+        case "day":
+            return day + timedelta(days=1)
+        case "week":
+            return day + timedelta(days=7)
+        case "month":
+            return _first_day("month", day + timedelta(days=31))
+        case "quarter":
+            return _first_day("month", day + timedelta(days=93))
+        case "year":
+            return day.replace(year=day.year + 1)

@@ -1,0 +1,170 @@
+"""WindowedStream and WindowedTable: the part of the language that divides time.
+
+Each method adds nodes to the builder and returns a new table; nothing is computed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, get_args
+
+from processor.durations import milliseconds
+from processor.errors import TopologyError
+from processor.operators.aggregate import stamped
+from processor.operators.base import LATE, Operator, Policy
+from processor.operators.folding import Adding, Counting, Folding
+from processor.operators.windowed import AlignedStep, WindowEmit
+from processor.operators.windows import AnyWindows, Calendar, Hopping
+from processor.records import V2, K, V
+from processor.serdes import Serde, json_of, key_json
+from processor.serdes.windowed import Windowed, windowed, windowed_json
+from processor.state.keyvalue import StoreSpec
+from processor.topology.builder import check_choice
+from processor.topology.flow import Flow
+from processor.topology.form import Form
+from processor.topology.graph import Edge
+from processor.topology.table import Table
+
+if TYPE_CHECKING:
+    from processor.topology.stream import Stream
+
+
+@dataclass(frozen=True, eq=False)
+class WindowedTable(Table[Windowed[K], V2], Generic[K, V, V2]):
+    """The results of windows by `Windowed` keys: key, start and end."""
+
+    late_flow: Flow = field(kw_only=True)
+    """Where late records go; for the runtime and for tests, no part of the language."""
+
+    def late(self) -> Stream[K, V]:
+        """The records that came after their windows had closed; they are no bad records then."""
+        from processor.topology.stream import Stream  # noqa: PLC0415 - each makes the other
+
+        return Stream(self.late_flow)
+
+
+@dataclass(frozen=True, eq=False)
+class WindowedStream(Generic[K, V]):
+    """Records by key and window, to be made into a table; see `GroupedStream.window`."""
+
+    flow: Flow
+    """What is known here; for the runtime and for tests, no part of the language."""
+    windows: AnyWindows
+    emit: WindowEmit
+    late: Policy | None
+    kept: int
+    """How long after its end a window stays in the store, milliseconds."""
+
+    def count(self, *, name: str | None = None) -> WindowedTable[K, V, int]:
+        """Counts the records of each key and window.
+
+        Args:
+            name: Of the store; needed where the stream has no name of its own.
+        """
+        name = self.flow.needed(name, "count", "count")
+        return self._table("count", name, Counting(), Form(int))
+
+    def reduce(
+        self,
+        add: Callable[[V, V], V | None],
+        *,
+        name: str | None = None,
+        value: type[V] | Serde[V] | None = None,
+    ) -> WindowedTable[K, V, V]:
+        """Folds the values of each key and window into one: `add(so_far, value)`.
+
+        Args:
+            add: Returns the new value; None deletes the window's. Joins sessions as well.
+            name: Of the store; needed where the stream has no name of its own.
+            value: Type or serde of the value in the store, by default as far as it is known.
+        """
+        name = self.flow.needed(name, "reduce", "reduce")
+        form = self.flow.value
+        serde = form.kept_value(value, f"the value of store {name}")
+        return self._table("reduce", name, Adding(serde, None, add, add), form)
+
+    def aggregate(
+        self,
+        start: Callable[[], V2],
+        add: Callable[[V2, V], V2 | None],
+        *,
+        merge: Callable[[V2, V2], V2 | None] | None = None,
+        name: str | None = None,
+        value: type[V2] | Serde[V2] | None = None,
+    ) -> WindowedTable[K, V, V2]:
+        """Folds the values of each key and window into an aggregate: `add(so_far, value)`.
+
+        Args:
+            start: Makes the aggregate that a window begins with.
+            add: Returns the new aggregate, which may be the changed old one; None deletes it.
+            merge: Makes one of two aggregates, of which the first is the earlier; for sessions.
+            name: Of the store; needed where the stream has no name of its own.
+            value: Type or serde of the aggregate in the store; see `GroupedStream.aggregate`.
+        """
+        name = self.flow.needed(name, "aggregate", "aggregate")
+        form = Form.returned_by(add)
+        if form.type is None:
+            form = Form(start) if isinstance(start, type) else Form.returned_by(start)
+        serde = form.kept_value(value, f"the value of store {name}")
+        return self._table("aggregate", name, Adding(serde, start, add, merge), form)
+
+    def _table(
+        self, kind: str, name: str, folding: Folding, form: Form
+    ) -> WindowedTable[K, V, Any]:
+        flow = self.flow.partitioned_by_key(name)
+        key = flow.key.kept_key(None, f"the key of store {name}")
+        spec = StoreSpec(name, windowed(key), stamped(folding.shown))
+        operator = self._operator(name, key, folding)
+        outputs = ("", "late")
+        edges, on_error = (flow.edge,), flow.on_error
+        node = flow.builder.step(kind, edges, operator, (spec,), name, outputs, on_error=on_error)
+        made = Form(Windowed[flow.key.type or Any], windowed_json(_in_json(flow.key)))
+        results = replace(flow, edge=Edge(node), key=made, value=Form(form.type), label=name)
+        late = replace(flow, edge=Edge(node, LATE), label=f"{name}-late")
+        return WindowedTable(results, spec, late_flow=late)
+
+    def _operator(self, name: str, key: Serde[Any], folding: Folding) -> Operator:
+        windows = self.windows
+        match windows:
+            case Hopping() | Calendar():
+                return AlignedStep(name, windows, folding, key, self.emit, self.late, self.kept)
+            case _:
+                raise NotImplementedError
+
+
+def windowed_stream(
+    flow: Flow,
+    windows: AnyWindows,
+    emit: WindowEmit,
+    late: Policy | None,
+    retention: str | float | None,
+) -> WindowedStream[Any, Any]:
+    """A windowed stream, if what is asked for goes together.
+
+    Raises:
+        TopologyError: It does not.
+    """
+    check_choice("emit", emit, get_args(WindowEmit))
+    check_choice("late", late, (None, *get_args(Policy)))
+    kept = windows.delay
+    if retention is not None:
+        kept = milliseconds(retention, "retention")
+        if kept < windows.delay:
+            raise TopologyError(
+                f"retention={retention!r}: windows ({windows}) take records for longer after "
+                "their end; choose a longer one, or none"
+            )
+    if late is None and not callable(flow.on_error):
+        late = flow.on_error
+    return WindowedStream(flow, windows, emit, late, kept)
+
+
+def _in_json(form: Form) -> Serde[Any]:
+    """Keys as JSON, as far as their type has that."""
+    if form.type is None:
+        return key_json
+    try:
+        return json_of(form.type, sort=True)
+    except TopologyError:
+        return key_json
