@@ -10,12 +10,14 @@ from processor.records import Headers, Record, Timestamp
 from processor.serdes import SchemaRegistry, Serde, avro
 from processor.serdes.windowed import Windowed
 from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.topology.grouped_table import GroupedTable
 from processor.topology.stream import GroupedStream, Stream, Table
 from processor.topology.topology import Topology, every, key_value
 from processor.topology.windowed import WindowedStream, WindowedTable
 
 __all__ = [
     "GroupedStream",
+    "GroupedTable",
     "Headers",
     "KeyValueStore",
     "ProcessContext",

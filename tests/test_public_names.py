@@ -5,6 +5,7 @@ import pytest
 import processor
 from processor import (
     GroupedStream,
+    GroupedTable,
     KeyValueStore,
     Stream,
     Table,
@@ -14,8 +15,8 @@ from processor import (
 from processor.testing import TopologyDriver
 
 PACKAGE = """
-GroupedStream Headers KeyValueStore ProcessContext Punctuator Record SchemaRegistry Serde
-StoreSpec Stream Table Timestamp Topology Windowed WindowedStream WindowedTable avro calendar
+GroupedStream GroupedTable Headers KeyValueStore ProcessContext Punctuator Record SchemaRegistry
+Serde StoreSpec Stream Table Timestamp Topology Windowed WindowedStream WindowedTable avro calendar
 counted every hopping key_value session sliding tumbling wall_clock
 """
 METHODS = {
@@ -28,8 +29,14 @@ METHODS = {
     """,
     GroupedStream: "aggregate count reduce window",
     WindowedStream: "aggregate count reduce",
-    Table: "join left_join outer_join print to to_stream",
-    KeyValueStore: "changed changes delete get get_many holding items load put read save scan",
+    GroupedTable: "aggregate count reduce",
+    Table: """
+        filter filter_not group_by join left_join map_values outer_join print steps to
+        to_stream view
+    """,
+    KeyValueStore: """
+        before_changes changed changes delete get get_many holding items load put read save scan
+    """,
     TopologyDriver: """
         advance bad_records checkpoint dead_letters now pipe pipe_bytes read read_records restart
         store

@@ -8,7 +8,7 @@ Kafka Streams (KIP-258).
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from operator import le
 from struct import Struct
@@ -20,14 +20,14 @@ from processor.operators.base import (
     NO_TIME,
     AnyBatch,
     Context,
-    Operator,
     Outputs,
     Unattributed,
     encoded_keys,
 )
+from processor.operators.changes import Change, ChangeOperator
 from processor.records import Batch, Offset, Timestamp
 from processor.serdes import Serde, float64, int64
-from processor.state.keyvalue import KeyValueStore
+from processor.state.keyvalue import KeyValueStore, StoreSpec
 
 Emit: TypeAlias = Literal["checkpoint", "change"]
 """When a table tells of its changes: the last one of each key at a checkpoint, or every one."""
@@ -39,7 +39,14 @@ Stamped: TypeAlias = tuple[Timestamp, Any]
 _NUMBERS = {int64.name: Struct(">qq"), float64.name: Struct(">qd")}
 
 
-def stamped(serde: Serde[Any]) -> Serde[Stamped]:
+@dataclass(frozen=True, slots=True)
+class StampedSerde(Serde[Stamped]):
+    """The serde of a table's store; `value` is that of the values alone."""
+
+    value: Serde[Any] = field(kw_only=True)
+
+
+def stamped(serde: Serde[Any]) -> StampedSerde:
     """Eight bytes of timestamp, milliseconds big endian, before the value's bytes."""
     name = f"{STAMPED}{serde.name})"
     if serde.name in _NUMBERS:
@@ -52,10 +59,10 @@ def stamped(serde: Serde[Any]) -> Serde[Stamped]:
     def decode_both(data: bytes) -> Stamped:
         return Timestamp(int.from_bytes(data[:8], "big", signed=True)), decode(data[8:])
 
-    return Serde(name, encode_both, decode_both)
+    return StampedSerde(name, encode_both, decode_both, value=serde)
 
 
-def _stamped_number(name: str, serde: Serde[Any], form: Struct) -> Serde[Stamped]:
+def _stamped_number(name: str, serde: Serde[Any], form: Struct) -> StampedSerde:
     pack = form.pack
 
     def encode(both: Stamped) -> bytes:
@@ -65,7 +72,7 @@ def _stamped_number(name: str, serde: Serde[Any], form: Struct) -> Serde[Stamped
             serde.encode(both[1])  # says what is wrong with it
             raise
 
-    return Serde(name, encode, form.unpack)
+    return StampedSerde(name, encode, form.unpack, value=serde)
 
 
 STAMPED = "stamped("
@@ -73,7 +80,7 @@ STAMPED = "stamped("
 
 
 @dataclass(frozen=True)
-class TableOperator(Operator):
+class TableOperator(ChangeOperator):
     """A step that makes a table: `fold` changes it by a batch, the rest is how that is told."""
 
     store: str
@@ -96,23 +103,35 @@ class TableOperator(Operator):
         keys, batch = encoded_keys(store.spec.key, batch, context)
         distinct = list(dict.fromkeys(keys))
         held = store.load(distinct)
+        pairs = self.emit == "change" and context.wants_changes
+        before = store.load(distinct) if pairs else {}
         values, batch = self.fold(held, keys, batch, context)
         try:
             store.save(distinct, held)
+            if pairs:
+                values = paired(before, values, store.spec, batch)
         except Exception as error:
             raise Unattributed from error
         if self.emit == "change":
-            return (batch.with_values(values),)
+            return self.ports(batch.with_values(values), context)
         return (batch.select(()),)
+
+    def ports(self, batch: AnyBatch, context: Context) -> Outputs:
+        """Both outputs, or where nobody reads changes, the rows as they are: new values."""
+        return super().ports(batch, context) if context.wants_changes else (batch,)
 
     def changes(self, context: Context) -> AnyBatch | None:
         """The last change of each key since the last checkpoint."""
         if self.emit == "change":
             return None
-        changed = context.stores[self.store].changes()
+        store: KeyValueStore[Any, Stamped] = context.stores[self.store]
+        changed = store.changes()
+        values: list[Any] = [_value(held) for _, held in changed]
+        if context.wants_changes:
+            values = list(map(Change, map(_value, store.before_changes()), values))
         return Batch(
             [key for key, _ in changed],
-            [None if held is None else held[1] for _, held in changed],
+            values,
             [context.stream_time if held is None else held[0] for _, held in changed],
             [Offset(row) for row in range(len(changed))],
         )
@@ -152,8 +171,8 @@ class Aggregate(TableOperator):
 
         def step(key: bytes, value: Any, timestamp: Timestamp) -> Any:
             before = held.get(key)
-            result = self._next(before, value)
-            if result is value and type(value) not in _UNCHANGING:
+            result = self.result(before, value)
+            if result is value and type(value) not in UNCHANGING:
                 # Steps beside this one see the value as well; the function may change the result.
                 result = self._copy(value)
             if result is None:
@@ -165,7 +184,8 @@ class Aggregate(TableOperator):
 
         return context.call(step, batch, keys, batch.values, batch.timestamps)
 
-    def _next(self, before: Stamped | None, value: Any) -> Any:
+    def result(self, before: Stamped | None, value: Any) -> Any:
+        """What the value makes of what was there before."""
         if before is not None:
             return self.add(before[1], value)
         return value if self.start is None else self.add(self.start(), value)
@@ -182,10 +202,19 @@ class Latest(TableOperator):
     def fold(
         self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
     ) -> tuple[Sequence[Any], AnyBatch]:
-        """The last row of each key counts."""
-        del context
-        rows = zip(batch.timestamps, batch.values, strict=True)
-        for key, (timestamp, value) in dict(zip(keys, rows, strict=True)).items():
+        """The last row of each key counts; the others have to be such as could be kept, too."""
+        encode = context.stores[self.store].spec.value.encode
+        rows: dict[bytes, Stamped] = {}
+        try:
+            for key, row in zip(
+                keys, zip(batch.timestamps, batch.values, strict=True), strict=True
+            ):
+                if key in rows and rows[key][1] is not None:
+                    encode(rows[key])
+                rows[key] = row
+        except Exception as error:
+            raise Unattributed from error
+        for key, (timestamp, value) in rows.items():
             if value is None:
                 held.pop(key, None)
             else:
@@ -193,11 +222,35 @@ class Latest(TableOperator):
         return batch.values, batch
 
 
-_UNCHANGING = frozenset({int, str, float, bool, bytes, NoneType})
+UNCHANGING = frozenset({int, str, float, bool, bytes, NoneType})
+"""Types whose values nobody can change in place."""
 
 
 def _nothing(_: Any) -> None:
     return None
+
+
+def _value(held: Stamped | None) -> Any:
+    return None if held is None else held[1]
+
+
+def paired(
+    before: dict[bytes, Stamped], values: Sequence[Any], spec: StoreSpec[Any, Any], batch: AnyBatch
+) -> list[Change]:
+    """Each row's new value with the one that its key had before, an object of its own."""
+    told = {key: value for key, (_, value) in before.items()}
+    pairs: list[Change] = []
+    for key, new in zip(map(spec.key.encode, batch.keys), values, strict=True):
+        pairs.append(Change(_copied(told.get(key), spec.value), new))
+        told[key] = new
+    return pairs
+
+
+def _copied(value: Any, serde: Serde[Stamped]) -> Any:
+    """The value as it would come back from the store; who was told of it may change it."""
+    if type(value) in UNCHANGING:
+        return value
+    return serde.decode(serde.encode((NO_TIME, value)))[1]
 
 
 def _running_counts(held: dict[bytes, Stamped], keys: Sequence[bytes]) -> list[int]:

@@ -114,6 +114,8 @@ class Context:
     """Whether stores may hold what an earlier run of the task should have closed by now."""
     late_is_read: bool = False
     """Whether a later step reads the late records of this one."""
+    paired: frozenset[str] = frozenset()
+    """The tables whose changes somebody reads, by the names of their steps."""
     reached: dict[str, Timestamp] = field(default_factory=dict[str, Timestamp])
     """How far stream time has come in this pass, for the steps that let it pass by themselves."""
     _offsets: Sequence[Offset] = ()
@@ -130,6 +132,11 @@ class Context:
         self._offsets = batch.offsets if advance else ()
         self._timestamps = batch.timestamps if advance else ()
         self._running = None
+
+    @property
+    def wants_changes(self) -> bool:
+        """Whether somebody reads the changes of the table that the present step makes."""
+        return self.step in self.paired
 
     @property
     def end_time(self) -> Timestamp:
@@ -196,6 +203,14 @@ class Operator:
 
     sided: ClassVar[bool] = False
     """Whether the values come with the number of the parent that they are from, see `of_parent`."""
+
+    of_changes: ClassVar[bool] = False
+    """Whether the rows are changes of a table, old and new values, that no record stands for."""
+
+    def ports(self, batch: AnyBatch, context: Context) -> Outputs:
+        """The batch as each output port gives it; for what `changes`, `advance` and `tick` made."""
+        del context
+        return (batch,)
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """Works on a batch; returns one batch for each output port."""

@@ -12,7 +12,7 @@ from operator import is_not, not_
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from processor.attempt import attempt
-from processor.operators.aggregate import Stamped, TableOperator
+from processor.operators.aggregate import Stamped, TableOperator, paired
 from processor.operators.base import (
     AnyBatch,
     Context,
@@ -21,6 +21,7 @@ from processor.operators.base import (
     Unattributed,
     encoded_keys,
 )
+from processor.operators.tables import View
 from processor.records import Batch, Timestamp
 from processor.state.keyvalue import KeyValueStore
 
@@ -55,22 +56,25 @@ class StreamTableJoin(Operator):
 
     sided: ClassVar[bool] = True
 
-    table: str
+    table: View
     joiner: Callable[[Any, Any], Any]
     left: bool
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: the rows that have a result, with their own timestamps and headers."""
-        store: KeyValueStore[Any, Stamped] = context.stores[self.table]
+        store: KeyValueStore[Any, Stamped] = context.stores[self.table.store]
         batch = rows_of(LEFT, batch)
         if self.left:
             found, batch = _found(store, batch, context)
         else:
             keys, batch = encoded_keys(store.spec.key, batch, context)
             found = store.read(keys)
-            mask = [each is not None for each in found]
-            found, batch = list(compress(found, mask)), batch.select(mask)
-        others = [None if each is None else each[1] for each in found]
+        others: list[Any] = [None if each is None else each[1] for each in found]
+        if self.table.steps:
+            others, batch = context.call(self.table.value, batch, others)
+        if not self.left:
+            mask = [each is not None for each in others]
+            others, batch = list(compress(others, mask)), batch.select(mask)
         values, batch = context.call(self.joiner, batch, batch.values, others)
         return (batch.with_values(values),)
 
@@ -99,8 +103,8 @@ class TableTableJoin(TableOperator):
 
     sided: ClassVar[bool] = True
 
-    tables: tuple[str, str]
-    """The stores of the two parents."""
+    tables: tuple[View, View]
+    """The two parents."""
     joiner: Callable[[Any, Any], Any]
     kind: JoinKind
 
@@ -112,7 +116,8 @@ class TableTableJoin(TableOperator):
 
         def step(key: bytes, sided: tuple[int, Any], time: Timestamp, other: Stamped | None) -> Any:
             parent, value = sided
-            pair = (value, other and other[1]) if parent == LEFT else (other and other[1], value)
+            found = None if other is None else self.tables[1 - parent].value(other[1])
+            pair = (value, found) if parent == LEFT else (found, value)
             result = self.joiner(*pair) if joins(self.kind, *pair) else None
             before = held.pop(key, None)
             latest = time if other is None else max(time, other[0])
@@ -127,23 +132,28 @@ class TableTableJoin(TableOperator):
         store: KeyValueStore[Any, Stamped] = context.stores[self.store]
         keys, batch = encoded_keys(store.spec.key, batch, context)
         held = store.load(list(dict.fromkeys(keys)))
+        pairs = self.emit == "change" and context.wants_changes
+        before = store.load(list(dict.fromkeys(keys))) if pairs else {}
         told, batch = self.fold(held, keys, batch, context)
         changed = list(map(is_not, told, repeat(None)))
+        batch, there = batch.select(changed), list(compress(told, changed))
+        times, values = [each[0] for each in there], [each[1] for each in there]
         try:
             store.save(dict.fromkeys(compress(keys, changed)), held)
+            if pairs:
+                values = paired(before, values, store.spec, batch)
         except Exception as error:
             raise Unattributed from error
         if self.emit == "checkpoint":
             return (batch.select(()),)
-        batch, told = batch.select(changed), list(compress(told, changed))
-        times, values = [each[0] for each in told], [each[1] for each in told]
-        return (Batch(batch.keys, values, times, batch.offsets, batch.headers),)
+        made = Batch(batch.keys, values, times, batch.offsets, batch.headers)
+        return self.ports(made, context)
 
     def _others(
         self, keys: Sequence[bytes], batch: AnyBatch, context: Context
     ) -> list[Stamped | None]:
         """The value that the other table has for each row."""
-        left, right = (context.stores[table] for table in self.tables)
+        left, right = (context.stores[table.store] for table in self.tables)
         from_left = [parent == LEFT for parent, _ in batch.values]
         on_right = iter(right.read(list(compress(keys, from_left))))
         on_left = iter(left.read(list(compress(keys, map(not_, from_left)))))

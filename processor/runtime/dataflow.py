@@ -12,7 +12,8 @@ from itertools import takewhile
 from typing import Any
 
 from processor.attempt import Fault
-from processor.operators.base import LATE, AnyBatch, Context, Operator, of_parent
+from processor.operators.base import LATE, AnyBatch, Context, Operator, Outputs, of_parent
+from processor.operators.changes import CHANGES, ChangeOperator
 from processor.operators.event_time import InvalidTimestampError
 from processor.records import Headers, RawBatch, Record, Timestamp, in_order
 from processor.runtime.handling import by_number, process, renumbered, with_policy
@@ -57,6 +58,13 @@ class Dataflow:
         self.sources = {topic: source for source in part.sources for topic in source.topics}
         self.tables = _steps_with(part, Operator.changes.__name__)
         self.clocked = _steps_with(part, Operator.tick.__name__)
+        self.paired = frozenset(
+            edge.node.name
+            for node in self._nodes
+            for edge in node.parents
+            if edge.port == CHANGES and _makes_table(edge.node)
+        )
+        """The tables whose changes are read, by the names of their steps."""
         self._timed = frozenset(_steps_with(part, Operator.advance.__name__))
         self._apart = frozenset(node for node in part.nodes if self._one_by_one(node))
         self.stateless = frozenset(node.name for node in takewhile(self._is_stateless, self._nodes))
@@ -131,29 +139,32 @@ class Dataflow:
     ) -> list[Output]:
         context.enter(batch, advance=advance)
         flows: dict[Edge, AnyBatch] = {entry: batch}
+        if isinstance(entry.node, Step):
+            context.step = entry.node.name
+            flows = _from(entry.node, entry.node.operator.ports(batch, context))
         outputs: list[Output] = []
         for node in self._nodes:
             inputs = _inputs(node, flows)
             if isinstance(node, Step):
-                made = self._step(node, inputs, context, advance=advance)
-                flows |= {Edge(node, port): rows for port, rows in made.items() if len(rows)}
+                flows |= _from(node, self._step(node, inputs, context, advance=advance))
             elif isinstance(node, Sink) and inputs:
                 outputs += self._sink(node, in_order(inputs), context)
         return outputs
 
     def _step(
         self, node: Step, inputs: list[AnyBatch], context: Context, *, advance: bool
-    ) -> dict[int, AnyBatch]:
+    ) -> Outputs:
         context.step = node.name
         context.late_is_read = Edge(node, LATE) in self._read
-        made: dict[int, AnyBatch] = {}
+        made: Outputs = ()
         if inputs:
             simple = self._is_stateless(node)
-            made = dict(enumerate(process(node, in_order(inputs), context, is_stateless=simple)))
+            made = process(node, in_order(inputs), context, is_stateless=simple)
         if advance and node in self._timed:
             later = node.operator.advance(context)
             if later is not None and len(later):
-                made[0] = in_order([made[0], later]) if 0 in made else later
+                ports = node.operator.ports(later, context)
+                made = (*map(_behind, made, ports), *made[len(ports) :]) if made else ports
         return made
 
     def _sink(self, node: Sink, batch: AnyBatch, context: Context) -> list[Output]:
@@ -210,6 +221,18 @@ def _inputs(node: Node, flows: Mapping[Edge, AnyBatch]) -> list[AnyBatch]:
     if isinstance(node, Step) and node.operator.sided:
         return [of_parent(number, rows) for number, rows in inputs]
     return [rows for _, rows in inputs]
+
+
+def _makes_table(node: Node) -> bool:
+    return isinstance(node, Step) and isinstance(node.operator, ChangeOperator)
+
+
+def _from(node: Node, made: Outputs) -> dict[Edge, AnyBatch]:
+    return {Edge(node, port): rows for port, rows in enumerate(made) if len(rows)}
+
+
+def _behind(made: AnyBatch, later: AnyBatch) -> AnyBatch:
+    return in_order([made, later])
 
 
 def _chosen_by(choice: TopicChoice, reserved: frozenset[str]) -> TopicChoice:

@@ -16,6 +16,7 @@ from processor.operators.base import (
     Unattributed,
     checked,
 )
+from processor.operators.changes import Change
 from processor.records import Batch, Offset, Record, in_order
 from processor.topology.graph import ErrorHandler, Step
 
@@ -39,7 +40,7 @@ def process(step: Step, rows: AnyBatch, context: Context, *, is_stateless: bool)
 
     if not callable(step.on_error):
         return with_policy(step.on_error, rows, context, work)
-    if not is_stateless:
+    if not is_stateless or step.operator.of_changes:
         return _asked(step, step.on_error, rows, context)
     shown = _unsided(rows) if step.operator.sided else rows
     made = by_number(step.on_error, rows, context, work, add, shown)
@@ -108,7 +109,7 @@ def renumbered(batch: AnyBatch, offsets: Sequence[Offset]) -> AnyBatch:
 
 
 def _asked(step: Step, handler: ErrorHandler, rows: AnyBatch, context: Context) -> Outputs:
-    """At a step with state, which a failure may have changed: it is undone as a whole."""
+    """At a step that no other record can go through, as by then it may have changed its state."""
     known, sided = len(context.rejected), step.operator.sided
     shown = _unsided(rows) if sided else rows
     try:
@@ -120,7 +121,10 @@ def _asked(step: Step, handler: ErrorHandler, rows: AnyBatch, context: Context) 
         made = ()
     for number, each in enumerate(context.rejected[known:], known):
         first = shown, shown.offsets.index(each.offset)
-        answer = _answer(each, handler, _row(*(first if sided else each.row or first)))
+        record = _row(*(first if sided else each.row or first))
+        if isinstance(record.value, Change):
+            record = record._replace(value=record.value.new)
+        answer = _answer(each, handler, record)
         if not isinstance(answer, Rejected):
             answer = each._replace(error=_no_place(each.step))
         context.rejected[number] = answer

@@ -80,7 +80,7 @@ class Task:
         stores = {
             spec.name: KeyValueStore(spec, overlays[spec.name], limit) for spec in part.stores
         }
-        self._context = Context(stores)
+        self._context = Context(stores, paired=dataflow.paired)
         self.offsets: dict[TopicPartition, Offset] = {}
         self.restart(start)
 
@@ -151,10 +151,10 @@ class Task:
         return self._enter_made(entering, rows, step)
 
     def _tell(self, step: Step) -> list[Output]:
-        if not (made := step.operator.changes(self._context)):
+        if not (made := self._changes(step)):
             return []
         first = iter([made])
-        again = cache(lambda: step.operator.changes(self._context) or made)
+        again = cache(lambda: self._changes(step) or made)
 
         def make(rows: Sequence[int]) -> AnyBatch:
             # The first try is with all rows, and mostly the only one: it needs no copy.
@@ -162,12 +162,18 @@ class Task:
 
         return self._enter_made(_Entering(Edge(step), make), made, step)
 
+    def _changes(self, step: Step) -> AnyBatch | None:
+        self._context.step = step.name
+        return step.operator.changes(self._context)
+
     def _enter_made(self, entering: _Entering, made: AnyBatch, step: Step) -> list[Output]:
         """Rows that no input record stands for; as dead letters they are written as JSON."""
         outputs = self._enter(entering, range(len(made)))
         if entering.bad or entering.noted:
             offsets = {*entering.bad, *(each.offset for each in entering.noted)}
-            raw = _shown_rows(entering.make(sorted(offsets)))
+            self._context.step = step.name
+            rows = entering.make(sorted(offsets))
+            raw = _shown_rows(step.operator.ports(rows, self._context)[0])
             origin = TopicPartition(step.name, self.id.partition)
             outputs += self._letters(entering, raw, origin, None)
         return outputs

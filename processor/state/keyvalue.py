@@ -117,6 +117,11 @@ class KeyValueStore(Generic[K, V]):
             for key, data in self._overlay.changes.items()
         ]
 
+    def before_changes(self) -> list[V | None]:
+        """The values at the last checkpoint of what `changes` lists, in the same order."""
+        decode = self.spec.value.decode
+        return [None if data is None else decode(data) for data in self._overlay.before_changes()]
+
     def _check(self, key: bytes, value: bytes | None) -> None:
         size = len(key) + len(value or b"")
         if size > self._max_bytes:

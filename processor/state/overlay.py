@@ -93,6 +93,13 @@ class Overlay:
         fresh = self._changes | self._batch
         return {key: value for key, value in fresh.items() if start <= key < end}
 
+    def before_changes(self) -> list[bytes | None]:
+        """The committed values of the keys in `changes`, in the same order."""
+        unsaved = self._unsaved
+        stored = [key for key in self._changes if key not in unsaved]
+        found = dict(zip(stored, self.store.get_many(stored), strict=True)) | unsaved
+        return [found[key] for key in self._changes]
+
     def accept(self) -> None:
         """Ends the batch: its writes will be part of the next checkpoint."""
         if not self._batch:

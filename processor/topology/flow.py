@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from processor.errors import TopologyError
-from processor.operators.aggregate import Emit, TableOperator
+from processor.operators.aggregate import Emit, StampedSerde, TableOperator
 from processor.operators.base import Operator
+from processor.operators.changes import CHANGES, ChangeOperator
 from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import Builder, check_choice
 from processor.topology.form import Form
-from processor.topology.graph import Edge, OnError
+from processor.topology.graph import Edge, OnError, Step
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,24 @@ class Flow:
     ) -> Flow:
         """The changes of a table that a new step keeps in the store."""
         check_choice(f"{kind} {spec.name}: emit", operator.emit, get_args(Emit))
-        made = Form(value.type)
+        kept = spec.value.value if isinstance(spec.value, StampedSerde) else None
+        made = Form(value.type, kept=kept)
         return self.then(kind, operator, spec.name, value=made, stores=(spec,))
+
+    @property
+    def changes(self) -> Flow:
+        """A table's changes, old and new value together, where this point has its new values.
+
+        Raises:
+            TopologyError: They are not to be had, as those of windows.
+        """
+        node = self.edge.node
+        if not (isinstance(node, Step) and isinstance(node.operator, ChangeOperator)):
+            raise TopologyError(
+                f"{node.name} tells of results and not of changes, so that no table can be made "
+                "of it directly: put .to_stream().to_table(name=...) in between"
+            )
+        return replace(self, edge=Edge(self.edge.node, CHANGES))
 
     def repartitioned(
         self, name: str, *, partitions: int | None = None, key: Any = None, value: Any = None

@@ -27,16 +27,26 @@ class Form:
     """The form of a column.
 
     `read` is the serde it was read with, as long as nothing has changed it; `type` is its type,
-    None where no annotation tells.
+    None where no annotation tells; `kept` is the serde of the store that it comes from, for other
+    stores and internal topics.
     """
 
     type: Any = None
     read: Serde[Any] | None = None
+    kept: Serde[Any] | None = None
 
     @staticmethod
     def returned_by(function: Callable[..., Any]) -> "Form":
         """The form of what a function returns, as far as its annotation tells."""
         return _form(return_type(function))
+
+    @staticmethod
+    def folded_by(start: Callable[[], Any], add: Callable[..., Any]) -> "Form":
+        """The form of an aggregate: what `add` says that it returns, else what `start` does."""
+        form = Form.returned_by(add)
+        if form.type is not None:
+            return form
+        return Form(start) if isinstance(start, type) else Form.returned_by(start)
 
     @staticmethod
     def each_returned_by(function: Callable[..., Any]) -> "Form":
@@ -89,8 +99,8 @@ class Form:
     def _kept(self, given: Any, find: Callable[..., Serde[Any]], what: str) -> Serde[Any] | None:
         if given is not None:
             return find(given, what=what)
-        if self.read is not None:
-            return self.read
+        if self.read is not None or self.kept is not None:
+            return self.read or self.kept
         return None if self.type is None else find(self.type, what=what)
 
     def field(self, name: str) -> tuple[Callable[[Any], Any], "Form"]:

@@ -5,6 +5,7 @@ Each method adds nodes to the builder and returns a new stream or table; nothing
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 from processor.errors import TopologyError
 from processor.operators.aggregate import Emit, stamped
 from processor.operators.joins import JoinKind, StreamTableJoin, TableTableJoin
+from processor.operators.tables import View
 from processor.records import V2, K, V
 from processor.serdes import Serde
 from processor.state.keyvalue import StoreSpec
@@ -55,6 +57,11 @@ class TableJoins(Generic[K, V]):
 
     flow: Flow
     store: StoreSpec[Any, Any]
+
+    @property
+    @abstractmethod
+    def view(self) -> View:
+        """How a step reads the table's values; for the runtime, no part of the language."""
 
     def join(
         self,
@@ -115,7 +122,7 @@ def _stream_table(
 
     kind = "left-join" if left else "join"
     flow = _beside(stream, table.flow, kind, name)
-    operator = StreamTableJoin(table.store.name, joiner, left)
+    operator = StreamTableJoin(table.view, joiner, left)
     reads = (Read(0, table.store.name),)
     node = flow.builder.step(
         kind, (flow.edge, table.flow.edge), operator, (), name, reads=reads, on_error=flow.on_error
@@ -142,14 +149,14 @@ def _table_table(
     form = Form.returned_by(joiner)
     serde = form.kept_value(value, f"the value of store {name}")
     spec = StoreSpec(name, left.store.key, stamped(serde))
-    tables = left.store.name, right.store.name
-    operator = TableTableJoin(name, emit, tables, joiner, kind)
+    operator = TableTableJoin(name, emit, (left.view, right.view), joiner, kind)
     reads = (Read(0, right.store.name), Read(1, left.store.name))
     edges = flow.edge, right.flow.edge
     node = flow.builder.step(
         word, edges, operator, (spec,), name, reads=reads, on_error=flow.on_error
     )
-    return Table(replace(flow, edge=Edge(node), value=Form(form.type), label=name), spec)
+    made = Form(form.type, kept=serde)
+    return Table(replace(flow, edge=Edge(node), value=made, label=name), spec)
 
 
 def _beside(flow: Flow, other: Flow, what: str, name: str | None) -> Flow:

@@ -6,14 +6,16 @@ Each method adds nodes to the builder and returns a new table; nothing is comput
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 from processor.operators.aggregate import Aggregate, Count, Emit, stamped
 from processor.operators.base import Policy
+from processor.operators.changes import change_serde
+from processor.operators.tables import Derived, FilterTable, MapTable, Regroup, View
 from processor.operators.windowed import WindowEmit
 from processor.operators.windows import AnyWindows
-from processor.records import V2, K, Record, V
+from processor.records import K2, V2, K, Record, V
 from processor.serdes import Serde, int64
 from processor.state.keyvalue import StoreSpec
 from processor.topology.flow import Flow
@@ -21,6 +23,7 @@ from processor.topology.form import Form
 from processor.topology.joining import TableJoins
 
 if TYPE_CHECKING:
+    from processor.topology.grouped_table import GroupedTable
     from processor.topology.stream import Stream
     from processor.topology.windowed import WindowedStream
 
@@ -114,10 +117,7 @@ class GroupedStream(Generic[K, V]):
                 `add` or `start` says, else JSON, which is refused if it would change the value.
         """
         name = self.flow.needed(name, "aggregate", "aggregate")
-        form = Form.returned_by(add)
-        if form.type is None:
-            form = Form(start) if isinstance(start, type) else Form.returned_by(start)
-        return self._fold(start, add, form, value, name, emit)
+        return self._fold(start, add, Form.folded_by(start, add), value, name, emit)
 
     def _fold(
         self,
@@ -138,12 +138,66 @@ class GroupedStream(Generic[K, V]):
 
 @dataclass(frozen=True, eq=False)
 class Table(TableJoins[K, V], Generic[K, V]):
-    """The last value of each key, kept in a store; its changes can be read as a stream."""
+    """The last value of each key; its changes can be read as a stream.
+
+    A table made of another by `filter` or `map_values` has no store: its functions are called with
+    the old value as well as with the new one when a value changes, and have to be pure. What
+    they make of the old one is taken back, so that a value which no longer passes a filter becomes
+    a tombstone, and one that never passed becomes nothing at all.
+    """
 
     flow: Flow
     """What is known here; for the runtime and for tests, no part of the language."""
     store: StoreSpec[Any, Any]
-    """The store that holds the table."""
+    """The store that holds the table, or the table that it is made of."""
+    steps: tuple[Derived, ...] = ()
+    """What has been made of the values in the store."""
+
+    @property
+    def view(self) -> View:
+        """How a step reads the table's values; for the runtime, no part of the language."""
+        return View(self.store.name, self.steps)
+
+    def filter(self, predicate: Callable[[V], object], *, name: str | None = None) -> Table[K, V]:
+        """Keeps the keys whose value the predicate accepts."""
+        return self._derived("filter", FilterTable(predicate), name, None)
+
+    def filter_not(
+        self, predicate: Callable[[V], object], *, name: str | None = None
+    ) -> Table[K, V]:
+        """Keeps the keys whose value the predicate does not accept."""
+        return self._derived("filter-not", FilterTable(predicate, keep=False), name, None)
+
+    def map_values(self, function: Callable[[V], V2], *, name: str | None = None) -> Table[K, V2]:
+        """Replaces each value by `function(value)`; None: the key is not in the table."""
+        form = Form.returned_by(function)
+        return self._derived("map-values", MapTable(function), name, form)
+
+    def _derived(
+        self, kind: str, operator: Derived, name: str | None, value: Form | None
+    ) -> Table[K, Any]:
+        flow = self.flow.changes.then(kind, operator, name, value=value)
+        return Table(flow, self.store, (*self.steps, operator))
+
+    @overload
+    def group_by(
+        self, by: Callable[[V], K2], *, name: str | None = None
+    ) -> GroupedTable[K2, V]: ...
+    @overload
+    def group_by(self, by: str, *, name: str | None = None) -> GroupedTable[Any, V]: ...
+    def group_by(
+        self, by: Callable[[V], Any] | str, *, name: str | None = None
+    ) -> GroupedTable[Any, V]:
+        """Groups the values by `by(value)`, or by the field of that name."""
+        from processor.topology.grouped_table import GroupedTable  # noqa: PLC0415 - each makes the other
+
+        flow = self.flow
+        function, key = flow.value.field(by) if isinstance(by, str) else (by, Form.returned_by(by))
+        label = flow.grouped_by(by, name)
+        kept = flow.value.kept_value(None, f"the value of {label or flow.label}")
+        value = Form(flow.value.type, change_serde(kept))
+        grouped = flow.changes.then("group-by", Regroup(function), name, key=key, value=value)
+        return GroupedTable(replace(grouped, label=label))
 
     def to_stream(self) -> Stream[K, V]:
         """The table's changes: the new value of a key, None when it is deleted."""

@@ -5,6 +5,7 @@ from typing import Any
 from processor.operators.aggregate import stamped
 from processor.operators.base import AnyBatch, Context, of_parent
 from processor.operators.joins import StreamTableJoin, TableTableJoin, joins
+from processor.operators.tables import View
 from processor.records import Record, Timestamp
 from processor.serdes import json, text
 from processor.state.keyvalue import StoreSpec
@@ -24,7 +25,7 @@ def pair(left: Any, right: Any) -> Any:
 def stream_table(*rows: Record[Any, Any], left: bool = False) -> tuple[AnyBatch, Context]:
     at = context(USERS)
     at.stores["users"].put("ann", (50, {"name": "Ann"}))
-    (made,) = StreamTableJoin("users", pair, left).process(of_parent(0, batch(*rows)), at)
+    (made,) = StreamTableJoin(View("users"), pair, left).process(of_parent(0, batch(*rows)), at)
     return made, at
 
 
@@ -74,7 +75,9 @@ def test_rows_whose_joiner_fails_are_bad() -> None:
 
 def test_changes_of_the_table_have_no_result() -> None:
     at = context(USERS)
-    (made,) = StreamTableJoin("users", pair, left=True).process(of_parent(1, batch(row(1))), at)
+    (made,) = StreamTableJoin(View("users"), pair, left=True).process(
+        of_parent(1, batch(row(1))), at
+    )
     assert len(made) == 0
 
 
@@ -89,7 +92,7 @@ def test_tables_are_read_as_the_parent_of_the_row_demands() -> None:
     at = context(USERS, CITIES, BOTH)
     at.stores["users"].put("ann", (50, "Ann"))
     at.stores["cities"].put("ann", (9, "Rome"))
-    step = TableTableJoin("both", "change", ("users", "cities"), pair, "outer")
+    step = TableTableJoin("both", "change", (View("users"), View("cities")), pair, "outer")
     rows = batch(row((0, "new"), "ann", 7), row((1, "Oslo"), "ann", 8), row((1, None), "bob", 3))
     (made,) = step.process(rows, at)
     assert made.records() == [
@@ -101,7 +104,7 @@ def test_tables_are_read_as_the_parent_of_the_row_demands() -> None:
 
 def test_a_key_that_comes_and_goes_in_one_batch_is_a_change() -> None:
     at = context(USERS, CITIES, BOTH)
-    step = TableTableJoin("both", "checkpoint", ("users", "cities"), pair, "left")
+    step = TableTableJoin("both", "checkpoint", (View("users"), View("cities")), pair, "left")
     (made,) = step.process(batch(row((0, 1), "a", 7), row((0, None), "a", 8)), at)
     assert len(made) == 0
     at.stores["both"]._overlay.accept()

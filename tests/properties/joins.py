@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from processor.operators.changes import Change
 from processor.operators.joins import StreamTableJoin, TableTableJoin
+from processor.operators.tables import View
 from processor.records import Record, Timestamp
 from processor.topology.graph import Step
-from tests.properties import one_record
+from tests.properties import one_record, tables
 
 if TYPE_CHECKING:
     from tests.properties.one_record import Rows, Trial
@@ -15,13 +17,13 @@ if TYPE_CHECKING:
 JoinOperator = StreamTableJoin | TableTableJoin
 
 
-def join(trial: Trial, node: Step, operator: JoinOperator, rows: Rows) -> Rows:
+def join(trial: Trial, node: Step, operator: JoinOperator, rows: Rows) -> dict[int, Rows]:
     """The results of the rows of one record, whose values are pairs with the parent's number."""
     match operator:
         case StreamTableJoin():
-            return _stream_table(trial, node, operator, rows)
+            return {0: _stream_table(trial, node, operator, rows)}
         case TableTableJoin():
-            return _table_table(trial, node, operator, rows)
+            return tables.ports(_table_table(trial, node, operator, rows))
 
 
 def _stream_table(trial: Trial, node: Step, operator: StreamTableJoin, rows: Rows) -> Rows:
@@ -42,15 +44,20 @@ def _stream_table(trial: Trial, node: Step, operator: StreamTableJoin, rows: Row
     return made
 
 
-def _lookup(trial: Trial, node: Step, table: str, row: Record[Any, Any]) -> tuple[int, Any] | None:
+def _lookup(trial: Trial, node: Step, view: View, row: Record[Any, Any]) -> tuple[int, Any] | None:
     if row.key is None:
         return None
-    spec = trial.specs[table]
+    table, spec = view.store, trial.specs[view.store]
     try:
         data = trial.state.stores[table].get(spec.key.encode(row.key))
     except Exception:  # noqa: BLE001 - whatever a serde raises
         raise one_record.Bad(node.name, "key") from None
-    return None if data is None else spec.value.decode(data)
+    if data is None:
+        return None
+    time, value = spec.value.decode(data)
+    for step in view.steps:
+        value = None if value is None else one_record.call(node, step.value, value)
+    return None if value is None else (time, value)
 
 
 def _table_table(trial: Trial, node: Step, operator: TableTableJoin, rows: Rows) -> Rows:
@@ -72,10 +79,11 @@ def _table_table(trial: Trial, node: Step, operator: TableTableJoin, rows: Rows)
         before = held[key] if key in held else None if data is None else spec.value.decode(data)
         if before is not None or result is not None:
             held[key] = None if result is None else (time, result)
-            told.append(row._replace(value=result, timestamp=Timestamp(time)))
+            change = Change(tables.copied(spec, before), result)
+            told.append(row._replace(value=change, timestamp=Timestamp(time)))
     for key, pair in held.items():
         try:
-            trial.put(spec.name, key, None if pair is None else spec.value.encode(pair))
+            trial.state.put(spec.name, key, None if pair is None else spec.value.encode(pair))
         except Exception:  # noqa: BLE001 - whatever a serde raises
             raise one_record.Bad(node.name, "state") from None
     return told if operator.emit == "change" else []

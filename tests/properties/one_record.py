@@ -11,13 +11,15 @@ from types import NoneType
 from typing import Any
 
 from processor.operators import aggregate, stateless
+from processor.operators.changes import Change, ChangeOperator
 from processor.operators.deduplicate import Deduplicate
 from processor.operators.joins import StreamTableJoin, TableTableJoin
 from processor.operators.process import Process
+from processor.operators.tables import AggregateChanges, CountChanges, Derived, Regroup
 from processor.records import Record, Timestamp
 from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import Edge, Node, Sink, Source, Step
-from tests.properties import joins, policies
+from tests.properties import joins, policies, tables
 
 Raw = Record[bytes | None, bytes | None]
 Rows = list[Record[Any, Any]]
@@ -39,7 +41,15 @@ class PunctuationFailed(Exception):
 class TaskState:
     stream_time: int = -1
     stores: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
-    changed: dict[str, dict[bytes, None]] = field(default_factory=dict)
+    changed: dict[str, dict[bytes, bytes | None]] = field(default_factory=dict)
+    """What changed since the last checkpoint, and what was there before."""
+
+    def put(self, store: str, key: bytes, data: bytes | None) -> None:
+        self.changed[store].setdefault(key, self.stores[store].get(key))
+        if data is None:
+            self.stores[store].pop(key, None)
+        else:
+            self.stores[store][key] = data
 
 
 class Trial:
@@ -77,6 +87,8 @@ class Trial:
 
     def run(self, entry: Edge, rows: Rows) -> list[tuple[str, Raw]]:
         flows = {entry: rows}
+        if isinstance(entry.node, Step) and isinstance(entry.node.operator, ChangeOperator):
+            flows = {Edge(entry.node, port): made for port, made in tables.ports(rows).items()}
         outputs: list[tuple[str, Raw]] = []
         for node in self._nodes:
             sided = isinstance(node, Step) and node.operator.sided
@@ -154,9 +166,13 @@ class Trial:
             case Deduplicate():
                 return {0: self._deduplicate(node, operator, rows)}
             case StreamTableJoin() | TableTableJoin():
-                return {0: joins.join(self, node, operator, rows)}
+                return joins.join(self, node, operator, rows)
             case aggregate.TableOperator():
-                return {0: self._table(node, operator, rows)}
+                return tables.ports(self._table(node, operator, rows))
+            case Derived():
+                return tables.ports(self._each(node, tables.derived, rows))
+            case Regroup():
+                return {0: self._each(node, tables.regrouped, rows)}
             case _:
                 raise TypeError(f"the reference does not know {operator!r}")
 
@@ -171,6 +187,13 @@ class Trial:
             made.setdefault(port, []).append(row)
         return made
 
+    def _each(self, node: Step, function: Callable[..., Rows], rows: Rows) -> Rows:
+        made: Rows = []
+        for row in rows:
+            with policies.at(row):
+                made += call(node, function, node.operator, row)
+        return made
+
     # Steps with state
 
     def _table(self, node: Step, operator: aggregate.TableOperator, rows: Rows) -> Rows:
@@ -182,18 +205,17 @@ class Trial:
         for key, row in zip(keys, rows, strict=True):
             if key not in held:
                 held[key] = spec.value.decode(store[key]) if key in store else None
+            old = tables.copied(spec, held[key]) if operator.emit == "change" else None
             with policies.at(row):
                 held[key] = self._fold(node, operator, held[key], row)
-                told.append(row._replace(value=_now(node, operator, held[key])))
+                new = _now(node, operator, held[key])
+            told.append(row._replace(value=Change(old, new)))
         for key, pair in held.items():
-            self.state.changed[spec.name][key] = None
-            if pair is None:
-                store.pop(key, None)
-                continue
             try:
-                store[key] = spec.value.encode(pair)
+                data = None if pair is None else spec.value.encode(pair)
             except Exception:
                 raise Bad(node.name, "state") from None
+            self.state.put(spec.name, key, data)
         return told if operator.emit == "change" else []
 
     def _fold(
@@ -205,12 +227,16 @@ class Trial:
     ) -> tuple[int, Any] | None:
         latest = row.timestamp if before is None else max(before[0], row.timestamp)
         match operator:
+            case CountChanges():
+                count = tables.counted(before, row.value)
+                return None if count is None else (latest, count)
             case aggregate.Count():
                 return latest, 1 if before is None else before[1] + 1
             case aggregate.Latest():
                 return None if row.value is None else (row.timestamp, row.value)
             case aggregate.Aggregate():
-                result = call(node, _added, operator, before, row.value)
+                add = tables.added if isinstance(operator, AggregateChanges) else _added
+                result = call(node, add, operator, before, row.value)
                 return None if result is None else (latest, result)
             case _:
                 raise TypeError(f"the reference does not know {operator!r}")
@@ -233,11 +259,11 @@ class Trial:
             seen = spec.value.decode(store[key]) if key in store else None
             if seen is None or self.time - seen >= operator.within:
                 passing.append(row)
-                self.put(spec.name, key, spec.value.encode(self.time))
+                self.state.put(spec.name, key, spec.value.encode(self.time))
         if self.time // operator.within > self.state.stream_time // operator.within:
             for key, data in list(store.items()):
                 if spec.value.decode(data) <= self.time - operator.within:
-                    self.put(spec.name, key, None)
+                    self.state.put(spec.name, key, None)
         return passing
 
     def _process(self, node: Step, operator: Process, rows: Rows) -> Rows:
@@ -267,13 +293,6 @@ class Trial:
                 raise PunctuationFailed(node.name, number, time) from None
         return made
 
-    def put(self, store: str, key: bytes, data: bytes | None) -> None:
-        self.state.changed[store][key] = None
-        if data is None:
-            self.state.stores[store].pop(key, None)
-        else:
-            self.state.stores[store][key] = data
-
 
 class _View:
     """What a function given to `process` sees."""
@@ -302,7 +321,7 @@ class _Store:
 
     def put(self, key: Any, value: Any) -> None:
         data = None if value is None else self._spec.value.encode(value)
-        self._trial.put(self._spec.name, self._spec.key.encode(key), data)
+        self._trial.state.put(self._spec.name, self._spec.key.encode(key), data)
 
     def delete(self, key: Any) -> None:
         self.put(key, None)

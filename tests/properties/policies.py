@@ -61,7 +61,8 @@ def at(row: AnyRecord) -> Generator[None]:
 def step(node: Step, rows: Rows, run: Callable[[Step, Rows], dict[int, Rows]]) -> dict[int, Rows]:
     """What a step makes of the rows of one record."""
     on_error = node.on_error
-    if node.stores or isinstance(node.operator, Process) or not callable(on_error):
+    with_state = node.stores or isinstance(node.operator, Process) or node.operator.of_changes
+    if with_state or not callable(on_error):
         with _judged(on_error, rows):
             return run(node, rows)
     made: dict[int, Rows] = {}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from processor.operators import aggregate
+from processor.operators.changes import Change
 from processor.operators.process import Process
 from processor.records import Partition, Record, Timestamp, TopicPartition
 from processor.serdes import auto
@@ -215,7 +216,8 @@ class Reference:
             try:
                 outputs = trial.run(Edge(node), [deepcopy(row)])
             except Bad as bad:
-                shown = Record(_shown(row.key), _shown(row.value), row.timestamp, row.headers)
+                value = row.value.new if isinstance(row.value, Change) else row.value
+                shown = Record(_shown(row.key), _shown(value), row.timestamp, row.headers)
                 self._letter(bad, shown, TopicPartition(node.name, task.partition), number)
             else:
                 self._accept(task, trial, outputs)
@@ -235,10 +237,11 @@ class Reference:
     def _changes(self, state: TaskState, node: Step) -> Rows:
         (spec,) = node.stores
         rows: Rows = []
-        for key in state.changed[spec.name]:
+        for key, before in state.changed[spec.name].items():
             data = state.stores[spec.name].get(key)
             time, value = (state.stream_time, None) if data is None else spec.value.decode(data)
-            rows.append(Record(spec.key.decode(key), value, Timestamp(time)))
+            old = None if before is None else spec.value.decode(before)[1]
+            rows.append(Record(spec.key.decode(key), Change(old, value), Timestamp(time)))
         return rows
 
 

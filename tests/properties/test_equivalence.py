@@ -9,7 +9,7 @@ from processor import Topology
 from processor.records import Partition, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Commit, Revoked, Tick
 from processor.testing import TopologyDriver
-from tests.properties import joined
+from tests.properties import joined, tabled
 from tests.properties.one_record import Raw
 from tests.properties.reference import Letter, Reference
 from tests.properties.topologies import (
@@ -40,7 +40,7 @@ COMMON = settings(
 )
 
 
-STEPS.extend(joined.STEPS)
+STEPS.extend([*joined.STEPS, *tabled.STEPS])
 
 
 class Twins:

@@ -67,7 +67,7 @@ def test_a_repartition_keeps_what_it_is_told_to_write(flow: Flow) -> None:
 def test_a_table_tells_values_of_another_form(flow: Flow) -> None:
     spec = StoreSpec("n", text, stamped(int64))
     made = flow.table("count", spec, Count("n", "change"), Form(int, int64))
-    assert made.value == Form(int)
+    assert made.value == Form(int, kept=int64)
     assert made.edge.node.stores == (spec,)
     assert made.edge.node.kind == "count"
 

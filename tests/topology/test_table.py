@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from processor import Stream, Table, Topology
+from processor import Serde, Stream, Table, Topology, tumbling
 from processor.errors import TopologyError
 from processor.testing import TopologyDriver
 from processor.topology.graph import Step
@@ -93,3 +93,79 @@ def test_repartitioned_records_meet_and_keep_their_types(app: Topology) -> None:
     for value in range(5):
         driver.pipe("in", key=str(value), value=value)
     assert driver.store("largest") == {0: 4, 1: 3}
+
+
+def test_a_tombstone_comes_only_of_what_was_passed_on(app: Topology) -> None:
+    users = app.table("in", value=int, name="users", emit="change")
+    users.filter(lambda value: value > 5).map_values(lambda value: value * 10).to("big")
+    driver = TopologyDriver(app)
+    for value in [3, 7, 8, 4, 2, None, 9, None]:
+        driver.pipe("in", key="a", value=value)
+    assert driver.read("big") == [("a", 70), ("a", 80), ("a", None), ("a", 90), ("a", None)]
+    assert [node.name for node in app.builder.nodes][2:4] == ["filter-1", "map-values-1"]
+    assert stores(app) == ["users"]
+
+
+def test_what_was_passed_on_is_known_after_a_restart(app: Topology) -> None:
+    app.table("in", value=int, name="users").filter(lambda value: value > 5).to("big")
+    driver = TopologyDriver(app)
+    driver.pipe("in", key="a", value=7)
+    driver.restart()
+    driver.pipe("in", key="a", value=3)
+    driver.pipe("in", key="b", value=3)
+    assert driver.read("big") == [("a", 7), ("a", None)]
+
+
+def test_a_grouped_table_takes_back_what_moves(app: Topology) -> None:
+    users = app.table("in", name="users")
+    regions = users.group_by("region")
+    regions.count().to("counts")
+    regions.aggregate(
+        int,
+        lambda total, user: total + user["spent"],
+        lambda total, user: total - user["spent"],
+        name="spent",
+    )
+    driver = TopologyDriver(app, partitions=3)
+    driver.pipe("in", key="ann", value={"region": "north", "spent": 5})
+    driver.pipe("in", key="bob", value={"region": "north", "spent": 3})
+    assert driver.store("spent") == {"north": 8}
+    driver.pipe("in", key="ann", value={"region": "south", "spent": 4})
+    driver.pipe("in", key="bob", value={"region": "north", "spent": 7})
+    assert driver.store("users-by-region-count") == {"north": 1, "south": 1}
+    assert driver.store("spent") == {"north": 7, "south": 4}
+    driver.pipe("in", key="bob", value=None)
+    assert driver.store("spent") == {"north": 0, "south": 4}
+    assert sorted(driver.read("counts")) == [
+        ("north", 0),
+        ("north", 1),
+        ("north", 1),
+        ("north", 1),
+        ("north", 2),
+        ("south", 1),
+    ]
+    assert repartitions(app) == ["users-by-region"]
+
+
+def test_values_travel_as_the_table_keeps_them(app: Topology) -> None:
+    hexadecimal = Serde("hex", lambda value: hex(value).encode(), lambda data: int(data, 16))
+    table = app.table("in", value=hexadecimal, name="users")
+    kept = table.filter(bool).group_by(bool, name="same").flow.value.read
+    assert kept is not None
+    assert kept.name == "change(hex)"
+    made = table.map_values(str).group_by(bool, name="text").flow.value.read
+    assert made is not None
+    assert made.name == "change(text)"
+
+
+def test_a_grouping_needs_a_name_where_the_function_has_none(app: Topology) -> None:
+    grouped = app.table("in", name="users").group_by(lambda value: value)
+    with pytest.raises(TopologyError, match="count needs a name="):
+        grouped.count()
+
+
+def test_of_windows_no_table_is_made_directly(stream: Stream[Any, Any]) -> None:
+    counted = stream.group_by_key().window(tumbling("1m")).count()
+    with pytest.raises(TopologyError, match=r"tells of results .* put .to_stream\(\).to_table"):
+        counted.filter(bool)
+    counted.to_stream().to_table(name="kept").filter(bool)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, assert_type
 
-from processor import GroupedStream, Stream, Table, Topology
+from processor import GroupedStream, GroupedTable, Stream, Table, Topology
 from processor.testing import TopologyDriver
 
 
@@ -53,6 +53,25 @@ def tables() -> None:
     assert_type(orders.to_table(), Table[str, Order])
 
 
+users = topology.table("users", value=Order)
+by_amount = users.group_by(lambda order: order.amount)
+
+
+def subtract(total: Sum, order: Order) -> Sum:
+    return Sum(total.amount - order.amount)
+
+
+def tables_of_tables() -> None:
+    assert_type(users.filter(lambda order: order.amount > 5), Table[str, Order])
+    assert_type(users.filter_not(lambda order: order.amount > 5), Table[str, Order])
+    assert_type(users.map_values(lambda order: order.amount), Table[str, int])
+    assert_type(by_amount, GroupedTable[int, Order])
+    assert_type(users.group_by("amount"), GroupedTable[Any, Order])
+    assert_type(by_amount.count(), Table[int, int])
+    assert_type(by_amount.reduce(max_order, lambda one, _: one), Table[int, Order])
+    assert_type(by_amount.aggregate(Sum, add, subtract), Table[int, Sum])
+
+
 def changes() -> None:
     counts = by_user.count(name="orders", emit="change")
     assert_type(counts.to_stream(), Stream[str, int])
@@ -78,6 +97,9 @@ def wrong() -> None:
     by_user.aggregate(Sum, lambda total, order: order.amount)  # pyright: ignore[reportArgumentType]
     by_user.aggregate(Sum())  # pyright: ignore[reportCallIssue]
     by_user.filter(bool)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
-    by_user.count(name="orders").filter(bool)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
+    by_user.count(name="orders").map(bool)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
+    users.filter(lambda order: order.price)  # pyright: ignore[reportUnknownMemberType, reportUnknownLambdaType, reportAttributeAccessIssue]
+    by_amount.reduce(max_order)  # pyright: ignore[reportCallIssue]
+    by_amount.aggregate(Sum, add, lambda total, order: order)  # pyright: ignore[reportArgumentType]
     topology.table("users", "more")  # pyright: ignore[reportCallIssue]
     orders.deduplicate()  # pyright: ignore[reportCallIssue]

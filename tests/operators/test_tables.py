@@ -1,0 +1,214 @@
+"""Tables of tables: what was told before is taken back, exactly."""
+
+from typing import Any
+
+import pytest
+
+from processor.operators.aggregate import Aggregate, Count, Latest, TableOperator, stamped
+from processor.operators.base import AnyBatch, Context
+from processor.operators.changes import Change
+from processor.operators.tables import (
+    AggregateChanges,
+    CountChanges,
+    Derived,
+    FilterTable,
+    MapTable,
+    Regroup,
+    View,
+)
+from processor.serdes import Serde, int64, json, text
+from processor.state.keyvalue import StoreSpec
+from tests.operators.rows import batch, context, failed, row
+
+
+def pairing(value: Serde[Any]) -> Context:
+    at = context(StoreSpec("table", text, stamped(value)))
+    at.paired = frozenset({"step"})
+    return at
+
+
+def run(step: TableOperator, rows: AnyBatch, at: Context) -> list[Change]:
+    at.enter(rows, advance=True)
+    made = step.process(rows, at)
+    for store in at.stores.values():
+        store._overlay.accept()
+    news, changes = made
+    assert [change.new for change in changes.values] == news.values
+    return list(changes.values)
+
+
+def even(value: int) -> bool:
+    return value % 2 == 0
+
+
+ROWS = batch(row(1, "a"), row(2, "b"), row(4, "a"), row(None, "b"), row(8, "b"))
+
+
+@pytest.mark.parametrize(
+    ("step", "value", "told"),
+    [
+        (Latest("table", "change"), json, [(None, 1), (None, 2), (1, 4), (2, None), (None, 8)]),
+        (Count("table", "change"), int64, [(None, 1), (None, 1), (1, 2), (1, 2), (2, 3)]),
+    ],
+    ids=["latest", "count"],
+)
+def test_a_table_tells_the_old_value_with_each_change(
+    step: TableOperator, value: Serde[Any], told: list[tuple[Any, Any]]
+) -> None:
+    assert run(step, ROWS, pairing(value)) == told
+
+
+def test_old_values_are_those_of_the_store_across_batches() -> None:
+    at = pairing(json)
+    step = Aggregate("table", "change", list, lambda held, value: [*held, value], json)
+    assert run(step, batch(row(1), row(2)), at) == [(None, [1]), ([1], [1, 2])]
+    assert run(step, batch(row(3)), at) == [([1, 2], [1, 2, 3])]
+
+
+def test_an_old_value_is_nobody_elses_object() -> None:
+    at = pairing(json)
+    first, second = run(Latest("table", "change"), batch(row([1]), row([2])), at)
+    first.new.append(5)
+    assert second == ([1], [2])
+
+
+def test_at_a_checkpoint_the_old_value_is_that_of_the_checkpoint_before() -> None:
+    at = pairing(json)
+    step = Latest("table", "checkpoint")
+    overlay = at.stores["table"]._overlay
+    for rows, told in [
+        (batch(row(1, "a"), row(2, "a"), row(3, "b")), [("a", None, 2), ("b", None, 3)]),
+        (batch(row(5, "a"), row(None, "b"), row(6, "a")), [("a", 2, 6), ("b", 3, None)]),
+        (batch(row(7, "b")), [("b", None, 7)]),
+    ]:
+        at.enter(rows, advance=True)
+        assert [len(made) for made in step.process(rows, at)] == [0]
+        overlay.accept()
+        changes = step.changes(at)
+        assert changes is not None
+        pairs = zip(changes.keys, changes.values, strict=True)
+        assert [(key, *change) for key, change in pairs] == told
+        overlay.committed(overlay.position)
+
+
+CHANGES = batch(
+    row(Change(None, 2), "a"),
+    row(Change(2, 3), "a"),
+    row(Change(3, 5), "a"),
+    row(Change(5, 4), "a"),
+    row(Change(4, None), "a"),
+    row(Change(None, None), "a"),
+)
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (FilterTable(even), [(None, 2), (2, None), (None, 4), (4, None)]),
+        (FilterTable(even, keep=False), [(None, 3), (3, 5), (5, None)]),
+        (MapTable(str), [(None, "2"), ("2", "3"), ("3", "5"), ("5", "4"), ("4", None)]),
+        (
+            MapTable(lambda value: value // 2 or None),
+            [(None, 1), (1, 1), (1, 2), (2, 2), (2, None)],
+        ),
+    ],
+    ids=["filter", "filter-not", "map-values", "map to nothing"],
+)
+def test_a_derived_table_tells_tombstones_only_of_what_it_told(
+    step: Derived, told: list[tuple[Any, Any]]
+) -> None:
+    news, changes = step.process(CHANGES, context())
+    assert changes.values == told
+    assert news.values == [new for _, new in told]
+    assert len(news.offsets) == len(told)
+
+
+def test_a_function_that_fails_makes_its_row_bad() -> None:
+    at = context()
+    rows = batch(row(Change(None, 1)), row(Change(None, "x")), row(Change("y", 1)))
+    _, changes = MapTable(lambda value: value + 1).process(rows, at)
+    assert changes.values == [(None, 2)]
+    assert [offset for offset, _, _ in failed(at)] == [1, 2]
+
+
+def test_a_change_goes_to_the_groups_of_both_values() -> None:
+    (made,) = Regroup(even).process(CHANGES, context())
+    assert list(zip(made.offsets, made.keys, made.values, strict=True)) == [
+        (0, True, (None, 2)),
+        (1, True, (2, None)),
+        (1, False, (None, 3)),
+        (2, False, (3, 5)),  # together: no one sees 3 gone and 5 not yet there
+        (3, False, (5, None)),
+        (3, True, (None, 4)),
+        (4, True, (4, None)),
+    ]
+
+
+def changed(*changes: tuple[Any, Any]) -> AnyBatch:
+    return batch(*(row(Change(*change), time) for time, change in enumerate(changes)))
+
+
+def total(held: int, value: int) -> int:
+    return held + value
+
+
+def less(held: int, value: int) -> int:
+    return held - value
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (CountChanges("table", "change"), [1, 2, 2, 1, 0]),
+        (AggregateChanges("table", "change", None, total, json, less), [5, 8, 10, 7, 0]),
+        (
+            AggregateChanges("table", "change", lambda: 100, total, json, less),
+            [105, 108, 110, 107, 100],
+        ),
+        (
+            AggregateChanges("table", "change", None, total, json, lambda a, b: a - b or None),
+            [5, 8, 10, 7, None],
+        ),
+    ],
+    ids=["count", "reduce", "aggregate", "deleted"],
+)
+def test_what_a_group_loses_is_taken_back(step: TableOperator, told: list[Any]) -> None:
+    rows = changed((None, 5), (None, 3), (5, 7), (3, None), (7, None))
+    rows = rows.with_keys(["k"] * 5)
+    assert [change.new for change in run(step, rows, pairing(json))] == told
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        CountChanges("table", "change"),
+        AggregateChanges("table", "change", None, total, json, less),
+    ],
+    ids=["count", "reduce"],
+)
+def test_nothing_is_taken_back_from_nothing(step: TableOperator) -> None:
+    at = pairing(json)
+    rows = changed((5, None), (4, 7)).with_keys(["k", "k"])
+    told = run(step, rows, at)
+    assert told[0] == (None, None)
+    assert told[1].old is None
+    assert dict(at.stores["table"].items()) == {"k": (0, told[1].new)} or told[1].new == 7
+
+
+def test_an_aggregate_is_an_object_of_its_own() -> None:
+    at = pairing(json)
+    step = AggregateChanges("table", "change", None, lambda held, more: [*held, *more], json, less)
+    value = [1]
+    run(step, changed((None, value)).with_keys(["k"]), at)
+    value.append(2)
+    assert at.stores["table"].get("k") == (0, [1])
+
+
+def test_a_view_is_what_filters_and_maps_leave_of_a_store() -> None:
+    at = context(StoreSpec("table", text, stamped(json)))
+    for key, value in {"a": 2, "b": 3, "c": 4}.items():
+        at.stores["table"].put(key, (value * 10, value))
+    keys = [b"a", b"b", b"c", b"none"]
+    assert View("table").load(at.stores, keys) == {b"a": (20, 2), b"b": (30, 3), b"c": (40, 4)}
+    view = View("table", (FilterTable(even), MapTable(lambda value: value - 2 or None)))
+    assert view.load(at.stores, keys) == {b"c": (40, 2)}
