@@ -107,6 +107,18 @@ def say(text: str) -> None:
     err.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def confirm(question: str) -> None:
+    """Asks; without a yes the command ends.
+
+    Raises:
+        UsageError: Nobody can be asked here.
+        Abort: The answer is no.
+    """
+    if not err.is_terminal:
+        raise UsageError("Nobody can be asked here: give --yes to do it, or --dry-run.")
+    typer.confirm(question, abort=True, err=True)
+
+
 def client_config(bootstrap: str, settings: Sequence[str] | None) -> dict[str, Any]:
     """The client's settings from `--bootstrap` and `-X NAME=VALUE`.
 

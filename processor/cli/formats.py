@@ -87,7 +87,8 @@ def readable(data: bytes | None) -> str | None:
     return text if _BINARY.isdisjoint(text) else f"0x{data.hex()}"
 
 
-def _json_value(data: bytes | None) -> Any:
+def json_value(data: bytes | None) -> Any:
+    """What JSON says; other text as such, other bytes as 0x…."""
     if data is None:
         return None
     try:
@@ -105,7 +106,7 @@ _JSON: dict[str, Callable[[Any], Any]] = {
     "partition": int,
     "offset": int,
     "key": readable,
-    "value": _json_value,
+    "value": json_value,
     "headers": _json_headers,
 }
 
@@ -116,7 +117,7 @@ def _texts(record: Shown, fields: Sequence[str]) -> list[str]:
 
 def _text(name: str, value: Any) -> str:
     if name == "timestamp":
-        return _time(value)
+        return shown_time(value)
     if name == "headers":
         return ",".join(f"{key}={_line(text)}" for key, text in value)
     return _line(value) if name in ("key", "value") else str(value)
@@ -127,7 +128,8 @@ def _line(data: bytes | None) -> str:
     return "null" if text is None else text.translate(_LINE_BREAKS)
 
 
-def _time(timestamp: Timestamp) -> str:
+def shown_time(timestamp: Timestamp) -> str:
+    """ISO 8601, in UTC."""
     if timestamp < 0:
         return "none"
     try:

@@ -9,6 +9,7 @@ from processor.cli.autoscale import AUTOSCALE_EXAMPLES, autoscale
 from processor.cli.chaos import CHAOS_EXAMPLES, chaos
 from processor.cli.config import config
 from processor.cli.dev import dev
+from processor.cli.dlq import app as dlq_app
 from processor.cli.health import HEALTH_EXIT_CODES, health
 from processor.cli.plan import PLAN_EXAMPLES, plan
 from processor.cli.rescale import RESCALE_EXAMPLES, rescale
@@ -55,6 +56,7 @@ app.command()(dev)
 app.command()(produce)
 app.command()(consume)
 app.command(epilog=CHAOS_EXAMPLES)(chaos)
+app.add_typer(dlq_app, name="dlq", help="Counts, shows and replays dead letters.")
 app.add_typer(
     snapshots_app, name="snapshots", help="Shows and checks the snapshots of state in storage."
 )

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from processor.cli.common import TopologyArgument, err, load_with_settings, redacting, say
+from processor.cli.common import TopologyArgument, confirm, load_with_settings, redacting, say
 from processor.cli.run import ConfigOption, SetOption
 from processor.durations import milliseconds, seconds
 from processor.errors import UsageError
@@ -88,7 +88,7 @@ def _rescale(
     timeout = milliseconds(settings.failover_timeout, "failover_timeout")
     rescaling.check_stopped(client, plan.application, timeout)
     if ask:
-        _ask(plan.application)
+        confirm(f"Rescale {plan.application}?")
         rescaling.check_stopped(client, plan.application, timeout)
     rescaling.rescale(
         change,
@@ -108,12 +108,6 @@ def _counts(texts: list[str]) -> dict[str, int]:
             raise UsageError(f"--partitions {text} is not TOPIC=N, such as --partitions orders=12")
         counts[topic] = int(count)
     return counts
-
-
-def _ask(application: str) -> None:
-    if not err.is_terminal:
-        raise UsageError("Nobody can be asked here: give --yes to do it, or --dry-run.")
-    typer.confirm(f"Rescale {application}?", abort=True, err=True)
 
 
 def _hint(change: "Rescaling", settings: "Settings") -> str:

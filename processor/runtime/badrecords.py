@@ -2,11 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import starmap
 
 from processor.errors import BadRecordError
 from processor.operators.base import Rejected
 from processor.records import Batch, Headers, Offset, RawBatch, Timestamp, TopicPartition
 from processor.runtime.dataflow import Output, record_bytes
+from processor.runtime.letters import MADE, TRUNCATED, header
 from processor.topology.graph import Policy
 
 
@@ -27,7 +29,13 @@ class BadRecords:
     """How many were rejected, by step and reason."""
 
     def handle(
-        self, rejected: Rejected, record: RawBatch, source: TopicPartition, policy: Policy | None
+        self,
+        rejected: Rejected,
+        record: RawBatch,
+        source: TopicPartition,
+        policy: Policy | None,
+        *,
+        is_made: bool = False,
     ) -> Output | None:
         """The dead letter of a record, or None by policy.
 
@@ -36,6 +44,7 @@ class BadRecords:
             record: A batch of this one record, as it was read.
             source: Where it was read, or for a table's change the store's name and partition.
             policy: Of its source, if it has one of its own.
+            is_made: Whether no record stands for it that was read.
 
         Raises:
             BadRecordError: The policy is to fail.
@@ -51,7 +60,8 @@ class BadRecords:
             ) from rejected.error
         if policy == "skip":
             return None
-        return Output(self.topic, self._letter(rejected, record, source, error))
+        more = (header(MADE, "true"),) if is_made else ()
+        return Output(self.topic, self._letter(rejected, record, source, error, more))
 
     def punctuation_failed(self, step: str, error: Exception, policy: Policy | None = None) -> None:
         """Counts a punctuation that failed; its effects are undone.
@@ -72,7 +82,12 @@ class BadRecords:
             ) from error
 
     def _letter(
-        self, rejected: Rejected, record: RawBatch, source: TopicPartition, error: str
+        self,
+        rejected: Rejected,
+        record: RawBatch,
+        source: TopicPartition,
+        error: str,
+        more: Headers,
     ) -> RawBatch:
         (original,) = record.headers or ((),)
         added = {
@@ -84,7 +99,7 @@ class BadRecords:
             "reason": rejected.reason,
             "error": error[:1000],
         }
-        headers: Headers = (*original, *(_header(name, text) for name, text in added.items()))
+        headers: Headers = (*original, *starmap(header, added.items()), *more)
         letter = Batch(
             record.keys,
             record.values,
@@ -94,7 +109,7 @@ class BadRecords:
         )
         if record_bytes(record.keys[0], record.values[0], headers) <= self.max_record_bytes:
             return letter
-        cut = (_header("truncated", "the value was too large to be sent again"),)
+        cut = (header(TRUNCATED, "the value was too large to be sent again"),)
         own = headers[len(original) :]
         return Batch([None], [None], letter.timestamps, letter.offsets, [own + cut])
 
@@ -103,7 +118,3 @@ def _other_policy(rejected: Rejected) -> str:
     if rejected.policy:
         return f'let on_error say "dead-letter" or "skip" for {rejected.step}'
     return 'set on_bad_record to "dead-letter" or "skip"'
-
-
-def _header(name: str, text: str) -> tuple[str, bytes]:
-    return f"kproc.{name}", text.encode(errors="backslashreplace")

@@ -175,7 +175,7 @@ class Task:
             rows = entering.make(sorted(offsets))
             raw = _shown_rows(step.operator.ports(rows, self._context)[0])
             origin = TopicPartition(step.name, self.id.partition)
-            outputs += self._letters(entering, raw, origin, None)
+            outputs += self._letters(entering, raw, origin, None, is_made=True)
         return outputs
 
     def _enter(self, entering: _Entering, rows: Sequence[int]) -> list[Output]:
@@ -274,6 +274,8 @@ class Task:
         records: RawBatch,
         source: TopicPartition,
         policy: Policy | None,
+        *,
+        is_made: bool = False,
     ) -> list[Output]:
         row_of = {offset: row for row, offset in enumerate(records.offsets)}
         kept: dict[tuple[Offset, str], Output | None] = {}
@@ -285,7 +287,8 @@ class Task:
                 origin = TopicPartition(closing.step, self.id.partition)
             else:
                 raw, origin = records.take([row_of[each.offset]]), source
-            letter = self._bad_records.handle(each, raw, origin, policy)
+            made = is_made or origin is not source
+            letter = self._bad_records.handle(each, raw, origin, policy, is_made=made)
             kept.setdefault((each.offset, str(closing or each.step)), letter)
         return [letter for letter in kept.values() if letter is not None]
 

@@ -20,6 +20,10 @@ SLOTS = "-slots"
 """What follows the application's name in the name of its slots topic."""
 
 
+DEAD_LETTERS = "-dead-letters"
+"""What follows it in the name of the topic for dead letters."""
+
+
 class TaskId(NamedTuple):
     """One subtopology, one partition; printed as `0_3`."""
 
@@ -93,7 +97,7 @@ class Plan:
     @property
     def dead_letters(self) -> str:
         """The topic for bad records."""
-        return f"{self.application}-dead-letters"
+        return self.application + DEAD_LETTERS
 
     @property
     def slots_topic(self) -> str:
