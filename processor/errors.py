@@ -7,6 +7,8 @@ KprocError                     base; carries the exit code of `kproc run`
 ├── KafkaError            (3)  an operator: the cluster is not as the topology needs it
 │   ├── BrokerUnreachable      no broker answers
 │   ├── TopicMismatch          a topic is missing or has other partitions or settings
+│   ├── RegistryUnreachable    the schema registry does not answer
+│   ├── SchemaRefused          the schema registry has no such schema, or does not take it
 │   └── PermissionDenied       the broker forbids what is needed
 ├── BadRecordError        (4)  an operator: a record failed and its policy is `fail`
 ├── StateError            (5)  the worker where it can, else an operator
@@ -55,6 +57,14 @@ class BrokerUnreachable(KafkaError):
 
 class TopicMismatch(KafkaError):
     """A topic is missing, or has other partitions or settings than the topology needs."""
+
+
+class RegistryUnreachable(KafkaError):
+    """The schema registry does not answer; a later try may do better."""
+
+
+class SchemaRefused(KafkaError):
+    """The schema registry lacks a schema that is to be there, or does not take one."""
 
 
 class PermissionDenied(KafkaError):

@@ -8,6 +8,7 @@ HIDDEN: Final = "********"
 
 _SECRET_WORDS: Final = (
     *("pass", "secret", "token", "key.pem", "jaas", "private", "credential", "oauthbearer.config"),
+    "user.info",  # of a schema registry: name and password
 )
 _URL_SECRET: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 

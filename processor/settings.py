@@ -26,8 +26,9 @@ from processor.errors import SettingsError, UsageError
 
 PREFIX: Final = "KPROC_"
 FILE: Final = Path("kproc.toml")
-CLIENTS: Final = ("kafka", "consumer", "producer")
-"""The settings that hold librdkafka's own."""
+_KAFKA: Final = ("kafka", "consumer", "producer")
+CLIENTS: Final = (*_KAFKA, "schema_registry")
+"""The settings that hold those of a client: librdkafka's own, and the schema registry's."""
 
 _SECURITY: Final = ("security.", "sasl.", "ssl.")
 _UNDERSCORED: Final = {"log_level"}
@@ -158,6 +159,11 @@ class Settings(BaseSettings):
     )
     producer: dict[str, Any] = Field(
         default_factory=dict, description="Any librdkafka setting, for producers."
+    )
+    schema_registry: dict[str, Any] = Field(
+        default_factory=dict,
+        description="The schema registry's url, and any setting of its client, such as "
+        "basic.auth.user.info or ssl.ca.location.",
     )
 
     @field_validator(
@@ -316,7 +322,7 @@ def shown(settings: Settings) -> dict[str, Any]:
 def unsecured(settings: Settings, bootstrap: str) -> Settings:
     """The settings for an embedded Kafka, which has no security, and no topics at first."""
     changed: dict[str, Any] = {"bootstrap": bootstrap, "create_topics": True}
-    for part in CLIENTS:
+    for part in _KAFKA:
         values = getattr(settings, part).items()
         changed[part] = {name: value for name, value in values if not name.startswith(_SECURITY)}
     return settings.model_copy(update=changed)
@@ -347,8 +353,8 @@ def _environment() -> Mapping[str, Any]:
         values = EnvSettingsSource(Settings)()
     except SourceError:
         raise SettingsError(
-            f"a variable {PREFIX}... is malformed: of kafka, consumer and producer each takes a "
-            f"JSON object, or use variables such as {PREFIX}KAFKA__SECURITY_PROTOCOL=SSL"
+            f"a variable {PREFIX}... is malformed: {', '.join(CLIENTS)} each take a JSON object, "
+            f"or use variables such as {PREFIX}KAFKA__SECURITY_PROTOCOL=SSL"
         ) from None
     for part in set(CLIENTS).intersection(values):
         values[part] = {_dotted(name): value for name, value in _flat(values[part])}

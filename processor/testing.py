@@ -12,9 +12,9 @@ state is in memory, and time stands still until the test lets it go on.
 
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from processor.durations import milliseconds
 from processor.errors import UsageError
@@ -41,6 +41,7 @@ from processor.runtime.commands import (
     Fetch,
     Fetched,
     Finish,
+    LookUp,
     OpenTask,
     Persist,
     Position,
@@ -51,12 +52,15 @@ from processor.runtime.commands import (
 )
 from processor.runtime.worker import Worker, WorkerOptions
 from processor.serdes import Serde
+from processor.serdes.memory_registry import MemoryRegistry
 from processor.state.keyvalue import KeyValueStore
 from processor.state.overlay import Overlay
 from processor.state.store import MemoryStore
 from processor.topology.graph import Policy, Sink, Source
 from processor.topology.plan import Layout, StoreId, TaskId, lay_out, plan
 from processor.topology.topology import Topology
+
+R = TypeVar("R")
 
 _CHECKPOINT_INTERVAL = 1
 
@@ -117,6 +121,8 @@ class TopologyDriver:
         )
         self._auto_checkpoint = auto_checkpoint
         self._kafka = _Kafka()
+        self.registry = MemoryRegistry()
+        """What stands for the schema registry: it takes every schema."""
         self._now = Timestamp(start)
         self._elapsed = 0
         self._read: Counter[TopicPartition] = Counter()
@@ -152,8 +158,8 @@ class TopologyDriver:
             records = (Record(key, value, time, headers),)
         for record in records:
             data = Record(
-                _encoded(source.key, record.key),
-                _encoded(source.value, record.value),
+                self._known(_encoded, source.key, record.key),
+                self._known(_encoded, source.value, record.value),
                 record.timestamp,
                 record.headers,
             )
@@ -220,8 +226,8 @@ class TopologyDriver:
             self._read[log] += len(fresh)
             found += [
                 Record(
-                    _decoded(key, record.key),
-                    _decoded(value, record.value),
+                    self._known(_decoded, key, record.key),
+                    self._known(_decoded, value, record.value),
                     record.timestamp,
                     record.headers,
                 )
@@ -308,6 +314,8 @@ class TopologyDriver:
             case Abort():
                 self._drop_uncommitted()
                 self._tell(Aborted())
+            case LookUp(missing):
+                self.registry.answer(missing)
             case Finish(error) if error is not None:
                 raise error
             case _:
@@ -347,6 +355,10 @@ class TopologyDriver:
         log = TopicPartition(topic, Partition(partition))
         self._kafka.logs[log].append(record)
         return log
+
+    def _known(self, function: Callable[[Any, Any], R], serde: Any, value: Any) -> R:
+        """What the function gives, with the schemas known that it asks for."""
+        return self.registry.resolve(lambda: function(serde, value))
 
     def _source(self, topic: str) -> Source:
         parts = self._layout.plan.subtopologies

@@ -327,6 +327,7 @@ def worker_spec(
         kafka=client_settings(settings),
         consumer=settings.consumer,
         producer=settings.producer,
+        schema_registry=settings.schema_registry,
         state_dir=str((state_dir or settings.state_dir).absolute()),
         state_store=settings.state_store,
         start_from=settings.start_from,

@@ -245,6 +245,8 @@ class TransactionalOutbox:
         then misses their sequence numbers, and may end a transaction that no partition is part of
         yet, which the broker refuses for good.
         """
+        if not self._begun:  # what was to begin it failed before
+            return
         producer = self._sender.producer
         producer.flush(_ABORT_FLUSH_TIMEOUT)
         self._try("abort a transaction", lambda: producer.abort_transaction(self._patience))

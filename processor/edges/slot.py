@@ -20,6 +20,7 @@ another that had lost it but joined later, joins again.
 import gc
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from threading import Event as Signal
 from typing import Any
 
@@ -32,6 +33,7 @@ from processor.edges.inbox import Inbox
 from processor.edges.opener import TaskOpener
 from processor.edges.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
 from processor.edges.purger import Purger
+from processor.edges.registry import Registry, prepare
 from processor.edges.reporter import Reporter
 from processor.edges.snapshots import Snapshots
 from processor.edges.spec import WorkerSpec
@@ -59,6 +61,7 @@ from processor.runtime.commands import (
     Fetch,
     Fetched,
     Finish,
+    LookUp,
     Lost,
     OpenTask,
     Persist,
@@ -108,6 +111,7 @@ class Slot:
         self._lost_to: KprocError | None = None
         self._outbox = self._make_outbox()
         self._purger = Purger(spec.kafka, channel)
+        self._registry = Registry(spec.schema_registry)
         self._worker = Worker(self._layout, spec.own, spec.options)
         self._effort = Effort(spec.max_batch)
         self._snapshots = Snapshots(spec, self._layout, self._stores, self._at_work, channel)
@@ -137,6 +141,8 @@ class Slot:
         gc.collect()
         gc.freeze()  # what is loaded by now stays: no collection need look at it again
         try:
+            tell = partial(self._channel.log_seldom, "schema registry")
+            prepare(self._layout.plan, self._registry, tell)
             self._stand_by()
             if not self._stop_asked:
                 self._adopt()
@@ -315,6 +321,8 @@ class Slot:
                     self._stores.close(StoreId(spec.name, task.partition))
             case Purge():
                 self._purger.purge(command.offsets)
+            case LookUp(missing):
+                self._registry.answer(missing)
             case Finish(error):
                 self._finished = True
                 if error is not None:

@@ -24,6 +24,7 @@ class WorkerSpec(Struct, frozen=True):
     kafka: dict[str, Any]
     consumer: dict[str, Any]
     producer: dict[str, Any]
+    schema_registry: dict[str, Any]
     state_dir: str
     state_store: Literal["rocksdb", "memory"]
     start_from: Literal["earliest", "latest"]

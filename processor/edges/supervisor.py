@@ -25,6 +25,7 @@ from processor.errors import (
     KprocError,
     PermissionDenied,
     RecordRefused,
+    SchemaRefused,
     TopicMismatch,
     WorkerFailed,
 )
@@ -314,7 +315,7 @@ class Supervisor:
 
 def _passes(cause: KprocError) -> bool:
     """Whether a later start may do better, with nothing changed by anybody."""
-    lasting = TopicMismatch | PermissionDenied | RecordRefused
+    lasting = TopicMismatch | PermissionDenied | RecordRefused | SchemaRefused
     return isinstance(cause, Interrupted | Fenced | KafkaError) and not isinstance(cause, lasting)
 
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from processor.errors import KprocError
 from processor.records import Offset, RawBatch, Timestamp, TopicPartition
+from processor.serdes import SchemasMissing
 from processor.state.store import Store
 from processor.topology.plan import StoreId, TaskId
 
@@ -194,6 +195,13 @@ class Purge:
 
 
 @dataclass(frozen=True, slots=True)
+class LookUp:
+    """Find what a schema registry answers to these questions, and tell it to `missing.registry`."""
+
+    missing: SchemasMissing
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Leave: there is nothing more to do, or with an error nothing more that can be done."""
 
@@ -211,5 +219,6 @@ Command: TypeAlias = (
     | Persist
     | Abort
     | Purge
+    | LookUp
     | Finish
 )

@@ -35,6 +35,7 @@ from processor.runtime.commands import (
     Fetch,
     Fetched,
     Finish,
+    LookUp,
     Lost,
     OpenTask,
     Persist,
@@ -50,6 +51,7 @@ from processor.runtime.commands import (
 )
 from processor.runtime.dataflow import Dataflow, Output
 from processor.runtime.task import Task
+from processor.serdes import SchemasMissing
 from processor.state.overlay import Overlay
 from processor.topology.graph import Policy
 from processor.topology.plan import Layout, StoreId, TaskId
@@ -151,6 +153,11 @@ class Worker:
         except BadRecordError as error:
             self._stopping = False  # or being told of the abort would finish without the error
             return [*self._abort(), *self._close_all(), Finish(error)]
+        except SchemasMissing as missing:
+            # What is uncommitted is done again with the schemas known: wherever they were missed,
+            # that is as if they always had been.
+            undone = self._abort() or self._aborted()
+            return undone if self._stopping else [*undone, LookUp(missing)]
 
     def _handle(self, event: Event) -> list[Command]:  # noqa: C901, PLR0911 - a table
         match event:

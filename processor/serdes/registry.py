@@ -21,7 +21,7 @@ SubjectStrategy: TypeAlias = Literal["topic", "record", "topic-record"]
 
 _PREFIX: Final = Struct(">bI")
 PREFIX_BYTES: Final = _PREFIX.size
-_MOST_ASKED: Final = 200
+_MOST_ASKED: Final = 50
 """Ids that are asked for at once: a node goes on telling that it lives in between."""
 
 _MOST_READERS: Final = 1000
@@ -126,7 +126,7 @@ class SchemaRegistry:
         """Keeps answers; None: there is no such schema."""
         for question, answer in answers.items():
             if answer is not None:
-                self.answers[question] = answer
+                self.answers[question] = self.answers[ById(answer.id)] = answer
             elif isinstance(question, ById):
                 self.absent[question.id] = None
         while len(self.absent) > _MOST_ABSENT:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 from processor.errors import TopologyError
 from processor.operators.base import Operator
 from processor.operators.event_time import EventTime
-from processor.serdes.base import Serde
+from processor.serdes.base import Serde, for_topic
 from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import (
     Edge,
@@ -115,6 +115,8 @@ class Builder:
         """Writes what the parent gives."""
         if isinstance(topic, str):
             check_name("topic", topic, _TOPIC_LENGTH)
+            if not any(topic == internal.name for internal in self.repartitions):
+                key, value = for_topic(key, topic, "key"), for_topic(value, topic, "value")
         name = self._free_name("sink", None)
         return self._add(Sink(name, (parent,), topic, key, value, on_error))
 

@@ -11,7 +11,7 @@ from processor.operators.aggregate import Emit
 from processor.operators.event_time import EventTime, InvalidTimestamp, WallClock
 from processor.operators.process import Clock, ProcessContext, Punctuator
 from processor.records import K2, V2, K, Record, Timestamp, V
-from processor.serdes import Serde, key_serde_for, serde_for
+from processor.serdes import Serde, for_topic, key_serde_for, serde_for
 from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import Builder, check_choice
 from processor.topology.flow import Flow
@@ -181,8 +181,8 @@ class Topology:
             key: Type or serde of the keys.
             value: Type or serde of the values.
         """
-        key_serde = key_serde_for(key, what=f"the key of {topic}")
-        value_serde = serde_for(value, what=f"the value of {topic}")
+        key_serde = for_topic(key_serde_for(key, what=f"the key of {topic}"), topic, "key")
+        value_serde = for_topic(serde_for(value, what=f"the value of {topic}"), topic, "value")
         self.samples.append(SampleData(topic, records, count, key_serde, value_serde))
 
     def _source(
@@ -195,8 +195,9 @@ class Topology:
         invalid: InvalidTimestamp = "reject",
     ) -> Stream[Any, Any]:
         what = ", ".join(map(str, topics))
-        key_serde = key_serde_for(key, what=f"the key of {what}")
-        value_serde = serde_for(value, what=f"the value of {what}")
+        first = topics[0] if topics else ""
+        key_serde = for_topic(key_serde_for(key, what=f"the key of {what}"), first, "key")
+        value_serde = for_topic(serde_for(value, what=f"the value of {what}"), first, "value")
         key_form, value_form = Form(_known(key), key_serde), Form(_known(value), value_serde)
         check_choice("on_invalid_timestamp", invalid, get_args(InvalidTimestamp))
         time = None if timestamp is None else _event_time(timestamp, value_form, invalid)
