@@ -61,6 +61,7 @@ def test_as_toml_it_is_read_back_to_the_same(folder: Path) -> None:
         "kafka": {"security.protocol": "SSL"},
         "consumer": {},
         "producer": {},
+        "schema_registry": {},
     }
     assert '# "sasl.password" = "********"  # kproc.toml, hidden' in text
     assert '\n# bootstrap = "127.0.0.1:9092"\n' in text
