@@ -9,18 +9,19 @@ _UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_00
 _LONGEST: Final = 2**53  # what a float holds to the millisecond
 
 
-def milliseconds(duration: str | float, what: str) -> int:
+def milliseconds(duration: str | float, what: str, *, least: int = 1) -> int:
     """A duration in whole milliseconds; a number means seconds.
 
     Raises:
-        UsageError: It is malformed, shorter than a millisecond or endless; `what` names it.
+        UsageError: It is malformed, shorter than `least` ms or endless; `what` names it.
     """
     if isinstance(duration, str):
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", duration.strip())
         exact = float(found[1]) * _UNITS[found[2]] if found else 0
+        least = least if found else 1
     else:
         exact = duration * 1000
-    if not 1 <= exact <= _LONGEST:
+    if not least <= exact <= _LONGEST:
         raise UsageError(f'{what}: {duration!r} is no duration; write "250ms", "10s", "5m" or "1d"')
     return round(exact)
 

@@ -77,6 +77,15 @@ class Settings(BaseSettings):
     on_bad_record: Literal["fail", "skip", "dead-letter"] = Field(
         "dead-letter", description="What becomes of a record that can't be processed."
     )
+    max_task_idle: str = Field(
+        "0s",
+        description="Records of several inputs are worked on in the order of their timestamps: how "
+        "long to wait for more of an input that is at its end; empty: they are taken as they come.",
+    )
+    idle_timeout: str = Field(
+        "",
+        description="Time without input after which windows close as if it went on; empty: never.",
+    )
     backup_mode: Literal["none", "restart", "primary-backup"] = Field(
         "restart",
         description="What becomes of a worker that crashes: the node ends, a new start, or backups "
@@ -180,10 +189,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _is_duration(cls, duration: str) -> str:
-        try:
-            milliseconds(duration, "duration")
-        except UsageError as error:
-            raise ValueError(str(error)) from None
+        _milliseconds(duration)
         return duration
 
     @field_validator("http")
@@ -194,7 +200,14 @@ class Settings(BaseSettings):
         except UsageError as error:
             raise ValueError(str(error)) from None
 
-    @field_validator("snapshot_interval")
+    @field_validator("max_task_idle")
+    @classmethod
+    def _is_wait(cls, wait: str) -> str:
+        if wait.strip():
+            _milliseconds(wait, least=0)
+        return wait.strip()
+
+    @field_validator("snapshot_interval", "idle_timeout")
     @classmethod
     def _is_interval(cls, interval: str) -> str:
         return "" if interval.strip() in ("", "0", "0s") else cls._is_duration(interval)
@@ -337,6 +350,13 @@ def _secrets(settings: Settings) -> Iterator[str]:
     for part in CLIENTS:
         for name, value in getattr(settings, part).items():
             yield from redaction.secrets(name, value)
+
+
+def _milliseconds(duration: str, least: int = 1) -> int:
+    try:
+        return milliseconds(duration, "duration", least=least)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -46,11 +46,13 @@ from processor.runtime.commands import (
     Persist,
     Position,
     Produce,
+    ReachedEnd,
     SendOffsets,
     TaskOpened,
     Tick,
 )
-from processor.runtime.worker import Worker, WorkerOptions
+from processor.runtime.options import WorkerOptions
+from processor.runtime.worker import Worker
 from processor.serdes import Serde
 from processor.serdes.memory_registry import MemoryRegistry
 from processor.state.keyvalue import KeyValueStore
@@ -62,7 +64,7 @@ from processor.topology.topology import Topology
 
 R = TypeVar("R")
 
-_CHECKPOINT_INTERVAL = 1
+_CHECKPOINT_INTERVAL, _IDLE_TIMEOUT = 1_000_000, 1
 
 
 @dataclass(slots=True)
@@ -117,7 +119,9 @@ class TopologyDriver:
             raise UsageError(f"partitions= lacks {', '.join(sorted(missing))}")
         self._layout: Layout = lay_out(made, counts)
         self._options = WorkerOptions(
-            checkpoint_interval=_CHECKPOINT_INTERVAL, on_bad_record=on_bad_record
+            checkpoint_interval=_CHECKPOINT_INTERVAL,
+            idle_timeout=_IDLE_TIMEOUT,
+            on_bad_record=on_bad_record,
         )
         self._auto_checkpoint = auto_checkpoint
         self._kafka = _Kafka()
@@ -183,6 +187,16 @@ class TopologyDriver:
     def advance(self, duration: str | float) -> None:
         """Lets the wall clock go on, by such as "10s" or by seconds."""
         self._now = Timestamp(self._now + milliseconds(duration, "advance"))
+        self._tell(Tick(self._now, self._elapsed))
+        self._settle()
+
+    def idle(self) -> None:
+        """Lets no input come for `idle_timeout`: what is held back, such as windows, is told."""
+        self._deliver_all()
+        for source in sorted(self._own):
+            self._tell(ReachedEnd(source, self._fetched[source]))
+        self._tell(Tick(self._now, self._elapsed))
+        self._elapsed += _IDLE_TIMEOUT
         self._tell(Tick(self._now, self._elapsed))
         self._settle()
 

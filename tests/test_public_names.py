@@ -35,11 +35,12 @@ METHODS = {
         to_stream view
     """,
     KeyValueStore: """
-        before_changes changed changes delete get get_many holding items load put read save scan
+        before_changes changed changes delete get get_many holding items last load put read
+        save scan
     """,
     TopologyDriver: """
-        advance bad_records checkpoint dead_letters now pipe pipe_bytes read read_records restart
-        store
+        advance bad_records checkpoint dead_letters idle now pipe pipe_bytes read read_records
+        restart store
     """,
 }
 

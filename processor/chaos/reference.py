@@ -13,7 +13,7 @@ from processor.chaos.replay import Made, RawRecord, replay
 from processor.chaos.rules import Judgement, Rule, Rules, rules
 from processor.operators.aggregate import TableOperator
 from processor.records import Headers, Partition, RawBatch, TopicPartition
-from processor.runtime.worker import WorkerOptions
+from processor.runtime.options import WorkerOptions
 from processor.topology.graph import Step
 from processor.topology.plan import Layout, Subtopology, TaskId
 

@@ -26,7 +26,8 @@ from processor.runtime.commands import (
     TaskOpened,
     Tick,
 )
-from processor.runtime.worker import Worker, WorkerOptions
+from processor.runtime.options import WorkerOptions
+from processor.runtime.worker import Worker
 from processor.state.store import MemoryStore
 from processor.topology.plan import Layout, StoreId, TaskId
 

@@ -24,7 +24,7 @@ from processor.edges.node_process import logged
 from processor.edges.victims import ChaosBroker, ChaosNode, Victim
 from processor.edges.witness import Witness
 from processor.errors import WorkerFailed
-from processor.runtime.worker import WorkerOptions
+from processor.runtime.options import WorkerOptions
 from processor.settings import Settings
 from processor.topology.plan import Layout, Plan
 

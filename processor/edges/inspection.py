@@ -18,7 +18,7 @@ from processor.edges.log_reader import LogReader
 from processor.edges.progress import list_offsets, partitions
 from processor.errors import KafkaError
 from processor.records import Offset, Partition, RawBatch, TopicPartition
-from processor.runtime.worker import WorkerOptions
+from processor.runtime.options import WorkerOptions
 from processor.topology.plan import Layout
 
 _PATIENCE = 30.0

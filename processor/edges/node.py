@@ -34,7 +34,7 @@ from processor.edges.slots_topic import SlotsTopic
 from processor.edges.spec import WorkerSpec
 from processor.edges.supervisor import Supervisor
 from processor.errors import SettingsError, SnapshotsAway
-from processor.runtime.worker import WorkerOptions
+from processor.runtime.options import WorkerOptions
 from processor.settings import Settings
 from processor.topology.plan import Layout, Plan
 
@@ -305,7 +305,7 @@ def worker_spec(
     """What the worker of one slot is told; `state_dir` is the node's, if not that of settings."""
 
     def time_of(name: str) -> int:
-        return milliseconds(getattr(settings, name), name)
+        return milliseconds(getattr(settings, name), name, least=0)
 
     options = WorkerOptions(
         guarantee=settings.guarantee,
@@ -315,6 +315,8 @@ def worker_spec(
         uncommitted_bytes=settings.uncommitted_bytes,
         max_record_bytes=settings.max_record_bytes,
         on_bad_record=settings.on_bad_record,
+        max_task_idle=time_of("max_task_idle") if settings.max_task_idle else None,
+        idle_timeout=time_of("idle_timeout") if settings.idle_timeout else 0,
     )
     return WorkerSpec(
         topology=topology,

@@ -8,7 +8,7 @@ from msgspec import Struct
 from processor.cluster.beats import Role
 from processor.cluster.slots import slot_name, slot_partitions
 from processor.records import TopicPartition
-from processor.runtime.worker import WorkerOptions
+from processor.runtime.options import WorkerOptions
 
 
 class WorkerSpec(Struct, frozen=True):

@@ -133,6 +133,10 @@ class Context:
         self._timestamps = batch.timestamps if advance else ()
         self._running = None
 
+    def enter_time(self, time: Timestamp) -> None:
+        """Begins a pass in which the stream time goes on to there without a record."""
+        self._offsets, self._timestamps, self._running = (NO_OFFSET,), (time,), None
+
     @property
     def wants_changes(self) -> bool:
         """Whether somebody reads the changes of the table that the present step makes."""
@@ -223,6 +227,11 @@ class Operator:
 
     def advance(self, context: Context) -> AnyBatch | None:
         """What follows from stream time having passed by the end of this pass, or None."""
+        del context
+        return None
+
+    def held_until(self, context: Context) -> Timestamp | None:
+        """The stream time at which all will be told that is held back now; None: there is none."""
         del context
         return None
 

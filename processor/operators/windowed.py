@@ -149,6 +149,13 @@ class WindowStep(Operator):
             self.states(context).save(expired, {})
         return rows
 
+    def held_until(self, context: Context) -> Timestamp | None:
+        """When the last window closes that is open now."""
+        newest = None if self.emit != "close" else self.states(context).last()
+        if newest is None:
+            return None
+        return Timestamp(self.spec(context).key.decode(newest).end + self.windows.delay)
+
     def _between(self, context: Context, delay: int) -> dict[bytes, Stamped]:
         """The windows for which the stream time has come to `delay` after their end."""
         since, to = context.stream_time - delay, context.end_time - delay

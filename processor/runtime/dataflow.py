@@ -65,8 +65,10 @@ class Dataflow:
             if edge.port == CHANGES and _makes_table(edge.node)
         )
         """The tables whose changes are read, by the names of their steps."""
-        self._timed = frozenset(_steps_with(part, Operator.advance.__name__))
+        self.timed = _steps_with(part, Operator.advance.__name__)
+        self._timed = frozenset(self.timed)
         self._apart = frozenset(node for node in part.nodes if self._one_by_one(node))
+        self.held = _steps_with(part, Operator.held_until.__name__)
         self.stateless = frozenset(node.name for node in takewhile(self._is_stateless, self._nodes))
         """The nodes before the first with state: what a row meets there depends on it alone."""
         steps = [node for node in part.nodes if isinstance(node, Step)]
@@ -76,6 +78,11 @@ class Dataflow:
             if step.on_error is not None and not callable(step.on_error)
         }
         """Of the steps that have one of their own, and no handler."""
+
+    @property
+    def heeds_order(self) -> bool:
+        """Whether results depend on the order in which records of several partitions come."""
+        return len(self.stateless) < len(self._nodes)
 
     def _is_stateless(self, node: Node) -> bool:
         return not isinstance(node, Step) or not (node.stores or node in self._timed)

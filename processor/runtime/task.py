@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from processor.operators.base import (
+    NO_TIME,
     AnyBatch,
     Closing,
     Context,
@@ -133,17 +134,52 @@ class Task:
         """What the tables have held back for the checkpoint; afterwards they hold nothing back."""
         return [each for step in self._dataflow.tables for each in self._tell(step)]
 
+    def tell_held(self) -> list[Output]:
+        """What the steps hold back until the stream time goes on, which it does as far as needed.
+
+        How far depends on what they hold alone, and not on the clock: done again after a crash it
+        comes out the same.
+        """
+        outputs: list[Output] = []
+        # What steps tell, those behind them may hold back in turn.
+        while (until := self._held_until()) > (before := self._context.stream_time):
+            for step in self._dataflow.timed:
+                self._context.stream_time = before
+                outputs += self._advance(step, until)
+            self._context.stream_time = until
+        return outputs
+
+    def _held_until(self) -> Timestamp:
+        held = (step.operator.held_until(self._context) for step in self._dataflow.held)
+        return max((time for time in held if time is not None), default=NO_TIME)
+
+    def _advance(self, step: Step, until: Timestamp) -> list[Output]:
+        def made() -> AnyBatch | None:
+            self._context.enter_time(until)
+            return step.operator.advance(self._context)
+
+        return self._enter_made_by(step, made, at=until)
+
     def _tick(self, step: Step, since: Timestamp) -> list[Output]:
+        context = self._context
+        return self._enter_made_by(step, lambda: step.operator.tick(since, context))
+
+    def _enter_made_by(
+        self, step: Step, make: Callable[[], AnyBatch | None], at: Timestamp | None = None
+    ) -> list[Output]:
+        """What follows from the rows that a step makes by itself, at a stream time."""
         context = self._context
         while True:
             context.begin()
             context.step = step.name
-            made = step.operator.tick(since, context)
+            made = make()
             if not context.failed:
                 break
             self._undo()
             context.skip |= [context.failed[0]]
         self._accept()
+        if at is not None:
+            context.stream_time = at
         if made is None or not len(made):
             return []
         rows = made.numbered()

@@ -16,7 +16,6 @@ fetched again. At least once is the same without `Begin` and `Abort`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from processor.errors import BadRecordError
 from processor.records import Batch, Offset, RawBatch, Timestamp, TopicPartition
@@ -50,27 +49,15 @@ from processor.runtime.commands import (
     Tick,
 )
 from processor.runtime.dataflow import Dataflow, Output
+from processor.runtime.intake import Intake
+from processor.runtime.options import WorkerOptions
 from processor.runtime.task import Task
 from processor.serdes import SchemasMissing
 from processor.state.overlay import Overlay
-from processor.topology.graph import Policy
 from processor.topology.plan import Layout, StoreId, TaskId
 
 _PURGE_INTERVAL = 30_000
 """Milliseconds between two purges of repartition topics, as in Kafka Streams."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """What the core has to know of the settings; times in milliseconds."""
-
-    guarantee: Literal["exactly-once", "at-least-once"] = "exactly-once"
-    checkpoint_interval: int = 100
-    persist_interval: int = 0  # at least; 0: with every checkpoint
-    cache_bytes: int = 64 * 2**20
-    uncommitted_bytes: int = 64 * 2**20
-    max_record_bytes: int = 1_000_000
-    on_bad_record: Policy = "dead-letter"
 
 
 @dataclass(slots=True)
@@ -114,6 +101,7 @@ class Worker:
         }
         self.bad_records = BadRecords(options.on_bad_record, plan.dead_letters, limit)
         self.tasks: dict[TaskId, Task] = {}
+        self._intakes: dict[TaskId, Intake] = {}
         self._starts: dict[TopicPartition, Position] = {}
         self._assigned: frozenset[TopicPartition] = frozenset()
         self._checkpoints = _Checkpoints()
@@ -185,14 +173,17 @@ class Worker:
                 return self._stop()
 
     def _opened(self, event: TaskOpened) -> list[Command]:
+        options = self._options
         stores = sum(len(part.stores) for part in self._layout.plan.subtopologies)
-        share = self._options.cache_bytes // max(1, stores * len(self._own))
+        share = options.cache_bytes // max(1, stores * len(self._own))
         overlays = {name: Overlay(store, share) for name, store in event.stores.items()}
         part = self._layout.plan.subtopologies[event.task.subtopology]
         dataflow = self._dataflows[part.number]
         own = self._own[event.task]
         start = {source: position for source, position in event.start.items() if source in own}
         self.tasks[event.task] = Task(event.task, part, dataflow, overlays, self.bad_records, start)
+        ordered = options.max_task_idle if dataflow.heeds_order else None
+        self._intakes[event.task] = Intake(frozenset(own), ordered)
         known = {source: start[source] for source in start if source not in event.fresh}
         self._checkpoints.positions |= known
         # Where to begin is committed as well: the next start must not choose anew.
@@ -213,6 +204,8 @@ class Worker:
         return [*abort, *self._close_all(), *reopened]
 
     def _fetch(self) -> list[Command]:
+        for intake in self._intakes.values():
+            intake.restart()
         offsets = {
             source: self.tasks[self._layout.task_of(source)].offsets[source]
             for source in sorted(self.active)
@@ -222,33 +215,58 @@ class Worker:
     def _fetched(self, event: Fetched) -> list[Command]:
         if event.source not in self.active:
             return []
-        task = self.tasks[self._layout.task_of(event.source)]
-        records = _from(event.records, task.offsets[event.source])
+        task = self._layout.task_of(event.source)
+        intake = self._intakes[task]
+        position = self.tasks[task].offsets[event.source]
+        records = _from(event.records, intake.next(event.source, position))
         if not len(records):
             return []
-        outputs = task.process(event.source, records)
-        self._checkpoints.moved = True
-        commands = self._produce(outputs)
-        if self._memory() > self._options.cache_bytes + self._options.uncommitted_bytes:
-            commands += self._checkpoint()
+        intake.add(event.source, records)
+        return self._work(task)
+
+    def _work(self, task: TaskId) -> list[Command]:
+        """Has a task work on what it is to work on now."""
+        commands: list[Command] = []
+        for source, records in self._intakes[task].take(self._elapsed):
+            commands += self._produce(self.tasks[task].process(source, records))
+            self._checkpoints.moved = True
+            if self._memory() > self._options.cache_bytes + self._options.uncommitted_bytes:
+                commands += self._checkpoint()
         return commands
 
     def _reached_end(self, event: ReachedEnd) -> list[Command]:
-        if event.source in self.active:
-            task = self.tasks[self._layout.task_of(event.source)]
-            if task.offsets[event.source] < event.offset:
-                task.offsets[event.source] = event.offset
-                self._checkpoints.moved = True
-        return []
+        if event.source not in self.active:
+            return []
+        task = self._layout.task_of(event.source)
+        intake, offsets = self._intakes[task], self.tasks[task].offsets
+        intake.end(event.source)
+        commands = self._work(task)
+        position = offsets[event.source]
+        if intake.next(event.source, position) == position < event.offset:
+            offsets[event.source] = event.offset
+            self._checkpoints.moved = True
+        return commands
 
     def _tick(self, event: Tick) -> list[Command]:
         since, self._clock, self._elapsed = self._clock, event.clock, event.elapsed
         commands: list[Command] = []
         if self._assigned:
-            for task in self.tasks.values():
+            for number, task in self.tasks.items():
                 commands += self._produce(task.tick(since, event.clock))
+                commands += self._work(number)
+                commands += self._idle(number)
         if event.elapsed - self._checkpoints.elapsed >= self._options.checkpoint_interval:
             commands += self._checkpoint() or self._persist_if_due()
+        return commands
+
+    def _idle(self, number: TaskId) -> list[Command]:
+        """Has a task tell what it holds back, if nothing has come for long."""
+        timeout, task = self._options.idle_timeout, self.tasks[number]
+        if not timeout or not self._intakes[number].is_idle(self._elapsed, timeout):
+            return []
+        before = task.positions
+        commands = self._produce(task.tell_held())
+        self._checkpoints.moved |= task.positions != before
         return commands
 
     def _produce(self, outputs: list[Output]) -> list[Command]:
@@ -371,6 +389,7 @@ class Worker:
     def _close_all(self) -> list[Command]:
         closed: list[Command] = [CloseTask(task) for task in sorted(self.tasks)]
         self.tasks = {}
+        self._intakes = {}
         self._closed_transaction()
         return closed
 

@@ -93,6 +93,10 @@ class KeyValueStore(Generic[K, V]):
                 self._check(key, value)
         self._overlay.put_many(data)
 
+    def last(self) -> bytes | None:
+        """The last of the encoded keys."""
+        return next((key for key, _ in self._overlay.scan(reverse=True)), None)
+
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, V]]:
         """Encoded keys from `start` to before `end` with their values, in order."""
         decode = self.spec.value.decode

@@ -11,7 +11,7 @@ from processor.chaos.reference import Reference, State, make_reference
 from processor.chaos.rules import Rule
 from processor.errors import BadRecordError
 from processor.records import Batch, Offset, Partition, RawBatch, TopicPartition
-from processor.runtime.worker import WorkerOptions
+from processor.runtime.options import WorkerOptions
 from processor.topology.plan import lay_out, plan
 
 Logs = dict[TopicPartition, RawBatch]

@@ -35,7 +35,8 @@ from processor.runtime.commands import (
     TaskOpened,
     Tick,
 )
-from processor.runtime.worker import Worker, WorkerOptions
+from processor.runtime.options import WorkerOptions
+from processor.runtime.worker import Worker
 from processor.state.store import MemoryStore
 from processor.topology.plan import Layout, StoreId, TaskId
 from tests.properties.one_record import Raw

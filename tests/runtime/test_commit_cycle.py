@@ -29,7 +29,7 @@ from processor.runtime.commands import (
     SendOffsets,
     Stop,
 )
-from processor.runtime.worker import WorkerOptions
+from processor.runtime.options import WorkerOptions
 from processor.topology.plan import Layout, lay_out, plan
 from tests.properties.one_record import Raw
 from tests.properties.reference import Reference

@@ -1,0 +1,124 @@
+"""Intake: what a task has been given to read, and in which order it works on it.
+
+Records of several partitions are taken in the order of their timestamps as far as they are there,
+as in Kafka Streams (KIP-353, KIP-695). Knows nothing of what is done with them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from processor.records import Offset, RawBatch, Timestamp, TopicPartition
+
+_FULL = 200_000
+"""Records waiting for those of another partition, at most; then the order has to give way."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Records of one partition, in order; the first `done` are gone."""
+
+    records: RawBatch
+    done: int = 0
+
+    @property
+    def first(self) -> Timestamp:
+        return self.records.timestamps[self.done]
+
+    def __len__(self) -> int:
+        return len(self.records) - self.done
+
+    def take(self, limit: Timestamp | None) -> RawBatch:
+        """The leading records up to a timestamp, at least one; all without a limit."""
+        begin, times = self.done, self.records.timestamps
+        if limit is None:
+            self.done = len(self.records)
+        else:
+            later = (row for row in range(begin + 1, len(times)) if times[row] > limit)
+            self.done = next(later, len(times))
+        if self.done - begin == len(self.records):
+            return self.records
+        return self.records.take(range(begin, self.done))
+
+
+@dataclass(slots=True)
+class Intake:
+    """The partitions of one task.
+
+    Args:
+        sources: All of them.
+        max_idle: Milliseconds to wait for records of a partition whose end is reached, while others
+            have some; None: records are taken as they come.
+    """
+
+    sources: frozenset[TopicPartition]
+    max_idle: int | None
+    _waiting: dict[TopicPartition, list[_Waiting]] = field(
+        default_factory=dict[TopicPartition, list[_Waiting]]
+    )
+    _ended: set[TopicPartition] = field(default_factory=set[TopicPartition])
+    _lacking_since: int | None = None
+    _idle_since: int | None = None
+    _is_idle_told: bool = False
+
+    def restart(self) -> None:
+        """All is fetched again from where the task is."""
+        self._waiting.clear()
+        self._ended.clear()
+        self._lacking_since = self._idle_since = None
+        self._is_idle_told = False  # what was told is perhaps undone
+
+    def next(self, source: TopicPartition, position: Offset) -> Offset:
+        """The next offset to be given; `position` is how far the task has worked."""
+        waiting = self._waiting.get(source)
+        return Offset(waiting[-1].records.offsets[-1] + 1) if waiting else position
+
+    def add(self, source: TopicPartition, records: RawBatch) -> None:
+        """Records that follow those that were given before."""
+        self._waiting.setdefault(source, []).append(_Waiting(records))
+        self._ended.discard(source)
+        self._idle_since, self._is_idle_told = None, False
+
+    def end(self, source: TopicPartition) -> None:
+        """There is nothing more of this partition for now."""
+        self._ended.add(source)
+
+    def take(self, elapsed: int) -> Iterator[tuple[TopicPartition, RawBatch]]:
+        """What is to be worked on now, `elapsed` milliseconds after any moment."""
+        while self._waiting and self._is_ready(elapsed):
+            source = min(self._waiting, key=lambda each: (self._waiting[each][0].first, each))
+            yield source, self._take(source)
+
+    def is_idle(self, elapsed: int, timeout: int) -> bool:
+        """Whether nothing has come for so long, all ends being reached; told once."""
+        if self._is_idle_told or self._waiting or not self.sources <= self._ended:
+            return False
+        if self._idle_since is None:
+            self._idle_since = elapsed
+        self._is_idle_told = elapsed - self._idle_since >= timeout
+        return self._is_idle_told
+
+    def _is_ready(self, elapsed: int) -> bool:
+        if self.max_idle is None:
+            return True
+        lacking = self.sources - self._waiting.keys()
+        if not lacking:
+            self._lacking_since = None
+            return True
+        if sum(map(len, (each for many in self._waiting.values() for each in many))) > _FULL:
+            return True
+        if not lacking <= self._ended:
+            return False
+        if self._lacking_since is None:
+            self._lacking_since = elapsed
+        return elapsed - self._lacking_since >= self.max_idle
+
+    def _take(self, source: TopicPartition) -> RawBatch:
+        others = (many[0].first for each, many in self._waiting.items() if each != source)
+        limit = None if self.max_idle is None else min(others, default=None)
+        waiting = self._waiting[source]
+        taken = waiting[0].take(limit)
+        if not len(waiting[0]):
+            del waiting[0]
+        if not waiting:
+            del self._waiting[source]
+        return taken

@@ -1,0 +1,144 @@
+"""Records of several partitions are taken in the order of their timestamps, as far as is known."""
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.records import Batch, Offset, Partition, RawBatch, Timestamp, TopicPartition
+from processor.runtime import intake as module
+from processor.runtime.intake import Intake
+
+A, B, C = (TopicPartition(name, Partition(0)) for name in "abc")
+
+
+def batch(*times: int, first: int = 0) -> RawBatch:
+    return Batch(
+        [None] * len(times),
+        [None] * len(times),
+        [Timestamp(time) for time in times],
+        [Offset(first + row) for row in range(len(times))],
+    )
+
+
+def taken(intake: Intake, elapsed: int = 0) -> list[tuple[str, list[int]]]:
+    return [(source.topic, list(each.timestamps)) for source, each in intake.take(elapsed)]
+
+
+def test_one_partition_is_taken_as_it_comes() -> None:
+    intake = Intake(frozenset({A}), 0)
+    intake.add(A, batch(5, 3, 9))
+    assert taken(intake) == [("a", [5, 3, 9])]
+    assert taken(intake) == []
+
+
+def test_the_lower_timestamp_goes_first() -> None:
+    intake = Intake(frozenset({A, B}), 0)
+    intake.add(A, batch(1, 4, 5, 9))
+    intake.add(B, batch(2, 3, 5, 7))
+    intake.end(A)
+    intake.end(B)
+    assert taken(intake) == [
+        ("a", [1]),
+        ("b", [2, 3]),
+        ("a", [4, 5]),
+        ("b", [5, 7]),
+        ("a", [9]),
+    ]
+
+
+def test_what_may_still_come_is_waited_for() -> None:
+    intake = Intake(frozenset({A, B}), 0)
+    intake.add(A, batch(1, 4))
+    assert taken(intake) == []  # nothing is known of b
+    intake.add(B, batch(2))
+    assert taken(intake) == [("a", [1]), ("b", [2])]
+    intake.end(B)
+    assert taken(intake) == [("a", [4])]
+
+
+def test_a_partition_at_its_end_is_waited_for_as_long_as_is_said() -> None:
+    intake = Intake(frozenset({A, B}), 100)
+    intake.end(B)
+    intake.add(A, batch(1))
+    assert taken(intake, 1000) == []
+    assert taken(intake, 1099) == []
+    assert taken(intake, 1100) == [("a", [1])]
+    intake.add(A, batch(5, first=1))
+    assert taken(intake, 1200) == [("a", [5])]  # it is missing since then
+    intake.add(B, batch(2))
+    intake.add(A, batch(6, first=2))
+    assert taken(intake, 1300) == [("b", [2])]
+    assert taken(intake, 1400) == []
+    intake.end(B)
+    assert taken(intake, 1400) == []
+    assert taken(intake, 1500) == [("a", [6])]
+
+
+def test_without_a_wait_there_is_no_order() -> None:
+    intake = Intake(frozenset({A, B}), None)
+    intake.add(A, batch(9))
+    intake.add(B, batch(1))
+    assert taken(intake) == [("b", [1]), ("a", [9])]
+    intake.add(A, batch(9, 2, first=1))
+    assert taken(intake) == [("a", [9, 2])]
+
+
+def test_order_gives_way_before_memory_does() -> None:
+    intake = Intake(frozenset({A, B}), 0)
+    many = module._FULL + 1
+    intake.add(A, batch(*range(many)))
+    ((name, times),) = taken(intake)
+    assert (name, len(times)) == ("a", many)
+
+
+def test_the_next_offset_is_behind_what_waits() -> None:
+    intake = Intake(frozenset({A, B}), 0)
+    assert intake.next(A, Offset(7)) == 7
+    intake.add(A, batch(1, 2, first=7))
+    assert intake.next(A, Offset(7)) == 9
+    intake.restart()
+    assert intake.next(A, Offset(7)) == 7
+    assert taken(intake) == []
+
+
+def test_it_is_idle_once_all_ends_are_reached_for_long() -> None:
+    intake = Intake(frozenset({A, B}), 0)
+    assert not intake.is_idle(0, 100)
+    intake.end(A)
+    assert not intake.is_idle(500, 100)
+    intake.end(B)
+    assert not intake.is_idle(1000, 100)
+    assert not intake.is_idle(1099, 100)
+    assert intake.is_idle(1100, 100)
+    assert not intake.is_idle(5000, 100)
+    intake.add(A, batch(1))
+    assert taken(intake) == [("a", [1])]
+    assert not intake.is_idle(6000, 100)
+    intake.end(A)
+    assert not intake.is_idle(6000, 100)
+    assert intake.is_idle(6100, 100)
+
+
+@given(st.lists(st.lists(st.integers(0, 50), max_size=20), min_size=3, max_size=3), st.randoms())
+def test_whatever_comes_in_whatever_pieces(times: list[list[int]], random: Random) -> None:
+    """Nothing is lost, the order within a partition stays, and sorted input comes out sorted."""
+    sources = dict(zip((A, B, C), map(sorted, times), strict=True))
+    intake = Intake(frozenset(sources), 0)
+    found: list[tuple[TopicPartition, int]] = []
+    left = {source: list(enumerate(rows)) for source, rows in sources.items()}
+    while any(left.values()):
+        source = random.choice([each for each in left if left[each]])
+        count = random.randint(1, len(left[source]))
+        piece, left[source] = left[source][:count], left[source][count:]
+        intake.add(source, batch(*(time for _, time in piece), first=piece[0][0]))
+        if not left[source]:
+            intake.end(source)
+        for each, rows in sources.items():
+            if not rows:
+                intake.end(each)
+        for each, rows in intake.take(0):
+            found += ((each, time) for time in rows.timestamps)
+    assert [time for _, time in found] == sorted(time for rows in times for time in rows)
+    for source, rows in sources.items():
+        assert [time for each, time in found if each == source] == rows
