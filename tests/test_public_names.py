@@ -23,9 +23,8 @@ METHODS = {
     Topology: "sample_data stream table",
     Stream: """
         branch deduplicate filter filter_not flat_map flat_map_values for_each group_by group_by_key
-        join key_by left_join map map_values merge on_error peek print process repartition split
-        through to
-        to_table
+        join key_by left_join map map_values merge on_error outer_join peek print process
+        repartition split through to to_table
     """,
     GroupedStream: "aggregate count reduce window",
     WindowedStream: "aggregate count reduce",

@@ -182,7 +182,10 @@ class WindowStep(Operator):
         values = [None if held is None else result(held[1]) for held in windows.values()]
         rows: AnyBatch = Batch(keys, values, times, offsets)
         context.closed += [closing for closing in closings if closing not in context.lost]
-        return _without_lost(rows, closings, context) if context.lost else rows
+        if context.lost:
+            note_lost(rows, closings, context)
+            return rows.select([closing not in context.lost for closing in closings])
+        return rows
 
     def changes(self, context: Context) -> AnyBatch | None:
         """The last change of each window since the last checkpoint."""
@@ -202,13 +205,12 @@ class WindowStep(Operator):
         )
 
 
-def _without_lost(rows: AnyBatch, closings: Sequence[Closing], context: Context) -> AnyBatch:
-    """The rows that did not fail on their way in an earlier try; the others are noted."""
+def note_lost(rows: AnyBatch, closings: Sequence[Closing], context: Context) -> None:
+    """Notes the rows that failed on their way in an earlier try."""
     for row, closing in enumerate(closings):
         if closing in context.lost:
             rejected = context.lost[closing]._replace(offset=rows.offsets[row], row=(rows, row))
             context.noted.append(rejected)
-    return rows.select([closing not in context.lost for closing in closings])
 
 
 @dataclass(frozen=True)

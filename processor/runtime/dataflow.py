@@ -171,7 +171,7 @@ class Dataflow:
             later = node.operator.advance(context)
             if later is not None and len(later):
                 ports = node.operator.ports(later, context)
-                made = (*map(_behind, made, ports), *made[len(ports) :]) if made else ports
+                made = (*map(_before, made, ports), *made[len(ports) :]) if made else ports
         return made
 
     def _sink(self, node: Sink, batch: AnyBatch, context: Context) -> list[Output]:
@@ -238,8 +238,9 @@ def _from(node: Node, made: Outputs) -> dict[Edge, AnyBatch]:
     return {Edge(node, port): rows for port, rows in enumerate(made) if len(rows)}
 
 
-def _behind(made: AnyBatch, later: AnyBatch) -> AnyBatch:
-    return in_order([made, later])
+def _before(made: AnyBatch, later: AnyBatch) -> AnyBatch:
+    """What time brings comes before what the record brings that has let it pass."""
+    return in_order([later, made])
 
 
 def _chosen_by(choice: TopicChoice, reserved: frozenset[str]) -> TopicChoice:

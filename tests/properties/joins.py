@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from processor.operators import joins_pages
 from processor.operators.changes import Change
 from processor.operators.joins import StreamTableJoin, TableTableJoin
+from processor.operators.joins_pages import Page
+from processor.operators.joins_streams import StreamStreamJoin
 from processor.operators.tables import View
 from processor.records import Record, Timestamp
 from processor.topology.graph import Step
@@ -14,7 +17,7 @@ from tests.properties import one_record, tables
 if TYPE_CHECKING:
     from tests.properties.one_record import Rows, Trial
 
-JoinOperator = StreamTableJoin | TableTableJoin
+JoinOperator = StreamTableJoin | TableTableJoin | StreamStreamJoin
 
 
 def join(trial: Trial, node: Step, operator: JoinOperator, rows: Rows) -> dict[int, Rows]:
@@ -24,6 +27,8 @@ def join(trial: Trial, node: Step, operator: JoinOperator, rows: Rows) -> dict[i
             return {0: _stream_table(trial, node, operator, rows)}
         case TableTableJoin():
             return tables.ports(_table_table(trial, node, operator, rows))
+        case StreamStreamJoin():
+            return {0: _StreamStream(trial, node, operator).run(rows)}
 
 
 def _stream_table(trial: Trial, node: Step, operator: StreamTableJoin, rows: Rows) -> Rows:
@@ -93,3 +98,127 @@ def _has_result(operator: TableTableJoin, left: Any, right: Any) -> bool:
     both = left is not None and right is not None
     on_left = operator.kind != "inner" and left is not None
     return both or on_left or (operator.kind == "outer" and right is not None)
+
+
+class _StreamStream:
+    """A join of streams: all rows of a side are looked through for each row."""
+
+    def __init__(self, trial: Trial, node: Step, operator: StreamStreamJoin) -> None:
+        self._trial = trial
+        self._node = node
+        self._operator = operator
+        span = operator.span
+        self._stretch = max(1, span.before + span.after)
+        self._kept = span.before + span.after + span.grace
+
+    def run(self, rows: Rows) -> Rows:
+        encoded = [
+            (row, *row.value, self._bytes(*row.value)) for row in rows if row.value[1] is not None
+        ]
+        loose = [
+            row._replace(value=self._call(side, value, None))
+            for row, side, value, _ in encoded
+            if row.key is None and self._alone(side)
+        ]
+        encoded = [each for each in encoded if each[0].key is not None or not self._alone(each[1])]
+        keys = one_record.keys_of(
+            self._node, self._operator.key.encode, [row for row, *_ in encoded]
+        )
+        late = [self._late(row.timestamp, side) for row, side, *_ in encoded]
+        self._trial.notes += [(self._node.name, "late")] * sum(late)
+        keys = [key for key, is_late in zip(keys, late, strict=True) if not is_late]
+        encoded = [each for each, is_late in zip(encoded, late, strict=True) if not is_late]
+        found = [
+            self._row(key, row, side, data)
+            for key, (row, side, _, data) in zip(keys, encoded, strict=True)
+        ]
+        joined = [
+            row._replace(
+                value=self._call(side, value if not number else self._value(side, data), other),
+                timestamp=Timestamp(max(row.timestamp, time)),
+            )
+            for (row, side, value, data), others in zip(encoded, found, strict=True)
+            for number, (time, other) in enumerate(others)
+        ]
+        return [*self._closed(), *loose, *joined]
+
+    def _row(
+        self, key: bytes, row: Record[Any, Any], side: int, data: bytes
+    ) -> list[tuple[int, Any]]:
+        span, store = self._operator.span, self._operator.stores[side]
+        before, after = (span.before, span.after) if side == 0 else (span.after, span.before)
+        found = self._find(key, 1 - side, row.timestamp - before, row.timestamp + after)
+        head = (row.timestamp // self._stretch).to_bytes(8, "big") + bytes(4) + key
+        page = self._page(store, head) or Page()
+        page.rows.append((row.timestamp, data))
+        page.size += len(data) + 12
+        if page.size > joins_pages.PAGE_BYTES:
+            number = (page.full + 1).to_bytes(4, "big")
+            self._put(store, head[:8] + number + key, Page(0, page.rows))
+            page = Page(page.full + 1)
+        self._put(store, head, page)
+        if found and self._alone(1 - side):
+            for time, _ in found:
+                name = self._name(time, 1 - side, key)
+                if name in self._trial.state.stores[self._operator.unmatched]:
+                    self._trial.state.put(self._operator.unmatched, name, None)
+        elif not found and self._alone(side):
+            self._trial.state.put(
+                self._operator.unmatched, self._name(row.timestamp, side, key), b""
+            )
+        return found
+
+    def _closed(self) -> Rows:
+        end = self._trial.time - self._kept
+        closed: Rows = []
+        if self._operator.kind != "inner":
+            for name in sorted(self._trial.state.stores[self._operator.unmatched]):
+                time, side, key = int.from_bytes(name[:8], "big"), name[8], name[9:]
+                if time < end:
+                    self._trial.state.put(self._operator.unmatched, name, None)
+                    for _, value in self._find(key, side, time, time):
+                        made = self._call(side, value, None)
+                        closed.append(Record(self._operator.key.decode(key), made, Timestamp(time)))
+        for store in self._operator.stores:
+            for name in list(self._trial.state.stores[store]):
+                if int.from_bytes(name[:8], "big") < max(0, end) // self._stretch:
+                    self._trial.state.put(store, name, None)
+        return closed
+
+    def _find(self, key: bytes, side: int, first: int, last: int) -> list[tuple[int, Any]]:
+        store = self._operator.stores[side]
+        names = [name for name in self._trial.state.stores[store] if name[12:] == key]
+        names.sort(key=lambda name: (name[:8], name[8:12] == bytes(4), name[8:12]))
+        rows = [row for name in names if (page := self._page(store, name)) for row in page.rows]
+        found = [(time, self._value(side, data)) for time, data in rows if first <= time <= last]
+        return sorted(found, key=lambda row: row[0])
+
+    def _call(self, side: int, value: Any, other: Any) -> Any:
+        pair = (value, other) if side == 0 else (other, value)
+        return one_record.call(self._node, self._operator.joiner, *pair)
+
+    def _alone(self, side: int) -> bool:
+        return self._operator.kind == "outer" or (self._operator.kind == "left" and side == 0)
+
+    def _late(self, time: int, side: int) -> bool:
+        later = self._operator.span.after if side == 0 else self._operator.span.before
+        return time + later + self._operator.span.grace < self._trial.time
+
+    def _name(self, time: int, side: int, key: bytes) -> bytes:
+        return time.to_bytes(8, "big") + bytes([side]) + key
+
+    def _page(self, store: str, name: bytes) -> Page | None:
+        data = self._trial.state.stores[store].get(name)
+        return None if data is None else self._trial.specs[store].value.decode(data)
+
+    def _put(self, store: str, name: bytes, page: Page) -> None:
+        self._trial.state.put(store, name, self._trial.specs[store].value.encode(page))
+
+    def _bytes(self, side: int, value: Any) -> bytes:
+        try:
+            return self._operator.values[side].encode(value)
+        except Exception:  # noqa: BLE001 - whatever a serde raises
+            raise one_record.Bad(self._node.name, "state") from None
+
+    def _value(self, side: int, data: bytes) -> Any:
+        return self._operator.values[side].decode(data)

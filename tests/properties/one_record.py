@@ -14,6 +14,7 @@ from processor.operators import aggregate, stateless
 from processor.operators.changes import Change, ChangeOperator
 from processor.operators.deduplicate import Deduplicate
 from processor.operators.joins import StreamTableJoin, TableTableJoin
+from processor.operators.joins_streams import StreamStreamJoin
 from processor.operators.process import Process
 from processor.operators.tables import AggregateChanges, CountChanges, Derived, Regroup
 from processor.records import Record, Timestamp
@@ -80,6 +81,7 @@ class Trial:
         self.state = state
         self.skip = skip
         self.fired: set[Punctuation] = set()
+        self.notes: list[tuple[str, str]] = []
         self.time = state.stream_time
         self._advance = advance
         self.now = now
@@ -165,7 +167,7 @@ class Trial:
                 return {0: self._process(node, operator, rows)}
             case Deduplicate():
                 return {0: self._deduplicate(node, operator, rows)}
-            case StreamTableJoin() | TableTableJoin():
+            case StreamTableJoin() | TableTableJoin() | StreamStreamJoin():
                 return joins.join(self, node, operator, rows)
             case aggregate.TableOperator():
                 return tables.ports(self._table(node, operator, rows))
@@ -199,7 +201,7 @@ class Trial:
     def _table(self, node: Step, operator: aggregate.TableOperator, rows: Rows) -> Rows:
         (spec,) = node.stores
         store = self.state.stores[spec.name]
-        keys = _keys(node, spec.key.encode, rows)
+        keys = keys_of(node, spec.key.encode, rows)
         held: dict[bytes, tuple[int, Any] | None] = {}
         told: Rows = []
         for key, row in zip(keys, rows, strict=True):
@@ -244,7 +246,7 @@ class Trial:
     def _deduplicate(self, node: Step, operator: Deduplicate, rows: Rows) -> Rows:
         (spec,) = node.stores
         store = self.state.stores[spec.name]
-        keys = _keys(node, operator.key.encode, rows)
+        keys = keys_of(node, operator.key.encode, rows)
         if operator.identity is not None:
             identities: list[Any] = []
             for row in rows:
@@ -365,7 +367,7 @@ def _event_time(node: Source, value: Any, own: Timestamp) -> Timestamp:
     return Timestamp(time)
 
 
-def _keys(node: Step, encode: Callable[[Any], bytes], rows: Rows) -> list[bytes]:
+def keys_of(node: Step, encode: Callable[[Any], bytes], rows: Rows) -> list[bytes]:
     for row in rows:
         with policies.at(row):
             if row.key is None:

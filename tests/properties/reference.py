@@ -192,6 +192,7 @@ class Reference:
             else:
                 trial.state.stream_time = trial.time
                 self._accept(task, trial, outputs)
+                self._notes(trial, raw, source, offset)
                 return
 
     def _accept(self, task: TaskId, trial: Trial, outputs: list[tuple[str, Raw]]) -> None:
@@ -209,18 +210,28 @@ class Reference:
         raw = raw._replace(timestamp=Timestamp(max(0, raw.timestamp)))
         self.world.letters.append(Letter(raw, origin, offset, bad.step, bad.reason))
 
+    def _notes(self, trial: Trial, raw: Raw, origin: TopicPartition, offset: int) -> None:
+        """What steps left out of a record that is not bad: one letter for each such step."""
+        for number, (step, reason) in enumerate(trial.notes):
+            if step in [step for step, _ in trial.notes[:number]]:
+                self.world.bad[step, reason] += 1
+            else:
+                self._letter(Bad(step, reason), raw, origin, offset)
+
     def _made(self, task: TaskId, node: Node, rows: Rows) -> None:
         """Rows that no record stands for: each on its own way behind the node."""
         for number, row in enumerate(rows):
             trial = self._trial(task, set(), advance=False)
+            value = row.value.new if isinstance(row.value, Change) else row.value
+            shown = Record(_shown(row.key), _shown(value), row.timestamp, row.headers)
+            origin = TopicPartition(node.name, task.partition)
             try:
                 outputs = trial.run(Edge(node), [deepcopy(row)])
             except Bad as bad:
-                value = row.value.new if isinstance(row.value, Change) else row.value
-                shown = Record(_shown(row.key), _shown(value), row.timestamp, row.headers)
-                self._letter(bad, shown, TopicPartition(node.name, task.partition), number)
+                self._letter(bad, shown, origin, number)
             else:
                 self._accept(task, trial, outputs)
+                self._notes(trial, shown, origin, number)
 
     def _wall_punctuations(self, task: TaskId, node: Step, since: int) -> Rows:
         skip: set[Punctuation] = set()

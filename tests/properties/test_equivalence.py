@@ -1,11 +1,14 @@
 """Whatever the topology, the input, the batches and the crashes: as if one record at a time."""
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from processor import Topology
+from processor.operators import joins_pages
 from processor.records import Partition, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Commit, Revoked, Tick
 from processor.testing import TopologyDriver
@@ -41,6 +44,14 @@ COMMON = settings(
 
 
 STEPS.extend([*joined.STEPS, *tabled.STEPS])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_pages() -> Iterator[None]:
+    """Several rows make a page of a join full."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joins_pages, "PAGE_BYTES", 40)
+        yield
 
 
 class Twins:

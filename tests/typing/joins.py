@@ -45,8 +45,24 @@ def tables_with_tables() -> None:
     assert_type(users.outer_join(limits, lambda user, limit: limit or 0), Table[str, int])
 
 
+def streams_with_streams() -> None:
+    payments = topology.stream("payments", value=int)
+    assert_type(
+        orders.join(payments, lambda order, paid: order.amount - paid, within="1h"),
+        Stream[str, int],
+    )
+    assert_type(
+        orders.left_join(payments, lambda order, paid: (order.user, paid), before=0, after="1h"),
+        Stream[str, tuple[str, int | None]],
+    )
+    assert_type(
+        orders.outer_join(payments, lambda order, paid: order or paid, within=3600, grace="5m"),
+        Stream[str, Order | int | None],
+    )
+
+
 def wrong() -> None:
-    orders.left_join(users, named)  # pyright: ignore[reportArgumentType]
-    orders.join(limits, named)  # pyright: ignore[reportArgumentType]
+    orders.left_join(users, named)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    orders.join(limits, named)  # pyright: ignore[reportCallIssue, reportArgumentType]
     orders.left_join(users, lambda order, user: user.name)  # pyright: ignore[reportOptionalMemberAccess]
     users.outer_join(limits, lambda user, limit: user.name)  # pyright: ignore[reportOptionalMemberAccess]
