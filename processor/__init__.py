@@ -7,7 +7,7 @@ from processor.operators.event_time import wall_clock
 from processor.operators.process import ProcessContext, Punctuator
 from processor.operators.windows import calendar, counted, hopping, session, sliding, tumbling
 from processor.records import Headers, Record, Timestamp
-from processor.serdes import SchemaRegistry, Serde, avro
+from processor.serdes import SchemaRegistry, Serde, avro, json_schema, protobuf
 from processor.serdes.windowed import Windowed
 from processor.state.keyvalue import KeyValueStore, StoreSpec
 from processor.topology.grouped_table import GroupedTable
@@ -38,7 +38,9 @@ __all__ = [
     "counted",
     "every",
     "hopping",
+    "json_schema",
     "key_value",
+    "protobuf",
     "session",
     "sliding",
     "tumbling",

@@ -17,7 +17,7 @@ from processor.testing import TopologyDriver
 PACKAGE = """
 GroupedStream GroupedTable Headers KeyValueStore ProcessContext Punctuator Record SchemaRegistry
 Serde StoreSpec Stream Table Timestamp Topology Windowed WindowedStream WindowedTable avro calendar
-counted every hopping key_value session sliding tumbling wall_clock
+counted every hopping json_schema key_value protobuf session sliding tumbling wall_clock
 """
 METHODS = {
     Topology: "sample_data stream table",

@@ -2,16 +2,18 @@
 
 `serde_for` finds the serde for an annotation; the others are for naming one: `bytes_serde`, `text`,
 `int64`, `float64` and `boolean` as Kafka's own serializers have them, `json`, `json_of(TYPE)`,
-`auto` for what a function computed, `key_json` for keys without a type, and `avro(SCHEMA)`, which
-may find its schemas in a `SchemaRegistry`.
+`auto` for what a function computed, `key_json` for keys without a type, and `avro`, `json_schema`
+and `protobuf`, whose schemas may be in a `SchemaRegistry`.
 """
 
 from processor.serdes.avro import avro
 from processor.serdes.base import Serde, decode_column, encode_column, for_topic, lossless
 from processor.serdes.infer import key_serde_for, serde_for
 from processor.serdes.json import auto, json, json_of
+from processor.serdes.json_schema import json_schema
 from processor.serdes.keys import key_json
 from processor.serdes.plain import boolean, bytes_serde, float64, int64, text
+from processor.serdes.protobuf import protobuf
 from processor.serdes.registry import SchemaRegistry, SchemasMissing
 from processor.serdes.types import field_type, return_type
 
@@ -31,9 +33,11 @@ __all__ = [
     "int64",
     "json",
     "json_of",
+    "json_schema",
     "key_json",
     "key_serde_for",
     "lossless",
+    "protobuf",
     "return_type",
     "serde_for",
     "text",

@@ -1,0 +1,172 @@
+"""Protobuf, with messages' own classes; alone, or with their schemas in a registry.
+
+Owns the wire format of Confluent's serializers: behind the schema's id comes the message's place
+in its file. Never imports protobuf before a message of it is met.
+"""
+
+import base64
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeVar
+
+from processor.errors import TopologyError
+from processor.serdes.base import Serde
+from processor.serdes.registry import (
+    BySubject,
+    Reference,
+    SchemaRegistry,
+    SchemaText,
+    with_registry,
+)
+
+_BUILT_IN: Final = "google/protobuf/"
+_MOST_INDEXES: Final = 32  # levels of messages in messages
+_NUMBER_BITS: Final = 35
+_ONE_BYTE: Final = 128
+
+
+class Message(Protocol):
+    """What a generated class of a message has, as far as it is needed."""
+
+    DESCRIPTOR: Any
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        """Its bytes."""
+        ...
+
+
+M = TypeVar("M", bound=Message)
+
+
+def protobuf(message: type[M], *, registry: SchemaRegistry | None = None) -> Serde[M]:
+    """Protobuf of one message, which protoc has made a class of.
+
+    Without a registry a message is its bytes alone. With one it has the id of its writer's schema
+    before it; what fields mean goes by their numbers, so that none is needed to read it.
+
+    Args:
+        message: Its class, from a module `NAME_pb2`.
+        registry: How the registry is used. Files that the message's own imports are registered
+            under their names.
+
+    Raises:
+        TopologyError: It is no such class.
+    """
+    descriptor = getattr(message, "DESCRIPTOR", None)
+    if descriptor is None or not hasattr(message, "FromString"):
+        raise TopologyError(
+            f"{message!r} is no message of Protobuf: give a class of a module that protoc wrote, "
+            "such as orders_pb2.Order"
+        )
+    codec = _Protobuf(message, descriptor)
+    if registry is not None:
+        return with_registry(codec, registry)
+    return Serde(codec.title, codec.encode, codec.decode)
+
+
+class _Protobuf:
+    """One message as serdes use it."""
+
+    def __init__(self, message: Any, descriptor: Any) -> None:
+        self._message = message
+        self._descriptor = descriptor
+        self._place = _place(descriptor)
+        self.title = f"protobuf({descriptor.full_name})"
+
+    def name(self, schema: SchemaText) -> str:
+        del schema
+        return str(self._descriptor.full_name)
+
+    def own_schema(self, registry: SchemaRegistry) -> SchemaText | None:
+        return _schema(self._descriptor.file, registry)
+
+    def decode(self, data: bytes) -> Any:
+        try:
+            return self._message.FromString(data)
+        except Exception as error:  # its own class is not known before protobuf is imported
+            raise ValueError(f"it is no {self._descriptor.full_name}: {error}") from error
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, self._message):
+            raise TypeError(f"expected {self._message.__name__}, not {type(value).__name__}")
+        return value.SerializeToString()
+
+    def decoder(self, writer: SchemaText) -> Callable[[bytes, int], Any]:
+        _check_kind(writer)
+
+        def read(data: bytes, start: int) -> Any:
+            return self.decode(data[_behind_place(data, start) :])
+
+        return read
+
+    def encoder(self, writer: SchemaText) -> Callable[[Any, bytes], bytes]:
+        _check_kind(writer)
+
+        def write(value: Any, before: bytes) -> bytes:
+            return b"".join((before, self._place, self.encode(value)))
+
+        return write
+
+
+def _check_kind(schema: SchemaText) -> None:
+    if schema.kind != "PROTOBUF":
+        raise TopologyError(f"it is a schema of {schema.kind}, not of Protobuf")
+
+
+def _schema(file: Any, registry: SchemaRegistry) -> SchemaText:
+    """A file's schema; those that it imports are registered, or looked up, first."""
+    references: list[Reference] = []
+    for each in file.dependencies:
+        if not each.name.startswith(_BUILT_IN):
+            question = BySubject(each.name, _schema(each, registry), registry.auto_register)
+            references.append(Reference(each.name, each.name, registry.get(question).version))
+    text = base64.standard_b64encode(file.serialized_pb).decode()
+    return SchemaText("PROTOBUF", text, tuple(references))
+
+
+def _place(descriptor: Any) -> bytes:
+    """The indexes of the message and those around it, from the outermost; a zero for the first."""
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto  # noqa: PLC0415 - see above
+
+    names: list[str] = [descriptor.name]
+    while descriptor.containing_type is not None:
+        descriptor = descriptor.containing_type
+        names.insert(0, descriptor.name)
+    siblings: Any = FileDescriptorProto.FromString(descriptor.file.serialized_pb).message_type
+    indexes: list[int] = []
+    for name in names:
+        indexes.append([each.name for each in siblings].index(name))
+        siblings = siblings[indexes[-1]].nested_type
+    if indexes == [0]:
+        return b"\x00"
+    return b"".join(map(_zigzag, (len(indexes), *indexes)))
+
+
+def _behind_place(data: bytes, at: int) -> int:
+    count, at = _number(data, at)
+    if not 0 <= count <= _MOST_INDEXES:
+        raise ValueError(f"a message at {count} indexes: the data is no Protobuf of a registry")
+    for _ in range(count):
+        _, at = _number(data, at)
+    return at
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    number, shift = 0, 0
+    while shift < _NUMBER_BITS and at < len(data):
+        byte = data[at]
+        at += 1
+        number |= (byte & 127) << shift
+        shift += 7
+        if byte < _ONE_BYTE:
+            return (number >> 1) ^ -(number & 1), at
+    raise ValueError("the data does not say which message of its file it is")
+
+
+def _zigzag(number: int) -> bytes:
+    number <<= 1
+    out = bytearray()
+    while number >= _ONE_BYTE:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
