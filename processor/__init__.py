@@ -3,6 +3,21 @@
 A topology is written with `Topology` and run with `kproc run FILE`.
 """
 
+from processor.operators.aggregates import (
+    Aggregator,
+    approx_distinct_of,
+    approx_quantiles_of,
+    collect_of,
+    count_of,
+    distinct_of,
+    first_of,
+    last_of,
+    max_of,
+    mean_of,
+    min_of,
+    sum_of,
+    top_of,
+)
 from processor.operators.event_time import wall_clock
 from processor.operators.process import ProcessContext, Punctuator
 from processor.operators.windows import calendar, counted, hopping, session, sliding, tumbling
@@ -16,6 +31,7 @@ from processor.topology.topology import Topology, every, key_value
 from processor.topology.windowed import WindowedStream, WindowedTable
 
 __all__ = [
+    "Aggregator",
     "GroupedStream",
     "GroupedTable",
     "Headers",
@@ -33,16 +49,28 @@ __all__ = [
     "Windowed",
     "WindowedStream",
     "WindowedTable",
+    "approx_distinct_of",
+    "approx_quantiles_of",
     "avro",
     "calendar",
+    "collect_of",
+    "count_of",
     "counted",
+    "distinct_of",
     "every",
+    "first_of",
     "hopping",
     "json_schema",
     "key_value",
+    "last_of",
+    "max_of",
+    "mean_of",
+    "min_of",
     "protobuf",
     "session",
     "sliding",
+    "sum_of",
+    "top_of",
     "tumbling",
     "wall_clock",
 ]

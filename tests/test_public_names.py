@@ -15,9 +15,11 @@ from processor import (
 from processor.testing import TopologyDriver
 
 PACKAGE = """
-GroupedStream GroupedTable Headers KeyValueStore ProcessContext Punctuator Record SchemaRegistry
-Serde StoreSpec Stream Table Timestamp Topology Windowed WindowedStream WindowedTable avro calendar
-counted every hopping json_schema key_value protobuf session sliding tumbling wall_clock
+Aggregator GroupedStream GroupedTable Headers KeyValueStore ProcessContext Punctuator Record
+SchemaRegistry Serde StoreSpec Stream Table Timestamp Topology Windowed WindowedStream
+WindowedTable approx_distinct_of approx_quantiles_of avro calendar collect_of count_of counted
+distinct_of every first_of hopping json_schema key_value last_of max_of mean_of min_of protobuf
+session sliding sum_of top_of tumbling wall_clock
 """
 METHODS = {
     Topology: "sample_data stream table",
@@ -26,8 +28,8 @@ METHODS = {
         join key_by left_join map map_values merge on_error outer_join peek print process
         repartition split through to to_table
     """,
-    GroupedStream: "aggregate count reduce window",
-    WindowedStream: "aggregate count reduce",
+    GroupedStream: "agg aggregate count reduce window",
+    WindowedStream: "agg aggregate count reduce",
     GroupedTable: "aggregate count reduce",
     Table: """
         filter filter_not group_by join left_join map_values outer_join print steps to

@@ -6,16 +6,12 @@ A state is what the store holds, a result what is told of it. Knows nothing of w
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import NoneType
 from typing import Any
 
-from processor.operators.aggregate import Aggregate, Count, Stamped, TableOperator
+from processor.operators.aggregate import UNCHANGING, Aggregate, Count, Stamped, TableOperator
 from processor.operators.base import AnyBatch, Context
 from processor.records import Timestamp
 from processor.serdes import Serde, int64
-
-UNCHANGING = frozenset({int, str, float, bool, bytes, NoneType})
-"""Types whose values nobody can change, so that they need not be copied."""
 
 
 @dataclass(frozen=True)

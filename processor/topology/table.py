@@ -10,14 +10,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, overload
 
 from processor.operators.aggregate import Aggregate, Count, Emit, stamped
+from processor.operators.aggregates import Aggregator
 from processor.operators.base import Policy
 from processor.operators.changes import change_serde
+from processor.operators.composed import AggregateTable
 from processor.operators.tables import Derived, FilterTable, MapTable, Regroup, View
 from processor.operators.windowed import WindowEmit
 from processor.operators.windows import AnyWindows
 from processor.records import K2, V2, K, Record, V
 from processor.serdes import Serde, int64
 from processor.state.keyvalue import StoreSpec
+from processor.topology.aggregating import composed
 from processor.topology.flow import Flow
 from processor.topology.form import Form
 from processor.topology.joining import TableJoins
@@ -118,6 +121,43 @@ class GroupedStream(Generic[K, V]):
         """
         name = self.flow.needed(name, "aggregate", "aggregate")
         return self._fold(start, add, Form.folded_by(start, add), value, name, emit)
+
+    @overload
+    def agg(
+        self, /, *, name: str | None = None, emit: Emit = "checkpoint", **parts: Aggregator[Any]
+    ) -> Table[K, dict[str, Any]]: ...
+    @overload
+    def agg(
+        self,
+        model: type[V2],
+        /,
+        *,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        **parts: Aggregator[Any],
+    ) -> Table[K, V2]: ...
+    def agg(
+        self,
+        model: Any = dict,
+        /,
+        *,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        **parts: Aggregator[Any],
+    ) -> Table[K, Any]:
+        """Several aggregates at once: `agg(total=sum_of("amount"), orders=count_of())`.
+
+        Args:
+            model: What the results are, made with their names as keywords; by default a dict.
+            name: Of the store; needed where the stream has no name of its own.
+            emit: Which changes to tell of, see `GroupedStream`.
+            parts: The aggregates, by the names that they have in the results.
+        """
+        name = self.flow.needed(name, "agg", "agg")
+        folding, form = composed(self.flow.value, parts, model, f"agg {name}")
+        flow = self.flow.partitioned_by_key(name)
+        spec = StoreSpec(name, _key_serde(flow, name), stamped(folding.shown))
+        return Table(flow.table("agg", spec, AggregateTable(name, emit, folding), form), spec)
 
     def _fold(
         self,

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, get_args
+from typing import TYPE_CHECKING, Any, Generic, get_args, overload
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
 from processor.operators.aggregate import stamped
+from processor.operators.aggregates import Aggregator
 from processor.operators.base import LATE, Operator, Policy
 from processor.operators.folding import Adding, Counting, Folding
+from processor.operators.keyed_windows import CountedStep, SessionStep, SlidingStep, entries_serde
 from processor.operators.windowed import AlignedStep, WindowEmit
-from processor.operators.windows import AnyWindows, Calendar, Hopping
+from processor.operators.windows import AnyWindows, Calendar, Counted, Hopping, Session, Sliding
 from processor.records import V2, K, V
 from processor.serdes import Serde, json_of, key_json
 from processor.serdes.windowed import Windowed, windowed, windowed_json
 from processor.state.keyvalue import StoreSpec
+from processor.topology.aggregating import composed
 from processor.topology.builder import check_choice
 from processor.topology.flow import Flow
 from processor.topology.form import Form
@@ -109,28 +112,67 @@ class WindowedStream(Generic[K, V]):
         serde = form.kept_value(value, f"the value of store {name}")
         return self._table("aggregate", name, Adding(serde, start, add, merge), form)
 
+    @overload
+    def agg(
+        self, /, *, name: str | None = None, **parts: Aggregator[Any]
+    ) -> WindowedTable[K, V, dict[str, Any]]: ...
+    @overload
+    def agg(
+        self, model: type[V2], /, *, name: str | None = None, **parts: Aggregator[Any]
+    ) -> WindowedTable[K, V, V2]: ...
+    def agg(
+        self, model: Any = dict, /, *, name: str | None = None, **parts: Aggregator[Any]
+    ) -> WindowedTable[K, V, Any]:
+        """Several aggregates at once: `agg(total=sum_of("amount"), orders=count_of())`.
+
+        Args:
+            model: What the results are, made with their names as keywords; by default a dict.
+            name: Of the store; needed where the stream has no name of its own.
+            parts: The aggregates, by the names that they have in the results.
+        """
+        name = self.flow.needed(name, "agg", "agg")
+        folding, form = composed(self.flow.value, parts, model, f"agg {name}")
+        return self._table("agg", name, folding, form)
+
     def _table(
         self, kind: str, name: str, folding: Folding, form: Form
     ) -> WindowedTable[K, V, Any]:
         flow = self.flow.partitioned_by_key(name)
         key = flow.key.kept_key(None, f"the key of store {name}")
         spec = StoreSpec(name, windowed(key), stamped(folding.shown))
-        operator = self._operator(name, key, folding)
+        operator, index = self._operator(name, key, folding)
         outputs = ("", "late")
         edges, on_error = (flow.edge,), flow.on_error
-        node = flow.builder.step(kind, edges, operator, (spec,), name, outputs, on_error=on_error)
+        node = flow.builder.step(
+            kind, edges, operator, (spec, *index), name, outputs, on_error=on_error
+        )
         made = Form(Windowed[flow.key.type or Any], windowed_json(_in_json(flow.key)))
         results = replace(flow, edge=Edge(node), key=made, value=Form(form.type), label=name)
         late = replace(flow, edge=Edge(node, LATE), label=f"{name}-late")
         return WindowedTable(results, spec, late_flow=late)
 
-    def _operator(self, name: str, key: Serde[Any], folding: Folding) -> Operator:
+    def _operator(
+        self, name: str, key: Serde[Any], folding: Folding
+    ) -> tuple[Operator, tuple[StoreSpec[Any, Any], ...]]:
+        """The step, and the store that it needs besides."""
         windows = self.windows
+        rest: tuple[Folding, Serde[Any], WindowEmit, Policy | None, int]
+        rest = folding, key, self.emit, self.late, self.kept
+        if isinstance(windows, Hopping | Calendar):
+            return AlignedStep(name, windows, *rest), ()
+        index = StoreSpec(f"{name}-windows", key, entries_serde)
         match windows:
-            case Hopping() | Calendar():
-                return AlignedStep(name, windows, folding, key, self.emit, self.late, self.kept)
-            case _:
-                raise NotImplementedError
+            case Session():
+                if not folding.can_merge:
+                    raise TopologyError(
+                        f"{name}: sessions grow together, so say how their aggregates do: "
+                        "merge=function(earlier, later)"
+                    )
+                return SessionStep(name, windows, *rest, index.name), (index,)
+            case Sliding():
+                return SlidingStep(name, windows, *rest, index.name), (index,)
+            case Counted():
+                return CountedStep(name, windows, *rest, index.name), (index,)
 
 
 def windowed_stream(
@@ -155,6 +197,13 @@ def windowed_stream(
                 f"retention={retention!r}: windows ({windows}) take records for longer after "
                 "their end; choose a longer one, or none"
             )
+    if isinstance(windows, Counted) and (emit != "close" or late or retention):
+        raise TopologyError(
+            f"windows of {windows} close by count: they have one result each, and no late records, "
+            "so leave out emit=, late= and retention="
+        )
+    if isinstance(windows, Sliding):
+        kept = max(kept, windows.delay + windows.size + 1)  # as new windows are made of them
     if late is None and not callable(flow.on_error):
         late = flow.on_error
     return WindowedStream(flow, windows, emit, late, kept)

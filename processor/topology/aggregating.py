@@ -1,0 +1,66 @@
+"""What `agg` makes of aggregators: a folding with its serde, and the form of its results."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypedDict, cast
+
+from processor.errors import TopologyError
+from processor.operators.aggregates import Aggregator, Of, Ranked, names_of
+from processor.operators.composed import Composed, Part, careful, states_serde
+from processor.topology.form import Form
+
+
+def composed(
+    value: Form, parts: Mapping[str, Aggregator[Any]], model: Callable[..., Any], what: str
+) -> tuple[Composed, Form]:
+    """The aggregates of values of this form, and the form of what they give.
+
+    Raises:
+        TopologyError: There is none, or a field is not there.
+    """
+    if not parts:
+        raise TopologyError(f"{what}: name at least one aggregate, such as agg(orders=count_of())")
+    bound: list[Part] = []
+    states: list[Any] = []
+    results: dict[str, Any] = {}
+    for name, aggregator in parts.items():
+        part, item = _bound(value, name, aggregator)
+        bound.append(part)
+        states.append(aggregator.state(item))
+        results[name] = aggregator.type(item)
+    described = (f"{name}={_named(each)}" for name, each in parts.items())
+    serde_name = f"agg({', '.join(described)})"
+    try:
+        serde = states_serde(serde_name, bound, states)
+    except TypeError as error:
+        raise TopologyError(f"{what}: no aggregate can keep that: {error}") from error
+    form = Form(_record(results) if model is dict else model)
+    return Composed(serde, tuple(bound), model), form
+
+
+def _bound(value: Form, name: str, aggregator: Aggregator[Any]) -> tuple[Part, Any]:
+    """The part, and the type of its items, Any if that is not known."""
+    of: Any = aggregator.of
+    if isinstance(of, Ranked):
+        item = _item(value, of.of)[1]
+        return Part(name, aggregator, of.bound(lambda each: _item(value, each)[0])), item
+    if of is None and aggregator.name == "count":
+        return Part(name, aggregator, None), int
+    get, item = (None, value.type) if of is None else _item(value, of)
+    if item is not None:
+        return Part(name, aggregator, get), item
+    return Part(name, aggregator, careful(get)), Any
+
+
+def _item(value: Form, of: Of) -> tuple[Callable[[Any], Any], Any]:
+    get, form = value.field(of) if isinstance(of, str) else (of, Form.returned_by(of))
+    return get, form.type
+
+
+def _named(aggregator: Aggregator[Any]) -> str:
+    return f"{aggregator.name}({' '.join(names_of(aggregator.of))})"
+
+
+def _record(results: Mapping[str, Any]) -> Any:
+    """A type of dicts with these fields, called by their names."""
+    named: Any = cast("Any", TypedDict)
+    return named(f"Aggregate({', '.join(results)})", dict(results))

@@ -1,0 +1,238 @@
+"""Several aggregates at once, in tables and in windows."""
+
+import math
+import random
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import pytest
+from pydantic import BaseModel
+
+from processor import (
+    Aggregator,
+    Record,
+    Timestamp,
+    Topology,
+    approx_distinct_of,
+    approx_quantiles_of,
+    collect_of,
+    count_of,
+    distinct_of,
+    first_of,
+    last_of,
+    max_of,
+    mean_of,
+    min_of,
+    session,
+    sum_of,
+    top_of,
+    tumbling,
+)
+from processor.errors import TopologyError
+from processor.operators.aggregate import Emit
+from processor.testing import TopologyDriver
+
+
+@dataclass(frozen=True)
+class Order:
+    user: str | None
+    amount: int
+
+
+class Total(BaseModel):
+    total: int
+    orders: int
+
+
+ALL: dict[str, Aggregator[Any]] = {
+    "n": count_of(),
+    "named": count_of("user"),
+    "total": sum_of("amount"),
+    "least": min_of("amount"),
+    "most": max_of("amount"),
+    "mean": mean_of("amount"),
+    "first": first_of("amount"),
+    "last": last_of("amount"),
+    "every": collect_of("amount"),
+    "users": collect_of("user", distinct=True),
+    "different": distinct_of("user"),
+    "about": approx_distinct_of("user"),
+    "middle": approx_quantiles_of("amount", 0, 0.5, 1),
+    "top": top_of("amount", 2),
+    "best": top_of("user", 2, by="amount"),
+    "whole": last_of(),
+    "product": Aggregator(lambda: 1, lambda a, b: a * b, lambda a, b: a * b, of="amount"),
+}
+
+ORDERS = [
+    ("ann", 5, 30),
+    ("bob", 7, 10),
+    ("ann", 1, 50),
+    (None, 9, 20),
+    ("ann", 3, 40),
+]
+EXPECTED = {
+    "n": 5,
+    "named": 4,
+    "total": 25,
+    "least": 1,
+    "most": 9,
+    "mean": 5.0,
+    "first": 7,
+    "last": 1,
+    "every": [5, 7, 1, 9, 3],
+    "users": ["ann", "bob"],
+    "different": 2,
+    "about": 2,
+    "middle": [1.0, 5.0, 9.0],
+    "top": [9, 7],
+    "best": ["bob", "ann"],
+    "whole": Order("ann", 1),
+    "product": 945,
+}
+
+
+def pipe(driver: TopologyDriver, *rows: tuple[str | None, int, int]) -> None:
+    orders = [Record("k", Order(user, amount), Timestamp(time)) for user, amount, time in rows]
+    driver.pipe("in", *orders)
+
+
+@pytest.mark.parametrize("emit", ["checkpoint", "change"])
+@pytest.mark.parametrize("together", [True, False])
+def test_every_aggregate(emit: Emit, together: bool) -> None:  # noqa: FBT001
+    topology = Topology("app")
+    orders = topology.stream("in", value=Order)
+    orders.group_by_key().agg(emit=emit, **ALL).to_stream().for_each(lambda _, v: told.append(v))
+    told: list[Any] = []
+    driver = TopologyDriver(topology)
+    for rows in [ORDERS] if together else [[each] for each in ORDERS]:
+        pipe(driver, *rows)
+        driver.restart()
+    assert driver.store("in-agg") == {"k": EXPECTED}
+    assert told[-1] == EXPECTED
+    assert len(told) == (1 if together and emit == "checkpoint" else 5)
+
+
+def test_aggregates_of_windows() -> None:
+    topology = Topology("app")
+    orders = topology.stream("in", value=Order)
+    windows = orders.group_by_key().window(tumbling("10s"))
+    windows.agg(Total, total=sum_of("amount"), orders=count_of()).to("out")
+    driver = TopologyDriver(topology)
+    pipe(driver, ("ann", 5, 0), ("ann", 6, 9000), ("ann", 7, 10_000))
+    assert driver.read("out")[0][1] == {"total": 11, "orders": 2}
+    (open_window,) = driver.store("in-agg").values()
+    assert open_window == Total(total=7, orders=1)
+
+
+def test_sessions_join_all_aggregates() -> None:
+    topology = Topology("app")
+    orders = topology.stream("in", value=Order)
+    orders.group_by_key().window(session(0.015, grace="1s")).agg(**ALL).to("out")
+    driver = TopologyDriver(topology)
+    pipe(driver, *((user, amount, time + 1000) for user, amount, time in ORDERS))
+    assert len(driver.store("in-agg")) == 1
+    (result,) = driver.store("in-agg").values()
+    order = {"every": sorted, "users": sorted}
+    for name, value in EXPECTED.items():
+        arranged = order.get(name, lambda each: each)
+        assert arranged(result[name]) == arranged(value), name
+
+
+def test_nothing_gives_nothing() -> None:
+    topology = Topology("app")
+    topology.stream("in").group_by_key().agg(
+        least=min_of("a"),
+        mean=mean_of("a"),
+        last=last_of("a"),
+        top=top_of("a", 1),
+        middle=approx_quantiles_of("a", 0.5),
+        total=sum_of("a"),
+    ).to("out")
+    driver = TopologyDriver(topology)
+    driver.pipe("in", key="k", value={"a": None})
+    nothing = {"least": None, "mean": None, "last": None, "top": [], "middle": [], "total": 0}
+    assert driver.read("out") == [("k", nothing)]
+
+
+def test_floats_add_up_as_one_by_one() -> None:
+    choose = random.Random(7)
+    numbers = [choose.uniform(-1e9, 1e9) for _ in range(999)] + [math.inf]
+    results: list[Any] = []
+    for size in (1, 7, 1000):
+        topology = Topology("app")
+        table = topology.stream("in", value=float).group_by_key()
+        table.agg(s=sum_of(float), m=mean_of(float), top=max_of(float)).to("out")
+        driver = TopologyDriver(topology)
+        for start in range(0, 1000, size):
+            records = [Record("k", each, Timestamp(1)) for each in numbers[start : start + size]]
+            driver.pipe("in", *records)
+            results.append(driver.store("in-agg")["k"]) if start == 994 or size == 1000 else None
+    assert results[-1]["s"] == math.inf
+    assert results[-1]["top"] == math.inf
+
+
+def test_a_record_that_an_aggregate_refuses_is_bad_alone() -> None:
+    topology = Topology("app")
+    topology.stream("in").group_by_key().agg(s=sum_of("a"), n=count_of()).to("out")
+    driver = TopologyDriver(topology)
+    driver.pipe("in", *(Record("k", {"a": each}, Timestamp(1)) for each in (1, 2, "x", 4)))
+    assert driver.store("in-agg") == {"k": {"s": 7, "n": 3}}
+    assert driver.bad_records == {("in-agg", "function"): 1}
+
+
+def test_models_are_kept_as_what_they_are() -> None:
+    class Item(BaseModel):
+        name: str
+
+    topology = Topology("app")
+    items = topology.stream("in", value=Item)
+    items.group_by_key().agg(every=collect_of(), last=last_of()).to("out")
+    driver = TopologyDriver(topology)
+    driver.pipe("in", key="k", value=Item(name="a"))
+    driver.restart()
+    driver.pipe("in", key="k", value=Item(name="b"))
+    assert driver.store("in-agg")["k"] == {
+        "every": [Item(name="a"), Item(name="b")],
+        "last": Item(name="b"),
+    }
+
+
+def test_values_that_would_not_come_back_are_refused() -> None:
+    topology = Topology("app")
+    values = topology.stream("in").map_values(lambda value: (value, value))
+    values.group_by_key().agg(every=collect_of()).to("out")
+    driver = TopologyDriver(topology)
+    driver.pipe("in", key="k", value=1)
+    (letter,) = driver.dead_letters()
+    error = dict(letter.headers)["kproc.error"] or b""
+    assert b"a tuple kept as msgpack comes back as a list" in error
+
+
+def test_fields_of_results_are_known() -> None:
+    class Sums(TypedDict):
+        total: int
+
+    topology = Topology("app")
+    grouped = topology.stream("in", value=Order).group_by_key()
+    stream = grouped.agg(total=sum_of("amount"), name="a").to_stream()
+    with pytest.raises(TopologyError, match=r"'totals' is no field of .* which has total"):
+        stream.key_by("totals")
+    typed = grouped.agg(Sums, total=sum_of("amount"), name="b").to_stream()
+    with pytest.raises(TopologyError, match=r"no field of .*Sums"):
+        typed.key_by("totals")
+
+
+def test_what_can_be_no_aggregate_is_refused() -> None:
+    grouped = Topology("app").stream("in", value=Order).group_by_key()
+    with pytest.raises(TopologyError, match="at least one aggregate"):
+        grouped.agg()
+    with pytest.raises(TopologyError, match="'size' is no field of"):
+        grouped.agg(s=sum_of("size"))
+    with pytest.raises(TopologyError, match="1 at least"):
+        top_of("amount", 0)
+    with pytest.raises(TopologyError, match="ranks from 0 to 1"):
+        approx_quantiles_of("amount", 50)
+    own = Aggregator(lambda: 0, lambda state, _: state)
+    with pytest.raises(TopologyError, match=r"merge=function\(earlier, later\)"):
+        grouped.window(session("1s")).agg(x=own)
