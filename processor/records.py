@@ -12,6 +12,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 K2 = TypeVar("K2")
 V2 = TypeVar("V2")
+V3 = TypeVar("V3")
 
 Offset = NewType("Offset", int)
 """A position in one partition; as a position to go on from it is the next offset to read."""

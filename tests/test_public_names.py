@@ -24,9 +24,9 @@ session sliding sum_of top_of tumbling wall_clock
 METHODS = {
     Topology: "sample_data stream table",
     Stream: """
-        branch deduplicate filter filter_not flat_map flat_map_values for_each group_by group_by_key
-        join key_by left_join map map_values merge on_error outer_join peek print process
-        repartition split through to to_table
+        branch deduplicate enrich filter filter_not flat_map flat_map_values for_each group_by
+        group_by_key join key_by left_join map map_async map_values merge on_error outer_join
+        peek print process repartition split through to to_table
     """,
     GroupedStream: "agg aggregate count reduce window",
     WindowedStream: "agg aggregate count reduce",

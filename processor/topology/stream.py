@@ -5,7 +5,7 @@ Each method adds nodes to the builder and returns a new stream; nothing is compu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, get_args, overload
 
@@ -25,9 +25,10 @@ from processor.operators.stateless import (
     Peek,
     Split,
 )
-from processor.records import K2, V2, K, Record, V
+from processor.records import K2, V2, V3, K, Record, V
 from processor.serdes import Serde, bytes_serde, int64, key_json
 from processor.state.keyvalue import StoreSpec
+from processor.topology.awaiting import awaiting
 from processor.topology.builder import check_choice
 from processor.topology.flow import Flow
 from processor.topology.form import Form
@@ -61,6 +62,48 @@ class Stream(StreamJoins[K, V], Generic[K, V]):
         """Replaces each value by `function(value)`; key, timestamp and headers stay."""
         form = Form.returned_by(function)
         return Stream(self.flow.then("map-values", MapValues(function), name, value=form))
+
+    def map_async(
+        self,
+        function: Callable[[V], Awaitable[V2]],
+        *,
+        concurrency: int = 100,
+        timeout: str | float = "10s",
+        retries: int = 0,
+        name: str | None = None,
+    ) -> Stream[K, V2]:
+        """Replaces each value by `await function(value)`, the calls for many records at a time.
+
+        Records stay in order, and the calls for records of equal keys are made one after the other.
+        What a call gave is part of the checkpoint. A crash may repeat the calls since the last one,
+        and so may a record that fails in the same batch.
+
+        Args:
+            function: An `async def`.
+            concurrency: How many calls run at a time, at most.
+            timeout: For one call, such as "500ms"; a call without an answer by then has failed.
+            retries: How often a call that failed is made again, after 0.1 s and then ever longer
+                pauses, before its record is a bad one.
+            name: Of the step.
+        """
+        operator = awaiting(function, None, concurrency, timeout, retries)
+        form = Form.returned_by(function)
+        return Stream(self.flow.then("map-async", operator, name, value=form))
+
+    def enrich(
+        self,
+        lookup: Callable[[V], Awaitable[V2]],
+        joiner: Callable[[V, V2], V3],
+        *,
+        concurrency: int = 100,
+        timeout: str | float = "10s",
+        retries: int = 0,
+        name: str | None = None,
+    ) -> Stream[K, V3]:
+        """Replaces each value by `joiner(value, await lookup(value))`; see `map_async`."""
+        operator = awaiting(lookup, joiner, concurrency, timeout, retries)
+        form = Form.returned_by(joiner)
+        return Stream(self.flow.then("enrich", operator, name, value=form))
 
     def map(
         self, function: Callable[[K, V], tuple[K2, V2]], *, name: str | None = None

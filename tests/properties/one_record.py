@@ -5,6 +5,7 @@ Knows what each step means for a single record. State is dicts of bytes; whoever
 copy of it and throws that away if the record fails.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import NoneType
@@ -12,6 +13,7 @@ from typing import Any
 
 from processor.operators import aggregate, stateless
 from processor.operators.changes import Change, ChangeOperator
+from processor.operators.concurrent import MapAsync
 from processor.operators.deduplicate import Deduplicate
 from processor.operators.joins import StreamTableJoin, TableTableJoin
 from processor.operators.joins_streams import StreamStreamJoin
@@ -135,6 +137,11 @@ class Trial:
                 }
             case stateless.MapValues():
                 return {0: [r._replace(value=call(node, operator.function, r.value)) for r in rows]}
+            case MapAsync():
+                made = [call(node, asyncio.run, operator.function(r.value)) for r in rows]
+                if (join := operator.join) is not None:
+                    made = [call(node, join, r.value, v) for r, v in zip(rows, made, strict=True)]
+                return {0: [r._replace(value=v) for r, v in zip(rows, made, strict=True)]}
             case stateless.KeyBy():
                 return {0: [r._replace(key=call(node, operator.function, r.value)) for r in rows]}
             case stateless.Map():

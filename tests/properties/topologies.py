@@ -4,6 +4,7 @@ Values are small numbers, lists, dicts, texts and null; on some of them each fun
 gives what no serde takes. Functions are pure, except that some change what they are given in place.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -109,6 +110,13 @@ class NewPair(Fn):
         return (key if self.number % 2 else f"k{weigh(value) % 3}"), NewValue(self.number)(value)
 
 
+class Answer(NewValue):
+    async def __call__(self, value: Any) -> Any:
+        for _ in range(weigh(value) % 3):  # not in the order of the calls
+            await asyncio.sleep(0)
+        return super().__call__(value)
+
+
 class Values(Fn):
     def __call__(self, value: Any) -> Iterator[Any]:
         for number in range((weigh(value) + self.number) % 4):
@@ -119,6 +127,12 @@ class Values(Fn):
 class Pairs(Fn):
     def __call__(self, key: Any, value: Any) -> list[tuple[Any, Any]]:
         return [(key if each % 2 else f"k{each % 3}", each) for each in Values(self.number)(value)]
+
+
+class Joined(Fn):
+    def __call__(self, value: Any, found: Any) -> Any:
+        self.poison(value)
+        return [weigh(value), found]
 
 
 class Looks(Fn):
@@ -258,6 +272,8 @@ STEPS: list[Maker] = [
     lambda m, s: [s.flat_map(Pairs(m.number()), name=m.name())],
     lambda m, s: [s.flat_map_values(Values(m.number()), name=m.name())],
     lambda m, s: [s.key_by(NewKey(m.number()), name=m.name())],
+    lambda m, s: [s.map_async(Answer(m.number()), concurrency=2, name=m.name())],
+    lambda m, s: [s.enrich(Answer(m.number()), Joined(m.number()), name=m.name())],
     lambda m, s: [s.peek(Looks(m.number()), name=m.name())],
     lambda m, s: list(s.branch(Accepts(m.number()), Accepts(m.number()))),
     lambda m, s: list(s.split(big=Accepts(m.number())).values()),

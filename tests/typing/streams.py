@@ -107,6 +107,17 @@ def sinks() -> None:
     orders.for_each(lambda key, order: print(key, order.amount))
 
 
+async def lookup(order: Order) -> Total:
+    return {"user": order.user, "total": 0}
+
+
+def awaited() -> None:
+    assert_type(orders.map_async(lookup), Stream[str, Total])
+    assert_type(
+        orders.enrich(lookup, lambda order, total: (order, total)), Stream[str, tuple[Order, Total]]
+    )
+
+
 def wrong() -> None:
     orders.filter(lambda order: order.price)  # pyright: ignore[reportUnknownMemberType, reportUnknownLambdaType, reportAttributeAccessIssue]
     orders.map_values(lambda order: order.price)  # pyright: ignore[reportUnknownMemberType, reportUnknownLambdaType, reportAttributeAccessIssue]
