@@ -117,6 +117,14 @@ class StreamStreamJoin(Operator):
             store.save([page for page, _ in store.items(first, last)], {})
         return closed
 
+    def held_until(self, context: Context) -> Timestamp | None:
+        """When the last row that has no match until now has its result without one."""
+        last = None if self.kind == "inner" else context.stores[self.unmatched].last()
+        if last is None:
+            return None
+        time, _ = _NOTED.unpack_from(last)
+        return Timestamp(time + self.span.kept + 1)
+
     def alone(self, side: int) -> bool:
         """Whether a row of that side has a result without a match."""
         return self.kind == "outer" or (self.kind == "left" and side == LEFT)

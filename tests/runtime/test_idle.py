@@ -162,3 +162,16 @@ def test_the_driver_lets_input_be_idle() -> None:
     assert [value for _, value in driver.read("hours")] == [1]
     driver.pipe("a", key="ann", value=b"v", timestamp=5)
     assert driver.bad_records == {("counts", "late"): 1}
+
+
+def test_rows_without_a_match_are_told_when_input_is_idle() -> None:
+    made = Topology("app")
+    left, right = (made.stream(topic, value=str) for topic in INPUTS)
+    left.left_join(right, lambda one, other: f"{one}+{other}", within="1m").to("out")
+    driver = TopologyDriver(made)
+    driver.pipe("a", key="ann", value="x", timestamp=5)
+    assert driver.read("out") == []
+    driver.idle()
+    assert driver.read("out") == [("ann", "x+None")]
+    driver.idle()
+    assert driver.read("out") == []
