@@ -32,8 +32,8 @@ METHODS = {
     WindowedStream: "agg aggregate count reduce",
     GroupedTable: "aggregate count reduce",
     Table: """
-        filter filter_not group_by join left_join map_values outer_join print steps to
-        to_stream view
+        filter filter_not group_by history is_held join left_join map_values outer_join print steps
+        suppress to to_stream view
     """,
     KeyValueStore: """
         before_changes changed changes delete get get_many holding items last load put read

@@ -21,7 +21,7 @@ from processor.operators.base import (
     Unattributed,
     encoded_keys,
 )
-from processor.operators.tables import View
+from processor.operators.views import View
 from processor.records import Batch, Timestamp
 from processor.state.keyvalue import KeyValueStore
 
@@ -65,10 +65,10 @@ class StreamTableJoin(Operator):
         store: KeyValueStore[Any, Stamped] = context.stores[self.table.store]
         batch = rows_of(LEFT, batch)
         if self.left:
-            found, batch = _found(store, batch, context)
+            found, batch = self._found(store, batch, context)
         else:
             keys, batch = encoded_keys(store.spec.key, batch, context)
-            found = store.read(keys)
+            found = self.table.read(keys, batch.timestamps, context)
         others: list[Any] = [None if each is None else each[1] for each in found]
         if self.table.steps:
             others, batch = context.call(self.table.value, batch, others)
@@ -78,20 +78,21 @@ class StreamTableJoin(Operator):
         values, batch = context.call(self.joiner, batch, batch.values, others)
         return (batch.with_values(values),)
 
+    def _found(
+        self, store: KeyValueStore[Any, Stamped], batch: AnyBatch, context: Context
+    ) -> tuple[Sequence[Stamped | None], AnyBatch]:
+        """What the store has for each row, of which some may have no key, and the rows left."""
+        encode = store.spec.key.encode
 
-def _found(
-    store: KeyValueStore[Any, Stamped], batch: AnyBatch, context: Context
-) -> tuple[Sequence[Stamped | None], AnyBatch]:
-    """What the store has for each row, of which some may have no key, and the rows left."""
-    encode = store.spec.key.encode
+        def encode_any(key: Any) -> bytes | None:
+            return None if key is None else encode(key)
 
-    def encode_any(key: Any) -> bytes | None:
-        return None if key is None else encode(key)
-
-    keys, faults = attempt(encode_any, batch.keys)
-    batch = context.reject(batch, faults, "key") if faults else batch
-    held = iter(store.read([key for key in keys if key is not None]))
-    return [None if key is None else next(held) for key in keys], batch
+        keys, faults = attempt(encode_any, batch.keys)
+        batch = context.reject(batch, faults, "key") if faults else batch
+        times = [time for key, time in zip(keys, batch.timestamps, strict=True) if key is not None]
+        present = [key for key in keys if key is not None]
+        held = iter(self.table.read(present, times, context))
+        return [None if key is None else next(held) for key in keys], batch
 
 
 @dataclass(frozen=True)

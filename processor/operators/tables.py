@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 from processor.operators.aggregate import UNCHANGING, Aggregate, Stamped, TableOperator
 from processor.operators.base import NO_TIME, AnyBatch, Context, Operator, Outputs
 from processor.operators.changes import NOTHING, Change, ChangeOperator
-from processor.state.keyvalue import Stores
 
 
 @dataclass(frozen=True)
@@ -59,29 +58,6 @@ class MapTable(Derived):
     def value(self, value: Any) -> Any:
         """What the function makes of it."""
         return self.function(value)
-
-
-@dataclass(frozen=True)
-class View:
-    """A table as it is now: of what a store holds, the values that filters and maps leave."""
-
-    store: str
-    steps: tuple[Derived, ...] = ()
-
-    def load(self, stores: Stores, keys: Sequence[bytes]) -> dict[bytes, Stamped]:
-        """The values of those of the encoded keys that have one."""
-        found: dict[bytes, Stamped] = stores[self.store].load(keys)
-        if not self.steps:
-            return found
-        made = ((key, (held[0], self.value(held[1]))) for key, held in found.items())
-        return {key: held for key, held in made if held[1] is not None}
-
-    def value(self, value: Any) -> Any:
-        """What the table has for a value in the store; None: nothing."""
-        for step in self.steps:
-            if value is not None:
-                value = step.value(value)
-        return value
 
 
 @dataclass(frozen=True)

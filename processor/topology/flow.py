@@ -55,13 +55,18 @@ class Flow:
         )
 
     def table(
-        self, kind: str, spec: StoreSpec[Any, Any], operator: TableOperator, value: Form
+        self,
+        kind: str,
+        spec: StoreSpec[Any, Any],
+        operator: TableOperator,
+        value: Form,
+        *more: StoreSpec[Any, Any],
     ) -> Flow:
-        """The changes of a table that a new step keeps in the store."""
+        """The changes of a table that a new step keeps in the store, with the help of more."""
         check_choice(f"{kind} {spec.name}: emit", operator.emit, get_args(Emit))
         kept = spec.value.value if isinstance(spec.value, StampedSerde) else None
         made = Form(value.type, kept=kept)
-        return self.then(kind, operator, spec.name, value=made, stores=(spec,))
+        return self.then(kind, operator, spec.name, value=made, stores=(spec, *more))
 
     @property
     def changes(self) -> Flow:

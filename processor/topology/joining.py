@@ -16,7 +16,7 @@ from processor.operators.aggregate import Emit, stamped
 from processor.operators.joins import JoinKind, StreamTableJoin, TableTableJoin
 from processor.operators.joins_pages import pages_of
 from processor.operators.joins_streams import Span, StreamStreamJoin
-from processor.operators.tables import View
+from processor.operators.views import View
 from processor.records import V2, K, V
 from processor.serdes import Serde, bytes_serde
 from processor.state.keyvalue import StoreSpec

@@ -11,7 +11,7 @@ from typing import Any, Generic, get_args, overload
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
-from processor.operators.aggregate import Emit, Latest, stamped
+from processor.operators.aggregate import Emit
 from processor.operators.deduplicate import Deduplicate
 from processor.operators.process import Process, ProcessContext, Punctuator
 from processor.operators.stateless import (
@@ -34,6 +34,7 @@ from processor.topology.flow import Flow
 from processor.topology.form import Form
 from processor.topology.graph import Edge, OnError, Policy
 from processor.topology.joining import StreamJoins
+from processor.topology.keeping import kept
 from processor.topology.table import GroupedStream, Table
 
 
@@ -294,14 +295,24 @@ class Stream(StreamJoins[K, V], Generic[K, V]):
         emit: Emit = "checkpoint",
         key: type[K] | Serde[K] | None = None,
         value: type[V] | Serde[V] | None = None,
+        ttl: str | float | None = None,
+        versioned: str | float | None = None,
     ) -> Table[K, V]:
-        """The last value of each key; a null value deletes it. See `GroupedStream` for `emit`."""
-        name = self.flow.needed(name, "to_table", "table")
-        flow = self.flow.partitioned_by_key(name)
-        key_serde = flow.key.kept_key(key, f"the key of table {name}")
-        value_serde = flow.value.kept_value(value, f"the value of table {name}")
-        spec = StoreSpec(name, key_serde, stamped(value_serde))
-        return Table(flow.table("table", spec, Latest(name, emit), flow.value), spec)
+        """The last value of each key; a null value deletes it.
+
+        Args:
+            name: Of the store; needed where the stream has no name of its own.
+            emit: Which changes to tell of, see `GroupedStream`.
+            key: Type or serde of the keys in the store, by default as far as it is known.
+            value: The same for the values.
+            ttl: Time to live, such as "1d": a value is deleted when the stream time is so far
+                behind its own, in effect up to a hundredth more. A record older than that is late.
+            versioned: For how long to keep the history of values, such as "1h". A stream is joined
+                with the value as of its record's time then, and the latest value is that of the
+                highest event time, in whatever order records come. A record older than the history
+                is late. Late records are left out and counted.
+        """
+        return kept(self.flow, name, emit, key, value, ttl, versioned)
 
     def deduplicate(
         self,

@@ -9,12 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, overload
 
+from processor.durations import milliseconds
+from processor.errors import TopologyError
 from processor.operators.aggregate import Aggregate, Count, Emit, stamped
 from processor.operators.aggregates import Aggregator
 from processor.operators.base import Policy
 from processor.operators.changes import change_serde
 from processor.operators.composed import AggregateTable
-from processor.operators.tables import Derived, FilterTable, MapTable, Regroup, View
+from processor.operators.tables import Derived, FilterTable, MapTable, Regroup
+from processor.operators.timed_tables import Suppress, Wait, buffered_serde, expiry_of
+from processor.operators.versioned_tables import Kept
+from processor.operators.views import View
 from processor.operators.windowed import WindowEmit
 from processor.operators.windows import AnyWindows
 from processor.records import K2, V2, K, Record, V
@@ -192,11 +197,24 @@ class Table(TableJoins[K, V], Generic[K, V]):
     """The store that holds the table, or the table that it is made of."""
     steps: tuple[Derived, ...] = ()
     """What has been made of the values in the store."""
+    history: Kept | None = None
+    """The history that is kept, of a versioned table."""
+    is_held: bool = True
+    """Whether the store has the values that the table tells of."""
 
     @property
     def view(self) -> View:
-        """How a step reads the table's values; for the runtime, no part of the language."""
-        return View(self.store.name, self.steps)
+        """How a step reads the table's values; for the runtime, no part of the language.
+
+        Raises:
+            TopologyError: They are nowhere to be read.
+        """
+        if not self.is_held:
+            raise TopologyError(
+                f"what {self.flow.label} has told is nowhere to be looked up: put "
+                ".to_stream().to_table(name=...) behind .suppress(...)"
+            )
+        return View(self.store.name, self.steps, self.history)
 
     def filter(self, predicate: Callable[[V], object], *, name: str | None = None) -> Table[K, V]:
         """Keeps the keys whose value the predicate accepts."""
@@ -217,7 +235,35 @@ class Table(TableJoins[K, V], Generic[K, V]):
         self, kind: str, operator: Derived, name: str | None, value: Form | None
     ) -> Table[K, Any]:
         flow = self.flow.changes.then(kind, operator, name, value=value)
-        return Table(flow, self.store, (*self.steps, operator))
+        return replace(self, flow=flow, steps=(*self.steps, operator))
+
+    def suppress(
+        self, *, until: str | float, max_records: int, name: str | None = None
+    ) -> Table[K, V]:
+        """Tells of a key's changes only when some time has passed since the first of them.
+
+        Then the last one is told, as one change. Time is the stream time, so that a replay tells
+        the same. Windows tell their results once with `emit="close"` and need no `suppress`.
+
+        Args:
+            until: The time, such as "10s", or seconds; in effect up to a hundredth more.
+            max_records: Of how many keys changes are held back at most; if there are more, those
+                that are due first are told early.
+            name: Of the store that holds them; needed where the table has no name of its own.
+        """
+        name = self.flow.needed(name, "suppress", "suppressed")
+        if max_records < 1:
+            raise TopologyError(f"suppress {name}: max_records={max_records}: give 1 or more")
+        wait = Wait(milliseconds(until, f"until of suppress {name}"))
+        kept = buffered_serde(self._kept(name))
+        spec = StoreSpec(name, self.store.key, kept)
+        stores = spec, expiry_of(name)
+        operator = Suppress(name, wait, max_records)
+        flow = self.flow.changes.then("suppress", operator, name, stores=stores)
+        return replace(self, flow=flow, is_held=False)
+
+    def _kept(self, name: str | None) -> Serde[Any]:
+        return self.flow.value.kept_value(None, f"the value of {name}")
 
     @overload
     def group_by(
@@ -234,8 +280,7 @@ class Table(TableJoins[K, V], Generic[K, V]):
         flow = self.flow
         function, key = flow.value.field(by) if isinstance(by, str) else (by, Form.returned_by(by))
         label = flow.grouped_by(by, name)
-        kept = flow.value.kept_value(None, f"the value of {label or flow.label}")
-        value = Form(flow.value.type, change_serde(kept))
+        value = Form(flow.value.type, change_serde(self._kept(label or flow.label)))
         grouped = flow.changes.then("group-by", Regroup(function), name, key=key, value=value)
         return GroupedTable(replace(grouped, label=label))
 

@@ -121,7 +121,13 @@ class Topology:
 
     @overload
     def table(
-        self, topic: str, *, name: str | None = None, emit: Emit = "checkpoint"
+        self,
+        topic: str,
+        *,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        ttl: str | float | None = None,
+        versioned: str | float | None = None,
     ) -> Table[str, Any]: ...
     @overload
     def table(
@@ -131,6 +137,8 @@ class Topology:
         value: type[V] | Serde[V],
         name: str | None = None,
         emit: Emit = "checkpoint",
+        ttl: str | float | None = None,
+        versioned: str | float | None = None,
     ) -> Table[str, V]: ...
     @overload
     def table(
@@ -140,6 +148,8 @@ class Topology:
         key: type[K] | Serde[K],
         name: str | None = None,
         emit: Emit = "checkpoint",
+        ttl: str | float | None = None,
+        versioned: str | float | None = None,
     ) -> Table[K, Any]: ...
     @overload
     def table(
@@ -150,6 +160,8 @@ class Topology:
         value: type[V] | Serde[V],
         name: str | None = None,
         emit: Emit = "checkpoint",
+        ttl: str | float | None = None,
+        versioned: str | float | None = None,
     ) -> Table[K, V]: ...
     def table(
         self,
@@ -159,9 +171,15 @@ class Topology:
         value: Any = Any,
         name: str | None = None,
         emit: Emit = "checkpoint",
+        ttl: str | float | None = None,
+        versioned: str | float | None = None,
     ) -> Table[Any, Any]:
-        """The last value of each key of a topic; a null value deletes it. See `stream`."""
-        return self._source((topic,), key, value, None).to_table(name=name, emit=emit)
+        """The last value of each key of a topic; a null value deletes it.
+
+        See `stream` for the topic, and `Stream.to_table` for the table.
+        """
+        source = self._source((topic,), key, value, None)
+        return source.to_table(name=name, emit=emit, ttl=ttl, versioned=versioned)
 
     def sample_data(
         self,

@@ -5,7 +5,7 @@ from typing import Any
 from processor.operators.aggregate import stamped
 from processor.operators.base import AnyBatch, Context, of_parent
 from processor.operators.joins import StreamTableJoin, TableTableJoin, joins
-from processor.operators.tables import View
+from processor.operators.views import View
 from processor.records import Record, Timestamp
 from processor.serdes import json, text
 from processor.state.keyvalue import StoreSpec

@@ -14,7 +14,6 @@ from processor.operators.tables import (
     FilterTable,
     MapTable,
     Regroup,
-    View,
 )
 from processor.serdes import Serde, int64, json, text
 from processor.state.keyvalue import StoreSpec
@@ -202,13 +201,3 @@ def test_an_aggregate_is_an_object_of_its_own() -> None:
     run(step, changed((None, value)).with_keys(["k"]), at)
     value.append(2)
     assert at.stores["table"].get("k") == (0, [1])
-
-
-def test_a_view_is_what_filters_and_maps_leave_of_a_store() -> None:
-    at = context(StoreSpec("table", text, stamped(json)))
-    for key, value in {"a": 2, "b": 3, "c": 4}.items():
-        at.stores["table"].put(key, (value * 10, value))
-    keys = [b"a", b"b", b"c", b"none"]
-    assert View("table").load(at.stores, keys) == {b"a": (20, 2), b"b": (30, 3), b"c": (40, 4)}
-    view = View("table", (FilterTable(even), MapTable(lambda value: value - 2 or None)))
-    assert view.load(at.stores, keys) == {b"c": (40, 2)}

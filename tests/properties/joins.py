@@ -9,7 +9,7 @@ from processor.operators.changes import Change
 from processor.operators.joins import StreamTableJoin, TableTableJoin
 from processor.operators.joins_pages import Page
 from processor.operators.joins_streams import StreamStreamJoin
-from processor.operators.tables import View
+from processor.operators.views import View
 from processor.records import Record, Timestamp
 from processor.topology.graph import Step
 from tests.properties import one_record, tables

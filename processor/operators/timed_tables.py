@@ -1,0 +1,376 @@
+"""Tables that do something of their own accord as stream time passes: expire, or tell later.
+
+Each has a second store in which what is due is in the order of time. What is due is rounded up to
+a hundredth of the time to wait, so that most batches have nothing to look for.
+"""
+
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from operator import not_
+from struct import Struct
+from typing import Any, ClassVar, NamedTuple
+
+from processor.operators.aggregate import Latest, Stamped
+from processor.operators.base import (
+    AnyBatch,
+    Closing,
+    Context,
+    Made,
+    Outputs,
+    Unattributed,
+    closing_of,
+    encoded_keys,
+)
+from processor.operators.changes import Change, ChangeOperator, change_serde
+from processor.records import Batch, Offset, Timestamp
+from processor.serdes import Serde, bytes_serde
+from processor.state.keyvalue import KeyValueStore, StoreSpec
+
+EXPIRY = "-expiry"
+"""What follows a table's name in the name of the store that has what is due."""
+
+
+def expiry_of(name: str) -> StoreSpec[bytes, bytes]:
+    """The store that has what is due."""
+    return StoreSpec(name + EXPIRY, bytes_serde, bytes_serde)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How long something waits, in milliseconds."""
+
+    time: int
+
+    @property
+    def _grain(self) -> int:
+        return max(1, self.time // 100)
+
+    def end(self, begin: int) -> Timestamp:
+        """The stream time at which the wait is over."""
+        return Timestamp(-(-(begin + self.time) // self._grain) * self._grain)
+
+    def ends_in(self, context: Context) -> bool:
+        """Whether any wait may be over by the end of this pass that was not before."""
+        grain = self._grain
+        return context.resumed or context.end_time // grain > context.stream_time // grain
+
+
+class Due:
+    """What is due in one pass, in the order of time and then of the keys' bytes."""
+
+    def __init__(
+        self,
+        store: KeyValueStore[bytes, bytes],
+        wait: Wait,
+        context: Context,
+        *,
+        overdue: bool = False,
+    ) -> None:
+        self._store = store
+        self._end = context.end_time
+        self._heap: list[tuple[Timestamp, bytes]] = []
+        self._is_whole = False
+        if overdue or wait.ends_in(context):
+            since = Timestamp(0 if overdue else context.stream_time + 1)
+            last = _entry(Timestamp(self._end + 1), b"")
+            self._heap = [_parts(entry) for entry, _ in store.items(_entry(since, b""), last)]
+
+    def move(self, key: bytes, before: Timestamp | None, after: Timestamp | None) -> None:
+        """The key is due at another time than before; None: not at all."""
+        if before == after:
+            return
+        if before is not None:
+            self._store.delete(_entry(before, key))
+        if after is not None:
+            self._store.put(_entry(after, key), b"")
+            if self._is_whole or after <= self._end:
+                heappush(self._heap, (after, key))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is due in this pass so far."""
+        return not self._heap
+
+    def put_back(self, found: tuple[Timestamp, bytes]) -> None:
+        """Takes back a `pop`."""
+        heappush(self._heap, found)
+
+    def pop(self, until: Timestamp) -> tuple[Timestamp, bytes] | None:
+        """The next that is due up to then, if any; it may have been moved since."""
+        return heappop(self._heap) if self._heap and self._heap[0][0] <= until else None
+
+    def first(self) -> tuple[Timestamp, bytes]:
+        """The next that is due at any time; it may have been moved since."""
+        if not self._is_whole:
+            start = _entry(Timestamp(0), b"")
+            self._heap = sorted(_parts(entry) for entry, _ in self._store.items(start))
+            self._is_whole = True
+        return heappop(self._heap)
+
+
+def _entry(time: Timestamp, key: bytes) -> bytes:
+    return time.to_bytes(8, "big") + key
+
+
+def _parts(entry: bytes) -> tuple[Timestamp, bytes]:
+    return Timestamp(int.from_bytes(entry[:8], "big")), entry[8:]
+
+
+@dataclass(slots=True)
+class _Told:
+    """The rows that a step tells in one pass."""
+
+    context: Context
+    keys: list[Any] = field(default_factory=list[Any])
+    changes: list[Change] = field(default_factory=list[Change])
+    times: list[Timestamp] = field(default_factory=list[Timestamp])
+    offsets: list[Offset] = field(default_factory=list[Offset])
+
+    def add(self, key: Any, change: Change, time: Timestamp, offset: Offset) -> None:
+        """Tells what a record brought about, or what came with time, see `of_its_own`."""
+        closing = closing_of(offset)
+        if closing is not None and closing in self.context.lost:
+            row: AnyBatch = Batch([key], [change.new], [time], [offset])
+            rejected = self.context.lost[closing]._replace(offset=offset, row=(row, 0))
+            self.context.noted.append(rejected)
+            return
+        if closing is not None:
+            self.context.closed.append(closing)
+        self.keys.append(key)
+        self.changes.append(change)
+        self.times.append(time)
+        self.offsets.append(offset)
+
+    def of_its_own(self, due: Timestamp, key: bytes, offset: Offset) -> Offset:
+        """The offset of a row that came with time, and not with the record at that offset."""
+        return Made.at(offset, Closing(self.context.step, _entry(due, key)))
+
+    def batch(self) -> AnyBatch:
+        """All of them."""
+        return Batch(self.keys, self.changes, self.times, self.offsets)
+
+
+@dataclass(frozen=True)
+class Expiring(Latest):
+    """Keeps the last value of each key until the stream time is a time to live behind it.
+
+    What expires at a record does so before the record's own rows come. Rows that would have
+    expired when they come are late, and left out.
+    """
+
+    wait: Wait
+
+    def process(self, batch: AnyBatch, context: Context) -> Outputs:
+        """Changes, if all are told."""
+        batch = self._timely(batch, context)
+        due = Due(context.stores[self.store + EXPIRY], self.wait, context)
+        store: KeyValueStore[Any, Stamped] = context.stores[self.store]
+        earliest = min(batch.timestamps, default=context.end_time)
+        if due.is_empty and self.wait.end(earliest) > context.end_time:
+            all_keys, batch = encoded_keys(store.spec.key, batch, context)
+            keys = list(dict.fromkeys(all_keys))
+            before = store.load(keys)
+            made = super().process(batch, context)
+            after = store.load(keys)
+            for key in keys:
+                due.move(key, self._end(before.get(key)), self._end(after.get(key)))
+            return made
+        return self.ports(self._rows(store, due, batch, context), context)
+
+    def advance(self, context: Context) -> AnyBatch | None:
+        """What expires with records that do not reach this step."""
+        stores = context.stores
+        due = Due(stores[self.store + EXPIRY], self.wait, context, overdue=context.resumed)
+        told = _Told(context)
+        self._expire(stores[self.store], due, context.end_time, told)
+        return self._shown(told, context)
+
+    def _rows(
+        self,
+        store: KeyValueStore[Any, Stamped],
+        due: Due,
+        batch: AnyBatch,
+        context: Context,
+    ) -> AnyBatch:
+        """The changes one by one, with what expires in between."""
+        keys, batch = encoded_keys(store.spec.key, batch, context)
+        told = _Told(context)
+        columns = batch.keys, batch.values, batch.timestamps, batch.offsets, context.times(batch)
+        for key, shown, value, time, offset, now in zip(keys, *columns, strict=True):
+            self._expire(store, due, now, told)
+            (before,) = store.read([key])
+            after = None if value is None else (time, value)
+            _save(store, key, after)
+            due.move(key, self._end(before), self._end(after))
+            told.add(shown, Change(before and before[1], value), time, offset)
+        self._expire(store, due, context.end_time, told)
+        return self._shown(told, context)
+
+    def _expire(
+        self, store: KeyValueStore[Any, Stamped], due: Due, now: Timestamp, told: _Told
+    ) -> None:
+        context = told.context
+        while (found := due.pop(now)) is not None:
+            time, key = found
+            (held,) = store.read([key])
+            if held is None or self._end(held) != time:
+                continue
+            store.save([key], {})
+            due.move(key, time, None)
+            offset = told.of_its_own(time, key, context.crossing(time))
+            change = Change(held[1], None)
+            told.add(store.spec.key.decode(key), change, context.reached_at(time), offset)
+
+    def _end(self, held: Stamped | None) -> Timestamp | None:
+        return None if held is None else self.wait.end(held[0])
+
+    def _timely(self, batch: AnyBatch, context: Context) -> AnyBatch:
+        """The rows that do not expire when they come; the others are noted."""
+        ends = list(map(self.wait.end, batch.timestamps))
+        if min(ends, default=context.end_time + 1) > context.end_time:
+            return batch
+        mask = [end > now for end, now in zip(ends, context.times(batch), strict=True)]
+        late = batch.select(list(map(not_, mask)))
+        context.note(late, [_LATE] * len(late), "late", "skip")
+        return batch.select(mask)
+
+    def _shown(self, told: _Told, context: Context) -> AnyBatch:
+        rows = told.batch()
+        if self.emit == "checkpoint":
+            return rows.select(())
+        if context.wants_changes:
+            return rows
+        return rows.with_values([change.new for change in rows.values])
+
+
+_LATE = ValueError("the record is older than the table's time to live")
+
+
+class Buffered(NamedTuple):
+    """A change that is to be told later."""
+
+    due: Timestamp
+    time: Timestamp
+    change: Change
+
+
+def buffered_serde(value: Serde[Any]) -> Serde[Buffered]:
+    """Sixteen bytes of times, and the change."""
+    change = change_serde(value)
+
+    def encode(held: Buffered) -> bytes:
+        return _TIMES.pack(held.due, held.time) + change.encode(held.change)
+
+    def decode(data: bytes) -> Buffered:
+        due, time = _TIMES.unpack(data[: _TIMES.size])
+        return Buffered(due, time, change.decode(data[_TIMES.size :]))
+
+    return Serde(f"buffered({change.name})", encode, decode)
+
+
+_TIMES = Struct(">qq")
+_COUNT = b""
+"""The key of the number of changes in the buffer; shorter than any other."""
+
+
+@dataclass(frozen=True)
+class Suppress(ChangeOperator):
+    """Holds changes back until the stream time is `wait` behind the first of those of a key.
+
+    Then the last one is told, as a change from what was told before. If there are more keys than
+    `most`, what is due first is told at once.
+    """
+
+    of_changes: ClassVar[bool] = True
+
+    store: str
+    wait: Wait
+    most: int
+
+    def process(self, batch: AnyBatch, context: Context) -> Outputs:
+        """The changes that are told by now."""
+        run = _Suppressing(self, context, overdue=False)
+        keys, batch = encoded_keys(run.store.spec.key, batch, context)
+        columns = batch.values, batch.timestamps, batch.offsets, context.times(batch)
+        for key, change, time, offset, now in zip(keys, *columns, strict=True):
+            run.let_pass(offset, now)
+            run.hold(key, change, time)
+            run.tell(now, offset)
+            run.tell_surplus(offset)
+        return self.ports(run.finished(), context)
+
+    def advance(self, context: Context) -> AnyBatch | None:
+        """What is told with records that do not reach this step."""
+        return _Suppressing(self, context, overdue=context.resumed).finished()
+
+
+class _Suppressing:
+    """One batch's way through the step."""
+
+    def __init__(self, step: Suppress, context: Context, *, overdue: bool) -> None:
+        self._step = step
+        self._context = context
+        self.store: KeyValueStore[Any, Buffered] = context.stores[step.store]
+        self._expiry: KeyValueStore[bytes, bytes] = context.stores[step.store + EXPIRY]
+        self._due = Due(self._expiry, step.wait, context, overdue=overdue)
+        self._told = _Told(context)
+        self._before = self._count = int.from_bytes(self._expiry.get(_COUNT, b""), "big")
+
+    def let_pass(self, offset: Offset, now: Timestamp) -> None:
+        """Tells what was due before the record at this offset."""
+        context = self._context
+        while (found := self._due.pop(now)) is not None:
+            if found[0] > context.stream_time and context.crossing(found[0]) >= offset:
+                self._due.put_back(found)
+                return
+            self._tell(found, None)
+
+    def hold(self, key: bytes, change: Change, time: Timestamp) -> None:
+        """Holds a change back, or adds it to the one of its key that is held."""
+        (held,) = self.store.read([key])
+        if held is None:
+            end = self._step.wait.end(time)
+            self._due.move(key, None, end)
+            self._count += 1
+            held = Buffered(end, time, change)
+        else:
+            held = Buffered(held.due, time, Change(held.change.old, change.new))
+        _save(self.store, key, held)
+
+    def tell(self, now: Timestamp, offset: Offset | None) -> None:
+        """Tells what is due by now, at the record's offset or where its time came."""
+        while (found := self._due.pop(now)) is not None:
+            self._tell(found, offset)
+
+    def tell_surplus(self, offset: Offset) -> None:
+        """Tells what is due first until there is room."""
+        while self._count > self._step.most:
+            self._tell(self._due.first(), offset)
+
+    def finished(self) -> AnyBatch:
+        """Tells what is due by the end of the pass; all rows."""
+        self.tell(self._context.end_time, None)
+        if self._count != self._before:
+            count = {_COUNT: self._count.to_bytes(8, "big")} if self._count else {}
+            self._expiry.save([_COUNT], count)
+        return self._told.batch()
+
+    def _tell(self, found: tuple[Timestamp, bytes], offset: Offset | None) -> None:
+        time, key = found
+        (held,) = self.store.read([key])
+        if held is None or held.due != time:
+            return
+        self.store.save([key], {})
+        self._due.move(key, time, None)
+        self._count -= 1
+        if held.change.old is not None or held.change.new is not None:
+            at = self._context.crossing(time) if offset is None else offset
+            own = self._told.of_its_own(time, key, at)
+            self._told.add(self.store.spec.key.decode(key), held.change, held.time, own)
+
+
+def _save(store: KeyValueStore[Any, Any], key: bytes, held: Any) -> None:
+    try:
+        store.save([key], {} if held is None else {key: held})
+    except Exception as error:
+        raise Unattributed from error

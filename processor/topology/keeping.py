@@ -1,0 +1,50 @@
+"""How the last values of a stream become a table: for good, for a time, or with their history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from processor.durations import milliseconds
+from processor.errors import TopologyError
+from processor.operators.aggregate import Emit, Latest, stamped
+from processor.operators.timed_tables import Expiring, Wait, expiry_of
+from processor.operators.versioned_tables import Kept, Versioned, history_of
+from processor.state.keyvalue import StoreSpec
+
+if TYPE_CHECKING:
+    from processor.topology.flow import Flow
+    from processor.topology.table import Table
+
+
+def kept(
+    flow: Flow,
+    name: str | None,
+    emit: Emit,
+    key: Any,
+    value: Any,
+    ttl: str | float | None,
+    versioned: str | float | None,
+) -> Table[Any, Any]:
+    """The table that `Stream.to_table` tells of."""
+    from processor.topology.table import Table  # noqa: PLC0415 - each makes the other
+
+    name = flow.needed(name, "to_table", "table")
+    if ttl is not None and versioned is not None:
+        raise TopologyError(
+            f"table {name}: a table with a history has no time to live: give ttl= or versioned=, "
+            "not both"
+        )
+    flow = flow.partitioned_by_key(name)
+    key_serde = flow.key.kept_key(key, f"the key of table {name}")
+    value_serde = flow.value.kept_value(value, f"the value of table {name}")
+    spec = StoreSpec(name, key_serde, stamped(value_serde))
+    if ttl is not None:
+        wait = Wait(milliseconds(ttl, f"ttl of table {name}"))
+        operator = Expiring(name, emit, wait)
+        return Table(flow.table("table", spec, operator, flow.value, expiry_of(name)), spec)
+    if versioned is not None:
+        history = history_of(name, value_serde)
+        span = Kept(history.name, milliseconds(versioned, f"versioned of table {name}"))
+        made = flow.table("table", spec, Versioned(name, emit, span), flow.value, history)
+        return Table(made, spec, history=span)
+    return Table(flow.table("table", spec, Latest(name, emit), flow.value), spec)
