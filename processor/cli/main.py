@@ -14,6 +14,7 @@ from processor.cli.health import HEALTH_EXIT_CODES, health
 from processor.cli.plan import PLAN_EXAMPLES, plan
 from processor.cli.rescale import RESCALE_EXAMPLES, rescale
 from processor.cli.run import EXIT_CODES, run
+from processor.cli.schema import app as schema_app
 from processor.cli.snapshots import app as snapshots_app
 from processor.cli.status import STATUS_EXIT_CODES, status
 from processor.cli.topology import topology
@@ -57,6 +58,9 @@ app.command()(produce)
 app.command()(consume)
 app.command(epilog=CHAOS_EXAMPLES)(chaos)
 app.add_typer(dlq_app, name="dlq", help="Counts, shows and replays dead letters.")
+app.add_typer(
+    schema_app, name="schema", help="Python's types for a schema, and schemas in a registry."
+)
 app.add_typer(
     snapshots_app, name="snapshots", help="Shows and checks the snapshots of state in storage."
 )

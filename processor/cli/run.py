@@ -5,7 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -187,13 +187,16 @@ def _show_results(made: "Plan", settings: "Settings") -> None:
     from processor.cli.show import results, serdes_of  # noqa: PLC0415
     from processor.cli.summary import consume_command  # noqa: PLC0415
     from processor.edges.node import client_settings  # noqa: PLC0415
+    from processor.edges.registry import Registry  # noqa: PLC0415
     from processor.edges.results import read_results  # noqa: PLC0415
 
     console = Console(highlight=False)
+    asking = Registry(settings.schema_registry).asking
     for topic in made.outputs:
         found = read_results(client_settings(settings), topic, _SHOWN_RECORDS)
         hint = consume_command(topic, settings)
-        console.print("", *results(topic, found, serdes_of(made, topic), hint), sep="\n")
+        key, value = (serde and asking(serde) for serde in serdes_of(made, topic))
+        console.print("", *results(topic, found, (key, value), hint), sep="\n")
 
 
 @contextlib.contextmanager
@@ -228,8 +231,11 @@ def _dev_port() -> int:
 def _load_sample(settings: "Settings", sample: "SampleData", *, quiet: bool) -> None:
     from processor.edges.dev import load_sample  # noqa: PLC0415
     from processor.edges.node import client_settings  # noqa: PLC0415
+    from processor.edges.registry import Registry  # noqa: PLC0415
 
     began = time.monotonic()
+    known = Registry(settings.schema_registry).asking
+    sample = replace(sample, key=known(sample.key), value=known(sample.value))
     with record_progress(f"Loading {sample.topic}") as tell:
         count = load_sample(client_settings(settings), sample, settings.partitions, tell)
     if count and not quiet:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from processor.cli.formats import readable
-from processor.serdes import Serde
+from processor.serdes import Serde, json
 from processor.topology.graph import Sink
 from processor.topology.plan import Plan
 
@@ -78,8 +78,8 @@ def _plain(data: bytes | None, serde: Serde[Any] | None) -> Any:
     if isinstance(value, str | int | float):
         return value
     try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(data if value is None else json.encode(value))
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
         return readable(data)
 
 
