@@ -5,10 +5,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from processor.cli.avro import AvroOption, RegistryOption, json_decoder, row_encoder
 from processor.cli.common import (
     DEFAULT_BOOTSTRAP,
     BootstrapOption,
@@ -48,6 +50,8 @@ def produce(  # noqa: PLR0913 - options of a command
             "json, but text for text files."
         ),
     ] = None,
+    avro: AvroOption = None,
+    registry: RegistryOption = None,
     rate: Annotated[float | None, typer.Option(help="At most so many records a second.")] = None,
     create: Annotated[
         bool,
@@ -64,16 +68,20 @@ def produce(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Writes a file's records to a topic, idempotently.
 
-    Example: kproc produce orders.csv --topic orders --key user --timestamp at --create
+    Example: kproc produce orders.csv --topic orders --key user --timestamp at --create;
+    kproc produce flights.csv --topic flights --key carrier --avro schemas/flight.avsc
     """
     from processor.edges import clients, readers, transfer  # noqa: PLC0415
 
     if rate is not None and rate <= 0:
         raise UsageError("--rate takes a number above 0.")
+    if registry is not None and avro is None:
+        raise UsageError("--registry needs the schema to write with: --avro FILE.avsc")
     config = client_config(bootstrap, client)
     kind = readers.FileFormat(form) if form else readers.format_of(file)
     usual = "text" if kind is readers.FileFormat.TEXT else "json"
-    columns = readers.Columns(key, timestamp, readers.ValueFormat(value_format or usual))
+    encode = None if avro is None else row_encoder(avro, topic, registry)
+    columns = readers.Columns(key, timestamp, readers.ValueFormat(value_format or usual), encode)
     if create:
         # Retention goes by the records' time: data of past years would not stay for long.
         clients.create_topic(
@@ -144,11 +152,15 @@ def consume(  # noqa: PLR0913 - options of a command
         list[int] | None, typer.Option(help="Only this one. May be given several times.")
     ] = None,
     key: Annotated[str | None, typer.Option(help="Only records with this key.")] = None,
+    avro: AvroOption = None,
+    registry: RegistryOption = None,
     client: ClientOption = None,
 ) -> None:
     """Shows a topic's committed records; bytes that are no text are shown as 0x….
 
-    Example: kproc consume order-totals --until-end --format table
+    Example: kproc consume order-totals --until-end --format table;
+    kproc consume flights --until-end --avro schemas/flight.avsc; or, for values with the id of
+    their schema, --registry http://localhost:8081
     """
     from processor.edges import transfer  # noqa: PLC0415
 
@@ -162,17 +174,22 @@ def consume(  # noqa: PLR0913 - options of a command
         key=None if key is None else key.encode(),
         limit=limit,
     )
-    _print_all(batches, header_of(form, chosen), formatter(form, chosen))
+    show = _shown
+    if avro is not None or registry is not None:
+        decode = json_decoder(avro, registry)
+        show = partial(_shown_as, decode)
+    to_line = formatter(form, chosen)
+    _print_all(batches, header_of(form, chosen), lambda message: to_line(show(message)))
 
 
 def _print_all(
-    batches: "Iterator[list[Message]]", head: bytes, to_line: Callable[[Shown], bytes]
+    batches: "Iterator[list[Message]]", head: bytes, to_line: "Callable[[Message], bytes]"
 ) -> None:
     out = sys.stdout.buffer
     try:
         with contextlib.suppress(KeyboardInterrupt):
             for batch in batches:
-                lines = b"".join(to_line(_shown(message)) for message in batch)
+                lines = b"".join(map(to_line, batch))
                 if lines:
                     out.write(head + lines)
                     out.flush()
@@ -180,6 +197,11 @@ def _print_all(
     except BrokenPipeError:
         # The reader has what it wanted. Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _shown_as(decode: Callable[[bytes], bytes], message: "Message") -> Shown:
+    shown = _shown(message)
+    return shown if shown.value is None else shown._replace(value=decode(shown.value))
 
 
 def _shown(message: "Message") -> Shown:

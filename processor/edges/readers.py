@@ -48,11 +48,13 @@ class Columns:
         timestamp: The column with the record's time: milliseconds since 1970, or ISO 8601, in UTC
             if it names no zone.
         value: What is written as the value.
+        encode: What makes the value's bytes of a row, instead; cells of a CSV are text there.
     """
 
     key: str | None = None
     timestamp: str | None = None
     value: ValueFormat = ValueFormat.JSON
+    encode: Callable[[Any], bytes] | None = None
 
 
 OnBad: TypeAlias = Callable[[int, str], None]
@@ -114,7 +116,7 @@ def read_rows(file: str, kind: FileFormat, columns: Columns, on_bad: OnBad) -> I
     for number, fields in _fields(file, kind, columns):
         try:
             yield to_row(fields)
-        except (ValueError, msgspec.MsgspecError) as error:
+        except (ValueError, TypeError, msgspec.MsgspecError) as error:
             on_bad(number, str(error))
 
 
@@ -228,7 +230,9 @@ def _row_maker(kind: FileFormat, columns: Columns) -> Callable[[_Fields], Row]:
         found = fields.columns
         key = None if columns.key is None else _to_bytes(_field(found, columns.key))
         time = columns.timestamp and _to_timestamp(_field(found, columns.timestamp))
-        if columns.value is ValueFormat.TEXT:
+        if columns.encode is not None:
+            value = columns.encode(found)
+        elif columns.value is ValueFormat.TEXT:
             value = _to_bytes(_only_other(found, columns))
         else:
             value = fields.raw or encode(typed(found))

@@ -95,7 +95,10 @@ def _default(type_: Type, default: Any, annotation: Any, name: str) -> Any:
         # By the specification the first branch's; many schemas have that of another.
         members = members_of(type_, annotation, name)
         fitting = zip(type_.branches, members, strict=True)
-        branch, member = next(pair for pair in fitting if _holds(pair[0], default))
+        found = next((pair for pair in fitting if _holds(pair[0], default)), None)
+        if found is None:
+            raise TypeError(f"{default!r} is of none of the union's types")
+        branch, member = found
         value = _default(branch, default, member, name)
         tag = tagging(type_, branch, member)
         return value if tag is None else tag(value)
