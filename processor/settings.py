@@ -3,8 +3,7 @@
 Knows what is allowed, not what it leads to. Secrets are never shown.
 """
 
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, cast
@@ -13,27 +12,17 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
-from pydantic_settings import SettingsError as SourceError
 
 from processor import redaction
 from processor.addresses import parse_address
 from processor.durations import milliseconds
 from processor.errors import SettingsError, UsageError
-
-PREFIX: Final = "KPROC_"
-FILE: Final = Path("kproc.toml")
-_KAFKA: Final = ("kafka", "consumer", "producer")
-CLIENTS: Final = (*_KAFKA, "schema_registry")
-"""The settings that hold those of a client: librdkafka's own, and the schema registry's."""
+from processor.layers import CLIENTS, FILE, KAFKA, PREFIX, flat, from_environment, from_file
 
 _SECURITY: Final = ("security.", "sasl.", "ssl.")
-_UNDERSCORED: Final = {"log_level"}
-"""The librdkafka settings whose names have an underscore; in variables it stands for a dot."""
-
 _OWNED: Final = {
     "group.id": "it is the application's name",
     "group.instance.id": "it is the slot's name",
@@ -280,8 +269,8 @@ def load(
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     layers: dict[str, Mapping[str, Any]] = {
         "topology": topology or {},
-        str(file or FILE): _read(file),
-        "environment": _environment(),
+        str(file or FILE): from_file(file),
+        "environment": from_environment(Settings),
         "command line": given,
     }
     merged: dict[str, Any] = {}
@@ -290,7 +279,7 @@ def load(
         for name, value in values.items():
             origins[name] = origin
             if name in CLIENTS and isinstance(value, Mapping):
-                entries = dict(_flat(cast("Mapping[str, Any]", value)))
+                entries = dict(flat(cast("Mapping[str, Any]", value)))
                 merged[name] = {**merged.get(name, {}), **entries}
                 origins |= {f"{name}.{entry}": origin for entry in entries}
             else:
@@ -299,29 +288,6 @@ def load(
         return Effective(Settings(**merged), origins)
     except ValidationError as error:
         raise SettingsError(_explained(error, origins)) from None
-
-
-def assigned(assignments: Sequence[str]) -> dict[str, Any]:
-    """The settings that `NAME=VALUE` texts give, such as `kafka.security.protocol=SSL`.
-
-    Raises:
-        SettingsError: One is not of that form.
-    """
-    found: dict[str, Any] = {}
-    for number, assignment in enumerate(assignments, 1):
-        name, equals, value = assignment.partition("=")
-        part, dot, entry = name.strip().partition(".")
-        if not equals or not part or (part in CLIENTS) != bool(dot and entry):
-            # Its text is not repeated: it may hold a secret.
-            raise SettingsError(
-                f"--set number {number} is not NAME=VALUE, such as --set slots=4 or "
-                "--set kafka.security.protocol=SSL"
-            )
-        if dot:
-            found.setdefault(part, {})[entry] = value
-        else:
-            found[part] = value
-    return found
 
 
 def shown(settings: Settings) -> dict[str, Any]:
@@ -335,7 +301,7 @@ def shown(settings: Settings) -> dict[str, Any]:
 def unsecured(settings: Settings, bootstrap: str) -> Settings:
     """The settings for an embedded Kafka, which has no security, and no topics at first."""
     changed: dict[str, Any] = {"bootstrap": bootstrap, "create_topics": True}
-    for part in _KAFKA:
+    for part in KAFKA:
         values = getattr(settings, part).items()
         changed[part] = {name: value for name, value in values if not name.startswith(_SECURITY)}
     return settings.model_copy(update=changed)
@@ -357,44 +323,6 @@ def _milliseconds(duration: str, least: int = 1) -> int:
         return milliseconds(duration, "duration", least=least)
     except UsageError as error:
         raise ValueError(str(error)) from None
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """The entries under dotted names: TOML makes `security.protocol` a table in a table."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(cast("Mapping[str, Any]", value), f"{before}{name}.")
-        else:
-            yield before + name, value
-
-
-def _environment() -> Mapping[str, Any]:
-    try:
-        values = EnvSettingsSource(Settings)()
-    except SourceError:
-        raise SettingsError(
-            f"a variable {PREFIX}... is malformed: {', '.join(CLIENTS)} each take a JSON object, "
-            f"or use variables such as {PREFIX}KAFKA__SECURITY_PROTOCOL=SSL"
-        ) from None
-    for part in set(CLIENTS).intersection(values):
-        values[part] = {_dotted(name): value for name, value in _flat(values[part])}
-    return values
-
-
-def _dotted(name: str) -> str:
-    return name if name in _UNDERSCORED else name.replace("_", ".")
-
-
-def _read(file: Path | None) -> Mapping[str, Any]:
-    path = file or FILE
-    if file is None and not path.exists():
-        return {}
-    try:
-        return tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise SettingsError(f"there is no file {path}") from None
-    except (tomllib.TOMLDecodeError, OSError) as error:
-        raise SettingsError(f"{path} can't be read: {error}") from None
 
 
 def _explained(error: ValidationError, origins: Mapping[str, str]) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from processor.errors import SettingsError
+from processor.layers import assigned
 from processor.redaction import HIDDEN
-from processor.settings import assigned, load, redacted, shown
+from processor.settings import load, redacted, shown
 
 CANARY = "canary-7f3a"
 

@@ -163,7 +163,8 @@ def _settings(
     nodes: int,
 ) -> "Settings":
     """The effective settings, with backups and a slot for each node where nothing else is said."""
-    from processor.settings import assigned, load  # noqa: PLC0415
+    from processor.layers import assigned  # noqa: PLC0415
+    from processor.settings import load  # noqa: PLC0415
 
     given = {**assigned(sets), **{k: v for k, v in flags.items() if v is not None}}
     settings, origins = load(given, loaded.settings, config)

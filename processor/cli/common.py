@@ -97,7 +97,8 @@ def settings_here(
     Raises:
         SettingsError: One is wrong.
     """
-    from processor.settings import assigned, load  # noqa: PLC0415
+    from processor.layers import assigned  # noqa: PLC0415
+    from processor.settings import load  # noqa: PLC0415
 
     return load({**assigned(sets or ()), "bootstrap": bootstrap}, own, config).settings
 

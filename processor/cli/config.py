@@ -48,8 +48,9 @@ def config(
 
     Example: kproc config --format toml > kproc.toml
     """
+    from processor.layers import assigned  # noqa: PLC0415
     from processor.loading import load as load_topology  # noqa: PLC0415
-    from processor.settings import assigned, load  # noqa: PLC0415
+    from processor.settings import load  # noqa: PLC0415
 
     own = load_topology(topology).settings if topology else None
     lines = list(_lines(load(assigned(sets or ()), own, file)))
@@ -60,7 +61,8 @@ def config(
 
 
 def _lines(effective: "Effective") -> Iterator[_Line]:
-    from processor.settings import CLIENTS, Settings, shown  # noqa: PLC0415
+    from processor.layers import CLIENTS  # noqa: PLC0415
+    from processor.settings import Settings, shown  # noqa: PLC0415
 
     origins = effective.origins
     for name, value in shown(effective.settings).items():

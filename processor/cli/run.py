@@ -97,8 +97,9 @@ def run(  # noqa: PLR0913 - options of a command
 
     Try it: kproc run topologies/flights.py --dev --until-end
     """
+    from processor.layers import assigned  # noqa: PLC0415
     from processor.loading import load as load_topology  # noqa: PLC0415
-    from processor.settings import assigned, load, redacted  # noqa: PLC0415
+    from processor.settings import load, redacted  # noqa: PLC0415
     from processor.topology.plan import plan  # noqa: PLC0415
 
     if dev and bootstrap:

@@ -135,8 +135,9 @@ def _archives(
     """Those of all the application's stores."""
     from processor.edges.archive import archives  # noqa: PLC0415
     from processor.edges.bucket import Bucket  # noqa: PLC0415
+    from processor.layers import assigned  # noqa: PLC0415
     from processor.loading import load as load_topology  # noqa: PLC0415
-    from processor.settings import assigned, load  # noqa: PLC0415
+    from processor.settings import load  # noqa: PLC0415
 
     if (topology is None) == (application is None):
         raise UsageError("Give the topology's file, or --application and its name.")

@@ -5,7 +5,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from processor.settings import CLIENTS, PREFIX, Settings
+from processor.layers import CLIENTS, PREFIX
+from processor.settings import Settings
 
 
 def write_settings(settings: Settings, file: Path) -> None:
