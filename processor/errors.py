@@ -15,6 +15,7 @@ KprocError                     base; carries the exit code of `kproc run`
 │   ├── StoreLocked            another process has the store open: wait for it to end
 │   ├── StoreCorrupt           the store can't be read: it is dropped and rebuilt
 │   ├── RestoreStalled         the changelog yields nothing more before its end
+│   ├── StateMismatch          an operator: the topology would lose what the application holds
 │   └── SnapshotError          object storage fails: the next snapshot, an older one, the changelog
 ├── Fenced                (6)  nobody: another worker has the slot now; this one must stop
 ├── WorkerFailed          (7)  an operator: a worker keeps crashing and is not started again
@@ -104,6 +105,10 @@ class StoreCorrupt(StateError):
 
 class RestoreStalled(StateError):
     """The changelog yields nothing more although its end is not reached."""
+
+
+class StateMismatch(StateError):
+    """The topology does not fit the state that the application has; nothing was changed."""
 
 
 class SnapshotError(StateError):

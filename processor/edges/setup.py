@@ -14,7 +14,9 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 from confluent_kafka.cimpl import NewTopic
 
 from processor.edges.clients import QUIET, ClientConfig, await_topics, topics_of, translated
+from processor.edges.description import check_changes, write_description
 from processor.errors import SettingsError, TopicMismatch
+from processor.topology.changes import describe
 from processor.topology.plan import InternalTopic, Layout, Plan, check_existing, lay_out
 
 _TIMEOUT = 30.0
@@ -45,6 +47,7 @@ def prepare(
         SettingsError: The application has another number of slots, and is not to keep it.
         BrokerUnreachable: No broker answered in time.
         TopicMismatch: A topic is missing, or has other partitions than are needed.
+        StateMismatch: The topology would lose what the application holds.
         PermissionDenied: A topic may not be seen or created.
     """
     admin = AdminClient({**QUIET, **client})
@@ -61,8 +64,11 @@ def prepare(
     for topic in layout.internal_topics:
         if topic not in internal:
             _check_config(admin, topic, plan)
+    is_new = check_changes(client, layout, there)
     needed = [InternalTopic(topic, create or 0, {}) for topic in missing] + internal
     create_topics(admin, needed, replication)
+    if is_new:
+        write_description(client, plan.description_topic, describe(layout))
     return layout
 
 

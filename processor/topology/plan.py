@@ -104,11 +104,17 @@ class Plan:
         """The topic in which nodes tell each other who works on what."""
         return self.application + SLOTS
 
+    @property
+    def description_topic(self) -> str:
+        """The topic that holds what the application ran with."""
+        return f"{self.application}-topology"
+
     @cached_property
     def internal(self) -> frozenset[str]:
         """The topics of the application which nobody else may write."""
         stores = (spec.name for part in self.subtopologies for spec in part.stores)
-        return frozenset((*self.repartitions, *map(self.changelog, stores), self.slots_topic))
+        own = self.slots_topic, self.description_topic
+        return frozenset((*self.repartitions, *map(self.changelog, stores), *own))
 
     def changelog(self, store: str) -> str:
         """The topic that backs a store up."""
@@ -155,7 +161,7 @@ class Layout:
 
     @cached_property
     def internal_topics(self) -> tuple[InternalTopic, ...]:
-        """Repartition topics, changelogs, and the topics for dead letters and of the slots."""
+        """Repartition topics, changelogs, and those for dead letters, slots and the description."""
         parts, plan = self.plan.subtopologies, self.plan
         repartitions = (
             InternalTopic(name, self.partitions[name], REPARTITION_CONFIG)
@@ -168,7 +174,8 @@ class Layout:
         )
         dead_letters = InternalTopic(plan.dead_letters, 1, DEAD_LETTERS_CONFIG)
         slots = InternalTopic(plan.slots_topic, self.slots, SLOTS_CONFIG)
-        return (*repartitions, *changelogs, dead_letters, slots)
+        description = InternalTopic(plan.description_topic, 1, CHANGELOG_CONFIG)
+        return (*repartitions, *changelogs, dead_letters, slots, description)
 
 
 # Kafka Streams' settings for the same topics. Records of a repartition topic carry event times that
@@ -250,7 +257,7 @@ def lay_out(
         for topic in part.topics
     }
     for part in plan.subtopologies:
-        for step, topics in _meeting(part):
+        for step, topics in meeting(part):
             _check_equal(step, {topic: partitions[topic] for topic in topics})
     return Layout(plan, partitions, slots)
 
@@ -298,7 +305,7 @@ def _width(plan: Plan, part: Subtopology, known: Mapping[str, int]) -> int:
     return max(found)
 
 
-def _meeting(part: Subtopology) -> Iterator[tuple[Step, list[str]]]:
+def meeting(part: Subtopology) -> Iterator[tuple[Step, list[str]]]:
     """The steps that keep or read stores, each with the topics whose records come to it."""
     behind: dict[Node, dict[str, None]] = {}
     for node in part.nodes:

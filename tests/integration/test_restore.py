@@ -173,7 +173,10 @@ def test_deleted_state_is_told_of(counting: Counting) -> None:
 
 
 def test_a_store_ahead_of_its_changelog(counting: Counting) -> None:
+    partitions = len(ledger.offsets(counting.app.kafka, counting.changelog))
     ledger.delete(counting.app.kafka, [counting.changelog])
+    made_anew = {counting.changelog: partitions}
+    ledger.create(counting.app.kafka, made_anew, **{"cleanup.policy": "compact"})
     node = counting.app.run(expect=5)
     print(node.output.splitlines()[-1])
     assert "the changelog was deleted or made anew" in node.output

@@ -199,6 +199,7 @@ def test_internal_topics_and_their_settings(app: Topology) -> None:
         ("app-t-changelog", 2, CHANGELOG_CONFIG),
         ("app-dead-letters", 1, DEAD_LETTERS_CONFIG),
         ("app-slots", 1, SLOTS_CONFIG),
+        ("app-topology", 1, CHANGELOG_CONFIG),
     )
     assert CHANGELOG_CONFIG["cleanup.policy"] == "compact"
     assert REPARTITION_CONFIG["retention.ms"] == "-1"

@@ -1,0 +1,248 @@
+"""What an application ran with, and whether a topology can go on from there and lose nothing.
+
+Pure: a `Description` of the last start, the layout of the next and some facts about topics in, one
+verdict for each store and topic out. Who keeps the description, and who asks Kafka, is elsewhere.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+
+from msgspec import Struct
+
+from processor.state.keyvalue import StoreSpec
+from processor.topology.plan import Layout, Subtopology, meeting
+
+Action: TypeAlias = Literal["new", "keep", "migrate", "rebuild", "drop", "refuse"]
+"""What becomes of a store or topic: made and empty; as it is; goes on under another description;
+restored from its changelog; used no more, with nothing in it; something would be lost."""
+
+
+class DescribedStore(Struct, frozen=True):
+    """A store: the names of its serdes, its partitions, and the topics whose records come to it."""
+
+    key: str
+    value: str
+    partitions: int
+    fed_by: tuple[str, ...]
+
+
+class DescribedTopic(Struct, frozen=True):
+    """A topic that is read: the names of its serdes, and its partitions."""
+
+    key: str
+    value: str
+    partitions: int
+
+
+class Description(Struct, frozen=True):
+    """What an application runs with, by the names of stores and topics.
+
+    Attributes:
+        resetting: Whether a reset has begun, and has not ended.
+        version: Of this form; counted up when an older kproc would misunderstand a newer one's.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    stores: dict[str, DescribedStore]
+    repartitions: dict[str, DescribedTopic]
+    inputs: dict[str, DescribedTopic]
+    resetting: bool = False
+    version: int = VERSION
+
+
+class Change(NamedTuple):
+    """What becomes of one store or topic, and why; with a refusal, what to do."""
+
+    what: Literal["store", "repartition", "input"]
+    name: str
+    action: Action
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What Kafka tells.
+
+    Attributes:
+        there: The partition counts of the topics that there are.
+        held: Topic → about how many records it has, of changelogs.
+        unread: Topic → how many records of it were not worked on, of repartition topics.
+    """
+
+    there: Mapping[str, int]
+    held: Mapping[str, int]
+    unread: Mapping[str, int]
+
+
+def describe(layout: Layout) -> Description:
+    """What a start with this layout runs with."""
+    inputs: dict[str, DescribedTopic] = {}
+    repartitions: dict[str, DescribedTopic] = {}
+    for part in layout.plan.subtopologies:
+        for source in part.sources:
+            for topic in source.topics:
+                count = layout.partitions[topic]
+                own = repartitions if topic in layout.plan.repartitions else inputs
+                own[topic] = DescribedTopic(source.key.name, source.value.name, count)
+    stores = {
+        spec.name: _described(layout, part, spec, fed_by)
+        for part in layout.plan.subtopologies
+        for step, fed_by in meeting(part)
+        for spec in step.stores
+    }
+    return Description(stores, repartitions, inputs)
+
+
+def _described(
+    layout: Layout, part: Subtopology, spec: StoreSpec[Any, Any], fed_by: list[str]
+) -> DescribedStore:
+    count = layout.tasks_of(part)
+    return DescribedStore(spec.key.name, spec.value.name, count, tuple(sorted(fed_by)))
+
+
+def compare(before: Description | None, layout: Layout, facts: Facts) -> list[Change]:
+    """A verdict for each store and topic, of the layout or of what ran before.
+
+    Args:
+        before: What ran before; None: it is not known, as of an application that never was started,
+            or by a version that left no description.
+        layout: What shall run.
+        facts: What Kafka tells.
+    """
+    after = describe(layout)
+    known = Description({}, {}, {}) if before is None else before
+    comparison = _Comparison(layout.plan.application, known, after, facts)
+    return [*comparison.stores(), *comparison.repartitions(), *comparison.inputs()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    application: str
+    before: Description
+    after: Description
+    facts: Facts
+
+    def stores(self) -> Iterator[Change]:
+        for name, store in self.after.stores.items():
+            yield Change("store", name, *self._store(name, store))
+        for name in self.before.stores.keys() - self.after.stores.keys():
+            yield Change("store", name, *self._gone_store(name))
+
+    def repartitions(self) -> Iterator[Change]:
+        for name, topic in self.after.repartitions.items():
+            yield Change("repartition", name, *self._repartition(name, topic))
+        for name in self.before.repartitions.keys() - self.after.repartitions.keys():
+            yield Change("repartition", name, *self._gone_repartition(name))
+
+    def inputs(self) -> Iterator[Change]:
+        for name, topic in self.after.inputs.items():
+            yield Change("input", name, *self._input(name, topic))
+        for name in self.before.inputs.keys() - self.after.inputs.keys():
+            yield Change("input", name, "drop", "it is not read any more; what it holds stays")
+
+    def _changelog(self, store: str) -> str:
+        return f"{self.application}-{store}-changelog"
+
+    def _store(self, name: str, now: DescribedStore) -> tuple[Action, str]:  # noqa: PLR0911
+        changelog, was = self._changelog(name), self.before.stores.get(name)
+        count = self.facts.there.get(changelog)
+        if count is None and was is None:
+            return "new", "it begins empty"
+        if count is None:
+            return "refuse", (
+                f"its changelog {changelog} is gone, and with it the state: restore the topic, or "
+                f"{_reset(name)} to begin empty"
+            )
+        if count != now.partitions:
+            moved = was is not None and was.fed_by != now.fed_by
+            return "refuse", self._partitions(changelog, count, now.partitions, moved=moved)
+        held = self.facts.held.get(changelog, 0)
+        if was is None:
+            return "keep", "what it was written with is not known" if held else "it is empty"
+        if (was.key, was.value) != (now.key, now.value):
+            return self._other_serdes(name, was, now, held)
+        if was.fed_by != now.fed_by:
+            fed_by = ", ".join(now.fed_by)
+            return "migrate", f"it goes on with what it holds, from now on by records of {fed_by}"
+        return "keep", f"about {held:,} records in its changelog" if held else "it is empty"
+
+    def _other_serdes(
+        self, name: str, was: DescribedStore, now: DescribedStore, held: int
+    ) -> tuple[Action, str]:
+        pairs = (("key", was.key, now.key), ("value", was.value, now.value))
+        texts = [
+            f"its {part} is {old} and would be {new}" for part, old, new in pairs if old != new
+        ]
+        differences = ", ".join(texts)
+        if not held:
+            return "migrate", f"{differences}; it is empty"
+        return "refuse", (
+            f"{differences}: what it holds could not be read. Go back to what wrote it, give the "
+            f"store another name to begin anew beside it, or {_reset(name)} to begin empty"
+        )
+
+    def _gone_store(self, name: str) -> tuple[Action, str]:
+        held = self.facts.held.get(self._changelog(name), 0)
+        if not held:
+            return "drop", "it is used no more, and empty"
+        was = self.before.stores[name]
+        alike = [
+            each
+            for each, now in self.after.stores.items()
+            if each not in self.before.stores and (now.key, now.value) == (was.key, was.value)
+        ]
+        renamed = f" (as {alike[0]}?)" if len(alike) == 1 else ""
+        return "refuse", (
+            f"the topology does not have it any more, but its changelog has about {held:,} "
+            f"records. If it was renamed{renamed}, give it its name back with name={name!r}; if it "
+            f"is to be given up, {_reset(name)}"
+        )
+
+    def _repartition(self, name: str, now: DescribedTopic) -> tuple[Action, str]:
+        count, was = self.facts.there.get(name), self.before.repartitions.get(name)
+        if count is None:
+            return "new", "it is made"
+        if count != now.partitions:
+            return "refuse", self._partitions(name, count, now.partitions, moved=False)
+        unread = self.facts.unread.get(name, 0)
+        if was is None or (was.key, was.value) == (now.key, now.value):
+            return "keep", f"{unread:,} records to be worked on" if unread else "nothing is in it"
+        if not unread:
+            return "migrate", "records are written otherwise from now on; nothing is in it"
+        return "refuse", (
+            f"{unread:,} records in it are written with other serdes than the topology has now: "
+            "run the old topology with --until-end first"
+        )
+
+    def _gone_repartition(self, name: str) -> tuple[Action, str]:
+        unread = self.facts.unread.get(name, 0)
+        if not unread:
+            return "drop", "it is used no more, and nothing is in it"
+        return "refuse", (
+            f"the topology does not have it any more, but {unread:,} records in it were not worked "
+            "on: run the old topology with --until-end first, or give the step its name back"
+        )
+
+    def _input(self, name: str, now: DescribedTopic) -> tuple[Action, str]:
+        was = self.before.inputs.get(name)
+        if was is None:
+            return "new", "it is read from where the setting start_from says, or the group is"
+        if was.partitions != now.partitions:
+            return "migrate", f"it has {now.partitions} partitions, and had {was.partitions}"
+        if (was.key, was.value) != (now.key, now.value):
+            return "migrate", f"read as {now.key} → {now.value}, before as {was.key} → {was.value}"
+        return "keep", "it is read on"
+
+    def _partitions(self, topic: str, found: int, needed: int, *, moved: bool) -> str:
+        moving = "the store has moved behind other topics" if moved else "its input has grown"
+        return (
+            f"{topic} has {found} partitions, but {needed} are needed: {moving}, and keys are "
+            f"where the old number put them. Put .repartition(partitions={found}) in front of the "
+            "step, go back to what there was, or kproc reset the application to begin anew"
+        )
+
+
+def _reset(name: str) -> str:
+    return f"kproc reset FILE.py --store {name}"

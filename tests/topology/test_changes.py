@@ -1,0 +1,137 @@
+"""What becomes of stores and topics when a topology changes: one verdict each."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from processor import Topology
+from processor.topology.changes import Change, Description, Facts, compare, describe
+from processor.topology.plan import Layout, lay_out, plan
+
+Define = Callable[[Topology], Any]
+
+
+def layout(define: Define, partitions: int = 2) -> Layout:
+    topology = Topology("app")
+    define(topology)
+    made = plan(topology)
+    return lay_out(made, dict.fromkeys(made.inputs, partitions))
+
+
+def counts(topology: Topology, name: str = "counts", topic: str = "in", key: Any = str) -> None:
+    topology.stream(topic, key=key).group_by_key().count(name=name).to("out")
+
+
+def regrouped(topology: Topology, name: str = "by", value: Any = int) -> None:
+    topology.stream("in", value=value).key_by(str, name=name).repartition(name=name).to("out")
+
+
+def there(made: Layout) -> dict[str, int]:
+    return {topic.name: topic.partitions for topic in made.internal_topics}
+
+
+def verdicts(before: Layout, after: Layout, held: int = 5, unread: int = 0) -> dict[str, Change]:
+    topics = there(before)
+    facts = Facts(topics, dict.fromkeys(topics, held), dict.fromkeys(topics, unread))
+    return {each.name: each for each in compare(describe(before), after, facts)}
+
+
+COUNTS = layout(counts)
+
+
+def test_the_same_again() -> None:
+    found = verdicts(COUNTS, COUNTS)
+    assert found["counts"] == ("store", "counts", "keep", "about 5 records in its changelog")
+    assert found["in"] == ("input", "in", "keep", "it is read on")
+
+
+def test_a_first_start() -> None:
+    found = compare(None, COUNTS, Facts({}, {}, {}))
+    assert [(each.name, each.action) for each in found] == [("counts", "new"), ("in", "new")]
+
+
+def test_an_application_that_left_no_description() -> None:
+    topics = there(COUNTS)
+    found = compare(None, COUNTS, Facts(topics, dict.fromkeys(topics, 3), {}))
+    assert found[0].action == "keep"
+    assert "not known" in found[0].why
+
+
+@pytest.mark.parametrize(("held", "action"), [(5, "refuse"), (0, "drop")])
+def test_a_store_that_goes(held: int, action: str) -> None:
+    found = verdicts(COUNTS, layout(lambda t: t.stream("in").to("out")), held)
+    assert found["counts"].action == action
+
+
+def test_a_store_that_was_renamed() -> None:
+    found = verdicts(COUNTS, layout(lambda t: counts(t, "totals")))
+    assert found["totals"].action == "new"
+    assert found["counts"].why == (
+        "the topology does not have it any more, but its changelog has about 5 records. If it was "
+        "renamed (as totals?), give it its name back with name='counts'; if it is to be given up, "
+        "kproc reset FILE.py --store counts"
+    )
+
+
+@pytest.mark.parametrize(("held", "action"), [(5, "refuse"), (0, "migrate")])
+def test_other_serdes(held: int, action: str) -> None:
+    found = verdicts(COUNTS, layout(lambda t: counts(t, key=int)), held)["counts"]
+    assert found.action == action
+    assert "its key is text and would be int64" in found.why
+
+
+def test_other_partitions() -> None:
+    found = verdicts(COUNTS, layout(counts, 3))["counts"]
+    assert found.action == "refuse"
+    assert "has 2 partitions, but 3 are needed: its input has grown" in found.why
+    moved = verdicts(COUNTS, layout(lambda t: counts(t, topic="other"), 3))["counts"]
+    assert "the store has moved behind other topics" in moved.why
+
+
+def test_a_store_behind_another_topic() -> None:
+    found = verdicts(COUNTS, layout(lambda t: counts(t, topic="other")))
+    assert found["counts"].action == "migrate"
+    assert "by records of other" in found["counts"].why
+    assert found["in"].action == "drop"
+    assert found["other"].action == "new"
+
+
+def test_a_changelog_that_is_gone() -> None:
+    (store, _) = compare(describe(COUNTS), COUNTS, Facts({}, {}, {}))
+    assert store.action == "refuse"
+    assert "app-counts-changelog is gone" in store.why
+
+
+BY = layout(regrouped)
+TOPIC = "app-by-repartition"
+
+
+@pytest.mark.parametrize(("unread", "action"), [(0, "drop"), (7, "refuse")])
+def test_a_repartition_topic_that_goes(unread: int, action: str) -> None:
+    found = verdicts(BY, layout(lambda t: regrouped(t, "other")), unread=unread)
+    assert found[TOPIC].action == action
+    assert found["app-other-repartition"].action == "new"
+
+
+@pytest.mark.parametrize(("unread", "action"), [(0, "migrate"), (7, "refuse")])
+def test_a_repartition_topic_with_other_serdes(unread: int, action: str) -> None:
+    found = verdicts(BY, layout(lambda t: regrouped(t, value=str)), unread=unread)
+    assert found[TOPIC].action == action
+    assert found["in"].action == "migrate"
+
+
+def test_a_repartition_topic_with_records_to_be_read_is_kept() -> None:
+    assert verdicts(BY, BY, unread=7)[TOPIC].why == "7 records to be worked on"
+
+
+def test_an_input_that_grows_where_no_state_hangs_on_it() -> None:
+    narrow, wide = (layout(lambda t: t.stream("in").to("out"), partitions) for partitions in (2, 3))
+    assert verdicts(narrow, wide)["in"].why == "it has 3 partitions, and had 2"
+
+
+def test_a_description_survives_the_topic() -> None:
+    for made in (COUNTS, BY):
+        data = msgspec.json.encode(describe(made))
+        assert msgspec.json.decode(data, type=Description) == describe(made)
