@@ -6,6 +6,7 @@ where they are used, so that `kproc --help` is fast.
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,7 @@ from rich.text import Text
 
 from processor.cli.complete import topology_files
 from processor.errors import KprocError, UsageError
+from processor.records import Timestamp
 
 if TYPE_CHECKING:
     from processor.edges.embedded import EmbeddedKafka
@@ -106,6 +108,25 @@ def settings_here(
 def say(text: str) -> None:
     """Tells the user something that is no result: as it is, on one line."""
     err.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def moment(text: str, option: str) -> Timestamp:
+    """A time that an option gives: ISO 8601, in UTC unless it says otherwise, or milliseconds.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if text.isdecimal():
+        return Timestamp(int(text))
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{option} {text} is no time: give one such as 2026-01-31T12:00, in UTC, or "
+            "milliseconds since 1970"
+        ) from None
+    found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    return Timestamp(round(found.timestamp() * 1000))
 
 
 def confirm(question: str) -> None:

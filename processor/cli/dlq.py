@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from processor.cli.common import confirm, record_progress, redacting, say, settings_here
+from processor.cli.common import confirm, moment, record_progress, redacting, say, settings_here
 from processor.cli.letters import (
     GROUPS,
     Count,
@@ -29,7 +28,7 @@ from processor.cli.letters import (
 from processor.cli.run import ConfigOption, SetOption
 from processor.cli.snapshots import ApplicationOption, FileArgument
 from processor.errors import UsageError
-from processor.records import Offset, Partition, Timestamp
+from processor.records import Offset, Partition
 
 if TYPE_CHECKING:
     from processor.edges.dead_letters import DeadLetters, Survey
@@ -257,8 +256,8 @@ def _wanted(
         frozenset(topics or ()),
         frozenset(partitions or ()),
         None if key is None else key.encode(),
-        _time(since, "--since"),
-        _time(until, "--until"),
+        None if since is None else moment(since, "--since"),
+        None if until is None else moment(until, "--until"),
         frozenset(map(_place, places or ())),
     )
 
@@ -270,20 +269,6 @@ def _place(text: str) -> "Place":
     if not offset.isdecimal() or not (partition or "0").isdecimal():
         raise UsageError(f"--letter {text} is not OFFSET or PARTITION:OFFSET, such as 17 or 2:17")
     return Place(Partition(int(partition or 0)), Offset(int(offset)))
-
-
-def _time(text: str | None, option: str) -> Timestamp | None:
-    if text is None or text.isdecimal():
-        return None if text is None else Timestamp(int(text))
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"{option} {text} is no time: give one such as 2026-01-31T12:00, in UTC, or "
-            "milliseconds since 1970"
-        ) from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return Timestamp(round(moment.timestamp() * 1000))
 
 
 def _letters(letters: "DeadLetters", replayed: "set[Place]") -> "Iterator[tuple[Place, Letter]]":

@@ -13,6 +13,7 @@ from processor.cli.dlq import app as dlq_app
 from processor.cli.health import HEALTH_EXIT_CODES, health
 from processor.cli.plan import PLAN_EXAMPLES, plan
 from processor.cli.rescale import RESCALE_EXAMPLES, rescale
+from processor.cli.reset import RESET_EXAMPLES, reset
 from processor.cli.run import EXIT_CODES, run
 from processor.cli.schema import app as schema_app
 from processor.cli.snapshots import app as snapshots_app
@@ -51,6 +52,7 @@ app.command(epilog=HEALTH_EXIT_CODES)(health)
 app.command(epilog=AUTOSCALE_EXAMPLES)(autoscale)
 app.command(epilog=PLAN_EXAMPLES)(plan)
 app.command(epilog=RESCALE_EXAMPLES)(rescale)
+app.command(epilog=RESET_EXAMPLES)(reset)
 app.command()(topology)
 app.command()(config)
 app.command()(dev)

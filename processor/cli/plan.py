@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from processor.cli.changes import show_changes
 from processor.cli.common import TopologyArgument, load_with_settings, redacting, say
 from processor.cli.run import ConfigOption, SetOption
 from processor.durations import milliseconds, seconds
-from processor.errors import UsageError
 
 if TYPE_CHECKING:
     from processor.cluster.capacity import Assumptions, Line, Measured
@@ -26,6 +26,8 @@ _LISTENING = 8.0
 
 PLAN_EXAMPLES = """\
 Examples:
+
+kproc plan orders.py   [dim]what would become of its state?[/]
 
 kproc plan orders.py --capacity   [dim]by the model alone[/]
 
@@ -63,18 +65,29 @@ def plan(  # noqa: PLR0913 - options of a command
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     bootstrap: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Listen to the running nodes there for 8 s."),
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where Kafka listens; with --capacity the nodes are listened to for 8 s.",
+        ),
     ] = None,
     config: ConfigOption = None,
     sets: SetOption = None,
 ) -> None:
-    """Tells what to expect of an application: a model's predictions beside what is measured."""
+    """Tells what would become of an application's stores and topics, if this topology were run.
+
+    Nothing is changed; exit code 5 if a start would be refused. With --capacity: a model's
+    predictions beside what is measured.
+    """
     from processor.cluster.capacity import Measured  # noqa: PLC0415
     from processor.cluster.capacity import capacity as lines_of  # noqa: PLC0415
 
-    if not capacity:
-        raise UsageError("Say what to plan: --capacity tells what the application can do.")
     loaded, settings = load_with_settings(topology, bootstrap, config, sets)
+    if not capacity:
+        from processor.topology.plan import plan as plan_of  # noqa: PLC0415
+
+        with redacting(settings):
+            show_changes(plan_of(loaded), settings, as_json=as_json)
+        return
     name, known = loaded.name, Measured()
     with redacting(settings):
         if bootstrap is not None:

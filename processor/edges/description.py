@@ -171,8 +171,8 @@ def facts(
     old = before or Description({}, {}, {})
     own = [spec.name for part in plan.subtopologies for spec in part.stores]
     stores = dict.fromkeys((*own, *old.stores))
-    changelogs = _partitions(map(plan.changelog, stores), there)
-    repartitions = _partitions(dict.fromkeys((*plan.repartitions, *old.repartitions)), there)
+    changelogs = all_partitions(map(plan.changelog, stores), there)
+    repartitions = all_partitions(dict.fromkeys((*plan.repartitions, *old.repartitions)), there)
     admin = AdminClient({**QUIET, **client})
     firsts = list_offsets(admin, [*changelogs, *repartitions], OffsetSpec.earliest())
     ends = list_offsets(admin, [*changelogs, *repartitions], OffsetSpec.latest())
@@ -191,7 +191,8 @@ def facts(
     )
 
 
-def _partitions(topics: Iterable[str], there: Mapping[str, int]) -> list[TopicPartition]:
+def all_partitions(topics: Iterable[str], there: Mapping[str, int]) -> list[TopicPartition]:
+    """All partitions of those of the topics that there are."""
     return [
         TopicPartition(topic, Partition(number))
         for topic in topics

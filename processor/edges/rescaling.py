@@ -125,7 +125,7 @@ def await_retired(
     application = change.after.plan.application
     deadline = time.monotonic() + patience + _MARGIN
     told = False
-    while left := list(filter(change.retired, _members(admin, application))):
+    while left := list(filter(change.retired, members(admin, application))):
         if time.monotonic() > deadline:
             raise KafkaError(
                 f"{', '.join(sorted(left))} are still members of the group {application}: a worker "
@@ -154,7 +154,12 @@ def _check_growth(plan: Plan, topic: str, old: int, new: int) -> None:
         )
 
 
-def _members(admin: Any, group: str) -> list[str]:
+def members(admin: Any, group: str) -> list[str]:
+    """The members of a group, by `group.instance.id` where they have one.
+
+    Raises:
+        KafkaError: Kafka does not tell.
+    """
     try:
         found = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT)[group].result()
     except KafkaException as error:

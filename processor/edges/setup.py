@@ -53,11 +53,8 @@ def prepare(
     admin = AdminClient({**QUIET, **client})
     found = topics_of(client, admin, startup_timeout)
     there = {name: len(topic.partitions) for name, topic in found.items()}
-    users = dict.fromkeys((*plan.inputs, *plan.outputs))
-    missing = [topic for topic in users if topic not in there]
-    if missing and create is None:
-        raise TopicMismatch(_missing(missing, plan))
-    counts = {topic: there.get(topic, create or 0) for topic in plan.inputs}
+    counts = counts_of(plan, there, create)
+    missing = [topic for topic in _users(plan) if topic not in there]
     layout = lay_out(plan, counts, there, _slots(plan, there, slots, keep=keep_slots))
     check_existing(layout, there)
     internal = [topic for topic in layout.internal_topics if topic.name not in there]
@@ -70,6 +67,28 @@ def prepare(
     if is_new:
         write_description(client, plan.description_topic, describe(layout))
     return layout
+
+
+def counts_of(plan: Plan, there: Mapping[str, int], create: int | None) -> Mapping[str, int]:
+    """The partition counts of the inputs.
+
+    Args:
+        plan: The plan.
+        there: The partition counts of the topics that there are.
+        create: Of those that are to be created; None: they must be there.
+
+    Raises:
+        TopicMismatch: An input or output is missing.
+    """
+    missing = [topic for topic in _users(plan) if topic not in there]
+    if missing and create is None:
+        raise TopicMismatch(_missing(missing, plan))
+    return {topic: there.get(topic, create or 0) for topic in plan.inputs}
+
+
+def _users(plan: Plan) -> Sequence[str]:
+    """The topics that are not the application's own."""
+    return list(dict.fromkeys((*plan.inputs, *plan.outputs)))
 
 
 def _missing(topics: Sequence[str], plan: Plan) -> str:

@@ -18,6 +18,9 @@ Action: TypeAlias = Literal["new", "keep", "migrate", "rebuild", "drop", "refuse
 restored from its changelog; used no more, with nothing in it; something would be lost."""
 
 
+EMPTY = "it is empty"
+
+
 class DescribedStore(Struct, frozen=True):
     """A store: the names of its serdes, its partitions, and the topics whose records come to it."""
 
@@ -160,13 +163,13 @@ class _Comparison:
             return "refuse", self._partitions(changelog, count, now.partitions, moved=moved)
         held = self.facts.held.get(changelog, 0)
         if was is None:
-            return "keep", "what it was written with is not known" if held else "it is empty"
+            return "keep", "what it was written with is not known" if held else EMPTY
         if (was.key, was.value) != (now.key, now.value):
             return self._other_serdes(name, was, now, held)
         if was.fed_by != now.fed_by:
             fed_by = ", ".join(now.fed_by)
             return "migrate", f"it goes on with what it holds, from now on by records of {fed_by}"
-        return "keep", f"about {held:,} records in its changelog" if held else "it is empty"
+        return "keep", f"about {held:,} records in its changelog" if held else EMPTY
 
     def _other_serdes(
         self, name: str, was: DescribedStore, now: DescribedStore, held: int
