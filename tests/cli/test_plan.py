@@ -48,7 +48,6 @@ def test_as_json(file: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ((), "--capacity tells what the application can do"),
         (("--capacity", "--recovers", "2"), "--recovers is a probability"),
         (("--capacity", "--mtbf", "often"), "--mtbf"),
     ],
