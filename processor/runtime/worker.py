@@ -15,11 +15,11 @@ fetched again. At least once is the same without `Begin` and `Abort`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from processor.errors import BadRecordError
 from processor.records import Batch, Offset, RawBatch, Timestamp, TopicPartition
 from processor.runtime.badrecords import BadRecords
+from processor.runtime.checkpoints import Checkpoints
 from processor.runtime.commands import (
     Abort,
     Aborted,
@@ -60,23 +60,6 @@ _PURGE_INTERVAL = 30_000
 """Milliseconds between two purges of repartition topics, as in Kafka Streams."""
 
 
-@dataclass(slots=True)
-class _Checkpoints:
-    """What is uncommitted, and when the last checkpoint was."""
-
-    begun: bool = False  # a transaction is open
-    moved: bool = False  # positions have moved on
-    under_way: bool = False
-    elapsed: int = 0
-    purged: int = 0
-    persisted: int = 0
-    done: int = 0
-    positions: dict[TopicPartition, Position] = field(
-        default_factory=dict[TopicPartition, Position]
-    )
-    """The committed ones."""
-
-
 class Worker:
     """The core of one slot.
 
@@ -104,7 +87,7 @@ class Worker:
         self._intakes: dict[TaskId, Intake] = {}
         self._starts: dict[TopicPartition, Position] = {}
         self._assigned: frozenset[TopicPartition] = frozenset()
-        self._checkpoints = _Checkpoints()
+        self._checkpoints = Checkpoints()
         self._clock = Timestamp(-1)
         self._elapsed = 0
         self._stopping = False
