@@ -96,37 +96,11 @@ class StreamTableJoin(Operator):
 
 
 @dataclass(frozen=True)
-class TableTableJoin(TableOperator):
-    """Keeps the join of two tables: at a change of either it looks up the other's value.
+class JoinedTable(TableOperator):
+    """A table of results; a key that has none, and had none, is no change.
 
-    A key that has no result, and had none, is no change.
+    `fold` tells of each row what its key has now, stamped, or None where that is no change.
     """
-
-    sided: ClassVar[bool] = True
-
-    tables: tuple[View, View]
-    """The two parents."""
-    joiner: Callable[[Any, Any], Any]
-    kind: JoinKind
-
-    def fold(
-        self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
-    ) -> tuple[Sequence[Any], AnyBatch]:
-        """Joins row by row; what is told of each is its key's value, stamped."""
-        others = self._others(keys, batch, context)
-
-        def step(key: bytes, sided: tuple[int, Any], time: Timestamp, other: Stamped | None) -> Any:
-            parent, value = sided
-            found = None if other is None else self.tables[1 - parent].value(other[1])
-            pair = (value, found) if parent == LEFT else (found, value)
-            result = self.joiner(*pair) if joins(self.kind, *pair) else None
-            before = held.pop(key, None)
-            latest = time if other is None else max(time, other[0])
-            if result is not None:
-                held[key] = latest, result
-            return None if before is None and result is None else (latest, result)
-
-        return context.call(step, batch, keys, batch.values, batch.timestamps, others)
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: every change, or no row until the checkpoint."""
@@ -149,6 +123,42 @@ class TableTableJoin(TableOperator):
             return (batch.select(()),)
         made = Batch(batch.keys, values, times, batch.offsets, batch.headers)
         return self.ports(made, context)
+
+    def keep(
+        self, held: dict[bytes, Stamped], key: bytes, result: Any, time: Timestamp
+    ) -> Stamped | None:
+        """Brings what is held up to date, and says what to tell of it."""
+        before = held.pop(key, None)
+        if result is not None:
+            held[key] = time, result
+        return None if before is None and result is None else (time, result)
+
+
+@dataclass(frozen=True)
+class TableTableJoin(JoinedTable):
+    """Keeps the join of two tables: at a change of either it looks up the other's value."""
+
+    sided: ClassVar[bool] = True
+
+    tables: tuple[View, View]
+    """The two parents."""
+    joiner: Callable[[Any, Any], Any]
+    kind: JoinKind
+
+    def fold(
+        self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
+    ) -> tuple[Sequence[Any], AnyBatch]:
+        """Joins row by row; what is told of each is its key's value, stamped."""
+        others = self._others(keys, batch, context)
+
+        def step(key: bytes, sided: tuple[int, Any], time: Timestamp, other: Stamped | None) -> Any:
+            parent, value = sided
+            found = None if other is None else self.tables[1 - parent].value(other[1])
+            pair = (value, found) if parent == LEFT else (found, value)
+            result = self.joiner(*pair) if joins(self.kind, *pair) else None
+            return self.keep(held, key, result, time if other is None else max(time, other[0]))
+
+        return context.call(step, batch, keys, batch.values, batch.timestamps, others)
 
     def _others(
         self, keys: Sequence[bytes], batch: AnyBatch, context: Context

@@ -12,6 +12,7 @@ from tests.properties.topologies import (
     Looks,
     Maker,
     Making,
+    NewKey,
     NewPair,
     NewValue,
     weigh,
@@ -98,4 +99,15 @@ def _stream_stream(making: Making, stream: AnyStream) -> list[AnyStream]:
     return []
 
 
-STEPS: list[Maker] = [_stream_table, _table_table, _stream_stream]
+def _foreign_key(making: Making, stream: AnyStream) -> list[AnyStream]:
+    left, right = _table(making, stream), _table(making, making.stream())
+    if making.draw(st.booleans()):
+        right = left
+    method, on = _kind(making, "join", "left_join"), NewKey(making.number())
+    made: AnyTable = getattr(left, method)(
+        right, Joins(making.number()), on=on, name=making.name(), emit=making.emit()
+    )
+    return [left.to_stream(), made.to_stream()]
+
+
+STEPS: list[Maker] = [_stream_table, _table_table, _stream_stream, _foreign_key]

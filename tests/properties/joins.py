@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from processor.operators import joins_pages
+from processor.operators.aggregate import TableOperator
 from processor.operators.changes import Change
 from processor.operators.joins import StreamTableJoin, TableTableJoin
+from processor.operators.joins_foreign import ForeignKeyJoin, Respond, Subscribe
 from processor.operators.joins_pages import Page
 from processor.operators.joins_streams import StreamStreamJoin
 from processor.operators.views import View
 from processor.records import Record, Timestamp
 from processor.topology.graph import Step
-from tests.properties import one_record, tables
+from tests.properties import foreign, one_record, tables
 
 if TYPE_CHECKING:
     from tests.properties.one_record import Rows, Trial
 
-JoinOperator = StreamTableJoin | TableTableJoin | StreamStreamJoin
+JoinOperator = (
+    StreamTableJoin | TableTableJoin | StreamStreamJoin | Subscribe | Respond | ForeignKeyJoin
+)
 
 
 def join(trial: Trial, node: Step, operator: JoinOperator, rows: Rows) -> dict[int, Rows]:
@@ -29,6 +34,12 @@ def join(trial: Trial, node: Step, operator: JoinOperator, rows: Rows) -> dict[i
             return tables.ports(_table_table(trial, node, operator, rows))
         case StreamStreamJoin():
             return {0: _StreamStream(trial, node, operator).run(rows)}
+        case Subscribe():
+            return {0: foreign.subscribe(node, operator, rows)}
+        case Respond():
+            return {0: foreign.respond(trial, node, operator, rows)}
+        case ForeignKeyJoin():
+            return tables.ports(foreign.join(trial, node, operator, rows))
 
 
 def _stream_table(trial: Trial, node: Step, operator: StreamTableJoin, rows: Rows) -> Rows:
@@ -39,7 +50,7 @@ def _stream_table(trial: Trial, node: Step, operator: StreamTableJoin, rows: Row
     ]
     if not operator.left and any(row.key is None for row in stream):
         raise one_record.Bad(node.name, "null-key")
-    found = [_lookup(trial, node, operator.table, row) for row in stream]
+    found = [lookup(trial, node, operator.table, row) for row in stream]
     made: Rows = []
     for row, pair in zip(stream, found, strict=True):
         if pair is not None or operator.left:
@@ -49,7 +60,7 @@ def _stream_table(trial: Trial, node: Step, operator: StreamTableJoin, rows: Row
     return made
 
 
-def _lookup(trial: Trial, node: Step, view: View, row: Record[Any, Any]) -> tuple[int, Any] | None:
+def lookup(trial: Trial, node: Step, view: View, row: Record[Any, Any]) -> tuple[int, Any] | None:
     if row.key is None:
         return None
     table, spec = view.store, trial.specs[view.store]
@@ -66,23 +77,38 @@ def _lookup(trial: Trial, node: Step, view: View, row: Record[Any, Any]) -> tupl
 
 
 def _table_table(trial: Trial, node: Step, operator: TableTableJoin, rows: Rows) -> Rows:
-    (spec,) = node.stores
-    held: dict[bytes, tuple[int, Any] | None] = {}
-    told: Rows = []
-    for row in rows:
+    def result(row: Record[Any, Any]) -> tuple[Any, int]:
         parent, value = row.value
-        other = _lookup(trial, node, operator.tables[1 - parent], row)
+        other = lookup(trial, node, operator.tables[1 - parent], row)
         sides = [None if other is None else other[1]] * 2
         sides[parent] = value
         left, right = sides
         time = row.timestamp if other is None else max(row.timestamp, other[0])
-        result = None
-        if _has_result(operator, left, right):
-            result = one_record.call(node, operator.joiner, left, right)
+        if not has_result(operator.kind, left, right):
+            return None, time
+        return one_record.call(node, operator.joiner, left, right), time
+
+    return keep(trial, node, rows, result)
+
+
+def keep(
+    trial: Trial,
+    node: Step,
+    rows: Rows,
+    result_of: Callable[[Record[Any, Any]], tuple[Any, int] | None],
+) -> Rows:
+    """Keeps each row's result and its time, where it has one; the changes, if they are told."""
+    (spec,) = node.stores
+    assert isinstance(node.operator, TableOperator)
+    held: dict[bytes, tuple[int, Any] | None] = {}
+    told: Rows = []
+    for row in rows:
         key = spec.key.encode(row.key)
+        made = result_of(row)
         data = trial.state.stores[spec.name].get(key)
         before = held[key] if key in held else None if data is None else spec.value.decode(data)
-        if before is not None or result is not None:
+        if made is not None and (before is not None or made[0] is not None):
+            result, time = made
             held[key] = None if result is None else (time, result)
             change = Change(tables.copied(spec, before), result)
             told.append(row._replace(value=change, timestamp=Timestamp(time)))
@@ -91,13 +117,13 @@ def _table_table(trial: Trial, node: Step, operator: TableTableJoin, rows: Rows)
             trial.state.put(spec.name, key, None if pair is None else spec.value.encode(pair))
         except Exception:  # noqa: BLE001 - whatever a serde raises
             raise one_record.Bad(node.name, "state") from None
-    return told if operator.emit == "change" else []
+    return told if node.operator.emit == "change" else []
 
 
-def _has_result(operator: TableTableJoin, left: Any, right: Any) -> bool:
+def has_result(kind: str, left: Any, right: Any) -> bool:
     both = left is not None and right is not None
-    on_left = operator.kind != "inner" and left is not None
-    return both or on_left or (operator.kind == "outer" and right is not None)
+    on_left = kind != "inner" and left is not None
+    return both or on_left or (kind == "outer" and right is not None)
 
 
 class _StreamStream:

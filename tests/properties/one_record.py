@@ -16,6 +16,7 @@ from processor.operators.changes import Change, ChangeOperator
 from processor.operators.concurrent import MapAsync
 from processor.operators.deduplicate import Deduplicate
 from processor.operators.joins import StreamTableJoin, TableTableJoin
+from processor.operators.joins_foreign import ForeignKeyJoin, Respond, Subscribe
 from processor.operators.joins_streams import StreamStreamJoin
 from processor.operators.process import Process
 from processor.operators.tables import AggregateChanges, CountChanges, Derived, Regroup
@@ -174,7 +175,14 @@ class Trial:
                 return {0: self._process(node, operator, rows)}
             case Deduplicate():
                 return {0: self._deduplicate(node, operator, rows)}
-            case StreamTableJoin() | TableTableJoin() | StreamStreamJoin():
+            case (
+                StreamTableJoin()
+                | TableTableJoin()
+                | StreamStreamJoin()
+                | Subscribe()
+                | Respond()
+                | ForeignKeyJoin()
+            ):
                 return joins.join(self, node, operator, rows)
             case aggregate.TableOperator():
                 return tables.ports(self._table(node, operator, rows))

@@ -8,7 +8,7 @@ from processor import Record, Stream, Timestamp, Topology
 from processor.errors import TopologyError, UsageError
 from processor.operators.joins_streams import Span
 from processor.testing import TopologyDriver
-from processor.topology.joining import Times
+from processor.topology.joining_steps import Times
 from processor.topology.plan import plan
 
 Told = list[tuple[Any, Any, int]]

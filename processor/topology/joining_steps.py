@@ -1,0 +1,258 @@
+"""Which steps the joins of the language are made of, and what they refuse.
+
+Sees to it that equal keys meet in one partition; knows nothing of how a join works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args
+
+from processor.durations import milliseconds
+from processor.errors import TopologyError
+from processor.operators.aggregate import Emit, stamped
+from processor.operators.joins import JoinedTable, JoinKind, StreamTableJoin, TableTableJoin
+from processor.operators.joins_foreign import (
+    ForeignKeyJoin,
+    Respond,
+    Subscribe,
+    response_serde,
+    subscription_serde,
+)
+from processor.operators.joins_pages import pages_of
+from processor.operators.joins_streams import Span, StreamStreamJoin
+from processor.serdes import Serde, bytes_serde
+from processor.state.keyvalue import StoreSpec
+from processor.topology.builder import check_choice
+from processor.topology.flow import Flow
+from processor.topology.form import Form
+from processor.topology.graph import Edge, Read
+
+if TYPE_CHECKING:
+    from processor.topology.joining import TableJoins
+    from processor.topology.stream import Stream
+    from processor.topology.table import Table
+
+Duration: TypeAlias = str | float
+"""Such as "10s"; a number is seconds."""
+
+
+class Times(NamedTuple):
+    """How far apart the times of two records may be, as it is written."""
+
+    within: Duration | None = None
+    before: Duration | None = None
+    after: Duration | None = None
+    grace: Duration = 0
+
+    def span(self, what: str) -> Span:
+        """Which times match; a side that is not given is `within`, or else nothing.
+
+        Raises:
+            TopologyError: Nothing is given, or there is no side that `within` is for.
+        """
+        within, before, after, grace = self
+        if within is None and before is None and after is None:
+            raise TopologyError(
+                f'{what}: say how far apart records may be that match, such as within="10s", or '
+                "before= and after="
+            )
+        if within is not None and before is not None and after is not None:
+            raise TopologyError(f"{what}: before= and after= say it all; leave within= out")
+        sides = (within or 0 if each is None else each for each in (before, after))
+        named = zip(("before", "after", "grace"), (*sides, grace), strict=True)
+        return Span(*(0 if each == 0 else milliseconds(each, f"{what}: {n}") for n, each in named))
+
+
+def stream_join(
+    flow: Flow,
+    other: Any,
+    joiner: Callable[..., Any],
+    name: str | None,
+    kind: JoinKind,
+    times: Times,
+) -> Stream[Any, Any]:
+    """A stream with a table or with another stream."""
+    from processor.topology.stream import Stream  # noqa: PLC0415 - each makes the other
+
+    word = _word(kind)
+    if isinstance(other, Stream):
+        made = _stream_stream(flow, other.flow, joiner, name, kind, times.span(word))
+    elif times != Times():
+        raise TopologyError(f"{word}: within=, before=, after= and grace= are for joins of streams")
+    else:
+        made = _stream_table(flow, other, joiner, name, kind)
+    return Stream(made)
+
+
+def _word(kind: JoinKind) -> str:
+    return "join" if kind == "inner" else f"{kind}-join"
+
+
+def _stream_table(
+    stream: Flow,
+    table: Table[Any, Any],
+    joiner: Callable[..., Any],
+    name: str | None,
+    kind: JoinKind,
+) -> Flow:
+    word = _word(kind)
+    flow, _ = _together(stream, table.flow, word, name)
+    operator = StreamTableJoin(table.view, joiner, kind == "left")
+    reads = (Read(0, table.store.name),)
+    edges = flow.edge, table.flow.edge
+    node = flow.builder.step(word, edges, operator, (), name, reads=reads, on_error=flow.on_error)
+    return replace(flow, edge=Edge(node), value=Form.returned_by(joiner), label=name or flow.label)
+
+
+def _stream_stream(
+    left: Flow,
+    right: Flow,
+    joiner: Callable[..., Any],
+    name: str | None,
+    kind: JoinKind,
+    span: Span,
+) -> Flow:
+    word = _word(kind)
+    name = left.needed(name, word, word)
+    left, right = _together(left, right, word, name)
+    key = _key_serde(left)
+    values = tuple(
+        flow.value.kept_value(None, f"the value of {name}, {side}")
+        for flow, side in ((left, "left"), (right, "right"))
+    )
+    stores = tuple(
+        StoreSpec(f"{name}-{side}", bytes_serde, pages_of(value))
+        for side, value in zip(("left", "right"), values, strict=True)
+    )
+    index = StoreSpec(f"{name}-unmatched", bytes_serde, bytes_serde)
+    operator = StreamStreamJoin(
+        (stores[0].name, stores[1].name),
+        index.name,
+        joiner,
+        kind,
+        span,
+        key,
+        (values[0], values[1]),
+    )
+    specs = stores if kind == "inner" else (*stores, index)
+    edges = left.edge, right.edge
+    node = left.builder.step(word, edges, operator, specs, name, on_error=left.on_error)
+    return replace(left, edge=Edge(node), value=Form.returned_by(joiner), label=name)
+
+
+class How(NamedTuple):
+    """What a join of tables was asked for."""
+
+    joiner: Callable[..., Any]
+    name: str | None
+    emit: Emit
+    value: Any
+    kind: JoinKind
+
+    @property
+    def word(self) -> str:
+        """The kind as users read it."""
+        return _word(self.kind)
+
+
+def table_table(left: TableJoins[Any, Any], right: Table[Any, Any], how: How) -> Table[Any, Any]:
+    """Two tables of the same keys."""
+    name = left.flow.needed(how.name, how.word, how.word)
+    flow, _ = _together(left.flow, right.flow, how.word, name)
+    operator = TableTableJoin(name, how.emit, (left.view, right.view), how.joiner, how.kind)
+    reads = Read(0, right.store.name), Read(1, left.store.name)
+    return _joined(left, flow, (flow.edge, right.flow.edge), operator, reads, how)
+
+
+def foreign(
+    left: TableJoins[Any, Any], right: Table[Any, Any], on: Callable[[Any], Any] | str, how: How
+) -> Table[Any, Any]:
+    """A table with another one whose key is in its values: three steps, two internal topics."""
+    flow, builder, on_error = left.flow, left.flow.builder, left.flow.on_error
+    name = flow.needed(how.name, how.word, how.word)
+    if builder is not right.flow.builder:
+        raise TopologyError(f"{how.word}: the two belong to different topologies; use one")
+    by, form = flow.value.field(on) if isinstance(on, str) else (on, Form.returned_by(on))
+    key, other_key = _key_serde(flow), _key_serde(right.flow)
+    if form.type is not None and _key_serde_of(form).name != other_key.name:
+        raise TopologyError(
+            f"{how.word}: on= gives {_key_serde_of(form).name}, but the keys of the other table "
+            f"are {other_key.name}: let on= give what the other table has for keys"
+        )
+    value = flow.value.kept_value(None, f"the value of {name}")
+    other_value = right.flow.value.kept_value(None, f"the other value of {name}")
+    subscribe = Subscribe(by, key, value)
+    asking = builder.step("subscribe", (flow.changes.edge,), subscribe, on_error=on_error)
+    asked = builder.repartition(
+        Edge(asking), other_key, subscription_serde, f"{name}-subscriptions", None, on_error
+    )
+    kept = StoreSpec(f"{name}-subscriptions", bytes_serde, bytes_serde)
+    respond = Respond(kept.name, right.view, key)
+    reads = (Read(0, right.store.name),)
+    edges = asked, right.flow.edge
+    answering = builder.step("respond", edges, respond, (kept,), reads=reads, on_error=on_error)
+    answered = builder.repartition(
+        Edge(answering), key, response_serde(other_value), f"{name}-responses", None, on_error
+    )
+    operator = ForeignKeyJoin(name, how.emit, left.view, by, how.joiner, how.kind, value)
+    reads = (Read(0, left.store.name),)
+    return _joined(left, flow, (answered, flow.edge), operator, reads, how)
+
+
+def _joined(
+    left: TableJoins[Any, Any],
+    flow: Flow,
+    edges: tuple[Edge, Edge],
+    operator: JoinedTable,
+    reads: tuple[Read, ...],
+    how: How,
+) -> Table[Any, Any]:
+    """The table that a last step keeps."""
+    from processor.topology.table import Table  # noqa: PLC0415 - each makes the other
+
+    name = operator.store
+    check_choice(f"{how.word} {name}: emit", how.emit, get_args(Emit))
+    form = Form.returned_by(how.joiner)
+    serde = form.kept_value(how.value, f"the value of store {name}")
+    spec = StoreSpec(name, left.store.key, stamped(serde))
+    node = flow.builder.step(
+        how.word, edges, operator, (spec,), name, reads=reads, on_error=flow.on_error
+    )
+    made = Form(form.type, kept=serde)
+    return Table(replace(flow, edge=Edge(node), value=made, label=name), spec)
+
+
+def _together(one: Flow, other: Flow, what: str, name: str | None) -> tuple[Flow, Flow]:
+    """Both with equal keys in one partition; where keys were changed, behind internal topics.
+
+    Raises:
+        TopologyError: They belong to different topologies, or equal keys have different bytes.
+    """
+    if one.builder is not other.builder:
+        raise TopologyError(f"{what}: the two belong to different topologies; use one")
+    settled = [flow for flow in (one, other) if not flow.rekeyed or flow.key.type is not None]
+    serdes = {serde.name: serde for serde in map(_key_serde, settled or (one,))}
+    if len(serdes) > 1:
+        raise TopologyError(
+            f"{what}: the keys of one side are {' and those of the other '.join(serdes)}, so that "
+            "equal keys are in different partitions: read or repartition both with the same key="
+        )
+    (serde,) = serdes.values()
+    made = (
+        flow.repartitioned(flow.needed(flow.label or (name and f"{name}-{side}"), what), key=serde)
+        if flow.rekeyed
+        else flow
+        for flow, side in ((one, "left"), (other, "right"))
+    )
+    return next(made), next(made)
+
+
+def _key_serde(flow: Flow) -> Serde[Any]:
+    """The serde that gives the bytes by which the flow's records are partitioned."""
+    return _key_serde_of(flow.key)
+
+
+def _key_serde_of(form: Form) -> Serde[Any]:
+    return form.kept_key(None, "the key of a join")
