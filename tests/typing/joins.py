@@ -45,6 +45,14 @@ def tables_with_tables() -> None:
     assert_type(users.outer_join(limits, lambda user, limit: limit or 0), Table[str, int])
 
 
+def by_foreign_keys() -> None:
+    kept = topology.table("kept-orders", key=int, value=Order)
+    assert_type(kept.join(users, named, on=lambda order: order.user), Table[int, tuple[str, int]])
+    assert_type(kept.left_join(users, maybe_named, on="user"), Table[int, str])
+    kept.join(users, named, on=lambda order: order.amount)  # pyright: ignore[reportArgumentType]
+    kept.join(users, named)  # pyright: ignore[reportArgumentType]
+
+
 def streams_with_streams() -> None:
     payments = topology.stream("payments", value=int)
     assert_type(
