@@ -1,0 +1,40 @@
+"""The examples of docs/schemas.md run as they stand there."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from processor.settings import Settings
+
+PAGE = Path("docs/schemas.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_its_topology_passes_its_tests(tmp_path: Path) -> None:
+    topology, tests, _ = blocks("python")
+    (tmp_path / "orders.py").write_text(topology)
+    (tmp_path / "test_orders.py").write_text(tests)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_orders.py"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "1 passed" in done.stdout, done.stdout
+
+
+def test_its_topology_with_a_registry() -> None:
+    found: dict[str, Any] = {}
+    exec(blocks("python")[2], found)
+    assert found["flights"].flow.value.read.name == "registry-avro(kproc.flights.Flight)"
+
+
+def test_its_settings() -> None:
+    (text,) = blocks("toml")
+    settings = Settings(**tomllib.loads(text))
+    assert settings.schema_registry["url"] == "https://registry:8081"
+    assert "PASSWORD" not in repr(settings)
