@@ -2,15 +2,12 @@
 
     kproc run tests.benchmarks.nexmark.queries:q5
 
-Persons and auctions are keyed by their ids, bids by their auctions. Windows right behind these
+Windows right behind these
 topics wait for what is up to four seconds late, as in Nexmark's SQL. Behind a repartition topic
 they wait an hour, and tell what they have: the tasks in front of it do not keep step while they
 catch up.
-
-NEXMARK_PREFIX is put before the names of applications and topics.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -31,20 +28,14 @@ from processor import (
     wall_clock,
 )
 from tests.benchmarks.nexmark.events import SIDE_ROWS, Auction, Bid, Person
+from tests.benchmarks.nexmark.inputs import AUCTIONS, BIDS, PERSONS, PREFIX, SIDE_INPUT, output
 
-PREFIX = os.environ.get("NEXMARK_PREFIX", "nexmark")
-PERSONS, AUCTIONS, BIDS = f"{PREFIX}-persons", f"{PREFIX}-auctions", f"{PREFIX}-bids"
-SIDE_INPUT = f"{PREFIX}-side-input"
 GRACE, BEHIND = "4s", "1h"
 LONGEST = "1m"  # no auction lasts longer
 
 
 def query(name: str) -> Topology:
     return Topology(f"{PREFIX}-{name}")
-
-
-def output(name: str) -> str:
-    return f"{PREFIX}-{name}-results"
 
 
 def persons(topology: Topology) -> Stream[int, Person]:

@@ -1,7 +1,9 @@
 """Nexmark's queries, each against its recomputation, on several partitions and out of order."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
@@ -10,11 +12,22 @@ import pytest
 from processor import Record, Timestamp, Topology
 from processor.testing import TopologyDriver
 from processor.topology.plan import plan
+from tests import ledger
 from tests.benchmarks.nexmark import queries, recomputed
-from tests.benchmarks.nexmark.events import BEGIN, SIDE_ROWS, Auction, Bid, Event, Person, events
+from tests.benchmarks.nexmark.events import BEGIN, Bid, Event, events
+from tests.benchmarks.nexmark.inputs import (
+    BIDS,
+    PREFIX,
+    SIDE,
+    SIDE_INPUT,
+    output,
+    produce,
+    records,
+    side_input,
+)
+from tests.integration.node_process import NodeProcess
 
 COUNT, AT_A_TIME, PARTITIONS = 6_000, 100, 3
-SIDE = [f"row {number}" for number in range(SIDE_ROWS)]
 
 Rows: TypeAlias = list[tuple[Any, Any]]
 
@@ -34,43 +47,28 @@ class Run:
 
     def of(self, topology: Topology) -> Rows:
         """What the topology wrote when all windows were closed."""
-        name = topology.name.removeprefix(f"{queries.PREFIX}-")
+        name = topology.name.removeprefix(f"{PREFIX}-")
         driver = TopologyDriver(topology, partitions=PARTITIONS)
         inputs = plan(topology).inputs
-        if queries.SIDE_INPUT in inputs:
-            driver.pipe(queries.SIDE_INPUT, *side_input())
+        if SIDE_INPUT in inputs:
+            driver.pipe(SIDE_INPUT, *side_input())
         found: Rows = []
         remaining = iter(self._events)
         while some := list(islice(remaining, AT_A_TIME)):
-            for topic, records in by_topic(some).items():
+            for topic, piped in by_topic(some).items():
                 if topic in inputs:
-                    driver.pipe(topic, *records)
-            found += driver.read(queries.output(name))
+                    driver.pipe(topic, *piped)
+            found += driver.read(output(name))
         driver.idle()
         assert not driver.bad_records
-        return found + driver.read(queries.output(name))
+        return found + driver.read(output(name))
 
 
-def by_topic(some: Iterable[Event]) -> dict[str, list[Record[int, Any]]]:
-    made: dict[str, list[Record[int, Any]]] = {}
-    for event in some:
-        topic, key = topic_and_key(event)
-        made.setdefault(topic, []).append(Record(key, event, Timestamp(event.date_time)))
+def by_topic(some: Iterable[Event]) -> dict[str, list[Record[int, Event]]]:
+    made: defaultdict[str, list[Record[int, Event]]] = defaultdict(list)
+    for topic, record in records(some):
+        made[topic].append(record)
     return made
-
-
-def topic_and_key(event: Event) -> tuple[str, int]:
-    match event:
-        case Person():
-            return queries.PERSONS, event.id
-        case Auction():
-            return queries.AUCTIONS, event.id
-        case Bid():
-            return queries.BIDS, event.auction
-
-
-def side_input() -> list[Record[int, str]]:
-    return [Record(key, value, Timestamp(0)) for key, value in enumerate(SIDE)]
 
 
 def values(rows: Rows) -> list[bytes]:
@@ -152,12 +150,39 @@ def test_q12_bids_by_the_wall_clock() -> None:
     times: list[int] = []
     for bid in bids:
         times.append(driver.now)
-        driver.pipe(queries.BIDS, Record(bid.auction, bid, Timestamp(0)))
+        driver.pipe(BIDS, Record(bid.auction, bid, Timestamp(0)))
         driver.advance("47ms")
     driver.idle()
-    found = {(key.key, key.start): number for key, number in driver.read(queries.output("q12"))}
+    found = {(key.key, key.start): number for key, number in driver.read(output("q12"))}
     assert found == recomputed.q12(zip(times, bids, strict=True))
 
 
 def test_q13_side_input(run: Run) -> None:
     assert values(run.of(queries.q13)) == ordered(recomputed.q13(run.log, SIDE))
+
+
+@pytest.mark.kafka
+def test_on_kafka(kafka: str, tmp_path: Path) -> None:
+    """Queries whose results depend neither on the end of the input nor on the partitions' order."""
+    made = list(events(COUNT))
+    log = recomputed.log(made)
+    produce(kafka, made, PARTITIONS)
+    assert on_kafka(kafka, "q4", tmp_path) == {
+        b"%d" % category: price for category, price in recomputed.q4(log).items()
+    }
+    assert on_kafka(kafka, "q11", tmp_path) == {
+        b'{"key":%d,"start":%d,"end":%d}' % key: count for key, count in recomputed.q11(log).items()
+    }
+
+
+def on_kafka(kafka: str, name: str, folder: Path) -> dict[bytes | None, Any]:
+    """The last value of each key that a query has written."""
+    ledger.create(kafka, {output(name): PARTITIONS})
+    spec = f"tests.benchmarks.nexmark.queries:{name}"
+    with NodeProcess(
+        kafka, spec, "--until-end", "--no-show", state_dir=str(folder), slots=2
+    ) as node:
+        assert node.wait() == 0, node.output[-3000:]
+    rows = sorted(ledger.read(kafka, output(name)), key=lambda row: row.offset)
+    found = {row.key: row.value for row in rows}
+    return {key: msgspec.json.decode(value) for key, value in found.items() if value is not None}
