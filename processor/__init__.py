@@ -25,6 +25,7 @@ from processor.records import Headers, Record, Timestamp
 from processor.serdes import SchemaRegistry, Serde, avro, json_schema, protobuf
 from processor.serdes.windowed import Windowed
 from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.topology.cogrouping import CogroupedStream
 from processor.topology.grouped_table import GroupedTable
 from processor.topology.stream import GroupedStream, Stream, Table
 from processor.topology.topology import Topology, every, key_value
@@ -32,6 +33,7 @@ from processor.topology.windowed import WindowedStream, WindowedTable
 
 __all__ = [
     "Aggregator",
+    "CogroupedStream",
     "GroupedStream",
     "GroupedTable",
     "Headers",

@@ -15,8 +15,8 @@ from processor import (
 from processor.testing import TopologyDriver
 
 PACKAGE = """
-Aggregator GroupedStream GroupedTable Headers KeyValueStore ProcessContext Punctuator Record
-SchemaRegistry Serde StoreSpec Stream Table Timestamp Topology Windowed WindowedStream
+Aggregator CogroupedStream GroupedStream GroupedTable Headers KeyValueStore ProcessContext
+Punctuator Record SchemaRegistry Serde StoreSpec Stream Table Timestamp Topology Windowed WindowedStream
 WindowedTable approx_distinct_of approx_quantiles_of avro calendar collect_of count_of counted
 distinct_of every first_of hopping json_schema key_value last_of max_of mean_of min_of protobuf
 session sliding sum_of top_of tumbling wall_clock
@@ -28,7 +28,7 @@ METHODS = {
         group_by_key join key_by left_join map map_async map_values merge on_error outer_join
         peek print process repartition split through to to_table
     """,
-    GroupedStream: "agg aggregate count reduce window",
+    GroupedStream: "agg cogroup aggregate count reduce window",
     WindowedStream: "agg aggregate count reduce",
     GroupedTable: "aggregate count reduce",
     Table: """

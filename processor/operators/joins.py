@@ -47,6 +47,18 @@ def rows_of(parent: int, batch: AnyBatch) -> AnyBatch:
 
 
 @dataclass(frozen=True)
+class Cogroup(Operator):
+    """Passes on what its parents give, each value with the number of its parent."""
+
+    sided: ClassVar[bool] = True
+
+    def process(self, batch: AnyBatch, context: Context) -> Outputs:
+        """The batch as it is."""
+        del context
+        return (batch,)
+
+
+@dataclass(frozen=True)
 class StreamTableJoin(Operator):
     """Joins each row of a stream, parent 0, with the value that a table has for its key.
 

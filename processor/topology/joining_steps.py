@@ -5,7 +5,7 @@ Sees to it that equal keys meet in one partition; knows nothing of how a join wo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args
 
@@ -98,7 +98,7 @@ def _stream_table(
     kind: JoinKind,
 ) -> Flow:
     word = _word(kind)
-    flow, _ = _together(stream, table.flow, word, name)
+    flow, _ = _pair(stream, table.flow, word, name)
     operator = StreamTableJoin(table.view, joiner, kind == "left")
     reads = (Read(0, table.store.name),)
     edges = flow.edge, table.flow.edge
@@ -116,7 +116,7 @@ def _stream_stream(
 ) -> Flow:
     word = _word(kind)
     name = left.needed(name, word, word)
-    left, right = _together(left, right, word, name)
+    left, right = _pair(left, right, word, name)
     key = _key_serde(left)
     values = tuple(
         flow.value.kept_value(None, f"the value of {name}, {side}")
@@ -160,7 +160,7 @@ class How(NamedTuple):
 def table_table(left: TableJoins[Any, Any], right: Table[Any, Any], how: How) -> Table[Any, Any]:
     """Two tables of the same keys."""
     name = left.flow.needed(how.name, how.word, how.word)
-    flow, _ = _together(left.flow, right.flow, how.word, name)
+    flow, _ = _pair(left.flow, right.flow, how.word, name)
     operator = TableTableJoin(name, how.emit, (left.view, right.view), how.joiner, how.kind)
     reads = Read(0, right.store.name), Read(1, left.store.name)
     return _joined(left, flow, (flow.edge, right.flow.edge), operator, reads, how)
@@ -173,7 +173,7 @@ def foreign(
     flow, builder, on_error = left.flow, left.flow.builder, left.flow.on_error
     name = flow.needed(how.name, how.word, how.word)
     if builder is not right.flow.builder:
-        raise TopologyError(f"{how.word}: the two belong to different topologies; use one")
+        raise TopologyError(f"{how.word}: these belong to different topologies; use one")
     by, form = flow.value.field(on) if isinstance(on, str) else (on, Form.returned_by(on))
     key, other_key = _key_serde(flow), _key_serde(right.flow)
     if form.type is not None and _key_serde_of(form).name != other_key.name:
@@ -224,29 +224,39 @@ def _joined(
     return Table(replace(flow, edge=Edge(node), value=made, label=name), spec)
 
 
-def _together(one: Flow, other: Flow, what: str, name: str | None) -> tuple[Flow, Flow]:
-    """Both with equal keys in one partition; where keys were changed, behind internal topics.
+def together(flows: Sequence[Flow], what: str, names: Sequence[str | None]) -> list[Flow]:
+    """All with equal keys in one partition; where keys were changed, behind internal topics.
+
+    Args:
+        flows: Streams or tables.
+        what: The step that they are for.
+        names: Of the internal topics of those that have no name of their own.
 
     Raises:
         TopologyError: They belong to different topologies, or equal keys have different bytes.
     """
-    if one.builder is not other.builder:
-        raise TopologyError(f"{what}: the two belong to different topologies; use one")
-    settled = [flow for flow in (one, other) if not flow.rekeyed or flow.key.type is not None]
-    serdes = {serde.name: serde for serde in map(_key_serde, settled or (one,))}
+    if any(flow.builder is not flows[0].builder for flow in flows):
+        raise TopologyError(f"{what}: these belong to different topologies; use one")
+    settled = [flow for flow in flows if not flow.rekeyed or flow.key.type is not None]
+    serdes = {serde.name: serde for serde in map(_key_serde, settled or flows[:1])}
     if len(serdes) > 1:
         raise TopologyError(
             f"{what}: the keys of one side are {' and those of the other '.join(serdes)}, so that "
             "equal keys are in different partitions: read or repartition both with the same key="
         )
     (serde,) = serdes.values()
-    made = (
-        flow.repartitioned(flow.needed(flow.label or (name and f"{name}-{side}"), what), key=serde)
+    return [
+        flow.repartitioned(flow.needed(flow.label or name, what), key=serde)
         if flow.rekeyed
         else flow
-        for flow, side in ((one, "left"), (other, "right"))
-    )
-    return next(made), next(made)
+        for flow, name in zip(flows, names, strict=True)
+    ]
+
+
+def _pair(one: Flow, other: Flow, what: str, name: str | None) -> tuple[Flow, Flow]:
+    names = [name and f"{name}-{side}" for side in ("left", "right")]
+    left, right = together((one, other), what, names)
+    return left, right
 
 
 def _key_serde(flow: Flow) -> Serde[Any]:

@@ -26,6 +26,7 @@ from processor.records import K2, V2, K, Record, V
 from processor.serdes import Serde, int64
 from processor.state.keyvalue import StoreSpec
 from processor.topology.aggregating import composed
+from processor.topology.cogrouping import CogroupedStream, cogrouped
 from processor.topology.flow import Flow
 from processor.topology.form import Form
 from processor.topology.joining import TableJoins
@@ -73,6 +74,10 @@ class GroupedStream(Generic[K, V]):
         from processor.topology.windowed import windowed_stream  # noqa: PLC0415 - makes tables
 
         return windowed_stream(self.flow, windows, emit, late, retention)
+
+    def cogroup(self, add: Callable[[V2, V], V2 | None]) -> CogroupedStream[K, V2]:
+        """Groups together with other streams; `add(so_far, value)` adds the values of this one."""
+        return cogrouped(self.flow, add)
 
     def count(self, *, name: str | None = None, emit: Emit = "checkpoint") -> Table[K, int]:
         """Counts the records of each key.

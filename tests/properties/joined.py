@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from processor import Stream, Table
 from processor.errors import TopologyError
 from tests.properties.topologies import (
+    Adds,
     AnyStream,
     Fn,
     Looks,
@@ -110,4 +111,15 @@ def _foreign_key(making: Making, stream: AnyStream) -> list[AnyStream]:
     return [left.to_stream(), made.to_stream()]
 
 
-STEPS: list[Maker] = [_stream_table, _table_table, _stream_stream, _foreign_key]
+def _cogroup(making: Making, stream: AnyStream) -> list[AnyStream]:
+    one, other = _own(making, stream), _own(making, making.stream())
+    cogrouped = one.group_by_key().cogroup(Adds(making.number()))
+    cogrouped = cogrouped.cogroup(other.group_by_key(), Adds(making.number()))
+    try:
+        made = cogrouped.aggregate(dict, name=making.name(), emit=making.emit())
+    except TopologyError:  # keys with other bytes
+        return []
+    return [made.to_stream()]
+
+
+STEPS: list[Maker] = [_stream_table, _table_table, _stream_stream, _foreign_key, _cogroup]

@@ -15,7 +15,7 @@ from processor.operators import aggregate, stateless
 from processor.operators.changes import Change, ChangeOperator
 from processor.operators.concurrent import MapAsync
 from processor.operators.deduplicate import Deduplicate
-from processor.operators.joins import StreamTableJoin, TableTableJoin
+from processor.operators.joins import Cogroup, StreamTableJoin, TableTableJoin
 from processor.operators.joins_foreign import ForeignKeyJoin, Respond, Subscribe
 from processor.operators.joins_streams import StreamStreamJoin
 from processor.operators.process import Process
@@ -169,7 +169,7 @@ class Trial:
                 return {0: rows}
             case stateless.Split():
                 return self._split(node, operator, rows)
-            case stateless.Merge():
+            case stateless.Merge() | Cogroup():
                 return {0: rows}
             case Process():
                 return {0: self._process(node, operator, rows)}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import assert_type
 
-from processor import Stream, Table, Topology
+from processor import CogroupedStream, Stream, Table, Topology
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,17 @@ def streams_with_streams() -> None:
         orders.outer_join(payments, lambda order, paid: order or paid, within=3600, grace="5m"),
         Stream[str, Order | int | None],
     )
+
+
+def total(so_far: int, order: Order) -> int:
+    return so_far + order.amount
+
+
+def groups() -> None:
+    limited = topology.stream("more-limits", value=int).group_by_key()
+    cogrouped = orders.group_by_key().cogroup(total).cogroup(limited, lambda so_far, one: one)
+    assert_type(cogrouped, CogroupedStream[str, int])
+    assert_type(cogrouped.aggregate(int), Table[str, int])
 
 
 def wrong() -> None:
