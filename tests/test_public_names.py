@@ -16,10 +16,10 @@ from processor.testing import TopologyDriver
 
 PACKAGE = """
 Aggregator CogroupedStream GroupedStream GroupedTable Headers KeyValueStore ProcessContext
-Punctuator Record SchemaRegistry Serde StoreSpec Stream Table Timestamp Topology Windowed WindowedStream
-WindowedTable approx_distinct_of approx_quantiles_of avro calendar collect_of count_of counted
-distinct_of every first_of hopping json_schema key_value last_of max_of mean_of min_of protobuf
-session sliding sum_of top_of tumbling wall_clock
+Punctuator Record SchemaRegistry Serde StoreSpec Stream Table Timestamp Topology Windowed
+WindowedStream WindowedTable approx_distinct_of approx_quantiles_of avro calendar collect_of
+count_of counted distinct_of every first_of hopping json_schema key_value last_of max_of mean_of
+min_of protobuf session sliding sum_of top_of tumbling wall_clock
 """
 METHODS = {
     Topology: "sample_data stream table",
