@@ -120,8 +120,8 @@ def _asked(step: Step, handler: ErrorHandler, rows: AnyBatch, context: Context) 
         context.rejected.append(Rejected(rows.offsets[0], context.step, "state", failure))
         made = ()
     for number, each in enumerate(context.rejected[known:], known):
-        first = shown, shown.offsets.index(each.offset)
-        record = _row(*(first if sided else each.row or first))
+        own = None if sided else each.row
+        record = _row(*(own or (shown, _number(shown, each))))
         if isinstance(record.value, Change):
             record = record._replace(value=record.value.new)
         answer = _answer(each, handler, record)
@@ -151,6 +151,11 @@ def _no_place(node: str) -> TypeError:
         f"on_error gave a record for one that failed in {node}, where none can take its place: "
         "return 'fail', 'skip', 'dead-letter' or None there"
     )
+
+
+def _number(rows: AnyBatch, bad: Rejected) -> int:
+    """The first row of the record that failed; of one that is not among them, the first."""
+    return rows.offsets.index(bad.offset) if bad.offset in rows.offsets else 0
 
 
 def _unsided(rows: AnyBatch) -> AnyBatch:

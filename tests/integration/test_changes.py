@@ -33,8 +33,11 @@ def topics(app: App) -> set[str]:
     ("body", "said"),
     [
         (COUNTS.replace("'counts'", "'totals'"), ["store counts", "as totals?", "--store counts"]),
-        ("topology.stream(IN).to(OUT)", ["store counts", "name='counts'"]),
-        (COUNTS.replace("stream(IN)", "stream(IN, key=int)"), ["its key is text and would be int"]),
+        pytest.param(
+            COUNTS.replace("stream(IN)", "stream(IN, key=int)"),
+            ["its key is text and would be int"],
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_what_would_lose_state_is_refused_and_nothing_changed(
@@ -52,6 +55,7 @@ def test_what_would_lose_state_is_refused_and_nothing_changed(
     assert counted.latest() == {"a": b"4", "b": b"2"}
 
 
+@pytest.mark.long
 def test_what_loses_nothing_runs(counted: App) -> None:
     more = "topology.stream(IN + '2').group_by_key().count(name='more').to(OUT)"
     counted.topics("in2")
@@ -62,6 +66,7 @@ def test_what_loses_nothing_runs(counted: App) -> None:
     assert counted.latest() == {"a": b"2", "b": b"1"}
 
 
+@pytest.mark.long
 def test_records_in_a_repartition_topic_that_goes(app: App) -> None:
     app.define("topology.stream(IN).key_by(str, name='by').repartition(name='one').to(OUT)")
     app.topics("in", "out")
@@ -76,6 +81,7 @@ def test_records_in_a_repartition_topic_that_goes(app: App) -> None:
     app.run()
 
 
+@pytest.mark.long
 def test_an_application_from_before_there_were_descriptions(counted: App) -> None:
     ledger.delete(counted.kafka, [f"{counted.name}-topology"])
     fill(counted)

@@ -96,6 +96,7 @@ def test_a_store_begins_anew_on_every_machine(counted: App, kproc: Kproc) -> Non
     assert config.list_topics(changelog, timeout=30).topics[changelog].error is None
 
 
+@pytest.mark.long
 def test_a_store_that_was_given_up(counted: App, kproc: Kproc) -> None:
     counted.define("topology.stream(IN).to(OUT)")
     counted.run(expect=5)
@@ -106,6 +107,28 @@ def test_a_store_that_was_given_up(counted: App, kproc: Kproc) -> None:
     assert not list(Path(counted.folder / "state").glob("**/counts/*/data"))
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("step", ["destroy", "_write_tombstones", "_delete_before", "_commit"])
+def test_a_reset_that_is_killed_is_given_again(counted: App, kproc: Kproc, step: str) -> None:
+    killing = (
+        "import os, sys\n"
+        "from processor.cli.main import main\n"
+        "from processor.edges import resetting\n"
+        f"resetting.{step} = lambda *_: os.kill(os.getpid(), 9)\n"
+        "main()"
+    )
+    state = f"--set=state_dir={counted.folder / 'state'}"
+    options = ["reset", str(counted.file), "--bootstrap", counted.kafka, state, "--yes"]
+    command = [sys.executable, "-c", killing, *options, "--set=session_timeout=6s"]
+    assert subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == -9
+    assert "give the same kproc reset again" in counted.run(expect=5).output
+    assert "give the same kproc reset again" in kproc("plan", expect=5).stderr
+    kproc("reset", "--yes", "--set=session_timeout=6s")
+    counted.run()
+    assert counted.latest() == {"a": b"2", "b": b"1"}
+
+
+@pytest.mark.long
 def test_all_of_it(app: App, kproc: Kproc) -> None:
     app.define(BY)
     app.settings |= SHORT
@@ -129,6 +152,7 @@ def test_all_of_it(app: App, kproc: Kproc) -> None:
     assert len(app.read()) == 7
 
 
+@pytest.mark.long
 def test_nothing_is_reset_while_a_node_runs(counted: App, kproc: Kproc) -> None:
     with counted.start() as node:
         counted.await_log(node, "worker running")

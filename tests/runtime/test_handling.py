@@ -1,5 +1,7 @@
 """What becomes of a record that fails in a step with a policy or a handler of its own."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -187,3 +189,16 @@ def test_an_unknown_policy_is_refused() -> None:
     unknown: Any = "drop"
     with pytest.raises(TopologyError, match="on_error='drop': possible are 'fail', 'skip'"):
         Topology("app").stream("in").on_error(unknown)
+
+
+def test_the_examples_of_the_page_on_bad_records() -> None:
+    page = Path("docs/bad-records.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, names)
+    driver = TopologyDriver(names["topology"])
+    for value in ({"amount": 2, "fee": 1}, {"amount": 2}, {}, {"amount": 2, "fee": "one"}):
+        driver.pipe("payments", key="k", value=value)
+    assert [value for _, value in driver.read("rates")] == [{"rate": 0.5}, {"rate": 0}]
+    assert told(driver, "error")[0].startswith("TypeError")
+    assert driver.bad_records == {("filter-1", "function"): 1, ("map-values-1", "function"): 1}
