@@ -57,11 +57,11 @@ def prepare(
     missing = [topic for topic in _users(plan) if topic not in there]
     layout = lay_out(plan, counts, there, _slots(plan, there, slots, keep=keep_slots))
     check_existing(layout, there)
+    is_new = check_changes(client, layout, there)
     internal = [topic for topic in layout.internal_topics if topic.name not in there]
     for topic in layout.internal_topics:
         if topic not in internal:
             _check_config(admin, topic, plan)
-    is_new = check_changes(client, layout, there)
     needed = [InternalTopic(topic, create or 0, {}) for topic in missing] + internal
     create_topics(admin, needed, replication)
     if is_new:
