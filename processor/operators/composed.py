@@ -58,8 +58,8 @@ class Composed(Folding):
         *,
         told: bool,
     ) -> tuple[Sequence[Any], AnyBatch]:
-        """Part by part, or row by row where every change is told or a row is to be found out."""
-        if told or len(batch) == 1:
+        """Part by part, or row by row where every change is told, or all is of one record."""
+        if told or not len(batch) or batch.offsets[0] == batch.offsets[-1]:
             return self._row_by_row(held, keys, batch, context, told=told)
         states = {key: held[key][1] if key in held else self._start() for key in keys}
         for number, part in enumerate(self.parts):

@@ -177,7 +177,10 @@ class WindowStep(Operator):
             Made.at(crossing[window.end], closing)
             for window, closing in zip(keys, closings, strict=True)
         ]
-        times = [context.stream_time if held is None else held[0] for held in windows.values()]
+        times = [
+            Timestamp(max(0, window.end - 1)) if held is None else held[0]
+            for window, held in zip(keys, windows.values(), strict=True)
+        ]
         result = self.folding.result
         values = [None if held is None else result(held[1]) for held in windows.values()]
         rows: AnyBatch = Batch(keys, values, times, offsets)

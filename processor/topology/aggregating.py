@@ -42,13 +42,16 @@ def _bound(value: Form, name: str, aggregator: Aggregator[Any]) -> tuple[Part, A
     of: Any = aggregator.of
     if isinstance(of, Ranked):
         item = _item(value, of.of)[1]
-        return Part(name, aggregator, of.bound(lambda each: _item(value, each)[0])), item
+        getters = of.bound(lambda each: _kept(*_item(value, each)))
+        return Part(name, aggregator, getters), Any if item is None else item
     if of is None and aggregator.name == "count":
         return Part(name, aggregator, None), int
     get, item = (None, value.type) if of is None else _item(value, of)
-    if item is not None:
-        return Part(name, aggregator, get), item
-    return Part(name, aggregator, careful(get)), Any
+    return Part(name, aggregator, _kept(get, item)), Any if item is None else item
+
+
+def _kept(get: Callable[[Any], Any] | None, item: Any) -> Any:
+    return careful(get) if item is None else get
 
 
 def _item(value: Form, of: Of) -> tuple[Callable[[Any], Any], Any]:

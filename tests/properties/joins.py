@@ -15,7 +15,7 @@ from processor.operators.joins_streams import StreamStreamJoin
 from processor.operators.views import View
 from processor.records import Record, Timestamp
 from processor.topology.graph import Step
-from tests.properties import foreign, one_record, tables
+from tests.properties import foreign, one_record, tables, windowed
 
 if TYPE_CHECKING:
     from tests.properties.one_record import Rows, Trial
@@ -151,7 +151,11 @@ class _StreamStream:
             self._node, self._operator.key.encode, [row for row, *_ in encoded]
         )
         late = [self._late(row.timestamp, side) for row, side, *_ in encoded]
-        self._trial.notes += [(self._node.name, "late")] * sum(late)
+        self._trial.notes += [
+            windowed.Noted(one_record.Bad(self._node.name, "late"), row)
+            for (row, *_), is_late in zip(encoded, late, strict=True)
+            if is_late
+        ]
         keys = [key for key, is_late in zip(keys, late, strict=True) if not is_late]
         encoded = [each for each, is_late in zip(encoded, late, strict=True) if not is_late]
         found = [

@@ -20,10 +20,11 @@ from processor.operators.joins_foreign import ForeignKeyJoin, Respond, Subscribe
 from processor.operators.joins_streams import StreamStreamJoin
 from processor.operators.process import Process
 from processor.operators.tables import AggregateChanges, CountChanges, Derived, Regroup
+from processor.operators.windowed import WindowStep
 from processor.records import Record, Timestamp
 from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import Edge, Node, Sink, Source, Step
-from tests.properties import joins, policies, tables
+from tests.properties import joins, policies, tables, windowed
 
 Raw = Record[bytes | None, bytes | None]
 Rows = list[Record[Any, Any]]
@@ -47,6 +48,8 @@ class TaskState:
     stores: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
     changed: dict[str, dict[bytes, bytes | None]] = field(default_factory=dict)
     """What changed since the last checkpoint, and what was there before."""
+    windows: dict[str, dict[bytes, Rows]] = field(default_factory=dict)
+    """All records of sliding windows."""
 
     def put(self, store: str, key: bytes, data: bytes | None) -> None:
         self.changed[store].setdefault(key, self.stores[store].get(key))
@@ -84,7 +87,8 @@ class Trial:
         self.state = state
         self.skip = skip
         self.fired: set[Punctuation] = set()
-        self.notes: list[tuple[str, str]] = []
+        self.brought = windowed.Brought()
+        self.notes: list[windowed.Noted] = []
         self.time = state.stream_time
         self._advance = advance
         self.now = now
@@ -102,6 +106,7 @@ class Trial:
                 for number, parent in enumerate(node.parents)
                 for row in flows.get(parent, ())
             ]
+            inputs = windowed.Watched(self.brought, inputs)
             if isinstance(node, Sink):
                 outputs += policies.sink(node, inputs, self._sink)
             elif isinstance(node, Step):
@@ -184,6 +189,8 @@ class Trial:
                 | ForeignKeyJoin()
             ):
                 return joins.join(self, node, operator, rows)
+            case WindowStep():
+                return windowed.step(self, node, operator, rows)
             case aggregate.TableOperator():
                 return tables.ports(self._table(node, operator, rows))
             case Derived():
@@ -290,7 +297,8 @@ class Trial:
         view = _View(self, self.time)
         for row in rows:
             with policies.at(row):
-                made += call(node, _records(operator.function), row, view)
+                outputs = call(node, _records(operator.function), row, view)
+                made += [windowed.tagged(each, windowed.closing_of(row)) for each in outputs]
         return made
 
     def punctuations(self, node: Step, clock: str, since: int, now: int) -> Rows:

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 from processor.operators import aggregate
 from processor.operators.changes import Change
 from processor.operators.process import Process
+from processor.operators.windowed import WindowStep
 from processor.records import Partition, Record, Timestamp, TopicPartition
 from processor.serdes import auto
 from processor.topology.graph import Edge, Node, Step
 from processor.topology.plan import Layout, StoreId, Subtopology, TaskId
+from tests.properties import windowed
 from tests.properties.one_record import (
     Bad,
     Punctuation,
@@ -176,8 +178,10 @@ class Reference:
         task = self._layout.task_of(source)
         _, node = self._sources[source.topic]
         skip: set[Punctuation] = set()
+        lost: dict[windowed.Closing, Bad] = {}
         while True:
             trial = self._trial(task, skip, advance=True)
+            trial.brought.lost = lost
             try:
                 row = decode(node, raw)
                 trial.time = max(trial.state.stream_time, row.timestamp)
@@ -185,10 +189,14 @@ class Reference:
             except PunctuationFailed as failed:
                 skip.add(failed.which)
             except Bad as bad:
-                if not trial.fired:
+                if guilty := trial.brought.guilty(bad):
+                    lost[guilty] = bad
+                elif trial.fired or trial.brought.closed:
+                    skip |= trial.fired
+                    lost |= dict.fromkeys(trial.brought.closed, bad)
+                else:
                     self._letter(bad, raw, source, offset)
                     return
-                skip |= trial.fired
             else:
                 trial.state.stream_time = trial.time
                 self._accept(task, trial, outputs)
@@ -211,12 +219,22 @@ class Reference:
         self.world.letters.append(Letter(raw, origin, offset, bad.step, bad.reason))
 
     def _notes(self, trial: Trial, raw: Raw, origin: TopicPartition, offset: int) -> None:
-        """What steps left out of a record that is not bad: one letter for each such step."""
-        for number, (step, reason) in enumerate(trial.notes):
-            if step in [step for step, _ in trial.notes[:number]]:
-                self.world.bad[step, reason] += 1
+        """What steps left out of a record that is not bad: one letter for each such step.
+
+        Of another step's result, the result itself.
+        """
+        places: set[Any] = set()
+        for bad, row in trial.notes:
+            closing = windowed.closing_of(row)
+            shown, place = raw, origin
+            if closing is not None:
+                shown = Record(_shown(row.key), _shown(row.value), row.timestamp, row.headers)
+                place = TopicPartition(closing.step, origin.partition)
+            if (closing or bad.step) in places:
+                self.world.bad[bad.step, bad.reason] += 1
             else:
-                self._letter(Bad(step, reason), raw, origin, offset)
+                self._letter(bad, shown, place, offset)
+            places.add(closing or bad.step)
 
     def _made(self, task: TaskId, node: Node, rows: Rows) -> None:
         """Rows that no record stands for: each on its own way behind the node."""
@@ -246,6 +264,8 @@ class Reference:
                 return rows
 
     def _changes(self, state: TaskState, node: Step) -> Rows:
+        if isinstance(node.operator, WindowStep):
+            return windowed.changes(state, node)
         (spec,) = node.stores
         rows: Rows = []
         for key, before in state.changed[spec.name].items():
@@ -264,7 +284,7 @@ def _new_task(part: Subtopology) -> TaskState:
 def _tells_at_checkpoints(node: Node) -> bool:
     return (
         isinstance(node, Step)
-        and isinstance(node.operator, aggregate.TableOperator)
+        and isinstance(node.operator, aggregate.TableOperator | WindowStep)
         and node.operator.emit == "checkpoint"
     )
 

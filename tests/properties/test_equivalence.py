@@ -12,7 +12,7 @@ from processor.operators import joins_pages
 from processor.records import Partition, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Commit, Revoked, Tick
 from processor.testing import TopologyDriver
-from tests.properties import joined, tabled
+from tests.properties import joined, tabled, windows
 from tests.properties.one_record import Raw
 from tests.properties.reference import Letter, Reference
 from tests.properties.topologies import (
@@ -43,7 +43,7 @@ COMMON = settings(
 )
 
 
-STEPS.extend([*joined.STEPS, *tabled.STEPS])
+STEPS.extend([*joined.STEPS, *tabled.STEPS, *windows.STEPS])
 
 
 @pytest.fixture(autouse=True, scope="module")

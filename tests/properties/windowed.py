@@ -1,0 +1,399 @@
+"""Windows by the book, for the reference interpreter."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from processor.operators.composed import Composed
+from processor.operators.folding import Adding, Counting
+from processor.operators.keyed_windows import (
+    CountedStep,
+    KeyedStep,
+    SessionStep,
+    SlidingStep,
+    entries_serde,
+)
+from processor.operators.windowed import WindowStep
+from processor.operators.windows import Aligned
+from processor.records import Record, Timestamp
+from processor.serdes.windowed import Windowed, windowed
+from processor.topology.graph import Edge, Step
+from tests.properties import policies
+
+if TYPE_CHECKING:
+    from tests.properties.one_record import Bad, Trial
+
+AnyRecord = Record[Any, Any]
+Rows = list[AnyRecord]
+Held = tuple[int, Any] | None
+Entry = tuple[int, int, int]
+
+
+class Closing(NamedTuple):
+    """A window's result at the record that brought its time."""
+
+    step: str
+    key: bytes
+
+
+class Noted(NamedTuple):
+    """A row that is left out without anything being undone."""
+
+    bad: "Bad"
+    row: AnyRecord
+
+
+@dataclass
+class Brought:
+    """What one record brings besides its own outputs."""
+
+    lost: dict[Closing, "Bad"] = field(default_factory=dict)
+    closed: list[Closing] = field(default_factory=list)
+    at: AnyRecord | None = None
+
+    def guilty(self, bad: "Bad") -> Closing | None:
+        """The result that failed, where it wasn't the record."""
+        row = bad.row or self.at
+        return None if bad.reason == "state" or row is None else closing_of(row)
+
+
+class Watched(list[AnyRecord]):
+    """Rows that tell which of them is being looked at."""
+
+    def __init__(self, brought: Brought, rows: Rows) -> None:
+        super().__init__(rows)
+        self.brought = brought
+
+    def __iter__(self) -> Iterator[AnyRecord]:
+        for row in super().__iter__():
+            self.brought.at = row
+            yield row
+
+
+def closing_of(row: AnyRecord) -> Closing | None:
+    return getattr(row, "closing", None)
+
+
+def tagged(row: AnyRecord, closing: Closing | None) -> AnyRecord:
+    """The row, which all that is made of it by `_replace` is told from as well."""
+    if closing is None:
+        return row
+    kind: Any = type("Result", (Record,), {"closing": closing})
+    return kind._make(row)
+
+
+def step(trial: "Trial", node: Step, operator: WindowStep, rows: Rows) -> dict[int, Rows]:
+    """What comes of one record's rows, and of the time that it brings."""
+    return Windowing(trial, node, operator).run(rows)
+
+
+def changes(state: Any, node: Step) -> Rows:
+    """What a step tells at a checkpoint."""
+    operator, spec = node.operator, node.stores[0]
+    assert isinstance(operator, WindowStep)
+    rows: Rows = []
+    for name in state.changed[spec.name]:
+        data = state.stores[spec.name].get(name)
+        window = spec.key.decode(name)
+        if data is None and window.end + operator.kept <= state.stream_time:
+            continue
+        time, value = (state.stream_time, None) if data is None else spec.value.decode(data)
+        rows.append(Record(window, value, Timestamp(time)))
+    return rows
+
+
+class Windowing:
+    def __init__(self, trial: "Trial", node: Step, operator: WindowStep) -> None:
+        self.trial, self.node, self.operator = trial, node, operator
+        self.spec = node.stores[0]
+        self.states = trial.state.stores[self.spec.name]
+        self.name = windowed(operator.key).encode
+        self.delay = operator.windows.delay
+        self.held: dict[Windowed[Any], Held] = {}
+        self.touched: dict[Windowed[Any], None] = {}
+        self.told: Rows = []
+
+    def run(self, rows: Rows) -> dict[int, Rows]:
+        from tests.properties.one_record import keys_of  # noqa: PLC0415 - it knows this module
+
+        keys = keys_of(self.node, self.operator.key.encode, rows)
+        results, lost = self.close() if self.trial._advance else ([], [])
+        late: Rows = []
+        for key, row in zip(keys, rows, strict=True):
+            with policies.at(row):
+                if not self.take(key, row):
+                    late.append(row)
+        self.save()
+        told = self.told if self.operator.emit == "change" else []
+        if isinstance(self.operator, CountedStep):
+            told = self.told
+        for row in late:
+            self.note(row, "late", self.late_policy())
+        self.trial.notes += lost
+        return {0: told + results, 1: late}
+
+    def late_policy(self) -> str | None:
+        read = any(Edge(self.node, 1) in node.parents for node in self.trial._nodes)
+        return "skip" if read else self.operator.late
+
+    def note(self, row: AnyRecord, reason: str, policy: str | None) -> None:
+        from tests.properties.one_record import Bad  # noqa: PLC0415 - it knows this module
+
+        bad = Bad(self.node.name, reason)
+        bad.policy = policy
+        self.trial.notes.append(Noted(bad, row))
+
+    # Time
+
+    def close(self) -> tuple[Rows, list[Noted]]:
+        operator, since, to = self.operator, self.trial.state.stream_time, self.trial.time
+        if isinstance(operator, CountedStep):
+            return [], []
+        delay = self.delay if operator.emit == "close" else operator.kept
+        there = {
+            "close": dict(self.states),
+            "checkpoint": self.trial.state.changed[self.spec.name],
+            "change": {},
+        }[operator.emit]
+        due = [name for name in sorted(there) if since < self.end(name) + delay <= to]
+        rows, lost = self.results(due)
+        expired = [name for name in self.states if self.end(name) + operator.kept <= to]
+        for name in expired:
+            self.forget(name)
+            self.trial.state.put(self.spec.name, name, None)
+        return rows, lost
+
+    def end(self, name: bytes) -> int:
+        return self.spec.key.decode(name).end
+
+    def results(self, due: list[bytes]) -> tuple[Rows, list[Noted]]:
+        brought = self.trial.brought
+        rows: Rows = []
+        lost: list[Noted] = []
+        for name in due:
+            window = self.spec.key.decode(name)
+            data = self.states.get(name)
+            time, value = (max(0, window.end - 1), None)
+            if data is not None:
+                time, value = self.spec.value.decode(data)
+            closing = Closing(self.node.name, name)
+            row = tagged(Record(window, value, Timestamp(time)), closing)
+            if closing in brought.lost:
+                lost.append(Noted(brought.lost[closing], row))
+            else:
+                brought.closed.append(closing)
+                rows.append(row)
+        return rows, lost
+
+    def forget(self, name: bytes) -> None:
+        if isinstance(self.operator, KeyedStep):
+            start, end = self.spec.key.decode(name)[1:]
+            key = self.operator.key.encode(self.spec.key.decode(name).key)
+            left = [each for each in self.entries(key) if each[:2] != (start, end)]
+            self.put_entries(key, left)
+
+    # Records
+
+    def take(self, key: bytes, row: AnyRecord) -> bool:
+        match self.operator:
+            case SessionStep():
+                return self.session(key, row)
+            case SlidingStep():
+                return self.sliding(key, row)
+            case CountedStep():
+                return self.counted(key, row)
+            case _:
+                return self.aligned(row)
+
+    def aligned(self, row: AnyRecord) -> bool:
+        windows = self.operator.windows
+        assert isinstance(windows, Aligned)
+        spans = windows.spans(row.timestamp)
+        opened = [span for span in spans if span.end + self.delay > self.trial.time]
+        if 0 < len(opened) < len(spans):
+            self.note(row, "partly-late", "skip")
+        for span in opened:
+            window = Windowed(row.key, *span)
+            self.set(window, self.added(self.get(window), row))
+            self.tell(row, window)
+        return bool(opened)
+
+    def session(self, key: bytes, row: AnyRecord) -> bool:
+        assert isinstance(self.operator, SessionStep)
+        gap, now = self.operator.windows.gap, self.trial.time
+        opened = [each for each in self.entries(key) if each[1] + self.delay > now]
+        near = [
+            each
+            for each in opened
+            if each[0] <= row.timestamp + gap and row.timestamp - gap < each[1]
+        ]
+        start = min([row.timestamp, *(each[0] for each in near)])
+        end = max([row.timestamp + 1, *(each[1] for each in near)])
+        if end + self.delay <= now:
+            return False
+        before: Held = None
+        for each in near:
+            window = Windowed(row.key, *each[:2])
+            before = self.merged(before, self.get(window))
+            self.set(window, None)
+            if each[:2] != (start, end):
+                self.tell(row, window)
+        window = Windowed(row.key, start, end)
+        if (held := self.added(before, row)) is not None:
+            self.set(window, held)
+        self.tell(row, window)
+        left = [each for each in opened if each not in near]
+        there = [] if self.get(window) is None else [(start, end, 0)]
+        self.put_entries(key, sorted(left + there))
+        return True
+
+    def sliding(self, key: bytes, row: AnyRecord) -> bool:
+        """From all records of the key so far, whatever was made of them before."""
+        assert isinstance(self.operator, SlidingStep)
+        size, time, now = self.operator.windows.size, row.timestamp, self.trial.time
+        if time + 1 + self.delay <= now:
+            return False
+        records = self.trial.state.windows.setdefault(self.node.name, {}).setdefault(key, [])
+        known = {each[:2] for each in self.entries(key)}
+        self.added(None, row)  # which fails by the record alone
+        records.append(row._replace(headers=()))
+        entries: list[Entry] = []
+        for start in sorted({t for r in records for t in (r.timestamp - size, r.timestamp + 1)}):
+            end = start + size + 1
+            inside = [each for each in records if start <= each.timestamp < end]
+            if not inside or end + self.operator.kept <= now:
+                continue
+            entries.append((start, end, 0))
+            if start <= time < end or (start, end) not in known:
+                window, held = Windowed(row.key, start, end), None
+                for each in inside:
+                    held = self.added(held, each)
+                self.set(window, held)
+                self.tell(row, window)
+        self.put_entries(key, entries)
+        return True
+
+    def counted(self, key: bytes, row: AnyRecord) -> bool:
+        assert isinstance(self.operator, CountedStep)
+        entries = self.entries(key) or [(row.timestamp, row.timestamp + 1, 0)]
+        ((start, end, count),) = entries
+        before = self.get(Windowed(row.key, start, end))
+        self.set(Windowed(row.key, start, end), None)
+        window = Windowed(row.key, min(start, row.timestamp), max(end, row.timestamp + 1))
+        held = self.added(before, row)
+        if count + 1 < self.operator.windows.size:
+            self.set(window, held)
+            self.put_entries(key, [(window.start, window.end, count + 1)])
+        else:
+            self.put_entries(key, [])
+            if held is not None:
+                self.told.append(row._replace(key=window, value=self.shown(held)))
+        return True
+
+    # States
+
+    def get(self, window: Windowed[Any]) -> Held:
+        if window not in self.held:
+            data = self.states.get(self.name(window))
+            kept = self.operator._stamped.decode
+            self.held[window] = None if data is None else kept(data)
+        return self.held[window]
+
+    def set(self, window: Windowed[Any], held: Held) -> None:
+        self.held[window] = held
+        self.touched[window] = None
+
+    def save(self) -> None:
+        from tests.properties.one_record import Bad  # noqa: PLC0415 - it knows this module
+
+        for window in self.touched:
+            held = self.held[window]
+            try:
+                data = None if held is None else self.operator._stamped.encode(held)
+            except Exception:  # noqa: BLE001 - whatever a serde raises
+                raise Bad(self.node.name, "state") from None
+            self.trial.state.put(self.spec.name, self.name(window), data)
+
+    def tell(self, row: AnyRecord, window: Windowed[Any]) -> None:
+        if self.operator.emit == "change":
+            self.told.append(row._replace(key=window, value=self.shown(self.get(window))))
+
+    def shown(self, held: Held) -> Any:
+        from tests.properties.one_record import call  # noqa: PLC0415 - it knows this module
+
+        if held is None:
+            return None
+        serde = self.operator.folding.value
+        copied = call(self.node, lambda: serde.decode(serde.encode(held[1])))
+        folding = self.operator.folding
+        if isinstance(folding, Composed):
+            pairs = zip(folding.parts, copied, strict=True)
+            return folding.model(**{part.name: part.aggregator.result(s) for part, s in pairs})
+        return copied
+
+    def added(self, before: Held, row: AnyRecord) -> Held:
+        from tests.properties.one_record import call  # noqa: PLC0415 - it knows this module
+
+        folding = self.operator.folding
+        match folding:
+            case Counting():
+                state = 1 if before is None else before[1] + 1
+            case Adding():
+                state = call(self.node, _added, folding, before, row.value)
+            case Composed():
+                state = call(self.node, _composed, folding, before, row)
+            case _:
+                raise TypeError(f"the reference does not know {folding!r}")
+        latest = row.timestamp if before is None else max(before[0], row.timestamp)
+        return None if state is None else (latest, state)
+
+    def merged(self, one: Held, other: Held) -> Held:
+        from tests.properties.one_record import call  # noqa: PLC0415 - it knows this module
+
+        if one is None or other is None:
+            return one or other
+        folding = self.operator.folding
+        state: Any
+        match folding:
+            case Counting():
+                state = one[1] + other[1]
+            case Adding():
+                state = call(self.node, folding.merger, one[1], other[1])  # pyright: ignore[reportArgumentType]
+            case _:
+                state = call(self.node, folding.merge, one[1], other[1])
+        return max(one[0], other[0]), state
+
+    def entries(self, key: bytes) -> list[Entry]:
+        data = self.trial.state.stores[self.index].get(key)
+        return [] if data is None else entries_serde.decode(data)
+
+    def put_entries(self, key: bytes, entries: list[Entry]) -> None:
+        data = entries_serde.encode(entries) if entries else None
+        self.trial.state.put(self.index, key, data)
+
+    @property
+    def index(self) -> str:
+        assert isinstance(self.operator, KeyedStep)
+        return self.operator.index
+
+
+def _added(folding: Adding, before: Held, value: Any) -> Any:
+    if before is not None:
+        result = folding.function(before[1], value)
+    else:
+        result = value if folding.start is None else folding.function(folding.start(), value)
+    if result is value and type(value) not in (int, str, float, bool, bytes, NoneType):
+        return folding.value.decode(folding.value.encode(value))
+    return result
+
+
+def _composed(folding: Composed, before: Held, row: AnyRecord) -> Any:
+    states = [part.aggregator.start() for part in folding.parts] if before is None else before[1]
+    made: list[Any] = []
+    for (_, aggregator, get), state in zip(folding.parts, states, strict=True):
+        item = row.value if get is None else get(row.value)
+        if item is not None and aggregator.timed:
+            item = row.timestamp, item
+        made.append(state if item is None else aggregator.add(state, item))
+    return made
