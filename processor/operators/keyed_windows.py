@@ -197,15 +197,17 @@ class SlidingStep(KeyedStep):
         made = self._made(row, entries, having, work)
         for each in having:
             made[each] = self._added(work.held(row.name, each), row)
-        for entry, held in made.items():
-            work.put(row.name, entry, held)
+        for entry in sorted(made):
+            work.put(row.name, entry, made[entry])
         gone = {entry for entry, held in made.items() if held is None}
         work.entries[row.name] = sorted({*entries, *made} - gone)
         if self.emit != "change":
             return []
         return [
-            row.change(entry, None if held is None else self.folding.result(held[1]))
-            for entry, held in sorted(made.items())
+            row.change(
+                entry, None if (held := made[entry]) is None else self.folding.result(held[1])
+            )
+            for entry in sorted(made)
         ]
 
     def _made(
