@@ -142,7 +142,7 @@ class WindowStep(Operator):
         if not closes or self.kept > self.windows.delay:
             expired = self._between(context, self.kept)
         if expired and self.emit == "checkpoint":
-            changed = self.states(context).changed(*_range(context, self.kept))
+            changed = self.states(context).changed(*self._range(context, self.kept))
             rows = self._results(context, changed, self.kept)
         if expired:
             self.forget(list(expired), context)
@@ -159,9 +159,22 @@ class WindowStep(Operator):
     def _between(self, context: Context, delay: int) -> dict[bytes, Stamped]:
         """The windows for which the stream time has come to `delay` after their end."""
         since, to = context.stream_time - delay, context.end_time - delay
-        if not context.resumed and not self.windows.ends_in(since, to):
+        if not self._may_be_behind(context, delay) and not self.windows.ends_in(since, to):
             return {}
-        return dict(self.states(context).scan(*_range(context, delay)))
+        return dict(self.states(context).scan(*self._range(context, delay)))
+
+    def _range(self, context: Context, delay: int) -> tuple[bytes, bytes]:
+        """The keys of the windows for which this pass comes to `delay` after their end."""
+        behind = self._may_be_behind(context, delay)
+        first = b"" if behind else until(context.stream_time - delay + 1)
+        return first, until(context.end_time - delay + 1)
+
+    def _may_be_behind(self, context: Context, delay: int) -> bool:
+        """Whether windows may be there that an earlier run has left, as its grace was longer.
+
+        Of those that are kept after they have closed nobody knows whether they were told.
+        """
+        return context.resumed and delay == self.kept
 
     def forget(self, keys: Sequence[bytes], context: Context) -> None:
         """Does what a kind needs besides when windows leave the store."""
@@ -272,9 +285,3 @@ class _Placed(NamedTuple):
     keys: Sequence[bytes]
     rows: AnyBatch
     late: AnyBatch
-
-
-def _range(context: Context, delay: int) -> tuple[bytes, bytes]:
-    """The keys of the windows for which this pass comes to `delay` after their end."""
-    first = b"" if context.resumed else until(context.stream_time - delay + 1)
-    return first, until(context.end_time - delay + 1)

@@ -295,3 +295,12 @@ def test_what_does_not_go_together_is_refused() -> None:
         grouped.window(tumbling("10s"), emit="later")  # pyright: ignore[reportArgumentType]
     with pytest.raises(TopologyError, match="late='drop'"):
         grouped.window(tumbling("10s"), late="drop")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_window_that_is_kept_is_not_told_again_after_a_restart() -> None:
+    test = driver(lambda s: s.window(tumbling("10s"), retention="1h").count().to("out"))
+    pipe(test, ("a", 1, 0), ("a", 10, 0))
+    assert read(test) == [("a", 0, 10, 1)]
+    test.restart()
+    pipe(test, ("a", 11, 0), ("a", 20, 0))
+    assert read(test) == [("a", 10, 20, 2)]
