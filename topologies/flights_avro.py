@@ -2,8 +2,8 @@
 
     kproc run topologies/flights_avro.py --dev --until-end
 
-Data and dataclasses are those of `flights.py`; what is in the topics is Avro instead of JSON, half
-as long and checked against its schema wherever it is written or read.
+Data and dataclasses are those of `flights.py`; what is in the topics is Avro instead of JSON, a
+fifth as long and checked against its schema wherever it is written or read.
 """
 
 from pathlib import Path

@@ -17,6 +17,7 @@ from processor.serdes.avro_types import (
     described,
     items_of,
     members_of,
+    positional,
     shape_of,
 )
 from processor.serdes.avro_values import PROMOTIONS, chained, default_of, finish_of, tagging
@@ -117,6 +118,9 @@ class _Compiler:
                 )
             default = default_of(target.type, target.default, shape.types[name], name)
             defaults[name] = default
+        make = positional(shape, [name for name, _ in steps])
+        if make is not None and not (skipped or defaults):
+            return _made_in_order([read for _, read in steps], make)
         return _record_function(steps, bool(skipped), defaults, shape.build)
 
     def _collection(
@@ -203,6 +207,17 @@ def _with(read: Read, finish: Callable[[Any], Any] | None) -> Read:
         return finish(value), at
 
     return read_finished
+
+
+def _made_in_order(reads: list[Read], make: Callable[..., Any]) -> Read:
+    def read_in_order(data: bytes, at: int) -> tuple[Any, int]:
+        fields: list[Any] = []
+        for read in reads:
+            value, at = read(data, at)
+            fields.append(value)
+        return make(*fields), at
+
+    return read_in_order
 
 
 def _record_function(

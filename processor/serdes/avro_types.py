@@ -10,6 +10,7 @@ from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from inspect import Parameter, signature
 from operator import attrgetter
 from types import NoneType
 from typing import Any, Final, NamedTuple, cast, get_args, get_origin, is_typeddict
@@ -201,6 +202,18 @@ def _builder(model: Any, attributes: Mapping[str, str]) -> Callable[[dict[str, A
     if all(name == each for name, each in attributes.items()):
         return lambda fields: cls(**fields)
     return lambda fields: cls(**{attributes[name]: each for name, each in fields.items()})
+
+
+def positional(shape: Shape, names: Sequence[str]) -> Callable[..., Any] | None:
+    """The record's class, if it takes exactly these fields in this order."""
+    if shape.cls is None:
+        return None
+    try:
+        parameters = signature(shape.cls).parameters
+    except (ValueError, TypeError):
+        return None
+    plain = all(each.kind is Parameter.POSITIONAL_OR_KEYWORD for each in parameters.values())
+    return shape.cls if plain and list(parameters) == list(names) else None
 
 
 def _check_names(record: avro.RecordType, attributes: Mapping[str, str], model: Any) -> None:
