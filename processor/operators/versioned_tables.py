@@ -24,9 +24,9 @@ _SEGMENTS = 4
 
 
 class Version(NamedTuple):
-    """What a key's value was from `begin` to before `end`.
+    """What a key's value was from `begin` to before `end`; None: it was deleted then.
 
-    One without length says that the key was deleted then, where no other tells.
+    One without length says that the key was deleted at that time and is so still.
     """
 
     begin: Timestamp
@@ -119,7 +119,7 @@ class Kept:
                 for version in found.get(_entry(segment, keys[row]), ())
             )
             at = next((each for each in versions if each.begin <= time < each.end), None)
-            result[row] = None if at is None else (at.begin, at.value)
+            result[row] = None if at is None or at.value is None else (at.begin, at.value)
         return result
 
 
@@ -229,10 +229,7 @@ class _History:
             if held.begin < time:
                 self._add(Version(held.begin, time, held.value))
         end = self._next(time) if held is None else held.end
-        if value is not None:
-            self._add(Version(time, end, value))
-        elif held is None or held.begin == time:
-            self._add(Version(time, time, None))
+        self._add(Version(time, end, value))
         return False
 
     def _put_latest(self, time: Timestamp, value: Any) -> None:

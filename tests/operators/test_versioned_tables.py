@@ -56,6 +56,8 @@ class Prices:
         ([(2, "a"), (4, "b"), (2, None)], [None, None, None, "b", "b"]),
         ([(5, None), (3, None), (2, "a")], [None, "a", None, None, None]),
         ([(2, None), (2, "a")], [None, "a", "a", "a", "a"]),
+        ([(2, "a"), (3, None), (2, None), (2, "b")], [None, "b", None, None, None]),
+        ([(2, "a"), (4, None), (3, None), (3, "b")], [None, "a", "b", None, None]),
     ],
 )
 def test_a_value_counts_from_its_time_to_the_next(
