@@ -26,6 +26,7 @@ from processor.serdes import SchemaRegistry, Serde, avro, json_schema, protobuf
 from processor.serdes.windowed import Windowed
 from processor.state.keyvalue import KeyValueStore, StoreSpec
 from processor.topology.cogrouping import CogroupedStream
+from processor.topology.global_table import GlobalTable
 from processor.topology.grouped_table import GroupedTable
 from processor.topology.stream import GroupedStream, Stream, Table
 from processor.topology.topology import Topology, every, key_value
@@ -34,6 +35,7 @@ from processor.topology.windowed import WindowedStream, WindowedTable
 __all__ = [
     "Aggregator",
     "CogroupedStream",
+    "GlobalTable",
     "GroupedStream",
     "GroupedTable",
     "Headers",

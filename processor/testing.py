@@ -55,8 +55,9 @@ from processor.runtime.options import WorkerOptions
 from processor.runtime.worker import Worker
 from processor.serdes import Serde
 from processor.serdes.memory_registry import MemoryRegistry
-from processor.state.keyvalue import KeyValueStore
+from processor.state.keyvalue import KeyValueStore, StoreSpec
 from processor.state.overlay import Overlay
+from processor.state.shared import ReadOnlyStore, SharedStore
 from processor.state.store import MemoryStore
 from processor.topology.graph import Policy, Sink, Source
 from processor.topology.plan import Layout, StoreId, TaskId, lay_out, plan
@@ -80,6 +81,9 @@ class _Kafka:
     stores: defaultdict[StoreId, MemoryStore] = field(
         default_factory=lambda: defaultdict(MemoryStore)
     )
+
+    tables: dict[str, SharedStore] = field(default_factory=dict[str, SharedStore])
+    """The global tables by their topics."""
 
 
 class TopologyDriver:
@@ -124,7 +128,9 @@ class TopologyDriver:
             on_bad_record=on_bad_record,
         )
         self._auto_checkpoint = auto_checkpoint
-        self._kafka = _Kafka()
+        self._kafka = _Kafka(
+            tables={topic: SharedStore(MemoryStore()) for topic in self._layout.plan.tables}
+        )
         self.registry = MemoryRegistry()
         """What stands for the schema registry: it takes every schema."""
         self._now = Timestamp(start)
@@ -167,7 +173,7 @@ class TopologyDriver:
                 record.timestamp,
                 record.headers,
             )
-            self._append(topic, None, data)
+            self._write(topic, data)
         self._settle()
 
     def pipe_bytes(
@@ -181,7 +187,7 @@ class TopologyDriver:
         """Writes one record as it is, such as one that can't be decoded."""
         self._source(topic)
         time = self._now if timestamp is None else Timestamp(timestamp)
-        self._append(topic, None, Record(key, value, time))
+        self._write(topic, Record(key, value, time))
         self._settle()
 
     def advance(self, duration: str | float) -> None:
@@ -255,6 +261,9 @@ class TopologyDriver:
 
     def store(self, name: str) -> dict[Any, Any]:
         """Everything committed in a store, of all partitions; of a table the values alone."""
+        for topic, table in self._layout.plan.global_tables:
+            if table.name == name:
+                return dict(ReadOnlyStore(table, self._kafka.tables[topic]).items())
         specs = (spec for part in self._layout.plan.subtopologies for spec in part.stores)
         spec = next((spec for spec in specs if spec.name == name), None)
         if spec is None:
@@ -341,7 +350,11 @@ class TopologyDriver:
         stores = {name: self._kafka.stores[store] for name, store in ids.items()}
         sources = (source for source in self._own if self._layout.task_of(source) == task)
         start = {source: self._kafka.positions.get(source, _BEGINNING) for source in sources}
-        self._tell(TaskOpened(task, stores, start))
+        shared = {
+            spec.name: ReadOnlyStore(spec, self._kafka.tables[topic])
+            for topic, spec in self._layout.plan.global_tables
+        }
+        self._tell(TaskOpened(task, stores, start, shared=shared))
 
     def _produce(self, command: Produce) -> None:
         batch = command.records
@@ -374,12 +387,23 @@ class TopologyDriver:
         """What the function gives, with the schemas known that it asks for."""
         return self.registry.resolve(lambda: function(serde, value))
 
-    def _source(self, topic: str) -> Source:
+    def _write(self, topic: str, record: Record[bytes | None, bytes | None]) -> None:
+        """Writes a record of the test's; global tables have it at once."""
+        if (table := self._kafka.tables.get(topic)) is None:
+            self._append(topic, None, record)
+        elif record.key is not None:
+            position = Offset(table.position(Partition(0)) + 1)
+            table.write(Partition(0), {record.key: record.value}, position)
+
+    def _source(self, topic: str) -> Source | StoreSpec[Any, Any]:
+        tables = dict(self._layout.plan.global_tables)
+        if topic in tables:
+            return tables[topic]
         parts = self._layout.plan.subtopologies
         sources = (source for part in parts for source in part.sources if topic in source.topics)
         found = next(sources, None)
         if found is None:
-            inputs = ", ".join(self._layout.plan.inputs)
+            inputs = ", ".join((*self._layout.plan.inputs, *tables))
             raise UsageError(f"the topology does not read {topic!r}; it reads {inputs}")
         return found
 

@@ -88,12 +88,13 @@ def counts_of(plan: Plan, there: Mapping[str, int], create: int | None) -> Mappi
 
 def _users(plan: Plan) -> Sequence[str]:
     """The topics that are not the application's own."""
-    return list(dict.fromkeys((*plan.inputs, *plan.outputs)))
+    return list(dict.fromkeys((*plan.inputs, *plan.tables, *plan.outputs)))
 
 
 def _missing(topics: Sequence[str], plan: Plan) -> str:
-    read = [topic for topic in topics if topic in plan.inputs]
-    written = [topic for topic in topics if topic not in plan.inputs]
+    inputs = (*plan.inputs, *plan.tables)
+    read = [topic for topic in topics if topic in inputs]
+    written = [topic for topic in topics if topic not in inputs]
     lists = [f"read but not there: {', '.join(read)}"] if read else []
     lists += [f"written but not there: {', '.join(written)}"] if written else []
     return (

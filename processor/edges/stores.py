@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
 from processor.edges.channel import Channel
@@ -53,6 +54,7 @@ class StoreOpener:
         self._spec = spec
         self._channel = channel
         self._resources: RocksResources | None = None
+        self._lock = Lock()
         self.stores: dict[StoreId, Store] = {}
 
     def find(
@@ -115,6 +117,16 @@ class StoreOpener:
         """
         self.stores[store] = opened = self._open(spec, store)
         return opened
+
+    def make_anew(self, spec: StoreSpec[Any, Any], store: StoreId, reason: str) -> Store:
+        """Drops a store that is open, and makes it as if it had never been there.
+
+        Raises:
+            StateError: The folder can't be used.
+        """
+        self.close(store)
+        self._rebuild(store, reason)
+        return self.make(spec, store)
 
     def install(
         self, spec: StoreSpec[Any, Any], store: StoreId, fill: Callable[[Path], None]
@@ -191,12 +203,13 @@ class StoreOpener:
         destroy(self._directory(store))
 
     def _shared(self) -> RocksResources:
-        if self._resources is None:
-            spec = self._spec
-            self._resources = RocksResources(
-                spec.block_cache_bytes, spec.write_buffer_bytes, spec.flush_interval / 1000
-            )
-        return self._resources
+        with self._lock:  # tasks' stores and global tables are opened in threads of their own
+            if self._resources is None:
+                spec = self._spec
+                self._resources = RocksResources(
+                    spec.block_cache_bytes, spec.write_buffer_bytes, spec.flush_interval / 1000
+                )
+            return self._resources
 
     def _directory(self, store: StoreId) -> Path:
         folder = Path(self._spec.state_dir)

@@ -5,7 +5,7 @@ changes from task to task and from batch to batch is in the `Context`.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, repeat
 from operator import is_
@@ -15,6 +15,7 @@ from processor.attempt import Fault, attempt
 from processor.records import NO_OFFSET, Batch, Offset, Record, Timestamp
 from processor.serdes.base import Serde
 from processor.state.keyvalue import Stores
+from processor.state.shared import ReadOnlyStore
 
 R = TypeVar("R")
 
@@ -114,6 +115,10 @@ class Context:
     """Whether stores may hold what an earlier run of the task should have closed by now."""
     late_is_read: bool = False
     """Whether a later step reads the late records of this one."""
+    shared: Mapping[str, ReadOnlyStore[Any, Any]] = field(
+        default_factory=dict[str, ReadOnlyStore[Any, Any]]
+    )
+    """The global tables."""
     paired: frozenset[str] = frozenset()
     """The tables whose changes somebody reads, by the names of their steps."""
     reached: dict[str, Timestamp] = field(default_factory=dict[str, Timestamp])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from processor.operators.base import (
     AnyBatch,
@@ -14,12 +14,22 @@ from processor.operators.base import (
 )
 from processor.records import Batch, K, Offset, Record, Timestamp, V
 from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.state.shared import ReadOnlyStore
 
 Clock: TypeAlias = Literal["stream", "wall"]
 """What drives a punctuation: the stream time of the task, or the clock on the wall."""
 
 K_co = TypeVar("K_co", covariant=True)
 V_co = TypeVar("V_co", covariant=True)
+
+
+class GlobalTableLike(Protocol[K, V]):
+    """A global table, as `Topology.global_table` gives it."""
+
+    @property
+    def store(self) -> StoreSpec[K, V]:
+        """The store that holds it."""
+        ...
 
 
 class ProcessContext:
@@ -45,6 +55,10 @@ class ProcessContext:
         if spec.name not in self._stores:
             raise KeyError(f"this step has no store {spec.name!r}: give it to process(stores=...)")
         return self._context.stores[spec.name]
+
+    def table(self, table: GlobalTableLike[K, V]) -> ReadOnlyStore[K, V]:
+        """What a global table has by now."""
+        return self._context.shared[table.store.name]
 
 
 @dataclass(frozen=True)

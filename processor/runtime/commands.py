@@ -5,14 +5,18 @@ fails and tells of it; commands that were not reached are forgotten.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from processor.errors import KprocError
 from processor.records import Offset, RawBatch, Timestamp, TopicPartition
 from processor.serdes import SchemasMissing
+from processor.state.shared import ReadOnlyStore
 from processor.state.store import Store
 from processor.topology.plan import StoreId, TaskId
+
+NO_TABLES: Mapping[str, ReadOnlyStore[Any, Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +34,15 @@ class Position:
 class TaskOpened:
     """The task's stores are restored; `start` says where to begin in each of its partitions.
 
-    Of `fresh` partitions nothing has ever been committed.
+    Of `fresh` partitions nothing has ever been committed. The global tables in `shared` have been
+    read to their ends.
     """
 
     task: TaskId
     stores: Mapping[str, Store]
     start: Mapping[TopicPartition, Position]
     fresh: frozenset[TopicPartition] = frozenset()
+    shared: Mapping[str, ReadOnlyStore[Any, Any]] = field(default_factory=lambda: NO_TABLES)
 
 
 @dataclass(frozen=True, slots=True)

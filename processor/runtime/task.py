@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from processor.operators.base import (
     NO_TIME,
@@ -22,11 +23,12 @@ from processor.operators.base import (
 )
 from processor.records import Offset, RawBatch, Timestamp, TopicPartition
 from processor.runtime.badrecords import BadRecords
-from processor.runtime.commands import Position
+from processor.runtime.commands import NO_TABLES, Position
 from processor.runtime.dataflow import Dataflow, Output
 from processor.serdes import auto
 from processor.state.keyvalue import KeyValueStore
 from processor.state.overlay import Overlay
+from processor.state.shared import ReadOnlyStore
 from processor.topology.graph import Edge, Policy, Step
 from processor.topology.plan import Subtopology, TaskId
 
@@ -61,6 +63,7 @@ class Task:
         overlays: By the names of the stores.
         bad_records: The policy.
         start: Where its partitions begin.
+        shared: The global tables, by name.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Task:
         overlays: Mapping[str, Overlay],
         bad_records: BadRecords,
         start: Mapping[TopicPartition, Position],
+        shared: Mapping[str, ReadOnlyStore[Any, Any]] = NO_TABLES,
     ) -> None:
         self.id = task
         self.overlays = overlays
@@ -81,7 +85,7 @@ class Task:
         stores = {
             spec.name: KeyValueStore(spec, overlays[spec.name], limit) for spec in part.stores
         }
-        self._context = Context(stores, paired=dataflow.paired)
+        self._context = Context(stores, shared=shared, paired=dataflow.paired)
         self.offsets: dict[TopicPartition, Offset] = {}
         self.restart(start)
 

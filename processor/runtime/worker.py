@@ -164,7 +164,9 @@ class Worker:
         dataflow = self._dataflows[part.number]
         own = self._own[event.task]
         start = {source: position for source, position in event.start.items() if source in own}
-        self.tasks[event.task] = Task(event.task, part, dataflow, overlays, self.bad_records, start)
+        self.tasks[event.task] = Task(
+            event.task, part, dataflow, overlays, self.bad_records, start, event.shared
+        )
         ordered = options.max_task_idle if dataflow.heeds_order else None
         self._intakes[event.task] = Intake(frozenset(own), ordered)
         known = {source: start[source] for source in start if source not in event.fresh}

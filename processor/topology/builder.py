@@ -3,7 +3,7 @@
 The only mutable part of the language: streams are immutable and share one builder.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, get_args
 
 from processor.errors import TopologyError
@@ -11,6 +11,7 @@ from processor.operators.base import Operator
 from processor.operators.event_time import EventTime
 from processor.serdes.base import Serde, for_topic
 from processor.state.keyvalue import StoreSpec
+from processor.state.shared import GlobalSpec
 from processor.topology.graph import (
     Edge,
     Node,
@@ -42,6 +43,7 @@ class Builder:
         self._names: set[str] = set()
         self._stores: dict[str, str] = {}
         self._sources: dict[str, Source] = {}
+        self.global_tables: list[GlobalSpec[Any, Any]] = []
         self._repartitioned: dict[tuple[Edge, str, str], Edge] = {}
 
     def source(
@@ -60,6 +62,7 @@ class Builder:
         """
         for topic in topics:
             check_name("topic", topic, _TOPIC_LENGTH)
+            self._check_unread(topic, (each.topic for each in self.global_tables))
         if not topics or len(set(topics)) < len(topics):
             named = ", ".join(topics) or "none"
             raise TopologyError(f"give stream() one topic or several different ones, not {named}")
@@ -75,6 +78,33 @@ class Builder:
                 f"{_told(first)}; keep that stream in a variable and use it twice"
             )
         return first
+
+    def global_table(self, topic: str, store: StoreSpec[Any, Any]) -> None:
+        """A global table of this topic.
+
+        Raises:
+            TopologyError: A malformed or taken name, or a topic that is read already.
+        """
+        check_name("topic", topic, _TOPIC_LENGTH)
+        check_name("store", store.name)
+        self._check_unread(topic, (*self._sources, *(each.topic for each in self.global_tables)))
+        self._take(store.name, f"global table of {topic}")
+        self.global_tables.append(GlobalSpec(topic, store))
+
+    def _check_unread(self, topic: str, read: Iterable[str]) -> None:
+        if topic in read:
+            raise TopologyError(
+                f"{topic}: a topic is read once in a topology, as a global table or as a stream; "
+                "keep the table in a variable and use it twice"
+            )
+
+    def _take(self, store: str, owner: str) -> None:
+        if store in self._stores:
+            raise TopologyError(
+                f"store {store!r} belongs to {self._stores[store]} already: "
+                f"give one of them another name=, or do both things in one step"
+            )
+        self._stores[store] = owner
 
     def step(
         self,
@@ -95,12 +125,7 @@ class Builder:
         name = self._free_name(kind, name)
         for spec in stores:
             check_name("store", spec.name)
-            if spec.name in self._stores:
-                raise TopologyError(
-                    f"store {spec.name!r} belongs to step {self._stores[spec.name]!r} already: "
-                    f"give one of them another name=, or do both things in one step"
-                )
-            self._stores[spec.name] = name
+            self._take(spec.name, f"step {name!r}")
         made = operator if isinstance(operator, Operator) else operator(name)
         return self._add(Step(name, parents, kind, made, stores, outputs, reads, on_error))
 

@@ -38,6 +38,9 @@ def describe(plan: Plan) -> str:
     for part, lines in zip(plan.subtopologies, parts, strict=True):
         text += ["", f"Subtopology {part.number}"]
         text += [f"  {line.tree:<{width}}  {line.remark}" for line in lines]
+    if plan.global_tables:
+        text += ["", "Global tables"]
+        text += [f"  {topic}  {_table(spec)}" for topic, spec in plan.global_tables]
     return "\n".join((*text, "", f"Dead letters: {plan.dead_letters}", ""))
 
 
@@ -152,6 +155,10 @@ class _Tree:
     def _store(self, spec: StoreSpec[Any, Any]) -> str:
         changelog = self._plan.changelog(spec.name)
         return f"store, {spec.key.name} → {spec.value.name}; changelog {changelog}"
+
+
+def _table(spec: StoreSpec[Any, Any]) -> str:
+    return f"[{spec.name}], {spec.key.name} → {spec.value.name}"
 
 
 def _listed(parts: list[Subtopology]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from processor.errors import TopicMismatch, TopologyError
 from processor.records import Partition, TopicPartition
 from processor.state.keyvalue import StoreSpec
+from processor.state.shared import GlobalSpec
 from processor.topology.graph import Node, Repartition, Sink, Source, Step
 from processor.topology.topology import Topology
 
@@ -81,6 +82,12 @@ class Plan:
     application: str
     subtopologies: tuple[Subtopology, ...]
     repartitions: Mapping[str, Repartition]
+    global_tables: tuple[GlobalSpec[Any, Any], ...] = ()
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The user's topics that every worker reads whole, for global tables."""
+        return tuple(each.topic for each in self.global_tables)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -219,8 +226,9 @@ def plan(topology: Topology) -> Plan:
     parts = tuple(
         Subtopology(number, nodes) for number, nodes in enumerate(_connected(builder.nodes))
     )
-    made = Plan(topology.name, parts, {each.name: each for each in builder.repartitions})
-    if taken := made.internal.intersection((*made.inputs, *made.outputs)):
+    repartitions = {each.name: each for each in builder.repartitions}
+    made = Plan(topology.name, parts, repartitions, tuple(builder.global_tables))
+    if taken := made.internal.intersection((*made.inputs, *made.tables, *made.outputs)):
         raise TopologyError(
             f"{', '.join(sorted(taken))}: internal topics of the application are called so; read "
             "and write others, or give the store or repartition another name="

@@ -32,6 +32,7 @@ from processor.topology.awaiting import awaiting
 from processor.topology.builder import check_choice
 from processor.topology.flow import Flow
 from processor.topology.form import Form
+from processor.topology.global_table import GlobalJoins
 from processor.topology.graph import Edge, OnError, Policy
 from processor.topology.joining import StreamJoins
 from processor.topology.keeping import kept
@@ -39,7 +40,7 @@ from processor.topology.table import GroupedStream, Table
 
 
 @dataclass(frozen=True, eq=False)
-class Stream(StreamJoins[K, V], Generic[K, V]):
+class Stream(StreamJoins[K, V], GlobalJoins[K, V], Generic[K, V]):
     """Records on their way: keys of type K, values of type V. Immutable; use it as often as needed.
 
     A function that raises makes its record a bad one (see `Topology`); what it returns is passed on

@@ -16,6 +16,7 @@ from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import Builder, check_choice
 from processor.topology.flow import Flow
 from processor.topology.form import Form
+from processor.topology.global_table import GlobalTable
 from processor.topology.graph import Edge, Policy
 from processor.topology.stream import Stream, Table
 
@@ -180,6 +181,48 @@ class Topology:
         """
         source = self._source((topic,), key, value, None)
         return source.to_table(name=name, emit=emit, ttl=ttl, versioned=versioned)
+
+    @overload
+    def global_table(self, topic: str, *, name: str | None = None) -> GlobalTable[str, Any]: ...
+    @overload
+    def global_table(
+        self, topic: str, *, value: type[V] | Serde[V], name: str | None = None
+    ) -> GlobalTable[str, V]: ...
+    @overload
+    def global_table(
+        self, topic: str, *, key: type[K] | Serde[K], name: str | None = None
+    ) -> GlobalTable[K, Any]: ...
+    @overload
+    def global_table(
+        self,
+        topic: str,
+        *,
+        key: type[K] | Serde[K],
+        value: type[V] | Serde[V],
+        name: str | None = None,
+    ) -> GlobalTable[K, V]: ...
+    def global_table(
+        self, topic: str, *, key: Any = str, value: Any = Any, name: str | None = None
+    ) -> GlobalTable[Any, Any]:
+        """The last value of each key of a topic, all of it in every worker; see `GlobalTable`.
+
+        A record of the topic that has no key, or can't be decoded, is left out and told of in the
+        log.
+
+        Args:
+            topic: Its name; the topic should be compacted.
+            key: Type or serde of the keys, as for `stream`.
+            value: Type or serde of the values, as for `stream`.
+            name: Of the store, by default made of the topic's.
+
+        Raises:
+            TopologyError: A malformed or taken name, or a topic that is read already.
+        """
+        key_serde = key_serde_for(key, what=f"the key of {topic}")
+        value_serde = serde_for(value, what=f"the value of {topic}")
+        store = StoreSpec(name or f"{topic}-global", key_serde, value_serde)
+        self.builder.global_table(topic, store)
+        return GlobalTable(self.builder, topic, store)
 
     def sample_data(
         self,
