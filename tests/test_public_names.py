@@ -26,7 +26,8 @@ METHODS = {
     Stream: """
         branch deduplicate enrich filter filter_not flat_map flat_map_values for_each group_by
         group_by_key join join_global key_by left_join left_join_global map map_async
-        map_values merge on_error outer_join peek print process repartition split through to to_table
+        map_values merge on_error outer_join peek print process repartition split through to
+        to_table
     """,
     GroupedStream: "agg cogroup aggregate count reduce window",
     WindowedStream: "agg aggregate count reduce",

@@ -7,8 +7,8 @@ reads. Knows nothing of tasks or transactions.
 
 import contextlib
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from threading import Thread
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from processor.edges.rocksdb import RocksStore
 from processor.edges.spec import WorkerSpec
 from processor.edges.stores import StoreOpener
 from processor.records import Offset, Partition, TopicPartition
+from processor.runtime.commands import TaskOpened
 from processor.state.shared import GlobalSpec, Part, ReadOnlyStore, SharedStore
 from processor.state.store import outlived
 from processor.topology.plan import Plan, StoreId
@@ -82,6 +83,7 @@ class GlobalTables:
         self._error: Exception | None = None
         self._follower: Follower | None = None
         self._parts: dict[TopicPartition, Part] = {}
+        self._waiting: list[TaskOpened] = []
         self._stopped = False
         self._ready = not self._tables
         self.readers: dict[str, ReadOnlyStore[Any, Any]] = {}
@@ -100,9 +102,22 @@ class GlobalTables:
             raise self._error
         return self._ready
 
-    def status(self) -> RestoreStatus | None:
-        """How far the tables are, None when they are read to their ends."""
-        return None if self._follower is None or self._ready else self._follower.status()
+    def complete(self, opened: Iterable[TaskOpened]) -> list[TaskOpened]:
+        """Tasks that are ready, with the tables; until these are ready, too, they wait.
+
+        Raises:
+            KprocError: The tables can't be read.
+        """
+        self._waiting += opened
+        if not self.is_ready():
+            return []
+        tasks, self._waiting = self._waiting, []
+        return [replace(each, shared=self.readers) for each in tasks]
+
+    def status(self, stores: RestoreStatus | None) -> RestoreStatus | None:
+        """How far these stores and the tables are, None when they are all at their ends."""
+        tables = None if self._follower is None or self._ready else self._follower.status()
+        return stores if tables is None else tables.joined(stores)
 
     def close(self) -> None:
         """Ends the thread; the stores stay open."""

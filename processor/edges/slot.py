@@ -20,7 +20,6 @@ another that had lost it but joined later, joins again.
 import gc
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from threading import Event as Signal
 from typing import Any
@@ -28,7 +27,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 
 from processor.edges.adoption import Adoption, Step
-from processor.edges.channel import ADOPTED, Channel, RestoreStatus, Status
+from processor.edges.channel import ADOPTED, Channel, Status
 from processor.edges.effort import Effort, Size, cpu_seconds, starved_seconds
 from processor.edges.global_tables import GlobalTables
 from processor.edges.inbox import Inbox
@@ -72,7 +71,6 @@ from processor.runtime.commands import (
     ReachedEnd,
     SendOffsets,
     Stop,
-    TaskOpened,
     Tick,
 )
 from processor.runtime.worker import Worker
@@ -110,7 +108,6 @@ class Slot:
         self._reporter = Reporter(channel, Status(spec.slot, "starting", role=spec.role))
         self._stores = StoreOpener(spec, channel)
         self._tables = GlobalTables(spec, plan, self._stores, channel)
-        self._waiting: list[TaskOpened] = []
         self._opener = TaskOpener(spec, self._layout, self._stores, channel)
         self._inbox = self._make_inbox()
         self._lost_to: KprocError | None = None
@@ -213,7 +210,8 @@ class Slot:
         self._effort.fetched(
             sum(len(event.records) for event in events if isinstance(event, Fetched))
         )
-        self._open_tasks()
+        for opened in self._tables.complete(iter(self._opener.opened, None)):
+            self._tell(opened)
         for event in events:
             if isinstance(event, Assigned):
                 self._check_partitions(event.partitions)
@@ -228,14 +226,6 @@ class Slot:
             self._tell(Stop())
         self._effort.done()
         self._report()
-
-    def _open_tasks(self) -> None:
-        """Has tasks begin that are ready, once the global tables are."""
-        while (opened := self._opener.opened()) is not None:
-            self._waiting.append(opened)
-        if self._tables.is_ready():
-            while self._waiting:
-                self._tell(replace(self._waiting.pop(0), shared=self._tables.readers))
 
     def _poll(self) -> list[Event]:
         if self._lost_to is None:
@@ -385,7 +375,7 @@ class Slot:
             tasks=len(self._worker.tasks),
             partitions=len(self._worker.active),
             bad_records={f"{step}: {reason}": count for (step, reason), count in bad},
-            restore=self._restore(),
+            restore=self._tables.status(self._opener.status()),
             role="primary" if self._adopt_asked else "backup",
         )
 
@@ -400,17 +390,13 @@ class Slot:
         known = [lag for lag in lags if lag is not None]
         return sum(known) if known or not self._spec.own else None
 
-    def _restore(self) -> RestoreStatus | None:
-        stores, tables = self._opener.status(), self._tables.status()
-        return stores if tables is None else tables.joined(stores)
-
     def _state(self) -> Any:
         if self._stop_told:
             return "stopping"
         if not self._adopt_asked:
             ready = self._opener.is_ready and self._tables.is_ready()
             return "ready" if ready else "restoring"
-        if self._restore() is not None and not self._worker.active:
+        if self._tables.status(self._opener.status()) is not None and not self._worker.active:
             return "restoring"
         return "running" if self._worker.active else "waiting"
 

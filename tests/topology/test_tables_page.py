@@ -1,0 +1,32 @@
+"""The examples of docs/tables.md do what the page says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from processor import Topology
+from processor.testing import TopologyDriver
+
+PAGE = Path("docs/tables.md").read_text(encoding="utf-8")
+
+
+def test_its_examples_work() -> None:
+    names: dict[str, Any] = {}
+    for example in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+        exec(example, names)
+    topology: Topology = names["topology"]
+    driver = TopologyDriver(topology)
+    driver.pipe("accounts", key="ann", value={"region": "north", "balance": 1200})
+    driver.pipe("accounts", key="bob", value={"region": "north", "balance": 70})
+    driver.pipe("accounts", key="ann", value={"region": "south", "balance": 300})
+    assert driver.read("rich") == [("ann", "north"), ("ann", None)]
+    assert driver.store("accounts-by-region") == {"north": 1, "south": 1}
+    assert driver.store("balances") == {"north": 70, "south": 300}
+    driver.pipe("prices", key="pear", value=2.0, timestamp=1000)
+    driver.pipe("prices", key="pear", value=3.0, timestamp=2000)
+    driver.pipe("orders", key="pear", value={"amount": 5}, timestamp=1500)
+    assert driver.read("totals") == [("pear", 10.0)]
+    driver.pipe("airports", key="HAM", value={"city": "Hamburg"})
+    driver.pipe("flights", key="1", value={"destination": "HAM"})
+    driver.pipe("flights", key="2", value={"destination": "XXX"})
+    assert driver.read("flights-with-cities") == [("1", {"destination": "HAM", "city": "Hamburg"})]
