@@ -17,7 +17,8 @@ from processor.testing import TopologyDriver
 PACKAGE = """
 Aggregator CogroupedStream GlobalTable GroupedStream GroupedTable Headers KeyValueStore
 ProcessContext Punctuator Record SchemaRegistry Serde StoreSpec Stream Table Timestamp Topology
-Windowed WindowedStream WindowedTable approx_distinct_of approx_quantiles_of avro calendar collect_of
+Windowed WindowedStream WindowedTable approx_distinct_of approx_quantiles_of avro calendar
+collect_of
 count_of counted distinct_of every first_of hopping json_schema key_value last_of max_of mean_of
 min_of protobuf session sliding sum_of top_of tumbling wall_clock
 """
