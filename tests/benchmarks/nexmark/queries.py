@@ -80,22 +80,19 @@ chosen.map_values(lambda bid: {"auction": bid.auction, "price": bid.price}).to(o
 # 3: who sells in Oregon, Idaho or California in category 10, and in which auctions.
 
 
-def local_seller(auctions: list[int], person: Person) -> dict[str, Any]:
+def suggestion(auction: Auction, person: Person) -> dict[str, Any]:
     return {
         "name": person.name,
         "city": person.city,
         "state": person.state,
-        "auctions": auctions,
+        "id": auction.id,
     }
 
 
 q3 = query("q3")
 local = persons(q3).to_table().filter(lambda person: person.state in {"OR", "ID", "CA"})
-offered = auctions(q3).filter(lambda auction: auction.category == 10).group_by("seller")
-by_seller: Table[int, list[int]] = offered.aggregate(
-    list, lambda ids, auction: [*ids, auction.id], value=list[int]
-)
-by_seller.join(local, local_seller, name="local-sellers").to(output("q3"), key=int)
+offered = auctions(q3).filter(lambda auction: auction.category == 10).to_table(name="offered")
+offered.join(local, suggestion, on="seller", name="suggestions").to(output("q3"))
 
 
 # 4: the average of the winning bids of each category.

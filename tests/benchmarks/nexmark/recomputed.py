@@ -4,7 +4,6 @@ The definitions are those of the SQL in https://github.com/nexmark/nexmark
 (nexmark-flink/src/main/resources/queries), and where that differs from the query's own words, of
 these words, which are those of Apache Beam's suite:
 
-- Query 3 here gives one row for each seller, with all auctions.
 - Query 6, which Flink can't run: the last ten closed auctions, in the order of their ends; auctions
   that nobody bids for are not sold. All auctions are closed at the end of the events.
 - Query 7: windows without their ends; the SQL takes a bid at the end as one of this window, too.
@@ -58,15 +57,13 @@ def q2(log: Log) -> list[dict[str, Any]]:
     return [{"auction": b.auction, "price": b.price} for b in log.bids if b.auction % 123 == 0]
 
 
-def q3(log: Log) -> dict[int, dict[str, Any]]:
-    """By seller."""
-    rows: dict[int, dict[str, Any]] = {}
-    for person in log.persons:
-        mine = [a.id for a in log.auctions if a.seller == person.id and a.category == 10]
-        if mine and person.state in {"OR", "ID", "CA"}:
-            place = {"name": person.name, "city": person.city, "state": person.state}
-            rows[person.id] = {**place, "auctions": sorted(mine)}
-    return rows
+def q3(log: Log) -> list[dict[str, Any]]:
+    sellers = {p.id: p for p in log.persons if p.state in {"OR", "ID", "CA"}}
+    return [
+        {"name": seller.name, "city": seller.city, "state": seller.state, "id": auction.id}
+        for auction in log.auctions
+        if auction.category == 10 and (seller := sellers.get(auction.seller))
+    ]
 
 
 def winning(log: Log) -> Iterator[tuple[Auction, int]]:
