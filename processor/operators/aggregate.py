@@ -266,4 +266,8 @@ def _latest(keys: Sequence[bytes], times: Sequence[Timestamp]) -> dict[bytes, Ti
     """The highest timestamp of each key."""
     if all(map(le, times, islice(times, 1, None))):
         return dict(zip(keys, times, strict=True))
-    return {key: time for time, key in sorted(zip(times, keys, strict=True))}
+    latest: dict[bytes, Timestamp] = {}
+    for key, time in zip(keys, times, strict=True):
+        if latest.get(key, NO_TIME) < time:
+            latest[key] = time
+    return latest

@@ -80,18 +80,17 @@ class Overlay:
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """Keys from `start` to before `end` with their values as of now, in order of the bytes."""
-        fresh = {
-            key: value
-            for key, value in (self._unsaved | self._changes | self._batch).items()
-            if key >= start and (end is None or key < end)
-        }
+        fresh: dict[bytes, bytes | None] = {}
+        for layer in (self._unsaved, self._changes, self._batch):
+            fresh.update(_within(layer, start, end))
         stored = self.store.scan(start, end, reverse=reverse)
         return _merge(stored, fresh, reverse=reverse)
 
     def changed(self, start: bytes, end: bytes) -> dict[bytes, bytes | None]:
         """The last value of each key in this range that has changed since the last checkpoint."""
-        fresh = self._changes | self._batch
-        return {key: value for key, value in fresh.items() if start <= key < end}
+        changed = _within(self._changes, start, end)
+        changed.update(_within(self._batch, start, end))
+        return changed
 
     def before_changes(self) -> list[bytes | None]:
         """The committed values of the keys in `changes`, in the same order."""
@@ -146,6 +145,14 @@ class Overlay:
         values = filter(None, entries.values())
         self._seen_bytes += sum(map(len, entries)) + sum(map(len, values))
         self._seen_entries += len(entries)
+
+
+def _within(
+    layer: Mapping[bytes, bytes | None], start: bytes, end: bytes | None
+) -> dict[bytes, bytes | None]:
+    if end is None:
+        return {key: value for key, value in layer.items() if key >= start}
+    return {key: value for key, value in layer.items() if start <= key < end}
 
 
 def _merge(
