@@ -147,7 +147,7 @@ class Count(TableOperator):
         """Counts a batch at once; one by one only where every change is to be told."""
         del context
         running = _running_counts(held, keys) if self.emit == "change" else ()
-        latest = _latest(keys, batch.timestamps)
+        latest = highest_times(keys, batch.timestamps)
         new = NO_TIME, 0
         for key, count in Counter(keys).items():
             timestamp, before = held.get(key, new)
@@ -262,7 +262,7 @@ def _running_counts(held: dict[bytes, Stamped], keys: Sequence[bytes]) -> list[i
     return running
 
 
-def _latest(keys: Sequence[bytes], times: Sequence[Timestamp]) -> dict[bytes, Timestamp]:
+def highest_times(keys: Sequence[bytes], times: Sequence[Timestamp]) -> dict[bytes, Timestamp]:
     """The highest timestamp of each key."""
     if all(map(le, times, islice(times, 1, None))):
         return dict(zip(keys, times, strict=True))

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
-from operator import add
+from itertools import compress, repeat
+from operator import add, is_
 from typing import Any, NamedTuple
 
 import msgspec
 
-from processor.operators.aggregate import UNCHANGING, Stamped, TableOperator, stamped
-from processor.operators.aggregates import Aggregator
+from processor.operators.aggregate import UNCHANGING, Stamped, TableOperator, highest_times, stamped
+from processor.operators.aggregates import Aggregator, one_more
 from processor.operators.base import NO_TIME, AnyBatch, Context, Outputs, Unattributed, encoded_keys
 from processor.operators.changes import Change
 from processor.operators.folding import Folding
@@ -61,16 +62,16 @@ class Composed(Folding):
         """Part by part, or row by row where every change is told, or all is of one record."""
         if told or not len(batch) or batch.offsets[0] == batch.offsets[-1]:
             return self._row_by_row(held, keys, batch, context, told=told)
-        states = {key: held[key][1] if key in held else self._start() for key in keys}
+        latest = highest_times(keys, batch.timestamps)
+        states = {key: held[key][1] if key in held else self._start() for key in latest}
         for number, part in enumerate(self.parts):
             try:
                 self._column(number, part, states, keys, batch)
             except Exception as error:
                 raise Unattributed from error
-        for key, time in zip(keys, batch.timestamps, strict=True):
-            before = held.get(key)
-            if before is None or before[0] < time:
-                held[key] = time, states[key]
+        for key, time in latest.items():
+            before = held[key][0] if key in held else NO_TIME
+            held[key] = max(before, time), states[key]
         return (), batch
 
     def _row_by_row(
@@ -104,18 +105,20 @@ class Composed(Folding):
         if aggregator.timed:
             pairs = zip(batch.timestamps, items, strict=True)
             items = [None if item is None else (time, item) for time, item in pairs]
-        rows = [pair for pair in zip(keys, items, strict=True) if pair[1] is not None]
+        if any(map(is_, items, repeat(None))):
+            there = [item is not None for item in items]
+            keys, items = list(compress(keys, there)), list(compress(items, there))
         own = {key: state[number] for key, state in states.items()}
-        if aggregator.name == "count":
-            for key, count in Counter(key for key, _ in rows).items():
+        if aggregator.add is one_more:
+            for key, count in Counter(keys).items():
                 own[key] += count
         elif aggregator.add is add:
-            for key, item in rows:
+            for key, item in zip(keys, items, strict=True):
                 own[key] += item
         else:
-            one_more = aggregator.add
-            for key, item in rows:
-                own[key] = one_more(own[key], item)
+            added = aggregator.add
+            for key, item in zip(keys, items, strict=True):
+                own[key] = added(own[key], item)
         for key, state in own.items():
             states[key][number] = state
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
-from operator import add
+from operator import add, gt, not_
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from processor.attempt import Fault
@@ -27,7 +27,7 @@ from processor.operators.base import (
     encoded_keys,
 )
 from processor.operators.folding import Folding
-from processor.operators.windows import LATEST, Aligned, Windows
+from processor.operators.windows import LATEST, Aligned, Span, Windows
 from processor.records import Batch, Offset, Timestamp
 from processor.serdes import Serde
 from processor.serdes.windowed import Windowed, span_bytes, until
@@ -253,11 +253,10 @@ class AlignedStep(WindowStep):
         granule, delay = self.windows.granule, self.windows.delay
         slots = [time // granule for time in batch.timestamps]
         spans = {slot: self.windows.spans(slot * granule) for slot in set(slots)}
-        first = min((each[0].end for each in spans.values()), default=LATEST)
-        if first + delay > context.end_time and all(len(each) == 1 for each in spans.values()):
-            prefixes = {slot: span_bytes(*each[0]) for slot, each in spans.items()}
-            made = map(add, map(prefixes.__getitem__, slots), keys)
-            return _Placed(list(made), batch, batch.select(()))
+        if all(len(each) == 1 for each in spans.values()):
+            return self._placed_once(
+                keys, batch, slots, {s: each[0] for s, each in spans.items()}, context
+            )
         times = context.times(batch)
         opened = [
             [span for span in spans[slot] if span.end + delay > now]
@@ -274,6 +273,28 @@ class AlignedStep(WindowStep):
         ]
         rows = [row for row, each in enumerate(opened) for _ in each]
         return _Placed(made, batch.take(rows), late)
+
+    def _placed_once(
+        self,
+        keys: Sequence[bytes],
+        batch: AnyBatch,
+        slots: Sequence[int],
+        spans: Mapping[int, Span],
+        context: Context,
+    ) -> "_Placed":
+        """Where each time is in one window."""
+        closes = {slot: span.end + self.windows.delay for slot, span in spans.items()}
+        late = batch.select(())
+        if min(closes.values(), default=LATEST) <= context.end_time:
+            times = context.times(batch)
+            taken = list(map(gt, map(closes.__getitem__, slots), times))
+            if not all(taken):
+                late = self.late_rows(batch, list(map(not_, taken)), times, context)
+                batch, keys = batch.select(taken), list(compress(keys, taken))
+                slots = list(compress(slots, taken))
+        prefixes = {slot: span_bytes(*span) for slot, span in spans.items()}
+        made = list(map(add, map(prefixes.__getitem__, slots), keys))
+        return _Placed(made, batch, late)
 
 
 _PARTLY = LateError("some of the windows that have the record's time were closed")

@@ -10,6 +10,8 @@ from processor import Record, Timestamp, Topology, Windowed, tumbling
 from processor.errors import BadRecordError, TopologyError
 from processor.operators.windows import hopping
 from processor.testing import TopologyDriver
+from processor.topology.describe import describe
+from processor.topology.plan import plan
 from processor.topology.table import GroupedStream
 
 Row = tuple[str, int, int]  # key, time in seconds, value
@@ -304,3 +306,15 @@ def test_a_window_that_is_kept_is_not_told_again_after_a_restart() -> None:
     test.restart()
     pipe(test, ("a", 11, 0), ("a", 20, 0))
     assert read(test) == [("a", 10, 20, 2)]
+
+
+def test_the_description_says_what_the_windows_are() -> None:
+    topology = Topology("app")
+    stream = topology.stream("in", value=int).group_by_key()
+    counts = stream.window(tumbling("10s", grace="1s")).count()
+    counts.to("out")
+    counts.late().to("late")
+    told = describe(plan(topology))
+    assert "count per tumbling 10s, grace 1s, emit close" in told
+    assert "store, windowed(text) → stamped(int64)" in told
+    assert "late: → late  topic, text → int64" in told
