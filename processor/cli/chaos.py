@@ -197,8 +197,13 @@ def sources_of(
     """Where the records for each input topic come from: a file, or sample data.
 
     Raises:
-        UsageError: A topic has neither, or a file is for none.
+        UsageError: A topic has neither, or a file is for none; or there are global tables.
     """
+    if plan.tables:
+        raise UsageError(
+            f"{', '.join(plan.tables)}: what a record meets in a global table depends on when it is "
+            "worked on, so that no two runs need be alike; chaos compares topologies without them"
+        )
     topics = [topic for topic in plan.inputs if topic not in plan.outputs]
     found: dict[str, SampleData | str] = {
         sample.topic: sample for sample in samples if sample.topic in topics

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from processor import Topology
 from processor.chaos.schedule import Terms, kinds_of, schedule
+from processor.cli.chaos import sources_of
 from processor.edges.embedded import free_port
+from processor.errors import UsageError
+from processor.topology.plan import plan
 
 KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
 VICTIMS = ("worker", "node", "supervisor")
@@ -180,3 +184,11 @@ def test_flights_survive_for_minutes(tmp_path: Path) -> None:
     options = ["--minutes", "5", "--rate", "500", "--json"]
     done = chaos(tmp_path, str(FLIGHTS), *options, timeout=1100)
     assert done.returncode == 0, done.stderr + done.stdout
+
+
+def test_a_topology_with_global_tables_is_refused() -> None:
+    topology = Topology("app")
+    airports = topology.global_table("airports")
+    topology.stream("flights").join_global(airports, "to", lambda one, _: one).to("out")
+    with pytest.raises(UsageError, match="airports: what a record meets in a global table depends"):
+        sources_of(plan(topology), [], [])
