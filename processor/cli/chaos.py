@@ -201,8 +201,8 @@ def sources_of(
     """
     if plan.tables:
         raise UsageError(
-            f"{', '.join(plan.tables)}: what a record meets in a global table depends on when it is "
-            "worked on, so that no two runs need be alike; chaos compares topologies without them"
+            f"{', '.join(plan.tables)}: what a record meets in a global table depends on when it "
+            "is worked on, so that no two runs need be alike; chaos compares topologies without"
         )
     topics = [topic for topic in plan.inputs if topic not in plan.outputs]
     found: dict[str, SampleData | str] = {
