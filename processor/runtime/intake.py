@@ -55,7 +55,7 @@ class Intake:
     _waiting: dict[TopicPartition, list[_Waiting]] = field(
         default_factory=dict[TopicPartition, list[_Waiting]]
     )
-    _ended: set[TopicPartition] = field(default_factory=set[TopicPartition])
+    _ended: dict[TopicPartition, Offset] = field(default_factory=dict[TopicPartition, Offset])
     _lacking_since: int | None = None
     _idle_since: int | None = None
     _is_idle_told: bool = False
@@ -75,12 +75,19 @@ class Intake:
     def add(self, source: TopicPartition, records: RawBatch) -> None:
         """Records that follow those that were given before."""
         self._waiting.setdefault(source, []).append(_Waiting(records))
-        self._ended.discard(source)
+        self._ended.pop(source, None)
         self._idle_since, self._is_idle_told = None, False
 
-    def end(self, source: TopicPartition) -> None:
-        """There is nothing more of this partition for now."""
-        self._ended.add(source)
+    def end(self, source: TopicPartition, offset: Offset) -> None:
+        """There is nothing more of this partition for now, up to the offset of its end."""
+        self._ended[source] = offset
+
+    def ends(self) -> Iterator[tuple[TopicPartition, Offset]]:
+        """The ends that are reached with nothing waiting before them.
+
+        They may be past the last record, as what ends a transaction has an offset, too.
+        """
+        return (each for each in self._ended.items() if each[0] not in self._waiting)
 
     def take(self, elapsed: int) -> Iterator[tuple[TopicPartition, RawBatch]]:
         """What is to be worked on now, `elapsed` milliseconds after any moment."""
@@ -90,7 +97,7 @@ class Intake:
 
     def is_idle(self, elapsed: int, timeout: int) -> bool:
         """Whether nothing has come for so long, all ends being reached; told once."""
-        if self._is_idle_told or self._waiting or not self.sources <= self._ended:
+        if self._is_idle_told or self._waiting or not self.sources <= self._ended.keys():
             return False
         if self._idle_since is None:
             self._idle_since = elapsed
@@ -106,7 +113,7 @@ class Intake:
             return True
         if sum(map(len, (each for many in self._waiting.values() for each in many))) > _FULL:
             return True
-        if not lacking <= self._ended:
+        if not lacking <= self._ended.keys():
             return False
         if self._lacking_since is None:
             self._lacking_since = elapsed

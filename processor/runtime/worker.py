@@ -217,20 +217,19 @@ class Worker:
             self._checkpoints.moved = True
             if self._memory() > self._options.cache_bytes + self._options.uncommitted_bytes:
                 commands += self._checkpoint()
+        offsets = self.tasks[task].offsets
+        for source, end in self._intakes[task].ends():
+            if offsets[source] < end:
+                offsets[source] = end
+                self._checkpoints.moved = True
         return commands
 
     def _reached_end(self, event: ReachedEnd) -> list[Command]:
         if event.source not in self.active:
             return []
         task = self._layout.task_of(event.source)
-        intake, offsets = self._intakes[task], self.tasks[task].offsets
-        intake.end(event.source)
-        commands = self._work(task)
-        position = offsets[event.source]
-        if intake.next(event.source, position) == position < event.offset:
-            offsets[event.source] = event.offset
-            self._checkpoints.moved = True
-        return commands
+        self._intakes[task].end(event.source, event.offset)
+        return self._work(task)
 
     def _tick(self, event: Tick) -> list[Command]:
         since, self._clock, self._elapsed = self._clock, event.clock, event.elapsed

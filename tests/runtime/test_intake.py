@@ -36,8 +36,8 @@ def test_the_lower_timestamp_goes_first() -> None:
     intake = Intake(frozenset({A, B}), 0)
     intake.add(A, batch(1, 4, 5, 9))
     intake.add(B, batch(2, 3, 5, 7))
-    intake.end(A)
-    intake.end(B)
+    intake.end(A, Offset(9))
+    intake.end(B, Offset(9))
     assert taken(intake) == [
         ("a", [1]),
         ("b", [2, 3]),
@@ -53,13 +53,13 @@ def test_what_may_still_come_is_waited_for() -> None:
     assert taken(intake) == []  # nothing is known of b
     intake.add(B, batch(2))
     assert taken(intake) == [("a", [1]), ("b", [2])]
-    intake.end(B)
+    intake.end(B, Offset(9))
     assert taken(intake) == [("a", [4])]
 
 
 def test_a_partition_at_its_end_is_waited_for_as_long_as_is_said() -> None:
     intake = Intake(frozenset({A, B}), 100)
-    intake.end(B)
+    intake.end(B, Offset(9))
     intake.add(A, batch(1))
     assert taken(intake, 1000) == []
     assert taken(intake, 1099) == []
@@ -70,7 +70,7 @@ def test_a_partition_at_its_end_is_waited_for_as_long_as_is_said() -> None:
     intake.add(A, batch(6, first=2))
     assert taken(intake, 1300) == [("b", [2])]
     assert taken(intake, 1400) == []
-    intake.end(B)
+    intake.end(B, Offset(9))
     assert taken(intake, 1400) == []
     assert taken(intake, 1500) == [("a", [6])]
 
@@ -102,12 +102,25 @@ def test_the_next_offset_is_behind_what_waits() -> None:
     assert taken(intake) == []
 
 
+def test_an_end_is_reached_when_nothing_waits_before_it() -> None:
+    intake = Intake(frozenset({A, B}), 0)
+    intake.add(A, batch(1, 4))
+    intake.end(A, Offset(3))
+    assert list(intake.ends()) == []
+    intake.end(B, Offset(7))
+    assert list(intake.ends()) == [(B, Offset(7))]
+    assert taken(intake) == [("a", [1, 4])]
+    assert dict(intake.ends()) == {A: Offset(3), B: Offset(7)}
+    intake.add(A, batch(5, first=3))
+    assert list(intake.ends()) == [(B, Offset(7))]
+
+
 def test_it_is_idle_once_all_ends_are_reached_for_long() -> None:
     intake = Intake(frozenset({A, B}), 0)
     assert not intake.is_idle(0, 100)
-    intake.end(A)
+    intake.end(A, Offset(9))
     assert not intake.is_idle(500, 100)
-    intake.end(B)
+    intake.end(B, Offset(9))
     assert not intake.is_idle(1000, 100)
     assert not intake.is_idle(1099, 100)
     assert intake.is_idle(1100, 100)
@@ -115,7 +128,7 @@ def test_it_is_idle_once_all_ends_are_reached_for_long() -> None:
     intake.add(A, batch(1))
     assert taken(intake) == [("a", [1])]
     assert not intake.is_idle(6000, 100)
-    intake.end(A)
+    intake.end(A, Offset(9))
     assert not intake.is_idle(6000, 100)
     assert intake.is_idle(6100, 100)
 
@@ -133,10 +146,10 @@ def test_whatever_comes_in_whatever_pieces(times: list[list[int]], random: Rando
         piece, left[source] = left[source][:count], left[source][count:]
         intake.add(source, batch(*(time for _, time in piece), first=piece[0][0]))
         if not left[source]:
-            intake.end(source)
+            intake.end(source, Offset(9))
         for each, rows in sources.items():
             if not rows:
-                intake.end(each)
+                intake.end(each, Offset(9))
         for each, rows in intake.take(0):
             found += ((each, time) for time in rows.timestamps)
     assert [time for _, time in found] == sorted(time for rows in times for time in rows)

@@ -329,6 +329,26 @@ def test_markers_at_the_end_are_committed_as_well() -> None:
     assert due(worker) == []
 
 
+def test_markers_behind_records_that_waited_are_committed_as_well() -> None:
+    topology = Topology("app")
+    topology.stream("in", "other", value=bytes).merge().group_by_key().count(name="count")
+    other = TopicPartition("other", Partition(0))
+    layout = lay_out(plan(topology), {"in": 1, "other": 1})
+    worker = Worker(layout, frozenset({INPUT, other}), WorkerOptions(max_task_idle=0))
+    places = {source: Position(Offset(0), Timestamp(-1)) for source in (INPUT, other)}
+    worker.handle(TaskOpened(TASK, {"count": MemoryStore()}, places))
+    worker.handle(Assigned(frozenset({INPUT, other})))
+    worker.handle(Tick(Timestamp(0), 0))
+    worker.handle(fetched(("a", 1)))
+    worker.handle(ReachedEnd(INPUT, Offset(2)))  # the record waits until the other topic is known
+    worker.handle(ReachedEnd(other, Offset(1)))
+    (sent,) = [each for each in due(worker) if isinstance(each, SendOffsets)]
+    assert {source: place.offset for source, place in sent.positions.items()} == {
+        INPUT: 2,
+        other: 1,
+    }
+
+
 def test_where_a_fresh_partition_begins_is_committed() -> None:
     worker = make()
     begin = TaskOpened(TASK, {"count": MemoryStore()}, at(7, NO_TIME), frozenset({INPUT}))
