@@ -5,6 +5,7 @@ back; accepted ones are dropped when the transaction aborts. Committed ones wait
 the store, where the same key often comes again. Knows bytes only, no serdes, no clients.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -33,6 +34,8 @@ class Overlay:
         self.position = store.position
         """The changelog position that what is committed stands for."""
         self._seen_bytes = self._seen_entries = 1
+        self._scans = 0  # since the keys that the store has not got have changed
+        self._order: list[bytes] | None = None
 
     @property
     def changes(self) -> Mapping[bytes, bytes | None]:
@@ -80,11 +83,23 @@ class Overlay:
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """Keys from `start` to before `end` with their values as of now, in order of the bytes."""
-        fresh: dict[bytes, bytes | None] = {}
-        for layer in (self._unsaved, self._changes, self._batch):
-            fresh.update(_within(layer, start, end))
+        fresh = self._accepted(start, end) | _within(self._batch, start, end)
         stored = self.store.scan(start, end, reverse=reverse)
         return _merge(stored, fresh, reverse=reverse)
+
+    def _accepted(self, start: bytes, end: bytes | None) -> dict[bytes, bytes | None]:
+        """What the store has not got yet in this range, without the batch at work.
+
+        The first scan goes through all of it; only where more follow it is put in order for them.
+        """
+        self._scans += 1
+        if self._scans == 1:
+            return _within(self._unsaved, start, end) | _within(self._changes, start, end)
+        if self._order is None:
+            self._order = sorted({*self._unsaved, *self._changes})
+        first = bisect_left(self._order, start)
+        last = len(self._order) if end is None else bisect_left(self._order, end)
+        return {key: self._known[key] for key in self._order[first:last]}
 
     def changed(self, start: bytes, end: bytes) -> dict[bytes, bytes | None]:
         """The last value of each key in this range that has changed since the last checkpoint."""
@@ -107,6 +122,7 @@ class Overlay:
         self._known.update(self._batch)
         self._changes.update(self._batch)
         self._batch = {}
+        self._scans, self._order = 0, None
 
     def rollback(self) -> None:
         """Undoes the writes of the batch at work."""
@@ -121,6 +137,7 @@ class Overlay:
                 del self._known[key]
         self._changes = {}
         self._batch = {}
+        self._scans, self._order = 0, None
 
     def committed(self, position: Offset) -> None:
         """Takes all changes as committed, up to this position of the changelog."""
@@ -131,6 +148,7 @@ class Overlay:
     def saved(self) -> None:
         """Takes what is committed as written to the store, and trims the cache to its limit."""
         self._unsaved = {}
+        self._scans, self._order = 0, None
         if not self._changes:
             while self._known and self.memory_bytes > self._cache_bytes:
                 self._known = dict(islice(self._known.items(), len(self._known) // 2 + 1, None))

@@ -196,3 +196,39 @@ def test_memory_is_estimated_from_what_entries_were_like(count: int, size: int, 
     overlay.accept()
     raw = count * (8 + size)
     assert raw * 0.9 <= overlay.memory_bytes <= 2 * raw + count * 300
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_scans_see_everything_however_many_there_are(seed: int) -> None:
+    chance = random.Random(seed)
+    store = MemoryStore()
+    overlay = Overlay(store, 2**20)
+    expected: dict[bytes, bytes] = {}
+    accepted = dict(expected)
+    for number in range(300):
+        name = b"%02d" % chance.randrange(40)
+        match chance.choice(["put", "put", "delete", "scan", "scan", "scan", "end", "keep"]):
+            case "put":
+                overlay.put(name, b"%d" % number)
+                expected[name] = b"%d" % number
+            case "delete":
+                overlay.put(name, None)
+                expected.pop(name, None)
+            case "scan":
+                end = chance.choice([None, b"%02d" % chance.randrange(40)])
+                inside = [key for key in sorted(expected) if key >= name]
+                inside = [key for key in inside if end is None or key < end]
+                assert list(overlay.scan(name, end)) == [(key, expected[key]) for key in inside]
+            case "end" if chance.random() < 0.5:
+                overlay.accept()
+                accepted = dict(expected)
+            case "end":
+                overlay.rollback()
+                expected = dict(accepted)
+            case _:
+                overlay.accept()
+                overlay.committed(Offset(number))
+                if chance.random() < 0.5:
+                    store.write(overlay.unsaved, Offset(number))
+                    overlay.saved()
+                accepted = dict(expected)
