@@ -6,7 +6,7 @@ Owns the shapes that every layer passes on. Knows nothing of topics' contents, s
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Generic, NamedTuple, NewType, TypeAlias, TypeVar
+from typing import Final, Generic, NamedTuple, NewType, TypeAlias, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -19,6 +19,9 @@ Offset = NewType("Offset", int)
 
 Timestamp = NewType("Timestamp", int)
 """Milliseconds since 1970-01-01 UTC. Negative means: the record has none."""
+
+LATEST: Final = Timestamp(253_339_228_800_000)
+"""Event times are before this, the year 9998: what comes after it would close everything."""
 
 Partition = NewType("Partition", int)
 """The number of a topic's partition, from 0."""

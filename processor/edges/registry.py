@@ -40,7 +40,8 @@ _DEFAULTS: Final = {"timeout": 4, "max.retries": 3, "retries.wait.ms": 100}
 _NUMBERS: Final = ("timeout", "max.retries", "retries.wait.ms", "retries.max.wait.ms")
 _MOST_REFERENCES: Final = 100
 _NO_SUCH_SCHEMA: Final = 40403
-_NOT_FOUND, _CONFLICT, _INVALID = 404, 409, 422
+_NOT_FOUND, _CONFLICT, _INVALID = 404, 409, (400, 422)
+_LARGEST_ID = 2**31 - 1
 _DENIED: Final = (401, 403)
 
 
@@ -148,13 +149,16 @@ class Registry:
         return self._look_up(question)
 
     def _by_id(self, schema_id: int) -> Answer | None:
+        """The schema; None for an id that no registry gave, whatever the data was that has it."""
+        if schema_id > _LARGEST_ID:
+            return None
         try:
             found = self._call(
                 lambda client: client.get_schema(schema_id), f"ask for schema {schema_id}"
             )
-        except _Missing:
+            return Answer(schema_id, self._text(found))
+        except SchemaRefused:
             return None
-        return Answer(schema_id, self._text(found))
 
     def _look_up(self, question: BySubject) -> Answer:
         subject, schema = question.subject, question.schema
@@ -231,7 +235,7 @@ class Registry:
                 f"the schema registry forbids to {doing} ({status}: {text}): set "
                 "schema_registry.basic.auth.user.info to USER:PASSWORD, and the user's rights"
             )
-        if status == _INVALID:
+        if status in _INVALID:
             return SchemaRefused(f"the schema registry can't {doing}: {text}")
         return RegistryUnreachable(f"the schema registry fails to {doing} ({status}: {text})")
 

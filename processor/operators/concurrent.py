@@ -28,6 +28,10 @@ class NoAnswerError(TimeoutError):
     """A call took longer than it may."""
 
 
+class CallCancelledError(Exception):
+    """Something that the call awaited was cancelled."""
+
+
 @dataclass(frozen=True)
 class MapAsync(Operator):
     """Replaces each value by what `await function(value)` gives.
@@ -76,6 +80,13 @@ class MapAsync(Operator):
                         results[row] = await self._call(values[row])
                     except StateError:
                         raise
+                    except asyncio.CancelledError as error:
+                        task = asyncio.current_task()
+                        if task is None or task.cancelling():
+                            raise
+                        cancelled = CallCancelledError("what the call awaited was cancelled")
+                        cancelled.__cause__ = error
+                        faults.append(Fault(row, cancelled))
                     except Exception as error:  # noqa: BLE001 - whatever a user's function raises
                         faults.append(Fault(row, error))
 

@@ -10,14 +10,13 @@ from typing import Any, Final, Literal, TypeAlias
 
 from processor.attempt import attempt
 from processor.operators.base import NO_TIME, AnyBatch, Context
-from processor.records import Timestamp
+from processor.records import LATEST, Timestamp
 
 InvalidTimestamp: TypeAlias = Literal["reject", "record-time"]
 """What becomes of a record whose value gives no valid time: a bad record, or its own timestamp."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_LATEST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
 
 
 class WallClock:
@@ -81,7 +80,7 @@ def milliseconds_of(time: Any) -> Timestamp:
     """Milliseconds since 1970-01-01 UTC: given as that, a datetime, or its text in ISO 8601.
 
     Raises:
-        InvalidTimestampError: It is none of that, before 1970 or after the year 9999.
+        InvalidTimestampError: It is none of that, before 1970 or after the year 9997.
     """
     if isinstance(time, str):
         time = _parsed(time)
@@ -94,8 +93,8 @@ def milliseconds_of(time: Any) -> Timestamp:
             f"{time!r} is no time: it takes milliseconds since 1970, a datetime with a time zone, "
             "or such a one as text in ISO 8601"
         )
-    if not 0 <= time <= _LATEST:
-        raise InvalidTimestampError(f"{time} is no number of milliseconds since 1970 before 10000")
+    if not 0 <= time < LATEST:
+        raise InvalidTimestampError(f"{time} is no number of milliseconds since 1970 before 9998")
     return Timestamp(time)
 
 

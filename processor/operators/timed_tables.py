@@ -303,6 +303,11 @@ class Suppress(ChangeOperator):
         """What is told with records that do not reach this step."""
         return _Suppressing(self, context, overdue=context.resumed).finished()
 
+    def held_until(self, context: Context) -> Timestamp | None:
+        """When the last change is told that is held back now."""
+        last = context.stores[self.store + EXPIRY].last()
+        return None if not last else _parts(last)[0]
+
 
 class _Suppressing:
     """One batch's way through the step."""

@@ -27,8 +27,8 @@ from processor.operators.base import (
     encoded_keys,
 )
 from processor.operators.folding import Folding
-from processor.operators.windows import LATEST, Aligned, Span, Windows
-from processor.records import Batch, Offset, Timestamp
+from processor.operators.windows import Aligned, Span, Windows
+from processor.records import LATEST, Batch, Offset, Timestamp
 from processor.serdes import Serde
 from processor.serdes.windowed import Windowed, span_bytes, until
 from processor.state.keyvalue import KeyValueStore, StoreSpec

@@ -5,7 +5,7 @@ All times are milliseconds, ends are exclusive. Knows nothing of records, keys o
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from math import gcd
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 from zoneinfo import ZoneInfo
@@ -15,9 +15,6 @@ from processor.errors import TopologyError
 
 Unit: TypeAlias = Literal["day", "week", "month", "quarter", "year"]
 """What a calendar window is; weeks begin on Monday."""
-
-LATEST: Final = int(datetime(9998, 1, 1, tzinfo=UTC).timestamp() * 1000)
-"""Times from here on have no windows: no calendar goes so far."""
 
 _UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms"))
 

@@ -15,13 +15,14 @@ from processor.attempt import Fault
 from processor.operators.base import LATE, AnyBatch, Context, Operator, Outputs, of_parent
 from processor.operators.changes import CHANGES, ChangeOperator
 from processor.operators.event_time import InvalidTimestampError
-from processor.records import Headers, RawBatch, Record, Timestamp, in_order
+from processor.records import LATEST, Headers, RawBatch, Record, in_order
 from processor.runtime.handling import by_number, process, renumbered, with_policy
 from processor.serdes import decode_column, encode_column
 from processor.topology.builder import check_name
 from processor.topology.graph import Edge, Node, Policy, Sink, Source, Step, TopicChoice
 from processor.topology.plan import Subtopology
 
+_INVALID = ("the record's timestamp is after the year 9997", "the record has no timestamp")
 _TOPIC_LENGTH = 249  # the broker's own limit
 
 
@@ -106,10 +107,8 @@ class Dataflow:
         """The records with keys and values from their bytes; those that fail are rejected."""
         context.step = source.name
         batch = records
-        if source.time is None and min(records.timestamps, default=Timestamp(0)) < 0:
-            error = InvalidTimestampError("the record has no timestamp")
-            faults = [Fault(row, error) for row, time in enumerate(batch.timestamps) if time < 0]
-            batch = context.reject(batch, faults, "timestamp")
+        if source.time is None:
+            batch = self._with_times(batch, context)
         keys, faults = decode_column(source.key, batch.keys)
         batch = context.reject(batch, faults, "decode") if faults else batch
         values, bad = decode_column(source.value, batch.values)
@@ -118,6 +117,18 @@ class Dataflow:
             decoded = context.reject(decoded, bad, "decode")
         rows = decoded.with_values(values)
         return rows if source.time is None else source.time.apply(rows, context)
+
+    def _with_times(self, batch: RawBatch, context: Context) -> RawBatch:
+        """The records with a timestamp that can be an event time."""
+        times = batch.timestamps
+        if min(times, default=0) >= 0 and max(times, default=0) < LATEST:
+            return batch
+        faults = [
+            Fault(row, InvalidTimestampError(_INVALID[time < 0]))
+            for row, time in enumerate(times)
+            if not 0 <= time < LATEST
+        ]
+        return context.reject(batch, faults, "timestamp")
 
     def run(self, entry: Edge, batch: AnyBatch, context: Context, *, advance: bool) -> list[Output]:
         """What the sinks are given when the batch comes out of `entry`.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from processor.records import Offset, RawBatch, Timestamp, TopicPartition
 
-_FULL = 200_000
+_FULL, _FULL_BYTES = 200_000, 32 * 2**20
 """Records waiting for those of another partition, at most; then the order has to give way."""
 
 
@@ -19,6 +19,14 @@ class _Waiting:
 
     records: RawBatch
     done: int = 0
+    _bytes: int | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Of all of its values."""
+        if self._bytes is None:
+            self._bytes = sum(map(len, filter(None, self.records.values)))
+        return self._bytes
 
     @property
     def first(self) -> Timestamp:
@@ -27,13 +35,13 @@ class _Waiting:
     def __len__(self) -> int:
         return len(self.records) - self.done
 
-    def take(self, limit: Timestamp | None) -> RawBatch:
-        """The leading records up to a timestamp, at least one; all without a limit."""
+    def take(self, limit: float | None) -> RawBatch:
+        """The leading records before a timestamp, and always the first; all without a limit."""
         begin, times = self.done, self.records.timestamps
         if limit is None:
             self.done = len(self.records)
         else:
-            later = (row for row in range(begin + 1, len(times)) if times[row] > limit)
+            later = (row for row in range(begin + 1, len(times)) if times[row] >= limit)
             self.done = next(later, len(times))
         if self.done - begin == len(self.records):
             return self.records
@@ -56,7 +64,8 @@ class Intake:
         default_factory=dict[TopicPartition, list[_Waiting]]
     )
     _ended: dict[TopicPartition, Offset] = field(default_factory=dict[TopicPartition, Offset])
-    _lacking_since: int | None = None
+    _lacking: dict[TopicPartition, int] = field(default_factory=dict[TopicPartition, int])
+    """Since when partitions at their ends have been waited for."""
     _idle_since: int | None = None
     _is_idle_told: bool = False
 
@@ -64,7 +73,8 @@ class Intake:
         """All is fetched again from where the task is."""
         self._waiting.clear()
         self._ended.clear()
-        self._lacking_since = self._idle_since = None
+        self._lacking.clear()
+        self._idle_since = None
         self._is_idle_told = False  # what was told is perhaps undone
 
     def next(self, source: TopicPartition, position: Offset) -> Offset:
@@ -76,6 +86,7 @@ class Intake:
         """Records that follow those that were given before."""
         self._waiting.setdefault(source, []).append(_Waiting(records))
         self._ended.pop(source, None)
+        self._lacking.pop(source, None)
         self._idle_since, self._is_idle_told = None, False
 
     def end(self, source: TopicPartition, offset: Offset) -> None:
@@ -108,20 +119,25 @@ class Intake:
         if self.max_idle is None:
             return True
         lacking = self.sources - self._waiting.keys()
-        if not lacking:
-            self._lacking_since = None
-            return True
-        if sum(map(len, (each for many in self._waiting.values() for each in many))) > _FULL:
+        if not lacking or self._is_full():
             return True
         if not lacking <= self._ended.keys():
             return False
-        if self._lacking_since is None:
-            self._lacking_since = elapsed
-        return elapsed - self._lacking_since >= self.max_idle
+        since = [self._lacking.setdefault(each, elapsed) for each in lacking]
+        return all(elapsed - time >= self.max_idle for time in since)
+
+    def _is_full(self) -> bool:
+        waiting = [each for many in self._waiting.values() for each in many]
+        return sum(map(len, waiting)) > _FULL or sum(each.bytes for each in waiting) > _FULL_BYTES
 
     def _take(self, source: TopicPartition) -> RawBatch:
-        others = (many[0].first for each, many in self._waiting.items() if each != source)
-        limit = None if self.max_idle is None else min(others, default=None)
+        limit: float | None = None
+        if self.max_idle is not None and len(self._waiting) > 1:
+            others = ((many[0].first, each) for each, many in self._waiting.items())
+            time, other = min(pair for pair in others if pair[1] != source)
+            # Of equal times those of the partition that sorts first come first, however many at
+            # once: a replay that is fetched in other pieces does the same.
+            limit = time + 0.5 if source < other else time
         waiting = self._waiting[source]
         taken = waiting[0].take(limit)
         if not len(waiting[0]):

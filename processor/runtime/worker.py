@@ -207,16 +207,20 @@ class Worker:
         if not len(records):
             return []
         intake.add(event.source, records)
-        return self._work(task)
+        return [*self._work(task), *self._checkpoint_if_full()]
 
     def _work(self, task: TaskId) -> list[Command]:
-        """Has a task work on what it is to work on now."""
+        """Has a task work on what it is to work on now, as far as there is memory.
+
+        What a checkpoint commits is what there is when its commands are made: whoever makes them
+        does nothing more with the same event.
+        """
         commands: list[Command] = []
         for source, records in self._intakes[task].take(self._elapsed):
             commands += self._produce(self.tasks[task].process(source, records))
             self._checkpoints.moved = True
-            if self._memory() > self._options.cache_bytes + self._options.uncommitted_bytes:
-                commands += self._checkpoint()
+            if self._is_full():
+                break
         offsets = self.tasks[task].offsets
         for source, end in self._intakes[task].ends():
             if offsets[source] < end:
@@ -224,12 +228,18 @@ class Worker:
                 self._checkpoints.moved = True
         return commands
 
+    def _is_full(self) -> bool:
+        return self._memory() > self._options.cache_bytes + self._options.uncommitted_bytes
+
+    def _checkpoint_if_full(self) -> list[Command]:
+        return self._checkpoint() if self._is_full() else []
+
     def _reached_end(self, event: ReachedEnd) -> list[Command]:
         if event.source not in self.active:
             return []
         task = self._layout.task_of(event.source)
         self._intakes[task].end(event.source, event.offset)
-        return self._work(task)
+        return [*self._work(task), *self._checkpoint_if_full()]
 
     def _tick(self, event: Tick) -> list[Command]:
         since, self._clock, self._elapsed = self._clock, event.clock, event.elapsed
@@ -239,7 +249,8 @@ class Worker:
                 commands += self._produce(task.tick(since, event.clock))
                 commands += self._work(number)
                 commands += self._idle(number)
-        if event.elapsed - self._checkpoints.elapsed >= self._options.checkpoint_interval:
+        due = event.elapsed - self._checkpoints.elapsed >= self._options.checkpoint_interval
+        if due or self._is_full():
             commands += self._checkpoint() or self._persist_if_due()
         return commands
 

@@ -94,6 +94,24 @@ def test_a_function_may_time_out_by_itself() -> None:
     assert dict(letter.headers)["kproc.error"] == b"TimeoutError: mine"
 
 
+def test_what_is_cancelled_for_one_call_fails_for_all_that_await_it() -> None:
+    shared: list[asyncio.Task[None]] = []
+
+    async def ask(value: int) -> int:
+        if not shared:
+            shared.append(asyncio.create_task(asyncio.sleep(60)))
+        if value == 0:
+            await asyncio.sleep(0)
+            shared[0].cancel()
+        await shared[0]
+        return value
+
+    driver = driven(ask, concurrency=3)
+    pipe(driver, *((f"k{number}", number) for number in range(8)))
+    assert driver.read("out") == []
+    assert driver.bad_records == {("map-async-1", "function"): 8}
+
+
 def test_a_call_that_fails_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(concurrent, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(concurrent, "_LONGEST_PAUSE", 0.002)

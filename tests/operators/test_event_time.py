@@ -37,7 +37,7 @@ def test_what_is_a_time(time: Any) -> None:
         ("2013-07-04 12:00", "no time zone"),
         ("yesterday", "no time in ISO 8601"),
         (-1, "since 1970"),
-        (MILLISECONDS * 1_000_000, "before 10000"),
+        (MILLISECONDS * 1_000_000, "before 9998"),
         (1.5, "is no time"),
         (True, "is no time"),
         (None, "is no time"),

@@ -8,7 +8,6 @@ import pytest
 
 from processor.errors import TopologyError, UsageError
 from processor.operators.windows import (
-    LATEST,
     Aligned,
     Calendar,
     Span,
@@ -20,6 +19,7 @@ from processor.operators.windows import (
     sliding,
     tumbling,
 )
+from processor.records import LATEST
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

@@ -30,15 +30,17 @@ def test_what_can_not_be_decoded() -> None:
     driver.pipe_bytes("in", key=b"k", value=b"{")
     driver.pipe_bytes("in", key=b"\xff", value=b"{")
     driver.pipe_bytes("in", key=b"k", value=b"1", timestamp=-1)
+    driver.pipe_bytes("in", key=b"k", value=b"1", timestamp=2**60)
     driver.pipe_bytes("in", key=None, value=None)
     assert driver.read("out") == [(None, None)]
-    (key, value, both, time) = reasons(driver)
+    (key, value, both, time, late) = reasons(driver)
     assert key[:2] == (0, "decode")
     assert "can't decode 1 bytes as text" in key[2]
     assert value[:2] == (1, "decode")
     assert "as json" in value[2]
     assert "as text" in both[2]
     assert time == (3, "timestamp", "InvalidTimestampError: the record has no timestamp")
+    assert late[:2] == (4, "timestamp")
 
 
 def test_a_dead_letter_of_a_record_without_timestamp_has_one() -> None:

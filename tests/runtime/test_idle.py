@@ -7,6 +7,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -140,10 +141,20 @@ def test_many_commands_go_wrong(seed: int) -> None:
     def interrupt(_: int, __: Command) -> When | None:
         return chance.choice(["before", "after"]) if chance.random() < 0.05 else None
 
-    world = new_world()
+    world = new_world(**({"cache_bytes": 0, "uncommitted_bytes": 300} if seed % 2 else {}))
     world.interrupt = interrupt
     run(world, lambda saved: chance.choice([None, *saved]))
     check(world)
+
+
+@pytest.mark.parametrize("limit", [0, 300, 700])
+def test_checkpoints_come_in_between_when_memory_is_short(limit: int) -> None:
+    world = new_world(cache_bytes=0, uncommitted_bytes=limit)
+    finish(world)
+    check(world)
+    for before, after in pairwise(world.trace):
+        if isinstance(before, Commit):
+            assert not isinstance(after, Produce)
 
 
 def test_the_driver_lets_input_be_idle() -> None:
@@ -175,3 +186,18 @@ def test_rows_without_a_match_are_told_when_input_is_idle() -> None:
     assert driver.read("out") == [("ann", "x+None")]
     driver.idle()
     assert driver.read("out") == []
+
+
+def test_suppressed_changes_are_told_when_input_is_idle() -> None:
+    made = Topology("app")
+    table = (
+        made.stream("a", value=str)
+        .to_table(name="table")
+        .suppress(until="1m", max_records=10, name="calm")
+    )
+    table.to("out")
+    driver = TopologyDriver(made)
+    driver.pipe("a", key="ann", value="x", timestamp=5)
+    assert driver.read("out") == []
+    driver.idle()
+    assert driver.read("out") == [("ann", "x")]

@@ -75,6 +75,31 @@ def test_a_partition_at_its_end_is_waited_for_as_long_as_is_said() -> None:
     assert taken(intake, 1500) == [("a", [6])]
 
 
+def test_each_partition_is_waited_for_by_itself() -> None:
+    intake = Intake(frozenset({A, B}), 100)
+    intake.end(A, Offset(9))
+    intake.end(B, Offset(9))
+    intake.add(A, batch(1))
+    assert taken(intake, 0) == []
+    assert taken(intake, 100) == [("a", [1])]
+    intake.end(A, Offset(9))
+    intake.add(B, batch(2))
+    assert taken(intake, 5000) == []
+    assert taken(intake, 5100) == [("b", [2])]
+
+
+def test_equal_times_come_in_one_order_however_they_are_fetched() -> None:
+    for pieces in ([(3, 5)], [(3,), (5,)]):
+        intake = Intake(frozenset({A, B}), 0)
+        intake.add(A, batch(5, 5, 6))
+        for number, piece in enumerate(pieces):
+            intake.add(B, batch(*piece, first=number))
+        intake.end(A, Offset(9))
+        intake.end(B, Offset(9))
+        found = [(name, time) for name, times in taken(intake) for time in times]
+        assert found == [("b", 3), ("a", 5), ("a", 5), ("b", 5), ("a", 6)]
+
+
 def test_without_a_wait_there_is_no_order() -> None:
     intake = Intake(frozenset({A, B}), None)
     intake.add(A, batch(9))

@@ -245,7 +245,7 @@ def test_null_keys_and_times_beyond_calendars_are_bad_records() -> None:
     test.pipe("in", key=None, value=1, timestamp=1)
     test.pipe("in", key="a", value=1, timestamp=10**15)
     pipe(test, ("a", 1, 0))
-    assert test.bad_records == {("in-count", "null-key"): 1, ("in-count", "timestamp"): 1}
+    assert test.bad_records == {("in-count", "null-key"): 1, ("source-in", "timestamp"): 1}
     assert len(test.store("in-count")) == 1
 
 
