@@ -184,12 +184,19 @@ class Versioned(TableOperator):
         latest: Mapping[bytes, Stamped],
         context: Context,
     ) -> "dict[bytes, _History]":
-        """What is known of each key since the earliest of its rows."""
+        """What is known of each key since the earliest of its rows.
+
+        What ended after the stream time before this batch, and after the latest value's time, can't
+        be there yet: however much time a batch spans, no more segments are read than are kept.
+        """
         first: dict[bytes, int] = {}
         for key, time in zip(keys, batch.timestamps, strict=True):
             first[key] = min(time, first.get(key, time))
-        last = max(context.end_time, max(batch.timestamps, default=context.end_time))
-        spans = {key: self.kept.segments(time, last) for key, time in first.items()}
+        now = context.stream_time
+        spans = {
+            key: self.kept.segments(time, max(now, latest[key][0] if key in latest else now))
+            for key, time in first.items()
+        }
         wanted = [_entry(segment, key) for key, span in spans.items() for segment in span]
         history: KeyValueStore[bytes, list[Version]] = context.stores[self.kept.store]
         found = history.load(wanted)
@@ -253,12 +260,12 @@ class _History:
         return min([*later, self.latest[0]] if self.latest is not None else later)
 
     def _versions(self) -> Iterable[Version]:
-        return (each for some in self.segments.values() for each in some)
+        return (each for segment in sorted(self.segments) for each in self.segments[segment])
 
     def _add(self, version: Version) -> None:
         segment = version.end // self._width
         self.segments[segment] = sorted(
-            {each[:2]: each for each in [*self.segments[segment], version]}.values(),
+            {each[:2]: each for each in [*self.segments.get(segment, ()), version]}.values(),
             key=lambda each: each[:2],
         )
         self.touched.add(segment)
