@@ -304,7 +304,8 @@ WRONG: Mapping[str, tuple[str, dict[str, str | None], type[KprocError], str]] = 
         "open",
         {},
         PermissionDenied,
-        r"PLAINTEXT broker listener\?.* check security\.protocol",
+        # Which of the two depends on whether the broker's answer or its end is seen first.
+        r"(PLAINTEXT broker listener\?|closed by peer).* check security\.protocol",
     ),
     "no TLS where there is": (
         "mtls",

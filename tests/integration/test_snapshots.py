@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from processor.topology.plan import CHANGELOG_CONFIG
 from tests import ledger
 from tests.crashes.snapshotted import DEADLINE, NUMBER, Snapshotted
 from tests.edges.storage import s3
@@ -123,6 +124,7 @@ def test_snapshots_of_a_changelog_that_was_made_anew_are_not_used(app: App) -> N
     while changelog in ledger.admin(app.kafka).list_topics(timeout=30).topics:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    ledger.create(app.kafka, {changelog: 1}, **CHANGELOG_CONFIG)
     app.write((0, "k1", "1"))
     node = app.run()
     assert app.latest()["k1"] == b"1"
@@ -151,7 +153,7 @@ def test_other_serdes_than_the_snapshots_are_refused(app: App) -> None:
     )
     app.write((0, "k1", "1"))
     node = app.run(expect=5)
-    assert "do not fit the topology" in node.output
+    assert "does not fit the state" in node.output
 
 
 def test_a_node_starts_without_object_storage(app: App, s3_away: str) -> None:
