@@ -403,7 +403,9 @@ class Slot:
     def _close(self) -> None:
         self._report(now=True)
         first = (self._snapshots.close, self._opener.close, self._tables.close)
-        for close in (*first, self._stores.close_all, self._inbox.close, self._reporter.close):
+        # The consumer ends with the process: a static member stays in the group either way, and an
+        # assignment that comes while it is closed can block librdkafka, and so Python, for ever.
+        for close in (*first, self._stores.close_all, self._reporter.close):
             try:
                 close()
             except (KprocError, KafkaException, RuntimeError) as error:
