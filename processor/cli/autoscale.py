@@ -144,8 +144,8 @@ def _asked(
     target: str, bootstrap: str | None, config: Path | None, sets: list[str] | None
 ) -> Asked:
     if not (target.partition(":")[0].endswith(".py") or Path(target).is_file()):
-        return Asked(target, settings_here(None, bootstrap, config, sets), None)
-    loaded, settings = load_with_settings(target, bootstrap, config, sets)
+        return Asked(target, settings_here(None, config, sets, bootstrap=bootstrap), None)
+    loaded, settings = load_with_settings(target, config, sets, bootstrap=bootstrap)
     return Asked(loaded.name, settings, target)
 
 

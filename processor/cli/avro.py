@@ -72,4 +72,4 @@ def json_decoder(schema: Path | None, url: str | None) -> Callable[[bytes], byte
 def _settings(url: str) -> dict[str, Any]:
     from processor.cli.common import settings_here  # noqa: PLC0415
 
-    return {**settings_here(None, None, None, None).schema_registry, "url": url}
+    return {**settings_here(None, None, None).schema_registry, "url": url}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from processor.cli.common import TopologyArgument, say
+from processor.cli.common import TopologyArgument, redacting, say
 from processor.cli.run import ConfigOption, SetOption
 from processor.errors import BadRecordError, KprocError, SettingsError, UsageError
 
@@ -122,7 +122,6 @@ def chaos(  # noqa: PLR0913 - options of a command
     from processor.durations import milliseconds  # noqa: PLC0415
     from processor.edges.chaos import Order  # noqa: PLC0415
     from processor.loading import load as load_topology  # noqa: PLC0415
-    from processor.settings import redacted  # noqa: PLC0415
     from processor.topology.plan import plan  # noqa: PLC0415
 
     loaded = load_topology(topology)
@@ -142,13 +141,11 @@ def chaos(  # noqa: PLR0913 - options of a command
         for topic, source in sources_of(made, loaded.samples, inputs or ()).items()
     }
     try:
-        with _folder(keep=keep) as folder:
+        with redacting(settings), _folder(keep=keep) as folder:
             embedded = bootstrap is None
             order = Order(topology, made, settings, terms, feeds, rate, folder.path, embedded, keep)
             report = _work(order, as_json=as_json)
             folder.keep = keep or not report.verdict.passed
-    except KprocError as error:
-        raise type(error)(redacted(settings, str(error))) from error
     except KeyboardInterrupt:
         raise typer.Exit(_INTERRUPTED) from None
     if not report.verdict.passed:

@@ -75,9 +75,9 @@ def redacting(settings: "Settings") -> Generator[None]:
 
 
 def load_with_settings(
-    topology: str, bootstrap: str | None, config: Path | None, sets: list[str] | None
+    topology: str, config: Path | None, sets: list[str] | None, **given: Any
 ) -> "tuple[Topology, Settings]":
-    """A topology, and the settings that a run of it has here.
+    """A topology, and the settings that a run of it has here; see `settings_here`.
 
     Raises:
         UsageError: The topology or a setting is wrong.
@@ -85,16 +85,39 @@ def load_with_settings(
     from processor.loading import load as load_topology  # noqa: PLC0415
 
     loaded = load_topology(topology)
-    return loaded, settings_here(loaded.settings, bootstrap, config, sets)
+    return loaded, settings_here(loaded.settings, config, sets, **given)
+
+
+def name_with_settings(
+    topology: str | None,
+    application: str | None,
+    config: Path | None,
+    sets: list[str] | None,
+    **given: Any,
+) -> "tuple[str, Settings]":
+    """The name of an application, given by its topology or as it is, and the settings here.
+
+    Raises:
+        UsageError: Neither is given, or both; or the topology or a setting is wrong.
+    """
+    if (topology is None) == (application is None):
+        raise UsageError("Give the topology's file, or --application and its name.")
+    if topology is None:
+        return application or "", settings_here(None, config, sets, **given)
+    loaded, settings = load_with_settings(topology, config, sets, **given)
+    return loaded.name, settings
 
 
 def settings_here(
-    own: Mapping[str, Any] | None,
-    bootstrap: str | None,
-    config: Path | None,
-    sets: list[str] | None,
+    own: Mapping[str, Any] | None, config: Path | None, sets: list[str] | None, **given: Any
 ) -> "Settings":
-    """The settings in effect, with a topology's own if there is one.
+    """The settings in effect.
+
+    Args:
+        own: A topology's, if there is one.
+        config: A file instead of ./kproc.toml.
+        sets: `NAME=VALUE` texts.
+        given: By options of their own; None means not given.
 
     Raises:
         SettingsError: One is wrong.
@@ -102,7 +125,8 @@ def settings_here(
     from processor.layers import assigned  # noqa: PLC0415
     from processor.settings import load  # noqa: PLC0415
 
-    return load({**assigned(sets or ()), "bootstrap": bootstrap}, own, config).settings
+    options = {name: value for name, value in given.items() if value is not None}
+    return load({**assigned(sets or ()), **options}, own, config).settings
 
 
 def say(text: str) -> None:

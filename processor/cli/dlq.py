@@ -15,7 +15,14 @@ import msgspec
 import typer
 from rich.console import Console
 
-from processor.cli.common import confirm, moment, record_progress, redacting, say, settings_here
+from processor.cli.common import (
+    confirm,
+    moment,
+    name_with_settings,
+    record_progress,
+    redacting,
+    say,
+)
 from processor.cli.letters import (
     GROUPS,
     Count,
@@ -229,13 +236,7 @@ def _where(
     config: Path | None,
     sets: list[str] | None,
 ) -> _Where:
-    from processor.loading import load  # noqa: PLC0415
-
-    if (topology is None) == (application is None):
-        raise UsageError("Give the topology's file, or --application and its name.")
-    loaded = load(topology) if topology else None
-    settings = settings_here(loaded.settings if loaded else None, bootstrap, config, sets)
-    return _Where(loaded.name if loaded else application or "", settings)
+    return _Where(*name_with_settings(topology, application, config, sets, bootstrap=bootstrap))
 
 
 def _wanted(

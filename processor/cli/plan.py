@@ -81,7 +81,7 @@ def plan(  # noqa: PLR0913 - options of a command
     from processor.cluster.capacity import Measured  # noqa: PLC0415
     from processor.cluster.capacity import capacity as lines_of  # noqa: PLC0415
 
-    loaded, settings = load_with_settings(topology, bootstrap, config, sets)
+    loaded, settings = load_with_settings(topology, config, sets, bootstrap=bootstrap)
     if not capacity:
         from processor.topology.plan import plan as plan_of  # noqa: PLC0415
 

@@ -58,7 +58,7 @@ def rescale(
     wanted = _counts(partitions or [])
     if slots is None and not wanted:
         raise UsageError("Give --slots N, --partitions TOPIC=N, or both.")
-    loaded, settings = load_with_settings(topology, bootstrap, config, sets)
+    loaded, settings = load_with_settings(topology, config, sets, bootstrap=bootstrap)
     with redacting(settings):
         _rescale(plan(loaded), settings, slots, wanted, ask=not yes, dry_run=dry_run)
 

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from processor.cli.common import TopologyArgument, record_progress, say, start_kafka
+from processor.cli.common import (
+    TopologyArgument,
+    record_progress,
+    redacting,
+    say,
+    settings_here,
+    start_kafka,
+)
 from processor.cli.scaling import Asked, bounds_of, run_here
-from processor.errors import KprocError, UsageError, WorkerFailed
+from processor.errors import UsageError, WorkerFailed
 
 if TYPE_CHECKING:
     from processor.edges.http import Endpoint
@@ -97,9 +104,7 @@ def run(  # noqa: PLR0913 - options of a command
 
     Try it: kproc run topologies/flights.py --dev --until-end
     """
-    from processor.layers import assigned  # noqa: PLC0415
     from processor.loading import load as load_topology  # noqa: PLC0415
-    from processor.settings import load, redacted  # noqa: PLC0415
     from processor.topology.plan import plan  # noqa: PLC0415
 
     if dev and bootstrap:
@@ -115,25 +120,22 @@ def run(  # noqa: PLR0913 - options of a command
         "guarantee": guarantee,
         "checkpoint_interval": checkpoint_interval,
     }
-    given = {name: value for name, value in options.items() if value is not None}
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the node takes over
     loaded = load_topology(topology)
     made = plan(loaded)
-    settings = load({**assigned(sets or ()), **given}, loaded.settings, config).settings
+    settings = settings_here(loaded.settings, config, sets, **options)
     view = _View(log_format, quiet=quiet, show=until_end if show is None else show)
-    try:
-        with (
-            _dev_kafka(loaded, settings, quiet=quiet)
-            if dev
-            else contextlib.nullcontext(settings) as used
-        ):
-            if nodes is None:
-                killed = _work(topology, made, used, view, until_end=until_end)
-            else:
-                asked = Asked(loaded.name, used, topology)
-                killed = run_here(asked, nodes, log_format=log_format, quiet=quiet)
-    except KprocError as error:
-        raise type(error)(redacted(settings, str(error))) from error
+    with (
+        redacting(settings),
+        _dev_kafka(loaded, settings, quiet=quiet)
+        if dev
+        else contextlib.nullcontext(settings) as used,
+    ):
+        if nodes is None:
+            killed = _work(topology, made, used, view, until_end=until_end)
+        else:
+            asked = Asked(loaded.name, used, topology)
+            killed = run_here(asked, nodes, log_format=log_format, quiet=quiet)
     if killed:
         raise typer.Exit(_INTERRUPTED)
 

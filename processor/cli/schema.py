@@ -141,7 +141,7 @@ def register(
 def _registry(url: str | None, config: Path | None, sets: list[str] | None) -> "Registry":
     from processor.edges.registry import Registry  # noqa: PLC0415
 
-    found = settings_here(None, None, config, sets).schema_registry
+    found = settings_here(None, config, sets).schema_registry
     return Registry(found if url is None else {**found, "url": url})
 
 

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from processor.cli.common import say
+from processor.cli.common import name_with_settings, say
 from processor.cli.complete import topology_files
 from processor.cli.run import ConfigOption, SetOption
 from processor.errors import SnapshotError, UsageError
@@ -135,19 +135,14 @@ def _archives(
     """Those of all the application's stores."""
     from processor.edges.archive import archives  # noqa: PLC0415
     from processor.edges.bucket import Bucket  # noqa: PLC0415
-    from processor.layers import assigned  # noqa: PLC0415
-    from processor.loading import load as load_topology  # noqa: PLC0415
-    from processor.settings import load  # noqa: PLC0415
 
-    if (topology is None) == (application is None):
-        raise UsageError("Give the topology's file, or --application and its name.")
-    loaded = load_topology(topology) if topology else None
-    own = loaded.settings if loaded else None
-    given = {"snapshot_url": url, "snapshot_interval": "1d"} if url else {}
-    settings = load({**assigned(sets or ()), **given}, own, config).settings
+    interval = "1d" if url else None
+    name, settings = name_with_settings(
+        topology, application, config, sets, snapshot_url=url or None, snapshot_interval=interval
+    )
     if not settings.snapshot_url:
         raise UsageError("It is not known where snapshots are: set snapshot_url, or give --url.")
-    return archives(Bucket(settings.snapshot_url), loaded.name if loaded else application or "")
+    return archives(Bucket(settings.snapshot_url), name)
 
 
 def _snapshots(archives: "list[Archive]") -> "Iterator[tuple[Archive, Manifest]]":

@@ -8,7 +8,6 @@ import contextlib
 import sys
 from collections.abc import Generator
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
@@ -16,10 +15,9 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from processor.cli.common import load_with_settings, redacting, say, settings_here
+from processor.cli.common import name_with_settings, redacting, say
 from processor.cli.complete import applications, topology_files
 from processor.cli.run import ConfigOption, SetOption
-from processor.errors import UsageError
 
 if TYPE_CHECKING:
     from processor.cluster.overview import Overview
@@ -75,7 +73,7 @@ def status(
 
     Example: kproc status --application flights --watch
     """
-    name, settings = _asked(topology, application, bootstrap, config, sets)
+    name, settings = name_with_settings(topology, application, config, sets, bootstrap=bootstrap)
     show = _json if as_json else _live if watch else _tables
     healthy = True
     with (
@@ -87,22 +85,6 @@ def status(
             healthy = overview.healthy
     if not healthy:
         raise typer.Exit(_UNATTENDED)
-
-
-def _asked(
-    topology: str | None,
-    application: str | None,
-    bootstrap: str | None,
-    config: Path | None,
-    sets: list[str] | None,
-) -> "tuple[str, Settings]":
-    """The application's name, and the settings that a run of it has here."""
-    if (topology is None) == (application is None):
-        raise UsageError("Give the topology's file, or --application and its name.")
-    if topology is None:
-        return application or "", settings_here(None, bootstrap, config, sets)
-    loaded, settings = load_with_settings(topology, bootstrap, config, sets)
-    return loaded.name, settings
 
 
 def _overviews(application: str, settings: "Settings") -> "Overviews":
