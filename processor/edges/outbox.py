@@ -209,7 +209,7 @@ class TransactionalOutbox:
         try:
             self._sender.produce(command, None)
         except KafkaException as error:
-            raise failed(self._reason(error), f"send records to {command.topic}") from error
+            raise failed(self._reason(error), self._doing("send records")) from error
 
     def send_offsets(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Makes the positions part of the transaction, under the group's present generation."""
@@ -231,8 +231,7 @@ class TransactionalOutbox:
         """
         self._try("send records", self._sender.flush)
         producer = self._sender.producer
-        doing = f"commit a transaction with records for {', '.join(sorted(self._topics)) or 'none'}"
-        self._try(doing, lambda: producer.commit_transaction(self._patience))
+        self._try("commit", lambda: producer.commit_transaction(self._patience))
         self._topics.clear()
         self._begun = False
         written, self._sender.written = self._sender.written, {}
@@ -278,6 +277,11 @@ class TransactionalOutbox:
                 return told
         return error
 
+    def _doing(self, doing: str) -> str:
+        """What is tried, with all topics it may fail for: any call may be the first to tell."""
+        topics = ", ".join(sorted(self._topics))
+        return f"{doing} in a transaction with records for {topics}" if topics else doing
+
     def _try(self, doing: str, call: Callable[[], None]) -> None:
         deadline = time.monotonic() + self._patience
         while True:
@@ -286,7 +290,7 @@ class TransactionalOutbox:
             except KafkaException as error:
                 cause: Any = error.args[0]
                 if not (cause.retriable() and time.monotonic() < deadline):
-                    raise failed(error, doing) from error
+                    raise failed(error, self._doing(doing)) from error
                 self._on_retry(f"trying again to {doing}: {cause.str()}")
 
 
