@@ -1,4 +1,4 @@
-"""Flights from New York with weather, airplanes and airlines: an example of each join.
+"""Flights from New York with weather, airplanes, airlines and airports: an example of each join.
 
     kproc run topologies/flights_joined.py --dev --until-end
 
@@ -18,7 +18,7 @@ from flights import Flight, known, records
 
 from processor import Record, Timestamp, Topology, last_of
 
-FLIGHTS, HOURS, PLANES, AIRLINES = 27_004, 2226, 3322, 16
+FLIGHTS, HOURS, PLANES, AIRLINES, AIRPORTS = 27_004, 2226, 3322, 16, 1458
 GUST = 35  # miles per hour
 
 
@@ -49,6 +49,16 @@ class Departure:
     number: int
     delay: int | None
     weather: Weather | None
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A flight that was planned, its delay in minutes, and the name of the airport it goes to."""
+
+    carrier: str
+    number: int
+    delay: int | None
+    airport: str | None  # None: outside the fifty states
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,10 @@ def by_airline(flight: LastFlight, airline: str) -> LastFlight:
     return LastFlight(flight.carrier, flight.destination, flight.model, flight.seats, airline)
 
 
+def to_airport(flight: Flight, airport: str | None) -> Arrival:
+    return Arrival(flight.carrier, flight.number, flight.arrival_delay, airport)
+
+
 def tail(flight: Flight) -> str:
     return flight.tail or ""
 
@@ -134,6 +148,12 @@ def airline_names() -> Iterator[Record[str, str]]:
         yield Record(row["carrier"], row["name"], Timestamp(0))
 
 
+def airport_names() -> Iterator[Record[str, str]]:
+    """By code; older than all flights."""
+    for row in table("airports"):
+        yield Record(row["faa"], row["name"], Timestamp(0))
+
+
 def number(text: str) -> float | None:
     return float(text) if known(text) else None
 
@@ -150,6 +170,7 @@ def table(name: str) -> Iterator[dict[str, str]]:
 topology = Topology("flights-joined")
 topology.sample_data("planes", planes_built, count=PLANES, value=Plane)
 topology.sample_data("airlines", airline_names, count=AIRLINES, value=str)
+topology.sample_data("airports", airport_names, count=AIRPORTS, value=str)
 topology.sample_data("weather", weather_of_january, count=HOURS, value=Weather)
 topology.sample_data("flights-by-origin", flights_of_january, count=FLIGHTS, value=Flight)
 
@@ -157,6 +178,7 @@ flights = topology.stream("flights-by-origin", value=Flight)
 weather = topology.stream("weather", value=Weather)
 planes = topology.table("planes", value=Plane)
 airlines = topology.table("airlines", value=str)
+airports = topology.global_table("airports", value=str)
 
 # A stream with a table as of the time of its records.
 measured = weather.to_table(name="measured", versioned="1d")
@@ -171,3 +193,6 @@ with_tail = flights.filter(lambda flight: flight.tail is not None).group_by(tail
 last = with_tail.agg(Last, flight=last_of(), name="last")
 last_flights = last.join(planes, by_plane, name="by-plane")
 last_flights.join(airlines, by_airline, on="carrier", name="by-airline").to("last-flights")
+
+# A stream with a table that every worker has whole, by any key.
+flights.left_join_global(airports, "destination", to_airport).to("arrivals")

@@ -21,6 +21,7 @@ class Data(NamedTuple):
 
     planes: list[Record[str, Any]]
     airlines: list[Record[str, Any]]
+    airports: list[Record[str, Any]]
     weather: list[Record[str, Any]]
     flights: list[Record[str, Any]]
 
@@ -33,7 +34,7 @@ def data() -> Data:
         [record for record in records if record.timestamp < end]
         for records in (made.weather, made.flights)
     )
-    return Data(made.planes, made.airlines, weather, flights)
+    return Data(*made[:3], weather, flights)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,7 @@ def driver(data: Data) -> TopologyDriver:
     made = TopologyDriver(TOPOLOGY, partitions=3)
     made.pipe("planes", *data.planes)
     made.pipe("airlines", *data.airlines)
+    made.pipe("airports", *data.airports)
     for topic, records in hours(data):
         made.pipe(topic, *records)
     return made
@@ -61,7 +63,7 @@ def hours(data: Data) -> Iterator[tuple[str, list[Record[str, Any]]]]:
 
 
 def test_sample_data_has_as_many_records_as_it_says(data: Data) -> None:
-    for sample in TOPOLOGY.samples[:3]:
+    for sample in TOPOLOGY.samples[:4]:
         assert sum(1 for _ in sample.records()) == sample.count
 
 
@@ -109,6 +111,18 @@ def test_the_last_flight_of_each_airplane(driver: TopologyDriver, data: Data) ->
         if tail in planes
     }
     assert len(found) > 1000
+
+
+def test_each_flight_has_the_name_of_its_airport(driver: TopologyDriver, data: Data) -> None:
+    found = [tuple(value.values()) for _, value in driver.read("arrivals")]
+    names = {record.key: record.value for record in data.airports}
+    flights = [record.value for record in data.flights]
+    expected = [
+        (each.carrier, each.number, each.arrival_delay, names.get(each.destination))
+        for each in flights
+    ]
+    assert sorted(found, key=repr) == sorted(expected, key=repr)
+    assert None in {airport for *_, airport in found}
 
 
 def test_nothing_is_bad(driver: TopologyDriver) -> None:
