@@ -313,7 +313,7 @@ q12 = query("q12")
 # 13: bids with what a table says.
 
 
-def side_key(bid: Bid) -> int:
+def side_key(_: int, bid: Bid) -> int:
     return bid.auction % SIDE_ROWS
 
 
@@ -328,5 +328,5 @@ def enriched(bid: Bid, value: str) -> dict[str, Any]:
 
 
 q13 = query("q13")
-side_input = q13.table(SIDE_INPUT, key=int, value=str)
-bids(q13).key_by(side_key, name="side-keys").join(side_input, enriched).to(output("q13"))
+side_input = q13.global_table(SIDE_INPUT, key=int, value=str)
+bids(q13).join_global(side_input, side_key, enriched).to(output("q13"))

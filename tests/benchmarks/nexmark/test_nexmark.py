@@ -49,14 +49,14 @@ class Run:
         """What the topology wrote when all windows were closed."""
         name = topology.name.removeprefix(f"{PREFIX}-")
         driver = TopologyDriver(topology, partitions=PARTITIONS)
-        inputs = plan(topology).inputs
-        if SIDE_INPUT in inputs:
+        made = plan(topology)
+        if SIDE_INPUT in made.tables:
             driver.pipe(SIDE_INPUT, *side_input())
         found: Rows = []
         remaining = iter(self._events)
         while some := list(islice(remaining, AT_A_TIME)):
             for topic, piped in by_topic(some).items():
-                if topic in inputs:
+                if topic in made.inputs:
                     driver.pipe(topic, *piped)
             found += driver.read(output(name))
         driver.idle()
