@@ -47,6 +47,21 @@ def test_the_example() -> None:
     assert driver.read("big-orders") == []
 
 
+def test_values_are_read_as_the_type_that_is_asked_for() -> None:
+    topology = Topology("app")
+    orders = topology.stream("orders", value=Order).map_values(lambda order: order)
+    orders.key_by(lambda order: order.amount).to("copies")
+    driver = TopologyDriver(topology)
+    order = Order(user="ann", amount=700)
+    for _ in range(2):
+        driver.pipe("orders", key="ann", value=order)
+    first, second = driver.read("copies", value=Order)
+    assert first == second == (700, order)
+    driver.pipe("orders", key="ann", value=order)
+    (record,) = driver.read_records("copies", key=str, value=bytes)
+    assert (record.key, record.value) == ("700", b'{"user":"ann","amount":700}')
+
+
 def test_records_keep_timestamp_and_headers() -> None:
     driver = counting()
     driver.pipe("in", key="a", value="x", timestamp=5, headers=(("h", b"1"),))

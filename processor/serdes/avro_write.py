@@ -31,7 +31,7 @@ from processor.serdes.avro_types import (
 )
 from processor.serdes.avro_values import default_of
 from processor.serdes.avro_writes import BITS, Write, plain_writer, write_long, write_text, zigzag
-from processor.serdes.types import plain_type
+from processor.serdes.types import mismatch, plain_type
 
 Accepts: TypeAlias = Callable[[Any], bool]
 
@@ -137,7 +137,7 @@ def _of_model(
 ) -> Write:
     def write_model(value: Any, out: bytearray) -> None:
         if not isinstance(value, cls):
-            raise TypeError(f"expected {cls.__name__}, not {type(value).__name__}")
+            raise TypeError(mismatch(cls, value))
         name = ""
         try:
             for name, get, write in steps:  # noqa: B007 - which field the error is about

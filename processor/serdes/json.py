@@ -14,7 +14,7 @@ from msgspec.json import Decoder, Encoder
 
 from processor.errors import TopologyError
 from processor.serdes.base import Serde
-from processor.serdes.types import UNIONS, plain_type, type_name, uses_pydantic
+from processor.serdes.types import UNIONS, mismatch, plain_type, type_name, uses_pydantic
 
 T = TypeVar("T")
 
@@ -158,7 +158,7 @@ def _checked(encode: Callable[[Any], bytes], model: Any) -> Callable[[Any], byte
 
     def encode_checked(value: object) -> bytes:
         if not isinstance(value, classes):
-            raise TypeError(f"expected {type_name(model)}, not {type(value).__name__}")
+            raise TypeError(mismatch(model, value))
         return encode(value)
 
     return encode_checked

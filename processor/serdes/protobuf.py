@@ -17,6 +17,7 @@ from processor.serdes.registry import (
     SchemaText,
     with_registry,
 )
+from processor.serdes.types import mismatch
 
 _BUILT_IN: Final = "google/protobuf/"
 _MOST_INDEXES: Final = 32  # levels of messages in messages
@@ -87,7 +88,7 @@ class _Protobuf:
 
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, self._message):
-            raise TypeError(f"expected {self._message.__name__}, not {type(value).__name__}")
+            raise TypeError(mismatch(self._message, value))
         return value.SerializeToString()
 
     def decoder(self, writer: SchemaText) -> Callable[[bytes, int], Any]:

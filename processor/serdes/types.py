@@ -51,6 +51,18 @@ def _inside(annotation: Any) -> Any | None:
     return None if isinstance(annotation, type) else getattr(annotation, "__value__", None)
 
 
+def mismatch(expected: Any, value: object) -> str:
+    """What to say of a value of another class; with their modules where both have one name."""
+    cls = type(value)
+    name = type_name(expected)
+    if name != type_name(cls):
+        return f"expected {name}, not {cls.__name__}"
+    return (
+        f"expected {expected.__module__}.{name}, not {cls.__module__}.{name}: two classes of one "
+        "name; import it from the same module everywhere"
+    )
+
+
 def type_name(annotation: Any) -> str:
     """A name that stays the same wherever the type is defined: `dict[str, Order]`.
 

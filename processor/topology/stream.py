@@ -224,6 +224,8 @@ class Stream(StreamJoins[K, V], GlobalJoins[K, V], Generic[K, V]):
             raise TopologyError("merge: the streams belong to different topologies; use one")
         edges = tuple(flow.edge for flow in flows)
         node = self.flow.builder.step("merge", edges, Merge(), name=name)
+        settled = (flow.key for flow in flows if not flow.rekeyed)
+        written = {key.kept_key(None, "the key of a merge").name for key in settled}
         return Stream(
             Flow(
                 self.flow.builder,
@@ -231,7 +233,7 @@ class Stream(StreamJoins[K, V], GlobalJoins[K, V], Generic[K, V]):
                 Form.common(flow.key for flow in flows),
                 Form.common(flow.value for flow in flows),
                 name,
-                any(flow.rekeyed for flow in flows),
+                len(written) > 1 or any(flow.rekeyed for flow in flows),
             )
         )
 

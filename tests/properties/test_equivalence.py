@@ -187,7 +187,7 @@ class DriverTwins:
         for record in records:
             number = partition_of(record.key, self.layout.partitions[topic])
             self.inputs[TopicPartition(topic, Partition(number))].append(record)
-            self.driver._append(topic, None, record)
+            self.driver._kafka.append(topic, None, record)
         self.driver._settle()
         self.deliver()
 

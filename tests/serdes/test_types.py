@@ -13,6 +13,7 @@ import pydantic
 import pytest
 
 from processor.serdes import field_type, return_type
+from processor.serdes.types import mismatch
 
 if TYPE_CHECKING:
     from nowhere import Missing
@@ -162,3 +163,11 @@ def test_return_type(function: Any, annotation: Any) -> None:
 )
 def test_field_type(model: Any, field: str, annotation: Any) -> None:
     assert field_type(model, field) == annotation
+
+
+def test_classes_of_one_name_are_told_apart_by_their_modules() -> None:
+    other = type("Flight", (), {"__module__": "topologies.flights"})
+    assert mismatch(Flight, Point(1)) == "expected Flight, not Point"
+    assert mismatch(list[int], ()) == "expected list[int], not tuple"
+    said = mismatch(Flight, other())
+    assert f"expected {__name__}.Flight, not topologies.flights.Flight: two classes of" in said

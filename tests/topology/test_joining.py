@@ -106,6 +106,26 @@ def test_a_stream_with_new_keys_goes_where_the_table_has_them() -> None:
     assert found == {user: f"{{'user': '{user}'}}+{user.upper()}" for user in "abcdef"}
 
 
+def test_numbers_as_keys_meet_or_are_refused() -> None:
+    """In a topic that is read as int a key is eight bytes, in a grouping without a type JSON."""
+
+    def users(topology: Topology) -> Table[int, str]:
+        return topology.table("users", key=int, value=str, emit="change")
+
+    keyed, counted = Topology("app"), Topology("app")
+    keyed.stream("in").key_by("user").join(users(keyed), plus).to("out")
+    counts = counted.stream("in").key_by("user").repartition(name="by-user", key=int)
+    counts.group_by_key().count(emit="change").join(users(counted), plus, emit="change").to("out")
+    for topology, expected in ((keyed, "{'user': 5}+Ann"), (counted, "1+Ann")):
+        driver = TopologyDriver(topology, partitions=3)
+        driver.pipe("users", key=5, value="Ann")
+        driver.pipe("in", key="x", value={"user": 5})
+        assert driver.read("out") == [(5, expected)]
+    other = Topology("app")
+    with pytest.raises(TopologyError, match="are json-key and those of the other int64"):
+        other.stream("in").group_by("user").count().join(users(other), plus)
+
+
 def test_the_table_and_its_join_are_one_subtopology_with_one_store() -> None:
     topology = Topology("app")
     topology.stream("orders").join(topology.table("users"), plus).to("out")

@@ -15,6 +15,7 @@ from processor import (
     key_value,
 )
 from processor.errors import TopologyError, UsageError
+from processor.testing import TopologyDriver
 from processor.topology.graph import Sink, Source, Step
 
 Any2 = Stream[Any, Any]
@@ -186,6 +187,21 @@ def test_a_merge_knows_what_all_agree_on(app: Topology) -> None:
     assert one.merge(app.stream("c", value=str)).flow.value.type is None
     assert one.merge(other.map_values(int)).flow.value.read is None
     assert one.merge(other.key_by(str)).flow.rekeyed
+
+
+def test_a_merge_of_keys_with_other_bytes_brings_equal_ones_together(app: Topology) -> None:
+    written = app.stream("numbers", key=int)
+    computed = app.stream("in").key_by("n").repartition(name="computed")
+    merged = written.merge(computed, name="both")
+    counts = merged.group_by_key().count(emit="change")
+    counts.to("counts")
+    driver = TopologyDriver(app, partitions=3)
+    for number in range(5):
+        driver.pipe("in", key="z", value={"n": number})
+        driver.pipe("numbers", key=number, value="x")
+    assert sorted(driver.read("counts")) == [(n, count) for n in range(5) for count in (1, 2)]
+    with pytest.raises(TopologyError, match="needs a name="):
+        written.merge(computed).group_by_key().count()
 
 
 def test_a_merge_stays_in_its_topology(stream: Any2) -> None:

@@ -1,31 +1,20 @@
-"""TopologyDriver: a topology at work without Kafka, for tests.
+"""TopologyDriver: a topology at work without Kafka.
 
-The same core as in production, as one slot that has all partitions; topics are lists, committed
-state is in memory, and time stands still until the test lets it go on.
-
-    def test_big_orders() -> None:
-        driver = TopologyDriver(topology)
-        driver.pipe("orders", key="ann", value=Order(user="ann", amount=700))
-        assert driver.read("big-orders") == [("ann", {"user": "ann", "big": True})]
-        assert driver.store("orders-count") == {"ann": 1}
+The same core as in production, as one slot that has all partitions; topics and committed state are
+in memory, and time stands still until the test lets it go on.
 """
 
-import zlib
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from processor.durations import milliseconds
 from processor.errors import UsageError
 from processor.operators.aggregate import STAMPED
 from processor.operators.base import NO_TIME
 from processor.records import (
-    Batch,
     Headers,
     Offset,
     Partition,
-    RawBatch,
     Record,
     Timestamp,
     TopicPartition,
@@ -53,37 +42,21 @@ from processor.runtime.commands import (
 )
 from processor.runtime.options import WorkerOptions
 from processor.runtime.worker import Worker
-from processor.serdes import Serde
+from processor.serdes import Serde, key_serde_for, serde_for
 from processor.serdes.memory_registry import MemoryRegistry
 from processor.state.keyvalue import KeyValueStore, StoreSpec
 from processor.state.overlay import Overlay
 from processor.state.shared import ReadOnlyStore, SharedStore
 from processor.state.store import MemoryStore
+from processor.testing.memory import MemoryKafka
 from processor.topology.graph import Policy, Sink, Source
 from processor.topology.plan import Layout, StoreId, TaskId, lay_out, plan
 from processor.topology.topology import Topology
 
 R = TypeVar("R")
+V = TypeVar("V")
 
 _CHECKPOINT_INTERVAL, _IDLE_TIMEOUT = 1_000_000, 1
-
-
-@dataclass(slots=True)
-class _Kafka:
-    """What would be in Kafka and on disk: it outlives the worker."""
-
-    logs: defaultdict[TopicPartition, list[Record[bytes | None, bytes | None]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    positions: dict[TopicPartition, Position] = field(
-        default_factory=dict[TopicPartition, Position]
-    )
-    stores: defaultdict[StoreId, MemoryStore] = field(
-        default_factory=lambda: defaultdict(MemoryStore)
-    )
-
-    tables: dict[str, SharedStore] = field(default_factory=dict[str, SharedStore])
-    """The global tables by their topics."""
 
 
 class TopologyDriver:
@@ -128,15 +101,14 @@ class TopologyDriver:
             on_bad_record=on_bad_record,
         )
         self._auto_checkpoint = auto_checkpoint
-        self._kafka = _Kafka(
-            tables={topic: SharedStore(MemoryStore()) for topic in self._layout.plan.tables}
+        self._kafka = MemoryKafka(
+            self._layout.partitions,
+            {topic: SharedStore(MemoryStore()) for topic in self._layout.plan.tables},
         )
         self.registry = MemoryRegistry()
         """What stands for the schema registry: it takes every schema."""
         self._now = Timestamp(start)
         self._elapsed = 0
-        self._read: Counter[TopicPartition] = Counter()
-        self._uncommitted: defaultdict[TopicPartition, list[int]] = defaultdict(list)
         self.restart()
 
     @property
@@ -218,7 +190,7 @@ class TopologyDriver:
         What was written since then is gone, whether it was read or not; input stays, and is worked
         on again with the next call.
         """
-        self._drop_uncommitted()
+        self._kafka.abort()
         layout = self._layout
         self._own = frozenset(
             TopicPartition(topic, Partition(number))
@@ -233,27 +205,47 @@ class TopologyDriver:
         self._tell(Assigned(self._own))
         self._tell(Tick(self._now, self._elapsed))
 
-    def read(self, topic: str) -> list[tuple[Any, Any]]:
-        """Keys and values written to a topic since the last call, decoded as they were encoded."""
-        return [(record.key, record.value) for record in self.read_records(topic)]
+    @overload
+    def read(self, topic: str, *, key: Any = None, value: None = None) -> list[tuple[Any, Any]]: ...
+    @overload
+    def read(
+        self, topic: str, *, key: Any = None, value: type[V] | Serde[V]
+    ) -> list[tuple[Any, V]]: ...
+    def read(self, topic: str, *, key: Any = None, value: Any = None) -> list[tuple[Any, Any]]:
+        """Keys and values written to a topic since the last call.
 
-    def read_records(self, topic: str) -> list[Record[Any, Any]]:
+        Args:
+            topic: Any that the topology writes.
+            key: Type or serde to read keys with; by default as they were written, as far as it is
+                known: what was written as JSON without a type is read as JSON.
+            value: The same for values: `read("big-orders", value=BigOrder)`.
+        """
+        return [(each.key, each.value) for each in self.read_records(topic, key=key, value=value)]
+
+    @overload
+    def read_records(
+        self, topic: str, *, key: Any = None, value: None = None
+    ) -> list[Record[Any, Any]]: ...
+    @overload
+    def read_records(
+        self, topic: str, *, key: Any = None, value: type[V] | Serde[V]
+    ) -> list[Record[Any, V]]: ...
+    def read_records(
+        self, topic: str, *, key: Any = None, value: Any = None
+    ) -> list[Record[Any, Any]]:
         """As `read`, with timestamps and headers."""
-        key, value = self._serdes(topic)
-        found: list[Record[Any, Any]] = []
-        for log in sorted(log for log in self._kafka.logs if log.topic == topic):
-            fresh = self._kafka.logs[log][self._read[log] :]
-            self._read[log] += len(fresh)
-            found += [
-                Record(
-                    self._known(_decoded, key, record.key),
-                    self._known(_decoded, value, record.value),
-                    record.timestamp,
-                    record.headers,
-                )
-                for record in fresh
-            ]
-        return found
+        keys, values = self._serdes(topic)
+        if key is not None:
+            keys = key_serde_for(key, what=f"the key of topic {topic}")
+        if value is not None:
+            values = serde_for(value, what=f"the value of topic {topic}")
+        return [
+            record._replace(
+                key=self._known(_decoded, keys, record.key),
+                value=self._known(_decoded, values, record.value),
+            )
+            for record in self._kafka.fresh(topic)
+        ]
 
     def dead_letters(self) -> list[Record[bytes | None, bytes | None]]:
         """The dead letters since the last call: as they were read, with headers that say why."""
@@ -297,17 +289,8 @@ class TopologyDriver:
         return len(self._kafka.logs[source]) > self._fetched[source]
 
     def _deliver(self, source: TopicPartition) -> None:
-        first = self._fetched[source]
-        records = self._kafka.logs[source][first:]
-        self._fetched[source] = Offset(first + len(records))
-        headers = [record.headers for record in records]
-        batch: RawBatch = Batch(
-            [record.key for record in records],
-            [record.value for record in records],
-            [record.timestamp for record in records],
-            [Offset(first + row) for row in range(len(records))],
-            headers if any(headers) else None,
-        )
+        batch = self._kafka.batch(source, self._fetched[source])
+        self._fetched[source] = Offset(batch.offsets[-1] + 1)
         self._tell(Fetched(source, batch))
 
     def _tell(self, event: Event) -> None:
@@ -322,20 +305,19 @@ class TopologyDriver:
             case OpenTask(task):
                 self._open(task)
             case Produce():
-                self._produce(command)
+                self._written |= self._kafka.produce(command)
             case SendOffsets(positions):
                 self._pending = dict(positions)
             case Fetch(offsets):
                 self._fetched |= offsets
             case Commit():
-                self._kafka.positions |= self._pending
-                self._uncommitted.clear()
+                self._kafka.commit(self._pending)
                 written, self._written = self._written, {}
                 self._tell(Committed(written))
             case Persist(store, changes, position):
                 self._kafka.stores[store].write(changes, position)
             case Abort():
-                self._drop_uncommitted()
+                self._kafka.abort()
                 self._tell(Aborted())
             case LookUp(missing):
                 self.registry.answer(missing)
@@ -356,33 +338,6 @@ class TopologyDriver:
         }
         self._tell(TaskOpened(task, stores, start, shared=shared))
 
-    def _produce(self, command: Produce) -> None:
-        batch = command.records
-        headers = batch.headers or ((),) * len(batch)
-        for row in zip(batch.keys, batch.values, batch.timestamps, headers, strict=True):
-            log = self._append(command.topic, command.partition, Record(*row))
-            self._uncommitted[log].append(len(self._kafka.logs[log]) - 1)
-        if command.store is not None:
-            log = TopicPartition(command.topic, Partition(command.partition or 0))
-            self._written[command.store] = Offset(len(self._kafka.logs[log]) - 1)
-
-    def _drop_uncommitted(self) -> None:
-        for log, rows in self._uncommitted.items():
-            self._read[log] -= sum(row < self._read[log] for row in rows)
-            for row in reversed(rows):
-                del self._kafka.logs[log][row]
-        self._uncommitted.clear()
-
-    def _append(
-        self, topic: str, partition: int | None, record: Record[bytes | None, bytes | None]
-    ) -> TopicPartition:
-        if partition is None:
-            count = self._layout.partitions.get(topic, 1)
-            partition = zlib.crc32(record.key or b"") % count
-        log = TopicPartition(topic, Partition(partition))
-        self._kafka.logs[log].append(record)
-        return log
-
     def _known(self, function: Callable[[Any, Any], R], serde: Any, value: Any) -> R:
         """What the function gives, with the schemas known that it asks for."""
         return self.registry.resolve(lambda: function(serde, value))
@@ -390,7 +345,7 @@ class TopologyDriver:
     def _write(self, topic: str, record: Record[bytes | None, bytes | None]) -> None:
         """Writes a record of the test's; global tables have it at once."""
         if (table := self._kafka.tables.get(topic)) is None:
-            self._append(topic, None, record)
+            self._kafka.append(topic, None, record)
         elif record.key is not None:
             position = Offset(table.position(Partition(0)) + 1)
             table.write(Partition(0), {record.key: record.value}, position)
