@@ -7,7 +7,7 @@ Kafka Streams (KIP-258).
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import le
@@ -105,16 +105,28 @@ class TableOperator(ChangeOperator):
         held = store.load(distinct)
         pairs = self.emit == "change" and context.wants_changes
         before = store.load(distinct) if pairs else {}
+        known = dict(held) if self.emit == "change" else {}
         values, batch = self.fold(held, keys, batch, context)
         try:
             store.save(distinct, held)
-            if pairs:
-                values = paired(before, values, store.spec, batch)
+            told = paired(before, values, store.spec, batch) if pairs else values
         except Exception as error:
             raise Unattributed from error
-        if self.emit == "change":
-            return self.ports(batch.with_values(values), context)
-        return (batch.select(()),)
+        if self.emit == "checkpoint":
+            return (batch.select(()),)
+        times = self.times(known, values, store.spec, batch)
+        made = Batch(batch.keys, told, times, batch.offsets, batch.headers)
+        return self.ports(made, context)
+
+    def times(
+        self,
+        before: Mapping[bytes, Stamped],
+        values: Sequence[Any],
+        spec: StoreSpec[Any, Any],
+        batch: AnyBatch,
+    ) -> Sequence[Timestamp]:
+        """The time that each change is told with: the highest of what the value is made of."""
+        return told_times(before, values, spec, batch)
 
     def ports(self, batch: AnyBatch, context: Context) -> Outputs:
         """Both outputs, or where nobody reads changes, the rows as they are: new values."""
@@ -221,6 +233,17 @@ class Latest(TableOperator):
                 held[key] = timestamp, value
         return batch.values, batch
 
+    def times(
+        self,
+        before: Mapping[bytes, Stamped],
+        values: Sequence[Any],
+        spec: StoreSpec[Any, Any],
+        batch: AnyBatch,
+    ) -> Sequence[Timestamp]:
+        """That of the row, which its value is made of alone."""
+        del before, values, spec
+        return batch.timestamps
+
 
 UNCHANGING = frozenset({int, str, float, bool, bytes, NoneType})
 """Types whose values nobody can change in place."""
@@ -244,6 +267,29 @@ def paired(
         pairs.append(Change(_copied(told.get(key), spec.value), new))
         told[key] = new
     return pairs
+
+
+def told_times(
+    before: Mapping[bytes, Stamped],
+    values: Sequence[Any],
+    spec: StoreSpec[Any, Any],
+    batch: AnyBatch,
+) -> Sequence[Timestamp]:
+    """The highest time of all that each row's value is made of, which a deletion begins anew."""
+    times = batch.timestamps
+    latest = {key: time for key, (time, _) in before.items()}
+    if all(map(le, times, islice(times, 1, None))) and (
+        not times or max(latest.values(), default=NO_TIME) <= times[0]
+    ):
+        return times
+    told: list[Timestamp] = []
+    for key, value, time in zip(map(spec.key.encode, batch.keys), values, times, strict=True):
+        told.append(max(time, latest.get(key, NO_TIME)))
+        if value is None:
+            latest.pop(key, None)
+        else:
+            latest[key] = told[-1]
+    return told
 
 
 def _copied(value: Any, serde: Serde[Stamped]) -> Any:

@@ -19,7 +19,7 @@ from processor.operators.aggregates import Aggregator, one_more
 from processor.operators.base import NO_TIME, AnyBatch, Context, Outputs, Unattributed, encoded_keys
 from processor.operators.changes import Change
 from processor.operators.folding import Folding
-from processor.records import Timestamp
+from processor.records import Batch, Timestamp
 from processor.serdes import Serde, lossless
 from processor.state.keyvalue import KeyValueStore
 
@@ -178,6 +178,7 @@ class AggregateTable(TableOperator):
             if self.emit == "change"
             else {}
         )
+        known = dict(held)
         values, batch = self.fold(held, keys, batch, context)
         try:
             states.save(distinct, held)
@@ -185,6 +186,8 @@ class AggregateTable(TableOperator):
             raise Unattributed from error
         if self.emit != "change" or len(batch) < len(keys):
             return (batch.select(()),)
+        times = self.times(known, values, states.spec, batch)
+        batch = Batch(batch.keys, batch.values, times, batch.offsets, batch.headers)
         if not context.wants_changes:
             return self.ports(batch.with_values(values), context)
         changes: list[Change] = []

@@ -49,18 +49,25 @@ ROWS = batch(row(1, "a", 5), row(2, "b", 3), row(4, "a", 2), row(8, "a", 4))
 
 
 @pytest.mark.parametrize(
-    ("step", "value", "told"),
+    ("step", "value", "told", "times"),
     [
-        (Count("table", "change"), int64, [1, 1, 2, 3]),
-        (reduce(total, "change"), json, [1, 2, 5, 13]),
-        (Aggregate("table", "change", lambda: 100, total, json), json, [101, 102, 105, 113]),
-        (Latest("table", "change"), json, [1, 2, 4, 8]),
+        (Count("table", "change"), int64, [1, 1, 2, 3], [5, 3, 5, 5]),
+        (reduce(total, "change"), json, [1, 2, 5, 13], [5, 3, 5, 5]),
+        (
+            Aggregate("table", "change", lambda: 100, total, json),
+            json,
+            [101, 102, 105, 113],
+            [5, 3, 5, 5],
+        ),
+        (Latest("table", "change"), json, [1, 2, 4, 8], [5, 3, 2, 4]),
     ],
     ids=["count", "reduce", "aggregate", "latest"],
 )
-def test_every_change_is_told(step: TableOperator, value: Serde[Any], told: list[int]) -> None:
+def test_every_change_is_told(
+    step: TableOperator, value: Serde[Any], told: list[int], times: list[int]
+) -> None:
     made = run(step, ROWS, context(spec(value)))
-    assert (made.keys, made.values, made.timestamps) == (list("abaa"), told, [5, 3, 2, 4])
+    assert (made.keys, made.values, made.timestamps) == (list("abaa"), told, times)
     assert made.offsets == ROWS.offsets
 
 
@@ -91,6 +98,13 @@ def test_a_table_that_tells_every_change_tells_nothing_at_a_checkpoint() -> None
     step = Count("table", "change")
     run(step, ROWS, at)
     assert step.changes(at) is None
+
+
+def test_a_deletion_lets_the_time_of_a_value_begin_anew() -> None:
+    at = context(spec(json))
+    step = reduce(lambda so_far, value: so_far + value or None, "change")
+    made = [run(step, batch(row(*each)), at) for each in [(5, "a", 9), (-5, "a", 3), (4, "a", 4)]]
+    assert [(*each.values, *each.timestamps) for each in made] == [(5, 9), (None, 9), (4, 4)]
 
 
 def test_a_count_keeps_the_highest_timestamp_across_batches() -> None:

@@ -229,11 +229,15 @@ class Trial:
         for key, row in zip(keys, rows, strict=True):
             if key not in held:
                 held[key] = spec.value.decode(store[key]) if key in store else None
-            old = tables.copied(spec, held[key]) if operator.emit == "change" else None
+            before = held[key]
+            old = tables.copied(spec, before) if operator.emit == "change" else None
             with policies.at(row):
-                held[key] = self._fold(node, operator, held[key], row)
+                held[key] = self._fold(node, operator, before, row)
                 new = _now(node, operator, held[key])
-            told.append(row._replace(value=Change(old, new)))
+            time = row.timestamp
+            if before is not None and not isinstance(operator, aggregate.Latest):
+                time = Timestamp(max(before[0], time))
+            told.append(row._replace(value=Change(old, new), timestamp=time))
         for key, pair in held.items():
             try:
                 data = None if pair is None else spec.value.encode(pair)
