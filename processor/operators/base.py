@@ -5,7 +5,7 @@ changes from task to task and from batch to batch is in the `Context`.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, repeat
 from operator import is_
@@ -132,10 +132,9 @@ class Context:
         self.rejected, self.punctuated, self.failed, self.reached = [], [], [], {}
         self.noted, self.closed = [], []
 
-    def enter(self, batch: AnyBatch, *, advance: bool) -> None:
-        """Begins a pass; with `advance` the rows of the batch let the stream time go on."""
-        self._offsets = batch.offsets if advance else ()
-        self._timestamps = batch.timestamps if advance else ()
+    def enter(self, batches: Collection[AnyBatch], *, advance: bool) -> None:
+        """Begins a pass; with `advance` the rows of the batches let the stream time go on."""
+        self._offsets, self._timestamps = _in_order(batches) if advance else ((), ())
         self._running = None
 
     def enter_time(self, time: Timestamp) -> None:
@@ -205,6 +204,17 @@ class Context:
         for row, (offset, error) in enumerate(zip(rows.offsets, errors, strict=True)):
             noted = Rejected(offset, self.step, reason, error, policy, (rows, row))
             self.noted.append(noted)
+
+
+def _in_order(batches: Collection[AnyBatch]) -> tuple[Sequence[Offset], Sequence[Timestamp]]:
+    """Offsets and timestamps of all rows in order."""
+    if len(batches) == 1:
+        (batch,) = batches
+        return batch.offsets, batch.timestamps
+    pairs = sorted(
+        pair for batch in batches for pair in zip(batch.offsets, batch.timestamps, strict=True)
+    )
+    return [offset for offset, _ in pairs], [time for _, time in pairs]
 
 
 class Operator:

@@ -141,9 +141,9 @@ class WindowStep(Operator):
         expired = due
         if not closes or self.kept > self.windows.delay:
             expired = self._between(context, self.kept)
-        if expired and self.emit == "checkpoint":
+        if self.emit == "checkpoint" and self._any_end(context, self.kept):
             changed = self.states(context).changed(*self._range(context, self.kept))
-            rows = self._results(context, changed, self.kept)
+            rows = self._results(context, changed, self.kept) if changed else None
         if expired:
             self.forget(list(expired), context)
             self.states(context).save(expired, {})
@@ -158,10 +158,14 @@ class WindowStep(Operator):
 
     def _between(self, context: Context, delay: int) -> dict[bytes, Stamped]:
         """The windows for which the stream time has come to `delay` after their end."""
-        since, to = context.stream_time - delay, context.end_time - delay
-        if not self._may_be_behind(context, delay) and not self.windows.ends_in(since, to):
+        if not self._any_end(context, delay):
             return {}
         return dict(self.states(context).scan(*self._range(context, delay)))
+
+    def _any_end(self, context: Context, delay: int) -> bool:
+        """Whether the stream time may have come to `delay` after the end of any window."""
+        since, to = context.stream_time - delay, context.end_time - delay
+        return self._may_be_behind(context, delay) or self.windows.ends_in(since, to)
 
     def _range(self, context: Context, delay: int) -> tuple[bytes, bytes]:
         """The keys of the windows for which this pass comes to `delay` after their end."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import starmap
+from typing import NamedTuple
 
 from processor.errors import BadRecordError
 from processor.operators.base import Rejected
@@ -10,6 +11,24 @@ from processor.records import Batch, Headers, Offset, RawBatch, Timestamp, Topic
 from processor.runtime.dataflow import Output, record_bytes
 from processor.runtime.letters import MADE, TRUNCATED, header
 from processor.topology.graph import Policy
+
+
+class Origin(NamedTuple):
+    """What a row that failed was made of.
+
+    Attributes:
+        source: Where that was read, or the step that made it and the partition.
+        offset: There; of what a step made, that of the record that brought it, or a number.
+        record: A batch of this one record, as it was read or is shown.
+        policy: Of its source, if it has one of its own.
+        is_made: Whether no record stands for it that was read.
+    """
+
+    source: TopicPartition
+    offset: Offset
+    record: RawBatch
+    policy: Policy | None = None
+    is_made: bool = False
 
 
 @dataclass(slots=True)
@@ -28,40 +47,28 @@ class BadRecords:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """How many were rejected, by step and reason."""
 
-    def handle(
-        self,
-        rejected: Rejected,
-        record: RawBatch,
-        source: TopicPartition,
-        policy: Policy | None,
-        *,
-        is_made: bool = False,
-    ) -> Output | None:
+    def handle(self, rejected: Rejected, origin: Origin) -> Output | None:
         """The dead letter of a record, or None by policy.
 
         Args:
             rejected: Which failed where and why.
-            record: A batch of this one record, as it was read.
-            source: Where it was read, or for a table's change the store's name and partition.
-            policy: Of its source, if it has one of its own.
-            is_made: Whether no record stands for it that was read.
+            origin: What it was made of.
 
         Raises:
             BadRecordError: The policy is to fail.
         """
         self.counts[rejected.step, rejected.reason] += 1
-        policy = rejected.policy or policy or self.policy
+        policy = rejected.policy or origin.policy or self.policy
         error = f"{type(rejected.error).__name__}: {rejected.error}"
         if policy == "fail":
             raise BadRecordError(
-                f"{source} offset {rejected.offset}: {error} (in {rejected.step}, "
+                f"{origin.source} offset {origin.offset}: {error} (in {rejected.step}, "
                 f"{rejected.reason}). Nothing of this record was committed. Mend the topology, or "
                 f"{_other_policy(rejected)}"
             ) from rejected.error
         if policy == "skip":
             return None
-        more = (header(MADE, "true"),) if is_made else ()
-        return Output(self.topic, self._letter(rejected, record, source, error, more))
+        return Output(self.topic, self._letter(rejected, origin, error))
 
     def punctuation_failed(self, step: str, error: Exception, policy: Policy | None = None) -> None:
         """Counts a punctuation that failed; its effects are undone.
@@ -81,24 +88,19 @@ class BadRecords:
                 'on_bad_record to "dead-letter" or "skip" to go on without its effects'
             ) from error
 
-    def _letter(
-        self,
-        rejected: Rejected,
-        record: RawBatch,
-        source: TopicPartition,
-        error: str,
-        more: Headers,
-    ) -> RawBatch:
+    def _letter(self, rejected: Rejected, origin: Origin, error: str) -> RawBatch:
+        record = origin.record
         (original,) = record.headers or ((),)
         added = {
-            "topic": source.topic,
-            "partition": str(source.partition),
-            "offset": str(rejected.offset),
+            "topic": origin.source.topic,
+            "partition": str(origin.source.partition),
+            "offset": str(origin.offset),
             "timestamp": str(record.timestamps[0]),
             "step": rejected.step,
             "reason": rejected.reason,
             "error": error[:1000],
         }
+        more = (header(MADE, "true"),) if origin.is_made else ()
         headers: Headers = (*original, *starmap(header, added.items()), *more)
         letter = Batch(
             record.keys,

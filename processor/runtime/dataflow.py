@@ -1,21 +1,23 @@
-"""Runs one batch through the nodes of a subtopology: the engine between source and sink.
+"""Runs batches through the nodes of a subtopology: the engine between sources and sinks.
 
 Nodes are taken in the order of the graph, each once, so that a node behind several parents sees
 their rows together and in the order of the records they come from: the results are those of one
-record at a time, wherever a batch begins and ends. Where rows may both change a store and read it
-in another step, as in a join with a table made of the same topic, they go one by one.
+record at a time, wherever a batch begins and ends. Where rows of several sources may change a store
+and read it in another step, as in a join of a stream with a table, they go in as many pieces as
+they alternate; where rows of one source may, as in a join with a table made of the same topic, they
+go one by one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
-from typing import Any
+from itertools import groupby, takewhile
+from typing import Any, TypeAlias
 
 from processor.attempt import Fault
 from processor.operators.base import LATE, AnyBatch, Context, Operator, Outputs, of_parent
 from processor.operators.changes import CHANGES, ChangeOperator
 from processor.operators.event_time import InvalidTimestampError
-from processor.records import LATEST, Headers, RawBatch, Record, in_order
+from processor.records import LATEST, Headers, RawBatch, Record, Timestamp, in_order
 from processor.runtime.handling import by_number, process, renumbered, with_policy
 from processor.serdes import decode_column, encode_column
 from processor.topology.builder import check_name
@@ -24,6 +26,10 @@ from processor.topology.plan import Subtopology
 
 _INVALID = ("the record's timestamp is after the year 9997", "the record has no timestamp")
 _TOPIC_LENGTH = 249  # the broker's own limit
+
+
+Entries: TypeAlias = Mapping[Edge, AnyBatch]
+"""Rows by where they stand: at a source, or behind a step whose output they are."""
 
 
 class OversizedError(ValueError):
@@ -68,7 +74,7 @@ class Dataflow:
         """The tables whose changes are read, by the names of their steps."""
         self.timed = _steps_with(part, Operator.advance.__name__)
         self._timed = frozenset(self.timed)
-        self._apart = frozenset(node for node in part.nodes if self._one_by_one(node))
+        self._apart: dict[frozenset[Node], bool] = {}
         self.held = _steps_with(part, Operator.held_until.__name__)
         self.stateless = frozenset(node.name for node in takewhile(self._is_stateless, self._nodes))
         """The nodes before the first with state: what a row meets there depends on it alone."""
@@ -88,15 +94,20 @@ class Dataflow:
     def _is_stateless(self, node: Node) -> bool:
         return not isinstance(node, Step) or not (node.stores or node in self._timed)
 
-    def _one_by_one(self, entry: Node) -> bool:
-        """Whether rows that enter here may change a store that others of them read elsewhere."""
-        with_time = self._timed if isinstance(entry, Source) else frozenset[Node]()
-        met = {entry}
+    def _is_apart(self, entered: frozenset[Node]) -> bool:
+        """Whether rows that enter there may change a store that others of them read elsewhere."""
+        if (known := self._apart.get(entered)) is None:
+            known = self._apart[entered] = self._meet(entered)
+        return known
+
+    def _meet(self, entered: frozenset[Node]) -> bool:
+        with_time = self._timed if any(isinstance(node, Source) for node in entered) else ()
+        met = set(entered)
         for node in self._nodes:
             if node in with_time or any(edge.node in met for edge in node.parents):
                 met.add(node)
         steps = [node for node in met if isinstance(node, Step)]
-        changed = {spec.name for step in steps if step is not entry for spec in step.stores}
+        changed = {spec.name for step in steps if step not in entered for spec in step.stores}
         return any(
             read.store in changed and step.parents[read.parent].node in met
             for step in steps
@@ -130,36 +141,55 @@ class Dataflow:
         ]
         return context.reject(batch, faults, "timestamp")
 
-    def run(self, entry: Edge, batch: AnyBatch, context: Context, *, advance: bool) -> list[Output]:
-        """What the sinks are given when the batch comes out of `entry`.
+    def times(self, source: Source, records: RawBatch, context: Context) -> Sequence[Timestamp]:
+        """The event times of records as far as they have one, otherwise their own timestamps."""
+        if source.time is None:
+            return records.timestamps
+        known = len(context.rejected)
+        numbered = records.numbered()
+        decoded = self.decode(source, numbered, context)
+        del context.rejected[known:]
+        times = list(records.timestamps)
+        for row, time in zip(decoded.offsets, decoded.timestamps, strict=True):
+            times[row] = time
+        return times
+
+    def run(self, entries: Entries, context: Context, *, advance: bool) -> list[Output]:
+        """What the sinks are given when rows come out of where they stand.
 
         Args:
-            entry: Where the batch stands: a source, or a step whose output it is.
-            batch: Decoded rows.
+            entries: Decoded rows.
             context: Of the task; has the rows that were rejected afterwards.
             advance: Whether the rows let the stream time go on.
         """
-        if len(batch) <= 1 or entry.node not in self._apart:
-            return _joined(self._pass(entry, batch, context, advance=advance))
+        pieces = self._pieces(entries)
+        if len(pieces) == 1:
+            return _joined(self._pass(entries, context, advance=advance))
         outputs: list[Output] = []
         before = context.stream_time
         try:
-            for row in range(len(batch)):
-                outputs += self._pass(entry, batch.take([row]), context, advance=advance)
+            for piece in pieces:
+                outputs += self._pass(piece, context, advance=advance)
                 context.stream_time = context.end_time
         finally:  # what time it is afterwards is the task's to decide
             context.stream_time = before
-            context.enter(batch, advance=advance)
+            context.enter(entries.values(), advance=advance)
         return _joined(outputs)
 
-    def _pass(
-        self, entry: Edge, batch: AnyBatch, context: Context, *, advance: bool
-    ) -> list[Output]:
-        context.enter(batch, advance=advance)
-        flows: dict[Edge, AnyBatch] = {entry: batch}
-        if isinstance(entry.node, Step):
-            context.step = entry.node.name
-            flows = _from(entry.node, entry.node.operator.ports(batch, context))
+    def _pieces(self, entries: Entries) -> Sequence[Entries]:
+        """The rows as they go through: all at once, unless some would meet what later ones do."""
+        if not self._is_apart(frozenset(edge.node for edge in entries)):
+            return [entries]
+        if len(entries) == 1:
+            ((edge, batch),) = entries.items()
+            return [{edge: batch.take([row])} for row in range(len(batch))] or [entries]
+        return [piece for run in _runs(entries) for piece in self._pieces(run)]
+
+    def _pass(self, entries: Entries, context: Context, *, advance: bool) -> list[Output]:
+        context.enter(entries.values(), advance=advance)
+        flows: dict[Edge, AnyBatch] = {}
+        for edge, batch in entries.items():
+            flows |= self._from_entry(edge, batch, context)
         outputs: list[Output] = []
         for node in self._nodes:
             inputs = _inputs(node, flows)
@@ -168,6 +198,12 @@ class Dataflow:
             elif isinstance(node, Sink) and inputs:
                 outputs += self._sink(node, in_order(inputs), context)
         return outputs
+
+    def _from_entry(self, entry: Edge, batch: AnyBatch, context: Context) -> Entries:
+        if not isinstance(entry.node, Step):
+            return {entry: batch}
+        context.step = entry.node.name
+        return _from(entry.node, entry.node.operator.ports(batch, context))
 
     def _step(
         self, node: Step, inputs: list[AnyBatch], context: Context, *, advance: bool
@@ -231,6 +267,18 @@ class Dataflow:
             if size > limit
         ]
         return context.reject(raw, faults, "too-large") if faults else raw
+
+
+def _runs(entries: Entries) -> Iterator[Entries]:
+    """The rows in order, as many at once as stand at the same place."""
+    rows = sorted(
+        (offset, number, row)
+        for number, batch in enumerate(entries.values())
+        for row, offset in enumerate(batch.offsets)
+    )
+    edges = list(entries)
+    for number, run in groupby(rows, lambda each: each[1]):
+        yield {edges[number]: entries[edges[number]].take([row for _, _, row in run])}
 
 
 def _inputs(node: Node, flows: Mapping[Edge, AnyBatch]) -> list[AnyBatch]:

@@ -4,10 +4,13 @@ Records of several partitions are taken in the order of their timestamps as far 
 as in Kafka Streams (KIP-353, KIP-695). Knows nothing of what is done with them.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from processor.records import Offset, RawBatch, Timestamp, TopicPartition
+from processor.runtime.portion import Portion, merged, portion_of
 
 _FULL, _FULL_BYTES = 200_000, 32 * 2**20
 """Records waiting for those of another partition, at most; then the order has to give way."""
@@ -15,9 +18,14 @@ _FULL, _FULL_BYTES = 200_000, 32 * 2**20
 
 @dataclass(slots=True)
 class _Waiting:
-    """Records of one partition, in order; the first `done` are gone."""
+    """Records of one partition, in order; the first `done` are gone.
+
+    `tops` has for each record the highest time so far: records stay in the order of their
+    partition, so one that comes too late goes right behind the one before it.
+    """
 
     records: RawBatch
+    tops: Sequence[Timestamp]
     done: int = 0
     _bytes: int | None = None
 
@@ -28,24 +36,15 @@ class _Waiting:
             self._bytes = sum(map(len, filter(None, self.records.values)))
         return self._bytes
 
-    @property
-    def first(self) -> Timestamp:
-        return self.records.timestamps[self.done]
-
     def __len__(self) -> int:
         return len(self.records) - self.done
 
-    def take(self, limit: float | None) -> RawBatch:
-        """The leading records before a timestamp, and always the first; all without a limit."""
-        begin, times = self.done, self.records.timestamps
-        if limit is None:
-            self.done = len(self.records)
-        else:
-            later = (row for row in range(begin + 1, len(times)) if times[row] >= limit)
-            self.done = next(later, len(times))
-        if self.done - begin == len(self.records):
-            return self.records
-        return self.records.take(range(begin, self.done))
+    def take(self, end: int) -> tuple[RawBatch, Sequence[Timestamp]]:
+        """The next records, up to the one with this number."""
+        begin, self.done = self.done, end
+        if end - begin == len(self.records):
+            return self.records, self.tops
+        return self.records.take(range(begin, end)), self.tops[begin:end]
 
 
 @dataclass(slots=True)
@@ -69,6 +68,11 @@ class Intake:
     _idle_since: int | None = None
     _is_idle_told: bool = False
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the order of several partitions' records matters."""
+        return self.max_idle is not None and len(self.sources) > 1
+
     def restart(self) -> None:
         """All is fetched again from where the task is."""
         self._waiting.clear()
@@ -82,9 +86,12 @@ class Intake:
         waiting = self._waiting.get(source)
         return Offset(waiting[-1].records.offsets[-1] + 1) if waiting else position
 
-    def add(self, source: TopicPartition, records: RawBatch) -> None:
-        """Records that follow those that were given before."""
-        self._waiting.setdefault(source, []).append(_Waiting(records))
+    def add(
+        self, source: TopicPartition, records: RawBatch, times: Sequence[Timestamp] | None = None
+    ) -> None:
+        """Records that follow those that were given before, and the times that they count for."""
+        tops = list(accumulate(times or records.timestamps, max))
+        self._waiting.setdefault(source, []).append(_Waiting(records, tops))
         self._ended.pop(source, None)
         self._lacking.pop(source, None)
         self._idle_since, self._is_idle_told = None, False
@@ -100,11 +107,10 @@ class Intake:
         """
         return (each for each in self._ended.items() if each[0] not in self._waiting)
 
-    def take(self, elapsed: int) -> Iterator[tuple[TopicPartition, RawBatch]]:
+    def take(self, elapsed: int) -> Iterator[Portion]:
         """What is to be worked on now, `elapsed` milliseconds after any moment."""
         while self._waiting and self._is_ready(elapsed):
-            source = min(self._waiting, key=lambda each: (self._waiting[each][0].first, each))
-            yield source, self._take(source)
+            yield self._take_one() if self.max_idle is None else self._take()
 
     def is_idle(self, elapsed: int, timeout: int) -> bool:
         """Whether nothing has come for so long, all ends being reached; told once."""
@@ -130,16 +136,30 @@ class Intake:
         waiting = [each for many in self._waiting.values() for each in many]
         return sum(map(len, waiting)) > _FULL or sum(each.bytes for each in waiting) > _FULL_BYTES
 
-    def _take(self, source: TopicPartition) -> RawBatch:
-        limit: float | None = None
-        if self.max_idle is not None and len(self._waiting) > 1:
-            others = ((many[0].first, each) for each, many in self._waiting.items())
-            time, other = min(pair for pair in others if pair[1] != source)
-            # Of equal times those of the partition that sorts first come first, however many at
-            # once: a replay that is fetched in other pieces does the same.
-            limit = time + 0.5 if source < other else time
+    def _take_one(self) -> Portion:
+        """All that has come at once of one partition."""
+        source = next(iter(self._waiting))
+        records, _ = self._take_from(source, len(self._waiting[source][0].records))
+        return portion_of(source, records)
+
+    def _take(self) -> Portion:
+        """As much as can be put in order, until the first partition may lack more.
+
+        Of equal times those of the partition that sorts first come first, however many at once: a
+        replay that is fetched in other pieces does the same.
+        """
+        heads = {source: self._waiting[source][0] for source in sorted(self._waiting)}
+        last, first = min((head.tops[-1], source) for source, head in heads.items())
+        ends = {
+            source: (bisect_right if source <= first else bisect_left)(head.tops, last, head.done)
+            for source, head in heads.items()
+        }
+        taken = {source: end for source, end in ends.items() if end > heads[source].done}
+        return merged([(source, *self._take_from(source, end)) for source, end in taken.items()])
+
+    def _take_from(self, source: TopicPartition, end: int) -> tuple[RawBatch, Sequence[Timestamp]]:
         waiting = self._waiting[source]
-        taken = waiting[0].take(limit)
+        taken = waiting[0].take(end)
         if not len(waiting[0]):
             del waiting[0]
         if not waiting:

@@ -21,28 +21,28 @@ from processor.operators.base import (
     Unattributed,
     closing_of,
 )
-from processor.records import Offset, RawBatch, Timestamp, TopicPartition
-from processor.runtime.badrecords import BadRecords
+from processor.records import NO_OFFSET, Offset, RawBatch, Timestamp, TopicPartition, in_order
+from processor.runtime.badrecords import BadRecords, Origin
 from processor.runtime.commands import NO_TABLES, Position
-from processor.runtime.dataflow import Dataflow, Output
+from processor.runtime.dataflow import Dataflow, Entries, Output
+from processor.runtime.portion import Portion
 from processor.serdes import auto
 from processor.state.keyvalue import KeyValueStore
 from processor.state.overlay import Overlay
 from processor.state.shared import ReadOnlyStore
-from processor.topology.graph import Edge, Policy, Step
+from processor.topology.graph import Edge, Step
 from processor.topology.plan import Subtopology, TaskId
 
 
 @dataclass(slots=True)
 class _Entering:
-    """Rows on their way into the dataflow at one place.
+    """Rows on their way into the dataflow.
 
     `make` gives the rows with these numbers afresh each time it is asked, as functions may have
-    changed what it gave before.
+    changed what it gave before, and where they enter; the numbers stand for their offsets.
     """
 
-    entry: Edge
-    make: Callable[[Sequence[int]], AnyBatch]
+    make: Callable[[Sequence[int]], Entries]
     advance: bool = False
     bad: dict[Offset, Rejected] = field(default_factory=dict[Offset, Rejected])
     noted: list[Rejected] = field(default_factory=list[Rejected])
@@ -51,6 +51,10 @@ class _Entering:
         """Takes these rows for bad; of several failures of one the first counts."""
         for each in rejected:
             self.bad.setdefault(each.offset, each)
+
+    def left_of(self, batch: AnyBatch) -> AnyBatch:
+        """The rows that are not taken for bad."""
+        return batch.select([offset not in self.bad for offset in batch.offsets])
 
 
 class Task:
@@ -109,25 +113,24 @@ class Task:
         self._context.stream_time = max(times, default=Timestamp(-1))
         self._context.resumed = True
 
-    def process(self, source: TopicPartition, records: RawBatch) -> list[Output]:
-        """Works on records of one partition.
+    def process(self, portion: Portion) -> list[Output]:
+        """Works on records of its partitions.
 
         Raises:
             BadRecordError: A record is bad, and the policy is to fail.
         """
-        node = self._dataflow.sources[source.topic]
-
-        def make(rows: Sequence[int]) -> AnyBatch:
-            chosen = records if len(rows) == len(records) else records.take(rows)
-            return self._dataflow.decode(node, chosen, self._context)
-
-        entering = _Entering(Edge(node), make, advance=True)
-        outputs = self._enter(entering, range(len(records)))
-        self.offsets[source] = Offset(records.offsets[-1] + 1)
-        self.records += len(records)
+        entering = _Entering(lambda rows: self._decoded(portion, rows), advance=True)
+        outputs = self._enter(entering, portion.rows)
+        for source, records, _ in portion:
+            self.offsets[source] = Offset(records.offsets[-1] + 1)
+            self.records += len(records)
         if entering.bad or entering.noted:
-            outputs += self._letters(entering, records, source, node.on_bad_record)
+            outputs += self._letters(entering, lambda row: self._origin(portion, row))
         return outputs
+
+    def times(self, source: TopicPartition, records: RawBatch) -> Sequence[Timestamp]:
+        """The times that records count for; of those that have none, what they were read with."""
+        return self._dataflow.times(self._dataflow.sources[source.topic], records, self._context)
 
     def tick(self, since: Timestamp, now: Timestamp) -> list[Output]:
         """What follows from the wall clock having gone from `since` to `now`."""
@@ -187,7 +190,7 @@ class Task:
         if made is None or not len(made):
             return []
         rows = made.numbered()
-        entering = _Entering(Edge(step), lambda some: _fresh(rows.take(some)))
+        entering = _Entering(lambda some: {Edge(step): _fresh(rows.take(some))})
         return self._enter_made(entering, rows, step)
 
     def _tell(self, step: Step) -> list[Output]:
@@ -196,11 +199,11 @@ class Task:
         first = iter([made])
         again = cache(lambda: self._changes(step) or made)
 
-        def make(rows: Sequence[int]) -> AnyBatch:
+        def make(rows: Sequence[int]) -> Entries:
             # The first try is with all rows, and mostly the only one: it needs no copy.
-            return next(first, None) or _fresh(again().take(rows))
+            return {Edge(step): next(first, None) or _fresh(again().take(rows))}
 
-        return self._enter_made(_Entering(Edge(step), make), made, step)
+        return self._enter_made(_Entering(make), made, step)
 
     def _changes(self, step: Step) -> AnyBatch | None:
         self._context.step = step.name
@@ -210,12 +213,15 @@ class Task:
         """Rows that no input record stands for; as dead letters they are written as JSON."""
         outputs = self._enter(entering, range(len(made)))
         if entering.bad or entering.noted:
-            offsets = {*entering.bad, *(each.offset for each in entering.noted)}
-            self._context.step = step.name
-            rows = entering.make(sorted(offsets))
-            raw = _shown_rows(step.operator.ports(rows, self._context)[0])
-            origin = TopicPartition(step.name, self.id.partition)
-            outputs += self._letters(entering, raw, origin, None, is_made=True)
+            place = TopicPartition(step.name, self.id.partition)
+
+            def origin(row: int) -> Origin:
+                (rows,) = entering.make([row]).values()
+                self._context.step = step.name
+                raw = _shown_rows(step.operator.ports(rows, self._context)[0])
+                return Origin(place, Offset(row), raw, is_made=True)
+
+            outputs += self._letters(entering, origin)
         return outputs
 
     def _enter(self, entering: _Entering, rows: Sequence[int]) -> list[Output]:
@@ -268,18 +274,18 @@ class Task:
         """One try: the outputs, or None if rows or punctuations failed: then it had no effect."""
         context = self._context
         context.begin()
-        batch = entering.make(rows)
+        entries = entering.make(rows)
         entering.leave_out(context.rejected)
         if entering.bad:
-            batch = batch.select([offset not in entering.bad for offset in batch.offsets])
+            entries = {edge: entering.left_of(batch) for edge, batch in entries.items()}
         context.begin()
         outputs: list[Output] = []
         try:
-            outputs = self._dataflow.run(entering.entry, batch, context, advance=entering.advance)
+            outputs = self._dataflow.run(entries, context, advance=entering.advance)
         except Unattributed as error:
             cause = error.__cause__
             failure = cause if isinstance(cause, Exception) else error
-            first = batch.offsets[0]
+            first = min(batch.offsets[0] for batch in entries.values() if len(batch))
             bad = Rejected(first, context.step, "state", failure, error.policy)
             context.rejected.append(bad)
         except BaseException:
@@ -308,28 +314,43 @@ class Task:
         for overlay in self.overlays.values():
             overlay.rollback()
 
-    def _letters(
-        self,
-        entering: _Entering,
-        records: RawBatch,
-        source: TopicPartition,
-        policy: Policy | None,
-        *,
-        is_made: bool = False,
-    ) -> list[Output]:
-        row_of = {offset: row for row, offset in enumerate(records.offsets)}
+    def _decoded(self, portion: Portion, rows: Sequence[int]) -> Entries:
+        """The records with these numbers, which follow each other, at their sources."""
+        entries: dict[Edge, AnyBatch] = {}
+        for share in portion:
+            node = self._dataflow.sources[share.source.topic]
+            records = share.between(rows[0], rows[-1])
+            if len(records):
+                decoded = self._dataflow.decode(node, records, self._context)
+                before = entries.get(Edge(node))
+                entries[Edge(node)] = decoded if before is None else in_order([before, decoded])
+        return entries
+
+    def _origin(self, portion: Portion, row: int) -> Origin:
+        share = portion.share_of(row)
+        record = share.record(row)
+        policy = self._dataflow.sources[share.source.topic].on_bad_record
+        return Origin(share.source, record.offsets[0], record, policy)
+
+    def _origin_of(self, each: Rejected, origin_of: Callable[[int], Origin]) -> Origin:
+        """Where a row is from; a result that a step gave of its own accord, from that step."""
+        closing = closing_of(each.offset)
+        if closing is None or each.row is None:
+            return origin_of(each.offset)
+        rows, row = each.row
+        raw = _shown_rows(rows.take([row]))
+        place = TopicPartition(closing.step, self.id.partition)
+        if each.offset == NO_OFFSET:
+            return Origin(place, NO_OFFSET, raw, is_made=True)
+        brought_by = origin_of(each.offset)
+        return Origin(place, brought_by.offset, raw, brought_by.policy, is_made=True)
+
+    def _letters(self, entering: _Entering, origin_of: Callable[[int], Origin]) -> list[Output]:
         kept: dict[tuple[Offset, str], Output | None] = {}
         left_out = [*entering.bad.values(), *entering.noted]
         for each in sorted(left_out, key=lambda rejected: rejected.offset):
-            if (closing := closing_of(each.offset)) and each.row:
-                rows, row = each.row
-                raw = _shown_rows(rows.take([row]))
-                origin = TopicPartition(closing.step, self.id.partition)
-            else:
-                raw, origin = records.take([row_of[each.offset]]), source
-            made = is_made or origin is not source
-            letter = self._bad_records.handle(each, raw, origin, policy, is_made=made)
-            kept.setdefault((each.offset, str(closing or each.step)), letter)
+            letter = self._bad_records.handle(each, self._origin_of(each, origin_of))
+            kept.setdefault((each.offset, str(closing_of(each.offset) or each.step)), letter)
         return [letter for letter in kept.values() if letter is not None]
 
 

@@ -206,7 +206,8 @@ class Worker:
         records = _from(event.records, intake.next(event.source, position))
         if not len(records):
             return []
-        intake.add(event.source, records)
+        times = self.tasks[task].times(event.source, records) if intake.is_ordered else None
+        intake.add(event.source, records, times)
         return [*self._work(task), *self._checkpoint_if_full()]
 
     def _work(self, task: TaskId) -> list[Command]:
@@ -216,8 +217,8 @@ class Worker:
         does nothing more with the same event.
         """
         commands: list[Command] = []
-        for source, records in self._intakes[task].take(self._elapsed):
-            commands += self._produce(self.tasks[task].process(source, records))
+        for portion in self._intakes[task].take(self._elapsed):
+            commands += self._produce(self.tasks[task].process(portion))
             self._checkpoints.moved = True
             if self._is_full():
                 break

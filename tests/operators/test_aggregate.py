@@ -30,7 +30,7 @@ def table(at: Context) -> dict[Any, tuple[int, Any]]:
 
 
 def run(step: TableOperator, rows: AnyBatch, at: Context) -> AnyBatch:
-    at.enter(rows, advance=True)
+    at.enter([rows], advance=True)
     (made,) = step.process(rows, at)
     for store in at.stores.values():
         store._overlay.accept()

@@ -17,7 +17,7 @@ STEP = Deduplicate("seen", 10, None, text)
 
 def run(rows: AnyBatch, at: Context, step: Deduplicate = STEP) -> list[Any]:
     """The values that pass."""
-    at.enter(rows, advance=True)
+    at.enter([rows], advance=True)
     (made,) = step.process(rows, at)
     step.advance(at)
     at.stores["seen"]._overlay.accept()

@@ -20,7 +20,7 @@ def process(function: Any, *punctuators: Punctuator[Any, Any]) -> Process:
 
 
 def run(step: Process, rows: AnyBatch, at: Context) -> AnyBatch:
-    at.enter(rows, advance=True)
+    at.enter([rows], advance=True)
     (made,) = step.process(rows, at)
     return made
 
@@ -123,7 +123,7 @@ def test_records_that_do_not_reach_the_step_let_its_time_pass_one_by_one() -> No
     step = process(lambda r, _: [r], Punctuator(10, told("tick")))
     at = context(COUNTS, stream_time=1)
     rows = batch(*(row(time, timestamp=time) for time in (5, 12, 14, 27, 33)))
-    at.enter(rows, advance=True)
+    at.enter([rows], advance=True)
     (made,) = step.process(rows.take([3]), at)
     assert made.values == [(10, 5), (20, 14), 27]
     assert made.offsets == [1, 3, 3]

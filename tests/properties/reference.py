@@ -17,7 +17,7 @@ from processor.operators.process import Process
 from processor.operators.windowed import WindowStep
 from processor.records import Partition, Record, Timestamp, TopicPartition
 from processor.serdes import auto
-from processor.topology.graph import Edge, Node, Step
+from processor.topology.graph import Edge, Node, Source, Step
 from processor.topology.plan import Layout, StoreId, Subtopology, TaskId
 from tests.properties import windowed
 from tests.properties.one_record import (
@@ -104,11 +104,11 @@ class Reference:
 
     def unread(self, source: TopicPartition) -> int:
         """How many records that can be read are not processed yet."""
-        return len(self._log(source)) - self.world.offsets[source]
+        return len(self.log(source)) - self.world.offsets[source]
 
     def deliver(self, source: TopicPartition, count: int) -> None:
         """Works on the next records of a partition."""
-        log = self._log(source)
+        log = self.log(source)
         for _ in range(min(count, self.unread(source))):
             offset = self.world.offsets[source]
             self._record(source, offset, log[offset])
@@ -157,7 +157,12 @@ class Reference:
         """The committed dead letters."""
         return self._committed.letters
 
-    def _log(self, source: TopicPartition) -> list[Raw]:
+    def source(self, topic: str) -> Source:
+        """The node that reads a topic."""
+        return self._sources[topic][1]
+
+    def log(self, source: TopicPartition) -> list[Raw]:
+        """What can be read of a partition."""
         if source in self._inputs:
             return self._inputs[source]
         world = self.world if self._uncommitted else self._committed

@@ -11,9 +11,11 @@ from processor import Topology
 from processor.operators import joins_pages
 from processor.records import Partition, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Commit, Revoked, Tick
+from processor.runtime.options import WorkerOptions
 from processor.testing import TopologyDriver
 from tests.properties import joined, tabled, windows
 from tests.properties.one_record import Raw
+from tests.properties.ordered import Ordered
 from tests.properties.reference import Letter, Reference
 from tests.properties.topologies import (
     STEPS,
@@ -32,7 +34,14 @@ from tests.properties.topologies import (
     scripts,
     topologies,
 )
-from tests.properties.world import Saved, When, World, letter, partition_of
+from tests.properties.world import (
+    CHECKPOINT_INTERVAL,
+    Saved,
+    When,
+    World,
+    letter,
+    partition_of,
+)
 
 LONG = "KPROC_LONG" in os.environ
 COMMON = settings(
@@ -57,9 +66,12 @@ def small_pages() -> Iterator[None]:
 class Twins:
     """The worker in its world and the reference, taken through the same history."""
 
-    def __init__(self, case: Case) -> None:
-        self.world = World(case.layout, case.inputs)
+    def __init__(self, case: Case, *, ordered: bool = False) -> None:
+        idle = 0 if ordered else None
+        options = WorkerOptions(checkpoint_interval=CHECKPOINT_INTERVAL, max_task_idle=idle)
+        self.world = World(case.layout, case.inputs, options)
         self.reference = Reference(case.layout, case.inputs, partition_of)
+        self.ordered = Ordered(self.reference, case.layout) if ordered else None
         self.dead = case.layout.plan.dead_letters
         self.internal = frozenset(case.layout.plan.repartitions)
 
@@ -76,7 +88,7 @@ class Twins:
             case Deliver(number, count):
                 source = world.sources[number % len(world.sources)]
                 world.deliver(source, count)
-                reference.deliver(source, count)
+                (self.ordered or reference).deliver(source, count)
             case TickOn(by):
                 world.tick(world.clock + by)
                 reference.tick(world.clock)
@@ -88,12 +100,19 @@ class Twins:
                 reference.tick(world.clock)
                 if self.checkpoint_fails(from_end):
                     reference.go_back()
+                    self.fetch_again()
             case CrashNow(disk):
                 world.start(pick=lambda saved: pick(saved, disk))
                 reference.go_back(crash=True)
+                self.fetch_again()
             case Rebalance():
                 world.tell(Revoked())
                 world.tell(Assigned(world.own))
+                self.fetch_again()
+
+    def fetch_again(self) -> None:
+        if self.ordered is not None:
+            self.ordered.restart()
 
     def checkpoint_fails(self, from_end: int) -> bool:
         """Whether there was anything to commit."""
@@ -145,6 +164,12 @@ def pick(saved: list[Saved], number: int) -> Saved | None:
 @given(cases(), histories())
 def test_as_the_reference_does(case: Case, history: list[Action]) -> None:
     Twins(case).run(history)
+
+
+@settings(COMMON, max_examples=20_000 if LONG else 300)
+@given(cases(), histories())
+def test_as_the_reference_does_in_the_order_of_time(case: Case, history: list[Action]) -> None:
+    Twins(case, ordered=True).run(history)
 
 
 class DriverTwins:

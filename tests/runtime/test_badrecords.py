@@ -5,7 +5,7 @@ import pytest
 from processor.errors import BadRecordError
 from processor.operators.base import Rejected
 from processor.records import Batch, Headers, Offset, Partition, RawBatch, Timestamp, TopicPartition
-from processor.runtime.badrecords import BadRecords
+from processor.runtime.badrecords import BadRecords, Origin
 from processor.topology.graph import Policy
 
 SOURCE = TopicPartition("in", Partition(3))
@@ -20,9 +20,13 @@ def make(policy: Policy = "dead-letter", limit: int = 1000) -> BadRecords:
     return BadRecords(policy, "dead", limit)
 
 
+def origin(record: RawBatch, policy: Policy | None = None) -> Origin:
+    return Origin(SOURCE, Offset(17), record, policy)
+
+
 def test_a_dead_letter_is_the_record_with_headers_that_tell_why() -> None:
     bad = make()
-    output = bad.handle(REJECTED, record(headers=(("own", None),)), SOURCE, None)
+    output = bad.handle(REJECTED, origin(record(headers=(("own", None),))))
     assert output is not None
     assert output.topic == "dead"
     letter = output.records
@@ -43,14 +47,14 @@ def test_a_dead_letter_is_the_record_with_headers_that_tell_why() -> None:
 
 
 def test_a_record_without_timestamp_gets_one() -> None:
-    output = make().handle(REJECTED, record(time=-1), SOURCE, None)
+    output = make().handle(REJECTED, origin(record(time=-1)))
     assert output is not None
     assert output.records.timestamps == [0]
 
 
 @pytest.mark.parametrize(("size", "kept"), [(590, True), (700, False), (5000, False)])
 def test_a_dead_letter_that_would_be_too_large_loses_its_value(size: int, *, kept: bool) -> None:
-    output = make().handle(REJECTED, record(b"v" * size), SOURCE, None)
+    output = make().handle(REJECTED, origin(record(b"v" * size)))
     assert output is not None
     letter = output.records
     headers = dict((letter.headers or [()])[0])
@@ -60,7 +64,7 @@ def test_a_dead_letter_that_would_be_too_large_loses_its_value(size: int, *, kep
 
 
 def test_a_dead_letter_with_large_headers_loses_these_too() -> None:
-    output = make().handle(REJECTED, record(headers=(("own", b"x" * 2000),)), SOURCE, None)
+    output = make().handle(REJECTED, origin(record(headers=(("own", b"x" * 2000),))))
     assert output is not None
     headers = dict((output.records.headers or [()])[0])
     assert "own" not in headers
@@ -69,7 +73,7 @@ def test_a_dead_letter_with_large_headers_loses_these_too() -> None:
 
 def test_a_long_error_is_cut() -> None:
     rejected = REJECTED._replace(error=ValueError("x" * 10_000))
-    output = make(limit=10_000).handle(rejected, record(), SOURCE, None)
+    output = make(limit=10_000).handle(rejected, origin(record()))
     assert output is not None
     headers = dict((output.records.headers or [()])[0])
     assert len(headers["kproc.error"] or b"") == 1000
@@ -77,14 +81,14 @@ def test_a_long_error_is_cut() -> None:
 
 def test_skip_counts_only() -> None:
     bad = make("skip")
-    assert bad.handle(REJECTED, record(), SOURCE, None) is None
+    assert bad.handle(REJECTED, origin(record())) is None
     assert bad.counts == {("check", "function"): 1}
 
 
 def test_fail_tells_where_and_what_to_do() -> None:
     bad = make("fail")
     with pytest.raises(BadRecordError) as raised:
-        bad.handle(REJECTED, record(), SOURCE, None)
+        bad.handle(REJECTED, origin(record()))
     assert str(raised.value).startswith("in[3] offset 17: ValueError: no")
     assert "(in check, function). Nothing of this record was committed." in str(raised.value)
     assert 'set on_bad_record to "dead-letter" or "skip"' in str(raised.value)
@@ -92,9 +96,9 @@ def test_fail_tells_where_and_what_to_do() -> None:
 
 
 def test_the_policy_of_the_source_goes_before_the_setting() -> None:
-    assert make("fail").handle(REJECTED, record(), SOURCE, "skip") is None
+    assert make("fail").handle(REJECTED, origin(record(), "skip")) is None
     with pytest.raises(BadRecordError):
-        make("skip").handle(REJECTED, record(), SOURCE, "fail")
+        make("skip").handle(REJECTED, origin(record(), "fail"))
 
 
 @pytest.mark.parametrize("policy", ["skip", "dead-letter"])

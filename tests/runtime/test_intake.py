@@ -1,5 +1,7 @@
 """Records of several partitions are taken in the order of their timestamps, as far as is known."""
 
+from itertools import groupby
+from operator import itemgetter
 from random import Random
 
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from processor.records import Batch, Offset, Partition, RawBatch, Timestamp, TopicPartition
 from processor.runtime import intake as module
 from processor.runtime.intake import Intake
+from processor.runtime.portion import Portion
 
 A, B, C = (TopicPartition(name, Partition(0)) for name in "abc")
 
@@ -21,8 +24,23 @@ def batch(*times: int, first: int = 0) -> RawBatch:
     )
 
 
+def in_rows(portion: Portion) -> list[tuple[TopicPartition, int]]:
+    """What a portion has, row by row."""
+    rows = {
+        row: (source, time)
+        for source, records, rows in portion
+        for row, time in zip(rows, records.timestamps, strict=True)
+    }
+    assert sorted(rows) == list(portion.rows)
+    return [rows[row] for row in portion.rows]
+
+
 def taken(intake: Intake, elapsed: int = 0) -> list[tuple[str, list[int]]]:
-    return [(source.topic, list(each.timestamps)) for source, each in intake.take(elapsed)]
+    """What is worked on, in runs of one partition."""
+    rows = (row for portion in intake.take(elapsed) for row in in_rows(portion))
+    return [
+        (source.topic, [time for _, time in run]) for source, run in groupby(rows, itemgetter(0))
+    ]
 
 
 def test_one_partition_is_taken_as_it_comes() -> None:
@@ -104,7 +122,7 @@ def test_without_a_wait_there_is_no_order() -> None:
     intake = Intake(frozenset({A, B}), None)
     intake.add(A, batch(9))
     intake.add(B, batch(1))
-    assert taken(intake) == [("b", [1]), ("a", [9])]
+    assert taken(intake) == [("a", [9]), ("b", [1])]
     intake.add(A, batch(9, 2, first=1))
     assert taken(intake) == [("a", [9, 2])]
 
@@ -158,6 +176,27 @@ def test_it_is_idle_once_all_ends_are_reached_for_long() -> None:
     assert intake.is_idle(6100, 100)
 
 
+def test_what_alternates_is_one_portion() -> None:
+    intake = Intake(frozenset({A, B}), 0)
+    intake.add(A, batch(1, 4, 5, 9))
+    intake.add(B, batch(2, 3, 5, 7))
+    (portion,) = intake.take(0)
+    assert [time for _, time in in_rows(portion)] == [1, 2, 3, 4, 5, 5, 7]
+    assert [portion.share_of(row).source.topic for row in portion.rows] == [*"abbaabb"]
+    assert portion.share_of(3).record(3).offsets == [1]
+    first, second = (share.between(2, 4) for share in portion)
+    assert (first.timestamps, first.offsets) == ([4, 5], [3, 4])
+    assert (second.timestamps, second.offsets) == ([3], [2])
+
+
+def test_the_order_is_that_of_event_times() -> None:
+    intake = Intake(frozenset({A, B}), 0)
+    intake.add(A, batch(1, 2, 3), [Timestamp(7), Timestamp(5), Timestamp(9)])
+    intake.add(B, batch(4), [Timestamp(6)])
+    intake.end(B, Offset(9))
+    assert taken(intake) == [("b", [4]), ("a", [1, 2, 3])]
+
+
 @given(st.lists(st.lists(st.integers(0, 50), max_size=20), min_size=3, max_size=3), st.randoms())
 def test_whatever_comes_in_whatever_pieces(times: list[list[int]], random: Random) -> None:
     """Nothing is lost, the order within a partition stays, and sorted input comes out sorted."""
@@ -175,8 +214,8 @@ def test_whatever_comes_in_whatever_pieces(times: list[list[int]], random: Rando
         for each, rows in sources.items():
             if not rows:
                 intake.end(each, Offset(9))
-        for each, rows in intake.take(0):
-            found += ((each, time) for time in rows.timestamps)
+        for portion in intake.take(0):
+            found += in_rows(portion)
     assert [time for _, time in found] == sorted(time for rows in times for time in rows)
     for source, rows in sources.items():
         assert [time for each, time in found if each == source] == rows

@@ -17,7 +17,7 @@ from processor.records import (
     Timestamp,
     TopicPartition,
 )
-from processor.runtime.badrecords import BadRecords
+from processor.runtime.badrecords import BadRecords, Origin
 from processor.runtime.letters import (
     Letter,
     Place,
@@ -40,7 +40,7 @@ def dead(record: RawRecord, **more: Any) -> RawRecord:
     key, value, timestamp, headers = record
     batch: RawBatch = Batch([key], [value], [timestamp], [Offset(17)], [headers])
     rejected = Rejected(Offset(17), "check", "function", ValueError("no ü"))
-    output = bad.handle(rejected, batch, SOURCE, None, **more)
+    output = bad.handle(rejected, Origin(SOURCE, Offset(17), batch, **more))
     assert output is not None
     (made,) = output.records.records()
     return made

@@ -115,6 +115,17 @@ def test_a_deleted_state_gives_no_result() -> None:
     assert read(test) == [("b", 0, 10, 1)]
 
 
+def test_a_result_that_was_deleted_before_its_window_closed_is_told_as_such() -> None:
+    def make(stream: Grouped) -> None:
+        stream.window(tumbling("10s"), emit="checkpoint").aggregate(int, add_or_delete).to("told")
+
+    test = driver(make)
+    pipe(test, ("a", 1, 5))
+    assert read(test, "told") == [("a", 0, 10, 5)]
+    pipe(test, ("a", 2, 0), ("b", 30, 1))
+    assert sorted(read(test, "told"), key=str) == [("a", 0, 10, None), ("b", 30, 40, 1)]
+
+
 def test_a_window_that_is_kept_can_be_read_after_it_has_closed() -> None:
     test = driver(lambda s: s.window(tumbling("10s"), retention="20s").count().to("out"))
     pipe(test, ("a", 1, 0), ("b", 10, 0))
