@@ -89,9 +89,13 @@ class Row:
     now: Timestamp
     number: int
 
-    def change(self, entry: Entry, result: Any) -> Change:
+    def change(self, entry: Entry, result: Any, time: Timestamp) -> Change:
         """What the row has made of a window."""
-        return Change(Windowed(self.key, *entry[:2]), result, self.number)
+        return Change(Windowed(self.key, *entry[:2]), result, self.number, time)
+
+    def latest(self, before: Stamped | None) -> Timestamp:
+        """The highest time of what was there before and the row."""
+        return self.time if before is None else max(before[0], self.time)
 
 
 class Work:
@@ -151,22 +155,27 @@ class SessionStep(KeyedStep):
         if end + delay <= row.now:
             return None
         merged = (start, end, 0)
-        before = self._merged([work.held(row.name, each) for each in near])
-        changes = [row.change(each, None) for each in near if each != merged]
+        helds = [work.held(row.name, each) for each in near]
+        before = self._merged(helds)
+        changes = [
+            row.change(each, None, held[0] if held else row.time)
+            for each, held in zip(near, helds, strict=True)
+            if each != merged
+        ]
         for each in near:
             work.put(row.name, each, None)
         state = self.folding.add(before and before[1], row.value, row.time)
         far = [each for each in opened if each not in near]
+        latest = row.latest(before)
         if state is None:
             work.entries[row.name] = far
         else:
-            latest = max(before[0], row.time) if before else row.time
             work.put(row.name, merged, (latest, state))
             work.entries[row.name] = sorted([*far, merged])
         if self.emit != "change":
             return []
         result = None if state is None else self.folding.result(state)
-        return [*changes, row.change(merged, result)]
+        return [*changes, row.change(merged, result, latest)]
 
     def _merged(self, states: Sequence[Stamped | None]) -> Stamped | None:
         def merge(one: Stamped, other: Stamped) -> Stamped:
@@ -195,8 +204,10 @@ class SlidingStep(KeyedStep):
         entries = [each for each in work.entries[row.name] if each[1] + self.kept > row.now]
         having = [each for each in entries if each[0] <= time < each[1]]
         made = self._made(row, entries, having, work)
+        latest: dict[Entry, Timestamp] = {}
         for each in having:
-            made[each] = self._added(work.held(row.name, each), row)
+            before = work.held(row.name, each)
+            made[each], latest[each] = self._added(before, row), row.latest(before)
         for entry in sorted(made):
             work.put(row.name, entry, made[entry])
         gone = {entry for entry, held in made.items() if held is None}
@@ -204,9 +215,9 @@ class SlidingStep(KeyedStep):
         if self.emit != "change":
             return []
         return [
-            row.change(
-                entry, None if (held := made[entry]) is None else self.folding.result(held[1])
-            )
+            row.change(entry, None, latest.get(entry, row.time))
+            if (held := made[entry]) is None
+            else row.change(entry, self.folding.result(held[1]), held[0])
             for entry in sorted(made)
         ]
 
@@ -246,7 +257,7 @@ class SlidingStep(KeyedStep):
         state = self.folding.add(before and before[1], row.value, row.time)
         if state is None:
             return None
-        return (max(before[0], row.time) if before else row.time), state
+        return row.latest(before), state
 
 
 def _window(start: int, size: int) -> Entry:
@@ -266,13 +277,13 @@ class CountedStep(KeyedStep):
         work.put(row.name, entry, None)
         grown = min(entry[0], row.time), max(entry[1], row.time + 1), entry[2] + 1
         state = self.folding.add(before and before[1], row.value, row.time)
+        latest = row.latest(before)
         if grown[2] < self.windows.size:
-            latest = max(before[0], row.time) if before else row.time
             work.put(row.name, grown, None if state is None else (latest, state))
             work.entries[row.name] = [grown]
             return []
         work.entries[row.name] = []
-        return [] if state is None else [row.change(grown, self.folding.result(state))]
+        return [] if state is None else [row.change(grown, self.folding.result(state), latest)]
 
     def advance(self, context: Context) -> AnyBatch | None:
         """Time closes none of them."""

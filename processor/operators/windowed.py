@@ -14,7 +14,7 @@ from operator import add, gt, not_
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from processor.attempt import Fault
-from processor.operators.aggregate import Stamped, stamped
+from processor.operators.aggregate import Stamped, stamped, told_times
 from processor.operators.base import (
     AnyBatch,
     Closing,
@@ -48,11 +48,12 @@ class NoWindowError(ValueError):
 
 
 class Change(NamedTuple):
-    """What a row has made of a window; None: it is no more."""
+    """What a row has made of a window, and the highest time in there; None: it is no more."""
 
     window: Windowed[Any]
     result: Any
     row: int
+    time: Timestamp
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class WindowStep(Operator):
         changes = list(changes)
         rows = batch.take([change.row for change in changes])
         rows = rows.with_values([change.result for change in changes])
+        rows = rows.with_timestamps([change.time for change in changes])
         return rows.with_keys([change.window for change in changes])
 
     def late_rows(
@@ -249,9 +251,13 @@ class AlignedStep(WindowStep):
             rows = rows.with_keys(list(map(self.spec(context).key.decode, placed.keys)))
         distinct = list(dict.fromkeys(placed.keys))
         held = self.states(context).load(distinct)
+        known = dict(held) if told else {}
         results, rows = self.folding.many(held, placed.keys, rows, context, told=told)
         self.save(context, distinct, held)
-        return (rows.with_values(results) if told else rows.select(())), placed.late
+        if not told:
+            return rows.select(()), placed.late
+        times = told_times(known, results, self.spec(context), rows)
+        return rows.with_values(results).with_timestamps(times), placed.late
 
     def _placed(self, keys: Sequence[bytes], batch: AnyBatch, context: Context) -> "_Placed":
         granule, delay = self.windows.granule, self.windows.delay

@@ -215,8 +215,9 @@ class Windowing:
             self.note(row, "partly-late", "skip")
         for span in opened:
             window = Windowed(row.key, *span)
-            self.set(window, self.added(self.get(window), row))
-            self.tell(row, window)
+            before = self.get(window)
+            self.set(window, self.added(before, row))
+            self.tell(row, window, before)
         return bool(opened)
 
     def session(self, key: bytes, row: AnyRecord) -> bool:
@@ -235,14 +236,16 @@ class Windowing:
         before: Held = None
         for each in near:
             window = Windowed(row.key, *each[:2])
-            before = self.merged(before, self.get(window))
+            held = self.get(window)
+            before = self.merged(before, held)
             self.set(window, None)
             if each[:2] != (start, end):
-                self.tell(row, window)
+                alone = row if held is None else row._replace(timestamp=Timestamp(held[0]))
+                self.tell(alone, window, None)
         window = Windowed(row.key, start, end)
         if (held := self.added(before, row)) is not None:
             self.set(window, held)
-        self.tell(row, window)
+        self.tell(row, window, before)
         left = [each for each in opened if each not in near]
         there = [] if self.get(window) is None else [(start, end, 0)]
         self.put_entries(key, sorted(left + there))
@@ -267,10 +270,11 @@ class Windowing:
             entries.append((start, end, 0))
             if start <= time < end or (start, end) not in known:
                 window, held = Windowed(row.key, start, end), None
+                before = self.get(window)
                 for each in inside:
                     held = self.added(held, each)
                 self.set(window, held)
-                self.tell(row, window)
+                self.tell(row, window, before)
         self.put_entries(key, entries)
         return True
 
@@ -288,7 +292,8 @@ class Windowing:
         else:
             self.put_entries(key, [])
             if held is not None:
-                self.told.append(row._replace(key=window, value=self.shown(held)))
+                time = Timestamp(held[0])
+                self.told.append(row._replace(key=window, value=self.shown(held), timestamp=time))
         return True
 
     # States
@@ -315,9 +320,16 @@ class Windowing:
                 raise Bad(self.node.name, "state") from None
             self.trial.state.put(self.spec.name, self.name(window), data)
 
-    def tell(self, row: AnyRecord, window: Windowed[Any]) -> None:
+    def tell(self, row: AnyRecord, window: Windowed[Any], before: Held) -> None:
+        """With the highest time of what the window has, or had."""
         if self.operator.emit == "change":
-            self.told.append(row._replace(key=window, value=self.shown(self.get(window))))
+            held = self.get(window)
+            times = [each[0] for each in (before, held) if each is not None]
+            time = Timestamp(max(times, default=row.timestamp))
+            if held is None:
+                time = Timestamp(max(time, row.timestamp))
+            value = self.shown(held)
+            self.told.append(row._replace(key=window, value=value, timestamp=time))
 
     def shown(self, held: Held) -> Any:
         from tests.properties.one_record import call  # noqa: PLC0415 - it knows this module
