@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - names of tests
 """KStreamGlobalKTable{Join,LeftJoin}Test, and joins of tables by a foreign key."""
 
 from collections.abc import Callable
