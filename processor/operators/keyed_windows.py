@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from processor.operators.aggregate import Stamped
 from processor.operators.base import AnyBatch, Context, Outputs
+from processor.operators.early import Changed
 from processor.operators.windowed import Change, WindowStep
 from processor.operators.windows import Counted, Session, Sliding
 from processor.records import Timestamp
@@ -47,9 +48,10 @@ class KeyedStep(WindowStep):
     def take(self, row: "Row", work: "Work") -> list[Change] | None:
         """Brings one row in; returns what is to be told of it, None if the row is late."""
 
-    def process(self, batch: AnyBatch, context: Context) -> Outputs:
+    def fold(
+        self, keys: Sequence[bytes], batch: AnyBatch, context: Context, changed: Changed | None
+    ) -> Outputs:
         """What is to be told of each row, and the late rows."""
-        keys, batch = self.accepted(batch, context)
         times = context.times(batch)
         work = Work(self, keys, context)
 
@@ -61,6 +63,8 @@ class KeyedStep(WindowStep):
         if len(left) < len(batch):  # all of it is undone, and tried again without the others
             return batch.select(()), batch.select(())
         work.save()
+        if changed is not None:
+            work.mark(changed)
         late = self.late_rows(batch, [each is None for each in changes], times, context)
         return self.told(batch, (change for each in changes for change in each or ())), late
 
@@ -111,6 +115,7 @@ class Work:
         self.entries |= self._loaded
         known = [_name(key, each) for key, entries in self._loaded.items() for each in entries]
         self._held = step.states(context).load(known)
+        self._before = () if step.early is None else frozenset(self._held)
         self._touched: dict[bytes, None] = {}
 
     def held(self, key: bytes, entry: Entry) -> Stamped | None:
@@ -133,6 +138,10 @@ class Work:
         changed = {key: each for key, each in self.entries.items() if each != loaded.get(key, [])}
         filled = {key: entries for key, entries in changed.items() if entries}
         self._context.stores[self._step.index].save(changed, filled)
+
+    def mark(self, changed: Changed) -> None:
+        """Notes which windows are not as they were."""
+        changed.mark(self._touched, self._before, self._held)
 
 
 def _name(key: bytes, entry: Entry) -> bytes:

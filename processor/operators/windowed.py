@@ -6,16 +6,18 @@ record by record, wherever batches end. The keys of the store begin with the win
 what closes is read in one range, and only where something may close.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from abc import abstractmethod
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
-from operator import add, gt, not_
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from processor.attempt import Fault
-from processor.operators.aggregate import Stamped, stamped, told_times
+from processor.operators.aggregate import Stamped, stamped
 from processor.operators.base import (
+    LATE,
     AnyBatch,
     Closing,
     Context,
@@ -26,15 +28,19 @@ from processor.operators.base import (
     Unattributed,
     encoded_keys,
 )
+from processor.operators.early import Changed, Early
 from processor.operators.folding import Folding
-from processor.operators.windows import Aligned, Span, Windows
-from processor.records import LATEST, Batch, Offset, Timestamp
+from processor.operators.windows import Windows
+from processor.records import LATEST, Batch, Offset, Timestamp, in_order
 from processor.serdes import Serde
-from processor.serdes.windowed import Windowed, span_bytes, until
+from processor.serdes.windowed import Windowed, until
 from processor.state.keyvalue import KeyValueStore, StoreSpec
 
 WindowEmit: TypeAlias = Literal["close", "change", "checkpoint"]
 """When a window is told of: once, when it closes; at every change; the last one at a checkpoint."""
+
+FINAL = 2
+"""The output of a step with early results that has the results of windows that have closed."""
 
 States: TypeAlias = KeyValueStore[Windowed[Any], Stamped]
 
@@ -68,6 +74,7 @@ class WindowStep(Operator):
         emit: When windows are told of.
         late: What becomes of late records; None: as of others that are bad.
         kept: How long after its end a window stays in the store, milliseconds.
+        early: What is told before windows close; only where they are told of when they close.
     """
 
     store: str
@@ -77,6 +84,56 @@ class WindowStep(Operator):
     emit: WindowEmit
     late: Policy | None
     kept: int
+    early: Early | None
+
+    @abstractmethod
+    def fold(
+        self, keys: Sequence[bytes], batch: AnyBatch, context: Context, changed: Changed | None
+    ) -> Outputs:
+        """Brings rows into their windows: the changes, if all are told, and the late rows."""
+
+    def process(self, batch: AnyBatch, context: Context) -> Outputs:
+        """What is told of the rows, and before them; and the late ones."""
+        keys, batch = self.accepted(batch, context)
+        if self.early is None:
+            return self.fold(keys, batch, context, None)
+        changed = Changed(self.early, context)
+        moments = changed.moments()
+        if not moments:
+            made = self.fold(keys, batch, context, changed)
+        else:
+            made = self._fold_between(moments, keys, batch, context, changed)
+        changed.save()
+        return *made, batch.select(())
+
+    def _fold_between(
+        self,
+        moments: Sequence[Timestamp],
+        keys: Sequence[bytes],
+        batch: AnyBatch,
+        context: Context,
+        changed: Changed,
+    ) -> Outputs:
+        """Folds the rows between the moments at which results are told."""
+        times, first = context.times(batch), 0
+        told: list[AnyBatch] = []
+        late: list[AnyBatch] = []
+        for moment in (*moments, None):
+            end = len(batch) if moment is None else bisect_left(times, moment, first)
+            if end > first:
+                rows = batch.take(range(first, end))
+                late.append(self.fold(keys[first:end], rows, context, changed)[LATE])
+            if moment is not None:
+                told.append(self._so_far(moment, context, changed))
+            first = end
+        return in_order(told), in_order(late) if late else batch.select(())
+
+    def _so_far(self, moment: Timestamp, context: Context, changed: Changed) -> AnyBatch:
+        """What has changed in windows that are open at this stream time."""
+        windows = changed.take(until(moment - self.windows.delay + 1))
+        states = self.states(context).load(windows)
+        so_far = {window: states.get(window) for window in windows}
+        return self._results(context, so_far, lambda _: moment)
 
     @cached_property
     def _stamped(self) -> Serde[Stamped]:
@@ -137,26 +194,64 @@ class WindowStep(Operator):
 
         Where changes are told at checkpoints, the last ones of windows that leave before.
         """
-        closes = self.emit == "close"
-        due = self._between(context, self.windows.delay) if closes else {}
-        rows = self._results(context, due, self.windows.delay) if due else None
+        closes, delay = self.emit == "close", self.windows.delay
+        so_far = None if self.early is None else self._so_far_at_the_end(context)
+        due = self._between(context, delay) if closes else {}
+        told = self._with_gone(due, context)
+        rows = [self._results(context, told, _after(delay))] if told else []
         expired = due
-        if not closes or self.kept > self.windows.delay:
+        if not closes or self.kept > delay:
             expired = self._between(context, self.kept)
         if self.emit == "checkpoint" and self._any_end(context, self.kept):
             changed = self.states(context).changed(*self._range(context, self.kept))
-            rows = self._results(context, changed, self.kept) if changed else None
+            rows += [self._results(context, changed, _after(self.kept))] if changed else []
         if expired:
             self.forget(list(expired), context)
             self.states(context).save(expired, {})
-        return rows
+        if so_far is not None:
+            rows.append(so_far)
+        return in_order(rows) if rows else None
+
+    def ports(self, batch: AnyBatch, context: Context) -> Outputs:
+        """All results, and apart from late records those of windows that have closed."""
+        if self.early is None:
+            return (batch,)
+        delay = self.windows.delay
+        closed = [
+            value is not None and window.end + delay <= now
+            for window, value, now in zip(
+                batch.keys, batch.values, context.times(batch), strict=True
+            )
+        ]
+        return batch, batch.select(()), batch.select(closed)
 
     def held_until(self, context: Context) -> Timestamp | None:
-        """When the last window closes that is open now."""
-        newest = None if self.emit != "close" else self.states(context).last()
-        if newest is None:
+        """When the last window closes that is open now, or was told of and is gone."""
+        if self.emit != "close":
             return None
-        return Timestamp(self.spec(context).key.decode(newest).end + self.windows.delay)
+        last = [self.states(context).last()]
+        if self.early is not None:
+            last.append(context.stores[self.early.store].last())
+        ends = [self.spec(context).key.decode(name).end for name in last if name is not None]
+        return Timestamp(max(ends) + self.windows.delay) if ends else None
+
+    def _so_far_at_the_end(self, context: Context) -> AnyBatch | None:
+        """What is told before windows close, if the stream time came to it without a row."""
+        assert self.early is not None
+        changed = Changed(self.early, context)
+        told = [self._so_far(moment, context, changed) for moment in changed.moments()[:1]]
+        changed.save()
+        return told[0] if told else None
+
+    def _with_gone(
+        self, due: Mapping[bytes, Stamped], context: Context
+    ) -> Mapping[bytes, Stamped | None]:
+        """What closes, and what would if it were still there, and was told of."""
+        delay = self.windows.delay
+        if self.early is None or not self._any_end(context, delay):
+            return due
+        gone = Changed(self.early, context).close(*self._range(context, delay))
+        return dict(sorted({**dict.fromkeys(gone), **due}.items()))
 
     def _between(self, context: Context, delay: int) -> dict[bytes, Stamped]:
         """The windows for which the stream time has come to `delay` after their end."""
@@ -186,11 +281,17 @@ class WindowStep(Operator):
         """Does what a kind needs besides when windows leave the store."""
 
     def _results(
-        self, context: Context, windows: Mapping[bytes, Stamped | None], delay: int
+        self,
+        context: Context,
+        windows: Mapping[bytes, Stamped | None],
+        told_at: Callable[[int], Timestamp],
     ) -> AnyBatch:
-        """Windows as rows at the records that brought their time, without those that are lost."""
+        """Windows as rows at the records that brought their time, without those that are lost.
+
+        When that is, `told_at` says of a window's end.
+        """
         keys = list(map(self.spec(context).key.decode, windows))
-        crossing = {end: context.crossing(Timestamp(end + delay)) for _, _, end in keys}
+        crossing = {end: context.crossing(told_at(end)) for _, _, end in keys}
         closings = [Closing(context.step, key) for key in windows]
         offsets = [
             Made.at(crossing[window.end], closing)
@@ -227,92 +328,13 @@ class WindowStep(Operator):
         )
 
 
+def _after(delay: int) -> Callable[[int], Timestamp]:
+    return lambda end: Timestamp(end + delay)
+
+
 def note_lost(rows: AnyBatch, closings: Sequence[Closing], context: Context) -> None:
     """Notes the rows that failed on their way in an earlier try."""
     for row, closing in enumerate(closings):
         if closing in context.lost:
             rejected = context.lost[closing]._replace(offset=rows.offsets[row], row=(rows, row))
             context.noted.append(rejected)
-
-
-@dataclass(frozen=True)
-class AlignedStep(WindowStep):
-    """Windows that depend on the time alone: a batch is folded by key and window at once."""
-
-    windows: Aligned
-
-    def process(self, batch: AnyBatch, context: Context) -> Outputs:
-        """The changes, if all are told, and the late rows."""
-        keys, batch = self.accepted(batch, context)
-        placed = self._placed(keys, batch, context)
-        told = self.emit == "change"
-        rows = placed.rows
-        if told:
-            rows = rows.with_keys(list(map(self.spec(context).key.decode, placed.keys)))
-        distinct = list(dict.fromkeys(placed.keys))
-        held = self.states(context).load(distinct)
-        known = dict(held) if told else {}
-        results, rows = self.folding.many(held, placed.keys, rows, context, told=told)
-        self.save(context, distinct, held)
-        if not told:
-            return rows.select(()), placed.late
-        times = told_times(known, results, self.spec(context), rows)
-        return rows.with_values(results).with_timestamps(times), placed.late
-
-    def _placed(self, keys: Sequence[bytes], batch: AnyBatch, context: Context) -> "_Placed":
-        granule, delay = self.windows.granule, self.windows.delay
-        slots = [time // granule for time in batch.timestamps]
-        spans = {slot: self.windows.spans(slot * granule) for slot in set(slots)}
-        if all(len(each) == 1 for each in spans.values()):
-            return self._placed_once(
-                keys, batch, slots, {s: each[0] for s, each in spans.items()}, context
-            )
-        times = context.times(batch)
-        opened = [
-            [span for span in spans[slot] if span.end + delay > now]
-            for slot, now in zip(slots, times, strict=True)
-        ]
-        late = self.late_rows(batch, [not each for each in opened], times, context)
-        missed = [0 < len(each) < len(spans[s]) for s, each in zip(slots, opened, strict=True)]
-        if any(missed):
-            partly = batch.select(missed)
-            context.note(partly, [_PARTLY] * len(partly), "partly-late", "skip")
-        prefixes = {span: span_bytes(*span) for each in spans.values() for span in each}
-        made = [
-            prefixes[span] + key for key, each in zip(keys, opened, strict=True) for span in each
-        ]
-        rows = [row for row, each in enumerate(opened) for _ in each]
-        return _Placed(made, batch.take(rows), late)
-
-    def _placed_once(
-        self,
-        keys: Sequence[bytes],
-        batch: AnyBatch,
-        slots: Sequence[int],
-        spans: Mapping[int, Span],
-        context: Context,
-    ) -> "_Placed":
-        """Where each time is in one window."""
-        closes = {slot: span.end + self.windows.delay for slot, span in spans.items()}
-        late = batch.select(())
-        if min(closes.values(), default=LATEST) <= context.end_time:
-            times = context.times(batch)
-            taken = list(map(gt, map(closes.__getitem__, slots), times))
-            if not all(taken):
-                late = self.late_rows(batch, list(map(not_, taken)), times, context)
-                batch, keys = batch.select(taken), list(compress(keys, taken))
-                slots = list(compress(slots, taken))
-        prefixes = {slot: span_bytes(*span) for slot, span in spans.items()}
-        made = list(map(add, map(prefixes.__getitem__, slots), keys))
-        return _Placed(made, batch, late)
-
-
-_PARTLY = LateError("some of the windows that have the record's time were closed")
-
-
-class _Placed(NamedTuple):
-    """Rows by the windows that take them."""
-
-    keys: Sequence[bytes]
-    rows: AnyBatch
-    late: AnyBatch

@@ -80,9 +80,10 @@ class CogroupedStream(Generic[K, V2]):
         emit: WindowEmit = "close",
         late: Policy | None = None,
         retention: str | float | None = None,
+        early: str | float | None = None,
     ) -> WindowedCogroup[K, V2]:
         """Groups by windows as well, see `GroupedStream.window`."""
-        return WindowedCogroup(self, windows, emit, late, retention)
+        return WindowedCogroup(self, windows, emit, late, retention, early)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +96,7 @@ class WindowedCogroup(Generic[K, V2]):
     emit: WindowEmit
     late: Policy | None
     retention: str | float | None
+    early: str | float | None
 
     def aggregate(
         self,
@@ -110,7 +112,9 @@ class WindowedCogroup(Generic[K, V2]):
         cogrouped = self.cogrouped
         name = cogrouped.groups[0].flow.needed(name, "cogroup", "cogroup")
         merged = _merged(cogrouped.groups, name)
-        stream = windowed_stream(merged, self.windows, self.emit, self.late, self.retention)
+        stream = windowed_stream(
+            merged, self.windows, self.emit, self.late, self.retention, self.early
+        )
         add = _added(cogrouped.groups)
         return stream.aggregate(start, add, merge=merge, name=name, value=value)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from processor.operators.base import Operator
 from processor.operators.windowed import WindowStep
+from processor.operators.windows import shown
 from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import Edge, Node, Sink, Source, Step
 from processor.topology.plan import Plan, Subtopology
@@ -51,7 +52,8 @@ def called(operator: Operator) -> str:
     """
     if isinstance(operator, WindowStep):
         function = function_name(getattr(operator.folding, "function", None))
-        return f"{function} per {operator.windows}, emit {operator.emit}".lstrip()
+        early = f", early every {shown(operator.early.every)}" if operator.early else ""
+        return f"{function} per {operator.windows}, emit {operator.emit}{early}".lstrip()
     for role in ("function", "predicate", "add", "joiner", "predicates"):
         found: Any = getattr(operator, role, None)
         if found is not None:

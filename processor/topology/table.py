@@ -56,6 +56,7 @@ class GroupedStream(Generic[K, V]):
         emit: WindowEmit = "close",
         late: Policy | None = None,
         retention: str | float | None = None,
+        early: str | float | None = None,
     ) -> WindowedStream[K, V]:
         """Groups by windows as well, see docs/windows.md.
 
@@ -67,13 +68,15 @@ class GroupedStream(Generic[K, V]):
                 `on_bad_record`. See also `WindowedTable.late`.
             retention: How long after its end a window can be read in the store, by default until
                 it closes.
+            early: With `emit="close"`, tells of windows that have changed before they close as
+                well, each time that so much stream time has passed. See also `WindowedTable.final`.
 
         Raises:
             TopologyError: What is asked for does not go together.
         """
         from processor.topology.windowed import windowed_stream  # noqa: PLC0415 - makes tables
 
-        return windowed_stream(self.flow, windows, emit, late, retention)
+        return windowed_stream(self.flow, windows, emit, late, retention, early)
 
     def cogroup(self, add: Callable[[V2, V], V2 | None]) -> CogroupedStream[K, V2]:
         """Groups together with other streams; `add(so_far, value)` adds the values of this one."""

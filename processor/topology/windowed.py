@@ -13,10 +13,12 @@ from processor.durations import milliseconds
 from processor.errors import TopologyError
 from processor.operators.aggregate import stamped
 from processor.operators.aggregates import Aggregator
+from processor.operators.aligned_windows import AlignedStep
 from processor.operators.base import LATE, Operator, Policy
+from processor.operators.early import Early
 from processor.operators.folding import Adding, Counting, Folding
 from processor.operators.keyed_windows import CountedStep, SessionStep, SlidingStep, entries_serde
-from processor.operators.windowed import AlignedStep, WindowEmit
+from processor.operators.windowed import FINAL, WindowEmit
 from processor.operators.windows import AnyWindows, Calendar, Counted, Hopping, Session, Sliding
 from processor.records import V2, K, V
 from processor.serdes import Serde, json_of, key_json
@@ -39,12 +41,29 @@ class WindowedTable(Table[Windowed[K], V2], Generic[K, V, V2]):
 
     late_flow: Flow = field(kw_only=True)
     """Where late records go; for the runtime and for tests, no part of the language."""
+    final_flow: Flow | None = field(kw_only=True)
+    """Where the results of closed windows go, if they are told; no part of the language."""
 
     def late(self) -> Stream[K, V]:
         """The records that came after their windows had closed; they are no bad records then."""
         from processor.topology.stream import Stream  # noqa: PLC0415 - each makes the other
 
         return Stream(self.late_flow)
+
+    def final(self) -> Stream[Windowed[K], V2]:
+        """The results of windows that have closed, without early ones.
+
+        Raises:
+            TopologyError: The table tells of changes and not of windows that close.
+        """
+        from processor.topology.stream import Stream  # noqa: PLC0415 - each makes the other
+
+        if self.final_flow is None:
+            raise TopologyError(
+                f"{self.flow.label}: windows that tell of changes tell nothing when they close; "
+                'use emit="close" with early=, of which final() has the last results'
+            )
+        return Stream(self.final_flow)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +77,8 @@ class WindowedStream(Generic[K, V]):
     late: Policy | None
     kept: int
     """How long after its end a window stays in the store, milliseconds."""
+    early: int | None
+    """How often open windows are told of, in milliseconds of stream time."""
 
     def count(self, *, name: str | None = None) -> WindowedTable[K, V, int]:
         """Counts the records of each key and window.
@@ -140,26 +161,31 @@ class WindowedStream(Generic[K, V]):
         flow = self.flow.partitioned_by_key(name)
         key = flow.key.kept_key(None, f"the key of store {name}")
         spec = StoreSpec(name, windowed(key), stamped(folding.shown))
-        operator, index = self._operator(name, key, folding)
-        outputs = ("", "late")
+        operator, more = self._operator(name, key, folding)
+        outputs = ("", "late") if self.early is None else ("", "late", "final")
         edges, on_error = (flow.edge,), flow.on_error
         node = flow.builder.step(
-            kind, edges, operator, (spec, *index), name, outputs, on_error=on_error
+            kind, edges, operator, (spec, *more), name, outputs, on_error=on_error
         )
         made = Form(Windowed[flow.key.type or Any], windowed_json(_in_json(flow.key)))
         results = replace(flow, edge=Edge(node), key=made, value=Form(form.type), label=name)
         late = replace(flow, edge=Edge(node, LATE), label=f"{name}-late")
-        return WindowedTable(results, spec, late_flow=late)
+        final = None if self.emit != "close" else results
+        if self.early is not None:
+            final = replace(results, edge=Edge(node, FINAL), label=f"{name}-final")
+        return WindowedTable(results, spec, late_flow=late, final_flow=final)
 
     def _operator(
         self, name: str, key: Serde[Any], folding: Folding
     ) -> tuple[Operator, tuple[StoreSpec[Any, Any], ...]]:
-        """The step, and the store that it needs besides."""
+        """The step, and the stores that it needs besides."""
         windows = self.windows
-        rest: tuple[Folding, Serde[Any], WindowEmit, Policy | None, int]
-        rest = folding, key, self.emit, self.late, self.kept
+        early = None if self.early is None else Early(f"{name}-early", self.early)
+        changed = () if early is None else (early.spec,)
+        rest: tuple[Folding, Serde[Any], WindowEmit, Policy | None, int, Early | None]
+        rest = folding, key, self.emit, self.late, self.kept, early
         if isinstance(windows, Hopping | Calendar):
-            return AlignedStep(name, windows, *rest), ()
+            return AlignedStep(name, windows, *rest), changed
         index = StoreSpec(f"{name}-windows", key, entries_serde)
         match windows:
             case Session():
@@ -168,11 +194,11 @@ class WindowedStream(Generic[K, V]):
                         f"{name}: sessions grow together, so say how their aggregates do: "
                         "merge=function(earlier, later)"
                     )
-                return SessionStep(name, windows, *rest, index.name), (index,)
+                return SessionStep(name, windows, *rest, index.name), (index, *changed)
             case Sliding():
-                return SlidingStep(name, windows, *rest, index.name), (index,)
+                return SlidingStep(name, windows, *rest, index.name), (index, *changed)
             case Counted():
-                return CountedStep(name, windows, *rest, index.name), (index,)
+                return CountedStep(name, windows, *rest, index.name), (index, *changed)
 
 
 def windowed_stream(
@@ -181,6 +207,7 @@ def windowed_stream(
     emit: WindowEmit,
     late: Policy | None,
     retention: str | float | None,
+    early: str | float | None = None,
 ) -> WindowedStream[Any, Any]:
     """A windowed stream, if what is asked for goes together.
 
@@ -197,16 +224,22 @@ def windowed_stream(
                 f"retention={retention!r}: windows ({windows}) take records for longer after "
                 "their end; choose a longer one, or none"
             )
-    if isinstance(windows, Counted) and (emit != "close" or late or retention):
+    if isinstance(windows, Counted) and (emit != "close" or late or retention or early):
         raise TopologyError(
             f"windows of {windows} close by count: they have one result each, and no late records, "
-            "so leave out emit=, late= and retention="
+            "so leave out emit=, late=, retention= and early="
+        )
+    if early is not None and emit != "close":
+        raise TopologyError(
+            f"early={early!r}: windows with emit={emit!r} tell of their changes anyway; leave out "
+            "one of both"
         )
     if isinstance(windows, Sliding):
         kept = max(kept, windows.delay + windows.size + 1)  # as new windows are made of them
     if late is None and not callable(flow.on_error):
         late = flow.on_error
-    return WindowedStream(flow, windows, emit, late, kept)
+    every = None if early is None else milliseconds(early, "early")
+    return WindowedStream(flow, windows, emit, late, kept, every)
 
 
 def _in_json(form: Form) -> Serde[Any]:

@@ -30,6 +30,9 @@ Held = tuple[int, Any] | None
 Entry = tuple[int, int, int]
 
 
+WAS_TOLD = b"\x01"
+
+
 class Closing(NamedTuple):
     """A window's result at the record that brought its time."""
 
@@ -118,7 +121,9 @@ class Windowing:
         from tests.properties.one_record import keys_of  # noqa: PLC0415 - it knows this module
 
         keys = keys_of(self.node, self.operator.key.encode, rows)
-        results, lost = self.close() if self.trial._advance else ([], [])
+        finals, lost = self.close() if self.trial._advance else ([], [])
+        early, lost_early = self.early() if self.trial._advance else ([], [])
+        self.trial.notes += lost_early
         late: Rows = []
         for key, row in zip(keys, rows, strict=True):
             with policies.at(row):
@@ -131,7 +136,10 @@ class Windowing:
         for row in late:
             self.note(row, "late", self.late_policy())
         self.trial.notes += lost
-        return {0: told + results, 1: late}
+        ports = {0: told + finals + early, 1: late}
+        if self.operator.early is not None:
+            ports[2] = [row for row in finals if row.value is not None]
+        return ports
 
     def late_policy(self) -> str | None:
         read = any(Edge(self.node, 1) in node.parents for node in self.trial._nodes)
@@ -156,13 +164,44 @@ class Windowing:
             "checkpoint": self.trial.state.changed[self.spec.name],
             "change": {},
         }[operator.emit]
-        due = [name for name in sorted(there) if since < self.end(name) + delay <= to]
+        due = [name for name in there if since < self.end(name) + delay <= to]
+        if operator.early is not None:
+            marks = operator.early.store
+            for name, mark in list(self.trial.state.stores[marks].items()):
+                if self.end(name) + delay <= to:
+                    self.trial.state.put(marks, name, None)
+                    if name not in self.states and mark == WAS_TOLD:
+                        due.append(name)
+        due.sort()
         rows, lost = self.results(due)
         expired = [name for name in self.states if self.end(name) + operator.kept <= to]
         for name in expired:
             self.forget(name)
             self.trial.state.put(self.spec.name, name, None)
         return rows, lost
+
+    def early(self) -> tuple[Rows, list[Noted]]:
+        """What was changed since the last multiple of the interval, where one is passed."""
+        early, since, to = self.operator.early, self.trial.state.stream_time, self.trial.time
+        if early is None or since // early.every == to // early.every:
+            return [], []
+        marks = self.trial.state.stores[early.store]
+        due = sorted(name for name in marks if self.end(name) + self.delay > to)
+        for name in due:
+            self.trial.state.put(early.store, name, None)
+        return self.results(due)
+
+    def mark(self, name: bytes, *, there: bool) -> None:
+        """Notes that a window is no more as it was told, or was never told."""
+        if self.operator.early is None:
+            return
+        store = self.operator.early.store
+        mark = self.trial.state.stores[store].get(name)
+        was_told = mark == WAS_TOLD or (mark is None and name in self.states)
+        if there:
+            self.trial.state.put(store, name, WAS_TOLD if was_told else b"")
+        elif was_told or mark is not None:
+            self.trial.state.put(store, name, WAS_TOLD if was_told else None)
 
     def end(self, name: bytes) -> int:
         return self.spec.key.decode(name).end
@@ -318,6 +357,7 @@ class Windowing:
                 data = None if held is None else self.operator._stamped.encode(held)
             except Exception:  # noqa: BLE001 - whatever a serde raises
                 raise Bad(self.node.name, "state") from None
+            self.mark(self.name(window), there=data is not None)
             self.trial.state.put(self.spec.name, self.name(window), data)
 
     def tell(self, row: AnyRecord, window: Windowed[Any], before: Held) -> None:

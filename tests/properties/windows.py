@@ -100,11 +100,15 @@ def _windowed(making: Making, stream: AnyStream) -> list[AnyStream]:
         options["emit"] = making.draw(st.sampled_from(["close", "close", "change", "checkpoint"]))
         options["late"] = making.draw(st.sampled_from([None, "skip", "dead-letter"]))
         options["retention"] = making.draw(st.sampled_from([None, 0.05]))
+        if options["emit"] == "close":
+            options["early"] = making.draw(st.sampled_from([None, 0.002, 0.01]))
     grouped = stream.group_by_key().window(_windows(making, kind), **options)
     table = _table(making, grouped, kind)
     made = [table.to_stream()]
     if making.draw(st.booleans()):
         made.append(table.late())
+    if options.get("early") and making.draw(st.booleans()):
+        made.append(table.final())
     return made
 
 

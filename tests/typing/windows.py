@@ -45,6 +45,7 @@ def counts() -> None:
     assert_type(table, WindowedTable[str, Order, int])
     assert_type(table.to_stream(), Stream[Windowed[str], int])
     assert_type(table.late(), Stream[str, Order])
+    assert_type(table.final(), Stream[Windowed[str], int])
 
 
 def aggregates() -> None:
