@@ -3,11 +3,14 @@
 A topology is written with `Topology` and run with `kproc run FILE`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from processor.operators.aggregates import (
     Aggregator,
     approx_distinct_of,
     approx_quantiles_of,
     collect_of,
+    count,
     count_of,
     distinct_of,
     first_of,
@@ -18,6 +21,7 @@ from processor.operators.aggregates import (
     sum_of,
     top_of,
 )
+from processor.operators.columnar import polars as _polars
 from processor.operators.event_time import wall_clock
 from processor.operators.process import ProcessContext, Punctuator
 from processor.operators.windows import calendar, counted, hopping, session, sliding, tumbling
@@ -31,6 +35,9 @@ from processor.topology.grouped_table import GroupedTable
 from processor.topology.stream import GroupedStream, Stream, Table
 from processor.topology.topology import Topology, every, key_value
 from processor.topology.windowed import WindowedStream, WindowedTable
+
+if TYPE_CHECKING:
+    from polars import col
 
 __all__ = [
     "Aggregator",
@@ -57,7 +64,9 @@ __all__ = [
     "approx_quantiles_of",
     "avro",
     "calendar",
+    "col",
     "collect_of",
+    "count",
     "count_of",
     "counted",
     "distinct_of",
@@ -78,3 +87,10 @@ __all__ = [
     "tumbling",
     "wall_clock",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`col` is Polars' own; it is loaded when a topology asks for it."""
+    if name == "col":
+        return _polars().col
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

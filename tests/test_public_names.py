@@ -18,7 +18,7 @@ PACKAGE = """
 Aggregator CogroupedStream GlobalTable GroupedStream GroupedTable Headers KeyValueStore
 ProcessContext Punctuator Record SchemaRegistry Serde StoreSpec Stream Table Timestamp Topology
 Windowed WindowedStream WindowedTable approx_distinct_of approx_quantiles_of avro calendar
-collect_of
+col collect_of count
 count_of counted distinct_of every first_of hopping json_schema key_value last_of max_of mean_of
 min_of protobuf session sliding sum_of top_of tumbling wall_clock
 """
@@ -27,8 +27,8 @@ METHODS = {
     Stream: """
         branch deduplicate enrich filter filter_not flat_map flat_map_values for_each group_by
         group_by_key join join_global key_by left_join left_join_global map map_async
-        map_values merge on_error outer_join peek print process repartition split through to
-        to_table
+        map_values merge on_error outer_join peek print process repartition select split through to
+        to_table with_columns
     """,
     GroupedStream: "agg cogroup aggregate count reduce window",
     WindowedStream: "agg aggregate count reduce",

@@ -65,6 +65,11 @@ def count_of(of: Of | None = None) -> Aggregator[int]:
     return Aggregator(int, one_more, add, of=of, name="count", type=lambda _: int)
 
 
+def count() -> Aggregator[int]:
+    """How many records there are."""
+    return count_of()
+
+
 def sum_of(of: Of) -> Aggregator[Any]:
     """The sum, 0 of nothing."""
     return Aggregator(int, add, add, of=of, name="sum", state=_number, type=_itself)

@@ -58,7 +58,8 @@ class KeyedStep(WindowStep):
         def take(*columns: Any) -> list[Change] | None:
             return self.take(Row(*columns), work)
 
-        columns = keys, batch.keys, batch.values, batch.timestamps, times, range(len(batch))
+        values = self.folding.prepared(batch.values)
+        columns = keys, batch.keys, values, batch.timestamps, times, range(len(batch))
         changes, left = context.call(take, batch, *columns)
         if len(left) < len(batch):  # all of it is undone, and tried again without the others
             return batch.select(()), batch.select(())

@@ -1,29 +1,41 @@
 """What `agg` makes of aggregators: a folding with its serde, and the form of its results."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from processor.errors import TopologyError
 from processor.operators.aggregates import Aggregator, Of, Ranked, names_of
-from processor.operators.composed import Composed, Part, careful, states_serde
+from processor.operators.columnar import is_expression
+from processor.operators.composed import ColumnItem, Composed, Part, careful, states_serde
 from processor.topology.form import Form
+
+if TYPE_CHECKING:
+    from polars import Expr
+
+    from processor.operators.columns import Columns
 
 
 def composed(
-    value: Form, parts: Mapping[str, Aggregator[Any]], model: Callable[..., Any], what: str
+    value: Form,
+    given: Mapping[str, Aggregator[Any] | Expr],
+    model: Callable[..., Any],
+    what: str,
 ) -> tuple[Composed, Form]:
     """The aggregates of values of this form, and the form of what they give.
 
     Raises:
         TopologyError: There is none, or a field is not there.
     """
-    if not parts:
+    if not given:
         raise TopologyError(f"{what}: name at least one aggregate, such as agg(orders=count_of())")
     bound: list[Part] = []
     states: list[Any] = []
     results: dict[str, Any] = {}
+    parts, columns, items = _aggregators(value, given, what)
     for name, aggregator in parts.items():
-        part, item = _bound(value, name, aggregator)
+        part, item = items.get(name) or _bound(value, name, aggregator)
         bound.append(part)
         states.append(aggregator.state(item))
         results[name] = aggregator.type(item)
@@ -34,7 +46,27 @@ def composed(
     except TypeError as error:
         raise TopologyError(f"{what}: no aggregate can keep that: {error}") from error
     form = Form(_record(results) if model is dict else model)
-    return Composed(serde, tuple(bound), model), form
+    return Composed(serde, tuple(bound), model, columns), form
+
+
+def _aggregators(
+    value: Form, given: Mapping[str, Aggregator[Any] | Expr], what: str
+) -> tuple[Mapping[str, Aggregator[Any]], Columns | None, dict[str, tuple[Part, Any]]]:
+    """All as aggregators, the columns that some are of, and the parts that these are."""
+    if not any(map(is_expression, given.values())):
+        return cast("Mapping[str, Aggregator[Any]]", given), None, {}
+    from processor.topology import columnar  # noqa: PLC0415 - where Polars is wanted
+
+    parts, columns = columnar.aggregates(value, given, what)
+    items: dict[str, tuple[Part, Any]] = {}
+    types = () if columns is None else columnar.forms(columns)
+    for name, aggregator in parts.items():
+        if columns is not None and isinstance(aggregator.of, columnar.Number):
+            number = aggregator.of.number
+            item = types[number].type
+            get = ColumnItem(columns, number, careful(None) if item is None else None)
+            items[name] = Part(name, aggregator, get), Any if item is None else item
+    return parts, columns, items
 
 
 def _bound(value: Form, name: str, aggregator: Aggregator[Any]) -> tuple[Part, Any]:

@@ -120,8 +120,8 @@ class Flow:
             )
         return f"{self.label}-{ending}" if ending else self.label
 
-    def grouped_by(self, by: Callable[..., Any] | str, name: str | None) -> str | None:
-        """The label of this flow with keys made by a function or field."""
+    def grouped_by(self, by: Any, name: str | None) -> str | None:
+        """The label of this flow with keys made by a function, a field or something unnamed."""
         named = by if isinstance(by, str) else getattr(by, "__name__", "<lambda>")
         if name is not None or self.label is None or named == "<lambda>":
             return name

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, get_args, overload
+from typing import TYPE_CHECKING, Any, Generic, get_args, overload
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
 from processor.operators.aggregate import Emit
+from processor.operators.columnar import KeyByColumn, is_expression
 from processor.operators.deduplicate import Deduplicate
 from processor.operators.process import Process, ProcessContext, Punctuator
 from processor.operators.stateless import (
-    Filter,
     FlatMap,
     FlatMapValues,
     KeyBy,
@@ -30,6 +30,7 @@ from processor.serdes import Serde, bytes_serde, int64, key_json
 from processor.state.keyvalue import StoreSpec
 from processor.topology.awaiting import awaiting
 from processor.topology.builder import check_choice
+from processor.topology.column_steps import ColumnSteps
 from processor.topology.flow import Flow
 from processor.topology.form import Form
 from processor.topology.global_table import GlobalJoins
@@ -38,9 +39,12 @@ from processor.topology.joining import StreamJoins
 from processor.topology.keeping import kept
 from processor.topology.table import GroupedStream, Table
 
+if TYPE_CHECKING:
+    from polars import Expr
+
 
 @dataclass(frozen=True, eq=False)
-class Stream(StreamJoins[K, V], GlobalJoins[K, V], Generic[K, V]):
+class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K, V]):
     """Records on their way: keys of type K, values of type V. Immutable; use it as often as needed.
 
     A function that raises makes its record a bad one (see `Topology`); what it returns is passed on
@@ -49,16 +53,6 @@ class Stream(StreamJoins[K, V], GlobalJoins[K, V], Generic[K, V]):
 
     flow: Flow
     """What is known here; for the runtime and for tests, no part of the language."""
-
-    def filter(self, predicate: Callable[[V], object], *, name: str | None = None) -> Stream[K, V]:
-        """Keeps the records whose value the predicate accepts."""
-        return Stream(self.flow.then("filter", Filter(predicate), name))
-
-    def filter_not(
-        self, predicate: Callable[[V], object], *, name: str | None = None
-    ) -> Stream[K, V]:
-        """Keeps the records whose value the predicate does not accept."""
-        return Stream(self.flow.then("filter-not", Filter(predicate, keep=False), name))
 
     def map_values(self, function: Callable[[V], V2], *, name: str | None = None) -> Stream[K, V2]:
         """Replaces each value by `function(value)`; key, timestamp and headers stay."""
@@ -132,14 +126,24 @@ class Stream(StreamJoins[K, V], GlobalJoins[K, V], Generic[K, V]):
     @overload
     def key_by(self, by: Callable[[V], K2], *, name: str | None = None) -> Stream[K2, V]: ...
     @overload
-    def key_by(self, by: str, *, name: str | None = None) -> Stream[Any, V]: ...
-    def key_by(self, by: Callable[[V], Any] | str, *, name: str | None = None) -> Stream[Any, V]:
-        """Replaces each key by `by(value)`, or by the field of that name."""
-        if isinstance(by, str):
+    def key_by(self, by: str | Expr, *, name: str | None = None) -> Stream[Any, V]: ...
+    def key_by(
+        self, by: Callable[[V], Any] | str | Expr, *, name: str | None = None
+    ) -> Stream[Any, V]:
+        """Replaces each key by `by(value)`, by the field of that name or by a column."""
+        if is_expression(by) and by.meta.is_column():
+            by = by.meta.output_name()
+        if is_expression(by):
+            from processor.topology import columnar  # noqa: PLC0415 - where Polars is wanted
+
+            columns = columnar.columns(self.flow.value, [by], "key_by")
+            operator, (form,) = KeyByColumn(columns), columnar.forms(columns)
+        elif isinstance(by, str):
             function, form = self.flow.value.field(by)
+            operator = KeyBy(function)
         else:
-            function, form = by, Form.returned_by(by)
-        keyed = self.flow.then("key-by", KeyBy(function), name, key=form)
+            operator, form = KeyBy(by), Form.returned_by(by)
+        keyed = self.flow.then("key-by", operator, name, key=form)
         return Stream(replace(keyed, label=self.flow.grouped_by(by, name)))
 
     @overload
@@ -147,11 +151,11 @@ class Stream(StreamJoins[K, V], GlobalJoins[K, V], Generic[K, V]):
         self, by: Callable[[V], K2], *, name: str | None = None
     ) -> GroupedStream[K2, V]: ...
     @overload
-    def group_by(self, by: str, *, name: str | None = None) -> GroupedStream[Any, V]: ...
+    def group_by(self, by: str | Expr, *, name: str | None = None) -> GroupedStream[Any, V]: ...
     def group_by(
-        self, by: Callable[[V], Any] | str, *, name: str | None = None
+        self, by: Callable[[V], Any] | str | Expr, *, name: str | None = None
     ) -> GroupedStream[Any, V]:
-        """Groups by `by(value)`, or by the field of that name: `key_by` and `group_by_key`."""
+        """Groups by `by(value)`, the field of that name or a column: `key_by`, `group_by_key`."""
         return self.key_by(by, name=name).group_by_key()
 
     def group_by_key(self) -> GroupedStream[K, V]:

@@ -32,6 +32,8 @@ from processor.topology.form import Form
 from processor.topology.joining import TableJoins
 
 if TYPE_CHECKING:
+    from polars import Expr
+
     from processor.topology.grouped_table import GroupedTable
     from processor.topology.stream import Stream
     from processor.topology.windowed import WindowedStream
@@ -137,7 +139,12 @@ class GroupedStream(Generic[K, V]):
 
     @overload
     def agg(
-        self, /, *, name: str | None = None, emit: Emit = "checkpoint", **parts: Aggregator[Any]
+        self,
+        /,
+        *,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        **parts: Aggregator[Any] | Expr,
     ) -> Table[K, dict[str, Any]]: ...
     @overload
     def agg(
@@ -147,7 +154,7 @@ class GroupedStream(Generic[K, V]):
         *,
         name: str | None = None,
         emit: Emit = "checkpoint",
-        **parts: Aggregator[Any],
+        **parts: Aggregator[Any] | Expr,
     ) -> Table[K, V2]: ...
     def agg(
         self,
@@ -156,9 +163,9 @@ class GroupedStream(Generic[K, V]):
         *,
         name: str | None = None,
         emit: Emit = "checkpoint",
-        **parts: Aggregator[Any],
+        **parts: Aggregator[Any] | Expr,
     ) -> Table[K, Any]:
-        """Several aggregates at once: `agg(total=sum_of("amount"), orders=count_of())`.
+        """Several aggregates at once: `agg(total=sum_of("amount"), most=col("amount").max())`.
 
         Args:
             model: What the results are, made with their names as keywords; by default a dict.

@@ -32,6 +32,8 @@ from processor.topology.graph import Edge
 from processor.topology.table import Table
 
 if TYPE_CHECKING:
+    from polars import Expr
+
     from processor.topology.stream import Stream
 
 
@@ -135,16 +137,16 @@ class WindowedStream(Generic[K, V]):
 
     @overload
     def agg(
-        self, /, *, name: str | None = None, **parts: Aggregator[Any]
+        self, /, *, name: str | None = None, **parts: Aggregator[Any] | Expr
     ) -> WindowedTable[K, V, dict[str, Any]]: ...
     @overload
     def agg(
-        self, model: type[V2], /, *, name: str | None = None, **parts: Aggregator[Any]
+        self, model: type[V2], /, *, name: str | None = None, **parts: Aggregator[Any] | Expr
     ) -> WindowedTable[K, V, V2]: ...
     def agg(
-        self, model: Any = dict, /, *, name: str | None = None, **parts: Aggregator[Any]
+        self, model: Any = dict, /, *, name: str | None = None, **parts: Aggregator[Any] | Expr
     ) -> WindowedTable[K, V, Any]:
-        """Several aggregates at once: `agg(total=sum_of("amount"), orders=count_of())`.
+        """Several aggregates at once: `agg(total=sum_of("amount"), most=col("amount").max())`.
 
         Args:
             model: What the results are, made with their names as keywords; by default a dict.

@@ -13,6 +13,7 @@ from typing import Any
 
 from processor.operators import aggregate, stateless
 from processor.operators.changes import Change, ChangeOperator
+from processor.operators.columnar import FilterColumns, KeyByColumn, SelectColumns
 from processor.operators.concurrent import MapAsync
 from processor.operators.deduplicate import Deduplicate
 from processor.operators.joins import Cogroup, StreamTableJoin, TableTableJoin
@@ -24,7 +25,7 @@ from processor.operators.windowed import WindowStep
 from processor.records import Record, Timestamp
 from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import Edge, Node, Sink, Source, Step
-from tests.properties import joins, policies, tables, windowed
+from tests.properties import columned, joins, policies, tables, windowed
 
 Raw = Record[bytes | None, bytes | None]
 Rows = list[Record[Any, Any]]
@@ -148,6 +149,8 @@ class Trial:
                 if (join := operator.join) is not None:
                     made = [call(node, join, r.value, v) for r, v in zip(rows, made, strict=True)]
                 return {0: [r._replace(value=v) for r, v in zip(rows, made, strict=True)]}
+            case FilterColumns() | KeyByColumn() | SelectColumns():
+                return {0: [m for r in rows for m in call(node, columned.step, operator, r)]}
             case stateless.KeyBy():
                 return {0: [r._replace(key=call(node, operator.function, r.value)) for r in rows]}
             case stateless.Map():

@@ -13,7 +13,7 @@ from processor.records import Partition, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Commit, Revoked, Tick
 from processor.runtime.options import WorkerOptions
 from processor.testing import TopologyDriver
-from tests.properties import joined, tabled, windows
+from tests.properties import columns, joined, tabled, windows
 from tests.properties.one_record import Raw
 from tests.properties.ordered import Ordered
 from tests.properties.reference import Letter, Reference
@@ -52,7 +52,7 @@ COMMON = settings(
 )
 
 
-STEPS.extend([*joined.STEPS, *tabled.STEPS, *windows.STEPS])
+STEPS.extend([*columns.STEPS, *joined.STEPS, *tabled.STEPS, *windows.STEPS])
 
 
 @pytest.fixture(autouse=True, scope="module")

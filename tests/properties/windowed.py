@@ -19,7 +19,7 @@ from processor.operators.windows import Aligned
 from processor.records import Record, Timestamp
 from processor.serdes.windowed import Windowed, windowed
 from processor.topology.graph import Edge, Step
-from tests.properties import policies
+from tests.properties import columned, policies
 
 if TYPE_CHECKING:
     from tests.properties.one_record import Bad, Trial
@@ -444,7 +444,7 @@ def _composed(folding: Composed, before: Held, row: AnyRecord) -> Any:
     states = [part.aggregator.start() for part in folding.parts] if before is None else before[1]
     made: list[Any] = []
     for (_, aggregator, get), state in zip(folding.parts, states, strict=True):
-        item = row.value if get is None else get(row.value)
+        item = row.value if get is None else columned.getter(get)(row.value)
         if item is not None and aggregator.timed:
             item = row.timestamp, item
         made.append(state if item is None else aggregator.add(state, item))

@@ -1,0 +1,123 @@
+"""Steps of columns: the rows that come out, and those that fail."""
+
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from polars import Expr, col
+from pydantic import BaseModel
+
+from processor.operators.base import Operator
+from processor.operators.columnar import (
+    FilterColumns,
+    KeyByColumn,
+    SelectColumns,
+    fields_of,
+    is_expression,
+    polars,
+)
+from processor.operators.columns import Columns
+from processor.records import Headers, Record
+from tests.operators.rows import batch, context, failed, row
+
+HEADERS: Headers = (("h", b"1"),)
+ROWS = tuple(row({"a": a}, "k", a or 7, HEADERS) for a in (1, None, 3))
+
+
+def of(*expressions: Expr) -> Columns:
+    names = tuple(dict.fromkeys(name for each in expressions for name in each.meta.root_names()))
+    return Columns(expressions, names, tuple(map(itemgetter, names)), (None,) * len(names))
+
+
+def made(step: Operator, *rows: Record[Any, Any]) -> list[Record[Any, Any]]:
+    (out,) = step.process(batch(*rows), context())
+    return out.records()
+
+
+def test_filter() -> None:
+    assert made(FilterColumns(of(col("a") > 1)), *ROWS) == [ROWS[2]]
+    assert made(FilterColumns(of(col("a") > 1), keep=False), *ROWS) == [ROWS[0], ROWS[1]]
+
+
+def test_key_by() -> None:
+    keyed = made(KeyByColumn(of(col("a") * 2)), *ROWS)
+    assert keyed == [each._replace(key=key) for each, key in zip(ROWS, (2, None, 6), strict=True)]
+
+
+def select(*names: str, added: bool = False, model: Any = None) -> SelectColumns:
+    return SelectColumns(of(*(col("a") + n for n, _ in enumerate(names))), names, added, model)
+
+
+def test_select() -> None:
+    chosen = [each.value for each in made(select("x", "y"), *ROWS)]
+    assert chosen == [{"x": 1, "y": 2}, {"x": None, "y": None}, {"x": 3, "y": 4}]
+
+
+def test_added() -> None:
+    given = {"a": 1, "b": "c"}
+    (added,) = made(select("b", "c", added=True), row(given))
+    assert added.value == {"a": 1, "b": 1, "c": 2}
+    assert given == {"a": 1, "b": "c"}
+
+
+@dataclass
+class Point:
+    x: int
+    y: int
+
+
+class Small(BaseModel):
+    x: int
+
+
+class Struct(msgspec.Struct):
+    x: int
+
+
+class Named(NamedTuple):
+    x: int
+
+
+def test_models() -> None:
+    assert [each.value for each in made(select("x", "y", model=Point), ROWS[0])] == [Point(1, 2)]
+    here = context()
+    (out,) = select("x", model=Small).process(batch(*ROWS), here)
+    assert out.values == [Small(x=1), Small(x=3)]
+    assert [bad[:2] for bad in failed(here)] == [(1, "function")]
+
+
+def test_rows_that_fail_are_left_out_and_named() -> None:
+    here = context()
+    rows = [row({"a": 1}), row({"b": 1}), row({"a": 2**63 - 1}), row({"a": 5})]
+    (out,) = select("x", "y").process(batch(*rows, start=10), here)
+    assert out.values == [{"x": 1, "y": 2}, {"x": 5, "y": 6}]
+    assert out.offsets == [10, 13]
+    large = "a number is too large for its type: cast the columns before, as to Int64 or Float64"
+    assert failed(here) == [
+        (11, "function", "KeyError: 'a'"),
+        (12, "function", f"ColumnError: {large}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "value", [{"x": 1}, Struct(1), Small(x=1), Named(1), pytest.param(Point(1, 2), id="dataclass")]
+)
+def test_fields(value: Any) -> None:
+    fields = fields_of(value)
+    assert fields["x"] == 1
+    fields["x"] = 2
+    assert fields_of(value)["x"] == 1
+
+
+@pytest.mark.parametrize("value", [None, 5, "x", [1]])
+def test_what_has_no_fields(value: Any) -> None:
+    with pytest.raises(TypeError, match=f"a {type(value).__name__} has no fields"):
+        fields_of(value)
+
+
+def test_expressions_are_told_from_functions() -> None:
+    assert polars().col is col
+    assert is_expression(col("a"))
+    assert not any(map(is_expression, (len, "a", None)))
