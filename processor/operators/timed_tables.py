@@ -4,13 +4,15 @@ Each has a second store in which what is due is in the order of time. What is du
 a hundredth of the time to wait, so that most batches have nothing to look for.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from operator import not_
 from struct import Struct
 from typing import Any, ClassVar, NamedTuple
 
-from processor.operators.aggregate import Latest, Stamped
+from processor.operators.aggregate import Stamped, TableOperator
 from processor.operators.base import (
     AnyBatch,
     Closing,
@@ -22,7 +24,7 @@ from processor.operators.base import (
     encoded_keys,
 )
 from processor.operators.changes import Change, ChangeOperator, change_serde
-from processor.records import Batch, Offset, Timestamp
+from processor.records import Batch, Offset, Timestamp, in_order
 from processor.serdes import Serde, bytes_serde
 from processor.state.keyvalue import KeyValueStore, StoreSpec
 
@@ -91,6 +93,11 @@ class Due:
         """Whether nothing is due in this pass so far."""
         return not self._heap
 
+    @property
+    def earliest(self) -> float:
+        """When the next is due, as far as it is in this pass; it may have been moved since."""
+        return self._heap[0][0] if self._heap else math.inf
+
     def put_back(self, found: tuple[Timestamp, bytes]) -> None:
         """Takes back a `pop`."""
         heappush(self._heap, found)
@@ -151,78 +158,46 @@ class _Told:
 
 
 @dataclass(frozen=True)
-class Expiring(Latest):
-    """Keeps the last value of each key until the stream time is a time to live behind it.
+class Expiring(TableOperator):
+    """A table whose values are deleted when the stream time is a time to live behind their own.
 
     What expires at a record does so before the record's own rows come. Rows that would have
     expired when they come are late, and left out.
     """
 
+    of: TableOperator
+    """Makes the values, and tells of them."""
     wait: Wait
 
+    def fold(
+        self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
+    ) -> tuple[Sequence[Any], AnyBatch]:
+        """As the table without a time to live."""
+        return self.of.fold(held, keys, batch, context)
+
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
-        """Changes, if all are told."""
+        """Changes, if all are told: those of the rows, and in between what expires."""
         batch = self._timely(batch, context)
-        due = Due(context.stores[self.store + EXPIRY], self.wait, context)
-        store: KeyValueStore[Any, Stamped] = context.stores[self.store]
-        earliest = min(batch.timestamps, default=context.end_time)
-        if due.is_empty and self.wait.end(earliest) > context.end_time:
-            all_keys, batch = encoded_keys(store.spec.key, batch, context)
-            keys = list(dict.fromkeys(all_keys))
-            before = store.load(keys)
-            made = super().process(batch, context)
-            after = store.load(keys)
-            for key in keys:
-                due.move(key, self._end(before.get(key)), self._end(after.get(key)))
-            return made
-        return self.ports(self._rows(store, due, batch, context), context)
+        run = _Run(self, context, overdue=False)
+        ends = list(map(self.wait.end, batch.timestamps))
+        if run.due.is_empty and min(ends, default=context.end_time + 1) > context.end_time:
+            return run.work_on(batch)
+        first, times = 0, context.times(batch)
+        while first < len(batch):
+            run.expire(times[first])
+            limit, row = run.due.earliest, first
+            while row < len(batch) and times[row] < limit:
+                limit, row = min(limit, ends[row]), row + 1
+            run.add(run.work_on(batch.take(range(first, row))))
+            first = row
+        run.expire(context.end_time)
+        return self.ports(run.rows(), context)
 
     def advance(self, context: Context) -> AnyBatch | None:
         """What expires with records that do not reach this step."""
-        stores = context.stores
-        due = Due(stores[self.store + EXPIRY], self.wait, context, overdue=context.resumed)
-        told = _Told(context)
-        self._expire(stores[self.store], due, context.end_time, told)
-        return self._shown(told, context)
-
-    def _rows(
-        self,
-        store: KeyValueStore[Any, Stamped],
-        due: Due,
-        batch: AnyBatch,
-        context: Context,
-    ) -> AnyBatch:
-        """The changes one by one, with what expires in between."""
-        keys, batch = encoded_keys(store.spec.key, batch, context)
-        told = _Told(context)
-        columns = batch.keys, batch.values, batch.timestamps, batch.offsets, context.times(batch)
-        for key, shown, value, time, offset, now in zip(keys, *columns, strict=True):
-            self._expire(store, due, now, told)
-            (before,) = store.read([key])
-            after = None if value is None else (time, value)
-            _save(store, key, after)
-            due.move(key, self._end(before), self._end(after))
-            told.add(shown, Change(before and before[1], value), time, offset)
-        self._expire(store, due, context.end_time, told)
-        return self._shown(told, context)
-
-    def _expire(
-        self, store: KeyValueStore[Any, Stamped], due: Due, now: Timestamp, told: _Told
-    ) -> None:
-        context = told.context
-        while (found := due.pop(now)) is not None:
-            time, key = found
-            (held,) = store.read([key])
-            if held is None or self._end(held) != time:
-                continue
-            store.save([key], {})
-            due.move(key, time, None)
-            offset = told.of_its_own(time, key, context.crossing(time))
-            change = Change(held[1], None)
-            told.add(store.spec.key.decode(key), change, context.reached_at(time), offset)
-
-    def _end(self, held: Stamped | None) -> Timestamp | None:
-        return None if held is None else self.wait.end(held[0])
+        run = _Run(self, context, overdue=context.resumed)
+        run.expire(context.end_time)
+        return run.rows()
 
     def _timely(self, batch: AnyBatch, context: Context) -> AnyBatch:
         """The rows that do not expire when they come; the others are noted."""
@@ -234,14 +209,75 @@ class Expiring(Latest):
         context.note(late, [_LATE] * len(late), "late", "skip")
         return batch.select(mask)
 
-    def _shown(self, told: _Told, context: Context) -> AnyBatch:
-        rows = told.batch()
-        if self.emit == "checkpoint":
-            return rows.select(())
-        if context.wants_changes:
-            return rows
-        return rows.with_values([change.new for change in rows.values])
 
+class _Run:
+    """One batch's way through a table with a time to live."""
+
+    def __init__(self, step: Expiring, context: Context, *, overdue: bool) -> None:
+        self._step = step
+        self._context = context
+        self._store: KeyValueStore[Any, Stamped] = context.stores[step.store]
+        self._times = self._store.holding(_time_alone)
+        self.due = Due(context.stores[step.store + EXPIRY], step.wait, context, overdue=overdue)
+        self._told = _Told(context)
+        self._pieces: list[AnyBatch] = []
+
+    def work_on(self, batch: AnyBatch) -> Outputs:
+        """Rows between which nothing expires; notes when their keys are due."""
+        all_keys, batch = encoded_keys(self._store.spec.key, batch, self._context)
+        keys = list(dict.fromkeys(all_keys))
+        before = self._times.load(keys)
+        made = self._step.of.process(batch, self._context)
+        after = self._times.load(keys)
+        for key in keys:
+            self.due.move(key, self._end(before.get(key)), self._end(after.get(key)))
+        return made
+
+    def add(self, made: Outputs) -> None:
+        """What has come of rows, behind what was told before."""
+        self._flush()
+        self._pieces.append(made[-1])  # the changes, where they are read
+
+    def expire(self, now: Timestamp) -> None:
+        """Deletes what is due by then."""
+        while (found := self.due.pop(now)) is not None:
+            time, key = found
+            if self._end(self._times.load([key]).get(key)) != time:
+                continue
+            (held,) = self._store.read([key])
+            self._store.save([key], {})
+            self.due.move(key, time, None)
+            context = self._context
+            offset = self._told.of_its_own(time, key, context.crossing(time))
+            change = Change(held and held[1], None)
+            shown = self._store.spec.key.decode(key)
+            self._told.add(shown, change, context.reached_at(time), offset)
+
+    def rows(self) -> AnyBatch:
+        """All that is told."""
+        self._flush()
+        return in_order(self._pieces)
+
+    def _flush(self) -> None:
+        rows, self._told = self._told.batch(), _Told(self._context)
+        if self._step.emit == "checkpoint":
+            rows = rows.select(())
+        elif not self._context.wants_changes:
+            rows = rows.with_values([change.new for change in rows.values])
+        self._pieces.append(rows)
+
+    def _end(self, time: Timestamp | None) -> Timestamp | None:
+        return None if time is None else self._step.wait.end(time)
+
+
+def _no_value(_: Timestamp) -> bytes:
+    raise NotImplementedError("times are read only")
+
+
+_time_alone: Serde[Timestamp] = Serde(
+    "time", _no_value, lambda data: Timestamp(int.from_bytes(data[:8], "big", signed=True))
+)
+"""Reads of a table's value only when it is from."""
 
 _LATE = ValueError("the record is older than the table's time to live")
 

@@ -1,4 +1,4 @@
-"""How the last values of a stream become a table: for good, for a time, or with their history."""
+"""How a table keeps its values: for good, for a time, or with their history."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
-from processor.operators.aggregate import Emit, Latest, stamped
+from processor.operators.aggregate import Emit, Latest, TableOperator, stamped
 from processor.operators.timed_tables import Expiring, Wait, expiry_of
 from processor.operators.versioned_tables import Kept, Versioned, history_of
 from processor.state.keyvalue import StoreSpec
 
 if TYPE_CHECKING:
     from processor.topology.flow import Flow
+    from processor.topology.form import Form
     from processor.topology.table import Table
 
 
@@ -38,13 +39,25 @@ def kept(
     key_serde = flow.key.kept_key(key, f"the key of table {name}")
     value_serde = flow.value.kept_value(value, f"the value of table {name}")
     spec = StoreSpec(name, key_serde, stamped(value_serde))
-    if ttl is not None:
-        wait = Wait(milliseconds(ttl, f"ttl of table {name}"))
-        operator = Expiring(name, emit, wait)
-        return Table(flow.table("table", spec, operator, flow.value, expiry_of(name)), spec)
     if versioned is not None:
         history = history_of(name, value_serde)
         span = Kept(history.name, milliseconds(versioned, f"versioned of table {name}"))
         made = flow.table("table", spec, Versioned(name, emit, span), flow.value, history)
         return Table(made, spec, history=span)
-    return Table(flow.table("table", spec, Latest(name, emit), flow.value), spec)
+    return Table(lasting(flow, "table", spec, Latest(name, emit), flow.value, ttl), spec)
+
+
+def lasting(
+    flow: Flow,
+    kind: str,
+    spec: StoreSpec[Any, Any],
+    operator: TableOperator,
+    value: Form,
+    ttl: str | float | None,
+) -> Flow:
+    """The changes of a table that a new step keeps in the store, for good or for a time to live."""
+    if ttl is None:
+        return flow.table(kind, spec, operator, value)
+    wait = Wait(milliseconds(ttl, f"ttl of {kind} {spec.name}"))
+    expiring = Expiring(spec.name, operator.emit, operator, wait)
+    return flow.table(kind, spec, expiring, value, expiry_of(spec.name))

@@ -30,6 +30,7 @@ from processor.topology.cogrouping import CogroupedStream, cogrouped
 from processor.topology.flow import Flow
 from processor.topology.form import Form
 from processor.topology.joining import TableJoins
+from processor.topology.keeping import lasting
 
 if TYPE_CHECKING:
     from polars import Expr
@@ -46,6 +47,10 @@ class GroupedStream(Generic[K, V]):
     With `emit="checkpoint"`, the default, a table tells of the last change of each key at every
     checkpoint; with `emit="change"` of every change, record by record. The first is several times
     faster; the last value of every key is the same.
+
+    With a time to live, such as `ttl="1d"`, a key's value is deleted when the stream time is a day
+    ahead of the key's latest record, and the next one begins anew. A record that is a day late when
+    it comes is left out and counted as `late`.
     """
 
     flow: Flow
@@ -84,17 +89,24 @@ class GroupedStream(Generic[K, V]):
         """Groups together with other streams; `add(so_far, value)` adds the values of this one."""
         return cogrouped(self.flow, add)
 
-    def count(self, *, name: str | None = None, emit: Emit = "checkpoint") -> Table[K, int]:
+    def count(
+        self,
+        *,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        ttl: str | float | None = None,
+    ) -> Table[K, int]:
         """Counts the records of each key.
 
         Args:
             name: Of the store; needed where the stream has no name of its own.
             emit: Which changes to tell of, see `GroupedStream`.
+            ttl: Time to live, see `GroupedStream`.
         """
         name = self.flow.needed(name, "count", "count")
         flow = self.flow.partitioned_by_key(name)
         spec = StoreSpec(name, _key_serde(flow, name), stamped(int64))
-        return Table(flow.table("count", spec, Count(name, emit), Form(int)), spec)
+        return Table(lasting(flow, "count", spec, Count(name, emit), Form(int), ttl), spec)
 
     def reduce(
         self,
@@ -103,6 +115,7 @@ class GroupedStream(Generic[K, V]):
         name: str | None = None,
         emit: Emit = "checkpoint",
         value: type[V] | Serde[V] | None = None,
+        ttl: str | float | None = None,
     ) -> Table[K, V]:
         """Folds the values of each key into one: `add(so_far, value)`; the first is the start.
 
@@ -111,9 +124,10 @@ class GroupedStream(Generic[K, V]):
             name: Of the store; needed where the stream has no name of its own.
             emit: Which changes to tell of, see `GroupedStream`.
             value: Type or serde of the value in the store, by default as far as it is known.
+            ttl: Time to live, see `GroupedStream`.
         """
         name = self.flow.needed(name, "reduce", "reduce")
-        return self._fold(None, add, self.flow.value, value, name, emit)
+        return self._fold(None, add, self.flow.value, value, name, emit, ttl)
 
     def aggregate(
         self,
@@ -123,6 +137,7 @@ class GroupedStream(Generic[K, V]):
         name: str | None = None,
         emit: Emit = "checkpoint",
         value: type[V2] | Serde[V2] | None = None,
+        ttl: str | float | None = None,
     ) -> Table[K, V2]:
         """Folds the values of each key into an aggregate: `add(so_far, value)`.
 
@@ -133,9 +148,10 @@ class GroupedStream(Generic[K, V]):
             emit: Which changes to tell of, see `GroupedStream`.
             value: Type or serde of the aggregate in the store; by default what the annotation of
                 `add` or `start` says, else JSON, which is refused if it would change the value.
+            ttl: Time to live, see `GroupedStream`.
         """
         name = self.flow.needed(name, "aggregate", "aggregate")
-        return self._fold(start, add, Form.folded_by(start, add), value, name, emit)
+        return self._fold(start, add, Form.folded_by(start, add), value, name, emit, ttl)
 
     @overload
     def agg(
@@ -144,6 +160,7 @@ class GroupedStream(Generic[K, V]):
         *,
         name: str | None = None,
         emit: Emit = "checkpoint",
+        ttl: str | float | None = None,
         **parts: Aggregator[Any] | Expr,
     ) -> Table[K, dict[str, Any]]: ...
     @overload
@@ -154,6 +171,7 @@ class GroupedStream(Generic[K, V]):
         *,
         name: str | None = None,
         emit: Emit = "checkpoint",
+        ttl: str | float | None = None,
         **parts: Aggregator[Any] | Expr,
     ) -> Table[K, V2]: ...
     def agg(
@@ -163,6 +181,7 @@ class GroupedStream(Generic[K, V]):
         *,
         name: str | None = None,
         emit: Emit = "checkpoint",
+        ttl: str | float | None = None,
         **parts: Aggregator[Any] | Expr,
     ) -> Table[K, Any]:
         """Several aggregates at once: `agg(total=sum_of("amount"), most=col("amount").max())`.
@@ -171,13 +190,17 @@ class GroupedStream(Generic[K, V]):
             model: What the results are, made with their names as keywords; by default a dict.
             name: Of the store; needed where the stream has no name of its own.
             emit: Which changes to tell of, see `GroupedStream`.
+            ttl: Time to live, see `GroupedStream`.
             parts: The aggregates, by the names that they have in the results.
         """
         name = self.flow.needed(name, "agg", "agg")
         folding, form = composed(self.flow.value, parts, model, f"agg {name}")
         flow = self.flow.partitioned_by_key(name)
         spec = StoreSpec(name, _key_serde(flow, name), stamped(folding.shown))
-        return Table(flow.table("agg", spec, AggregateTable(name, emit, folding), form), spec)
+        operator = AggregateTable(name, emit, folding)
+        made = lasting(flow, "agg", spec, operator, form, ttl)
+        # The store has the aggregates' states: what they tell is kept elsewhere by its own type.
+        return Table(replace(made, value=Form(form.type)), spec)
 
     def _fold(
         self,
@@ -187,13 +210,14 @@ class GroupedStream(Generic[K, V]):
         given: Any,
         name: str,
         emit: Emit,
+        ttl: str | float | None,
     ) -> Table[K, Any]:
         flow = self.flow.partitioned_by_key(name)
         serde = form.kept_value(given, f"the value of store {name}")
         spec = StoreSpec(name, _key_serde(flow, name), stamped(serde))
         kind = "reduce" if start is None else "aggregate"
         operator = Aggregate(name, emit, start, add, serde)
-        return Table(flow.table(kind, spec, operator, form), spec)
+        return Table(lasting(flow, kind, spec, operator, form, ttl), spec)
 
 
 @dataclass(frozen=True, eq=False)

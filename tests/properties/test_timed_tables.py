@@ -5,13 +5,14 @@ account takes one record after the other.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from processor import Record, Table, Topology
+from processor import Record, Table, Topology, collect_of, count_of
 from processor.records import Timestamp
 from processor.testing import TopologyDriver
 
@@ -104,6 +105,86 @@ def test_expired_values_are_told_once_at_checkpoints(batches: list[list[Put]], t
     assert {key: value for key, value in last.items() if key in values} == values
     assert driver.store("t") == values
     assert {key for key, value in dict(told).items() if value is not None} == values.keys()
+
+
+def folded(puts: list[Put], ttl: int, fold: Callable[[Any, Any], Any]) -> tuple[Any, Changes]:
+    """As `expired`, of aggregates: what a record makes of what is there, or of None."""
+    held: dict[str, tuple[int, Any]] = {}
+    told: Changes = []
+    now = -1
+    for put in puts:
+        now = max(now, put.time)
+        for end, key in sorted((rounded(time, ttl), key) for key, (time, _) in held.items()):
+            if end <= now:
+                del held[key]
+                told.append((key, None))
+        if rounded(put.time, ttl) > now:
+            time, value = held.get(put.key, (-1, None))
+            held[put.key] = max(time, put.time), fold(value, put.value)
+            told.append((put.key, held[put.key][1]))
+    return {key: value for key, (_, value) in held.items()}, told
+
+
+def appended(so_far: list[Any], value: Any) -> list[Any]:
+    so_far.append(value)  # in place, as a user may
+    return so_far
+
+
+def listed(so_far: dict[str, Any] | None, value: Any) -> dict[str, Any]:
+    before = {"count": 0, "all": []} if so_far is None else so_far
+    if value is None:
+        return before
+    return {"count": before["count"] + 1, "all": [*before["all"], value]}
+
+
+Made = tuple[Callable[[Any, Any], Table[str, Any]], Callable[[Any, Any], Any]]
+AGGREGATES: dict[str, Made] = {
+    "count": (
+        lambda by, ttl: by.count(name="t", emit="change", ttl=ttl),
+        lambda so_far, _: (so_far or 0) + 1,
+    ),
+    "aggregate": (
+        lambda by, ttl: by.aggregate(list, appended, name="t", emit="change", ttl=ttl),
+        lambda so_far, value: [*(so_far or []), value],
+    ),
+    "agg": (
+        lambda by, ttl: by.agg(
+            name="t", emit="change", ttl=ttl, count=count_of(), all=collect_of(lambda each: each)
+        ),
+        listed,
+    ),
+}
+
+
+@settings(COMMON)
+@given(
+    BATCHES,
+    st.sampled_from([1, 7, 20, 250]),
+    st.integers(1, 20),
+    st.sampled_from(sorted(AGGREGATES)),
+    st.booleans(),
+)
+def test_aggregates_expire_record_by_record(
+    batches: list[list[Put]], ttl: int, stretch: int, what: str, pairs: object
+) -> None:
+    batches = [[put._replace(time=put.time * stretch) for put in batch] for batch in batches]
+    make, fold = AGGREGATES[what]
+
+    def table(app: Topology) -> Table[str, Any]:
+        made = make(app.stream("in").group_by_key(), ttl / 1000)
+        if pairs:  # somebody reads old and new values
+            made.group_by(str, name="by").count(name="groups")
+        return made
+
+    driver, told = driven(table, batches)
+    values, expected = folded([put for batch in batches for put in batch], ttl, fold)
+    assert told == expected
+    assert driver.store("t") == values
+    assert len(driver.store("t-expiry")) == len(values)
+    if pairs:
+        groups = Counter(map(str, values.values()))
+        found = {key: count for key, count in driver.store("groups").items() if count}
+        assert found == groups
 
 
 # Suppression

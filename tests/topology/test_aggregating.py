@@ -236,3 +236,15 @@ def test_what_can_be_no_aggregate_is_refused() -> None:
     own = Aggregator(lambda: 0, lambda state, _: state)
     with pytest.raises(TopologyError, match=r"merge=function\(earlier, later\)"):
         grouped.window(session("1s")).agg(x=own)
+
+
+def test_what_several_aggregates_tell_is_kept_elsewhere_by_its_own_type() -> None:
+    topology = Topology("app")
+    sums = topology.stream("in", value=int).group_by_key().agg(name="sums", orders=count_of())
+    sums.to_stream().to_table(name="again")
+    sums.group_by(lambda found: str(found["orders"]), name="by").count(name="groups")
+    driver = TopologyDriver(topology)
+    driver.pipe("in", *(Record(key, 1, Timestamp(0)) for key in ("a", "b", "b", "c")))
+    assert driver.store("again") == {"a": {"orders": 1}, "b": {"orders": 2}, "c": {"orders": 1}}
+    assert driver.store("groups") == {"1": 2, "2": 1}
+    assert not driver.bad_records
