@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from processor.chaos.compare import Compared, Expected, compare_state, compare_topic
+from processor.chaos.outside import Outside
 from processor.chaos.replay import Made, RawRecord, replay
 from processor.chaos.rules import Judgement, Rule, Rules, rules
 from processor.operators.aggregate import TableOperator
@@ -111,6 +112,7 @@ def make_reference(
     logs: Mapping[TopicPartition, RawBatch],
     unread: frozenset[str],
     options: WorkerOptions,
+    outside: Outside,
     on_task: OnTask,
 ) -> Reference:
     """Replays all tasks.
@@ -120,6 +122,7 @@ def make_reference(
         logs: The committed records of all partitions that are read.
         unread: Topics of which some records could not be read back; their readers are left out.
         options: Of the run that it is compared with.
+        outside: What the tasks use besides their input.
         on_task: Is told how far it is.
 
     Raises:
@@ -131,7 +134,7 @@ def make_reference(
         part = layout.plan.subtopologies[task.subtopology]
         own = {each: log for each, log in logs.items() if layout.task_of(each) == task}
         if not unread.intersection(part.topics):
-            reference.made[task] = _both(reference, task, own, options)
+            reference.made[task] = _both(reference, task, own, options, outside)
         done += sum(map(len, own.values()))
         on_task(done, total)
     return reference
@@ -142,14 +145,15 @@ def _both(
     task: TaskId,
     logs: Mapping[TopicPartition, RawBatch],
     options: WorkerOptions,
+    outside: Outside,
 ) -> tuple[Made, Made | None]:
     layout = reference.layout
     part = layout.plan.subtopologies[task.subtopology]
-    first = replay(layout, task, logs, options, each=_tells_at_checkpoints(part))
+    first = replay(layout, task, logs, options, outside, each=_tells_at_checkpoints(part))
     if part.number not in reference.rules.varied:
         return first, None
     backwards = dict(reversed(list(logs.items())))
-    return first, replay(layout, task, backwards, options, each=False)
+    return first, replay(layout, task, backwards, options, outside, each=False)
 
 
 def _tells_at_checkpoints(part: Subtopology) -> bool:

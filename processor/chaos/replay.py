@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TypeAlias
 
+from processor.chaos.outside import Outside
 from processor.operators.base import NO_TIME
 from processor.records import Offset, RawBatch, Record, Timestamp, TopicPartition
 from processor.runtime.commands import (
@@ -19,6 +20,7 @@ from processor.runtime.commands import (
     Event,
     Fetched,
     Finish,
+    LookUp,
     OpenTask,
     Persist,
     Position,
@@ -28,6 +30,7 @@ from processor.runtime.commands import (
 )
 from processor.runtime.options import WorkerOptions
 from processor.runtime.worker import Worker
+from processor.serdes import SchemasMissing
 from processor.state.store import MemoryStore
 from processor.topology.plan import Layout, StoreId, TaskId
 
@@ -54,31 +57,30 @@ def replay(
     task: TaskId,
     logs: Mapping[TopicPartition, RawBatch],
     options: WorkerOptions,
+    outside: Outside,
     *,
     each: bool,
 ) -> Made:
-    """Runs one task over its input.
+    """Runs one task over its input; anew when it asks for schemas, which it then knows.
 
     Args:
         layout: The plan and the partition counts.
         task: The task.
         logs: The records of its partitions; they are read one partition after the other.
         options: Of the run that it is compared with.
+        outside: What it uses besides its input.
         each: Whether to make a checkpoint after each record, so that tables tell of every change;
             else there is one at the end.
 
     Raises:
         BadRecordError: A record is bad, and the policy is to fail.
     """
-    run = _Run(layout, task, frozenset(logs), options)
-    for source, log in logs.items():
-        step = 1 if each else _CHUNK
-        for first in range(0, len(log), step):
-            run.tell(Fetched(source, _rows(log, first, first + step)))
-            if each:
-                run.checkpoint()
-    run.checkpoint()
-    return run.made
+    while True:
+        run = _Run(layout, task, frozenset(logs), options, outside)
+        try:
+            return run.over(logs, each=each)
+        except SchemasMissing as missing:
+            outside.answer(missing)
 
 
 def _rows(log: RawBatch, first: int, end: int) -> RawBatch:
@@ -103,29 +105,42 @@ class _Run:
         task: TaskId,
         own: frozenset[TopicPartition],
         options: WorkerOptions,
+        outside: Outside,
     ) -> None:
-        self.made = Made()
+        self._made = Made()
         self._own = own
+        self._outside = outside
         self._part = layout.plan.subtopologies[task.subtopology]
         self._written: dict[StoreId, Offset] = {}
         self._offsets = map(Offset, count())
         self._elapsed = 0
         self._stores = {spec.name: StoreId(spec.name, task.partition) for spec in self._part.stores}
         self._disk = {store: MemoryStore() for store in self._stores.values()}
-        self.made.state = {name: {} for name in self._stores}
+        self._made.state = {name: {} for name in self._stores}
         often = replace(options, checkpoint_interval=1, persist_interval=0)
         self._worker = Worker(layout, own, often)
-        self._execute(self._worker.start())
-        self.tell(Assigned(own))
-        self.tell(Tick(Timestamp(0), self._elapsed))
 
-    def tell(self, event: Event) -> None:
+    def over(self, logs: Mapping[TopicPartition, RawBatch], *, each: bool) -> Made:
+        """What the task makes of these."""
+        self._execute(self._worker.start())
+        self._tell(Assigned(self._own))
+        self._tell(Tick(Timestamp(0), self._elapsed))
+        for source, log in logs.items():
+            step = 1 if each else _CHUNK
+            for first in range(0, len(log), step):
+                self._tell(Fetched(source, _rows(log, first, first + step)))
+                if each:
+                    self._checkpoint()
+        self._checkpoint()
+        return self._made
+
+    def _tell(self, event: Event) -> None:
         self._execute(self._worker.handle(event))
 
-    def checkpoint(self) -> None:
+    def _checkpoint(self) -> None:
         self._elapsed += 1
         # The clock on the wall stands still: what follows from it is not compared.
-        self.tell(Tick(Timestamp(0), self._elapsed))
+        self._tell(Tick(Timestamp(0), self._elapsed))
 
     def _execute(self, commands: list[Command]) -> None:
         for command in commands:
@@ -133,14 +148,16 @@ class _Run:
                 case OpenTask(task):
                     stores = {name: self._disk[store] for name, store in self._stores.items()}
                     start = dict.fromkeys(self._own, Position(Offset(0), NO_TIME))
-                    self.tell(TaskOpened(task, stores, start))
+                    self._tell(TaskOpened(task, stores, start, shared=self._outside.tables))
                 case Produce():
                     self._produce(command)
                 case Commit():
                     written, self._written = self._written, {}
-                    self.tell(Committed(written))
+                    self._tell(Committed(written))
                 case Persist(store, changes, position):
                     self._disk[store].write(changes, position)
+                case LookUp(missing):
+                    raise missing
                 case Finish(error) if error is not None:
                     raise error
                 case _:
@@ -150,10 +167,10 @@ class _Run:
         if command.store is None:
             # The client takes the timestamp 0 for "now", so that the worker writes 1 for it.
             records = (row._replace(timestamp=row.timestamp or 1) for row in _raw(command.records))
-            self.made.outputs.setdefault(command.topic, []).extend(records)
+            self._made.outputs.setdefault(command.topic, []).extend(records)
             return
         self._written[command.store] = next(self._offsets)
-        state = self.made.state[command.store.name]
+        state = self._made.state[command.store.name]
         for key, value in zip(command.records.keys, command.records.values, strict=True):
             assert key is not None
             if value is None:

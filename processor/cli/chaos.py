@@ -136,14 +136,21 @@ def chaos(  # noqa: PLR0913 - options of a command
         every=milliseconds(every, "--every"),
         failover_timeout=milliseconds(settings.failover_timeout, "failover_timeout"),
     )
-    feeds = {
-        topic: _maker(source, key, timestamp, value_format)
+    columns = (key, timestamp, value_format)
+    makers = {
+        topic: _maker(source, settings, *columns)
         for topic, source in sources_of(made, loaded.samples, inputs or ()).items()
     }
+    for make in makers.values():
+        next(iter(make()), None)  # what can't be made is told before anything starts
+    tables = {topic: makers.pop(topic) for topic in made.tables}
+    embedded = bootstrap is None
     try:
         with redacting(settings), _folder(keep=keep) as folder:
-            embedded = bootstrap is None
-            order = Order(topology, made, settings, terms, feeds, rate, folder.path, embedded, keep)
+            order = Order(
+                *(topology, made, settings, terms, makers, rate, folder.path),
+                *(tables, embedded, keep),
+            )
             report = _work(order, as_json=as_json)
             folder.keep = keep or not report.verdict.passed
     except KeyboardInterrupt:
@@ -194,14 +201,16 @@ def sources_of(
     """Where the records for each input topic come from: a file, or sample data.
 
     Raises:
-        UsageError: A topic has neither, or a file is for none; or there are global tables.
+        UsageError: A topic has neither, or a file is for none; or global tables change meanwhile.
     """
-    if plan.tables:
+    if changing := sorted({*plan.tables} & {*plan.inputs, *plan.outputs}):
         raise UsageError(
-            f"{', '.join(plan.tables)}: what a record meets in a global table depends on when it "
-            "is worked on, so that no two runs need be alike; chaos compares topologies without"
+            f"{', '.join(changing)}: the topology reads or writes the topic of a global table "
+            "besides. What a record meets there depends on when it is worked on, so that no two "
+            "runs need be alike; chaos compares topologies whose global tables stay as they are"
         )
-    topics = [topic for topic in plan.inputs if topic not in plan.outputs]
+    fed = [topic for topic in plan.inputs if topic not in plan.outputs]
+    topics = [*fed, *plan.tables]
     found: dict[str, SampleData | str] = {
         sample.topic: sample for sample in samples if sample.topic in topics
     }
@@ -227,6 +236,7 @@ def sources_of(
 
 def _maker(
     source: "SampleData | str",
+    settings: "Settings",
     key: str | None,
     timestamp: str | None,
     value_format: Literal["json", "text"] | None,
@@ -240,9 +250,10 @@ def _maker(
         format_of,
         read_rows,
     )
+    from processor.edges.registry import Registry  # noqa: PLC0415
 
     if not isinstance(source, str):
-        return partial(sample_rows, source)
+        return partial(sample_rows, source, Registry(settings.schema_registry))
     kind = format_of(source)
     usual = "text" if kind is FileFormat.TEXT else "json"
     columns: Columns = Columns(key, timestamp, ValueFormat(value_format or usual))

@@ -5,7 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -237,9 +237,8 @@ def _load_sample(settings: "Settings", sample: "SampleData", *, quiet: bool) -> 
     from processor.edges.registry import Registry  # noqa: PLC0415
 
     began = time.monotonic()
-    known = Registry(settings.schema_registry).asking
-    sample = replace(sample, key=known(sample.key), value=known(sample.value))
+    registry = Registry(settings.schema_registry)
     with record_progress(f"Loading {sample.topic}") as tell:
-        count = load_sample(client_settings(settings), sample, settings.partitions, tell)
+        count = load_sample(client_settings(settings), sample, registry, settings.partitions, tell)
     if count and not quiet:
         say(f"Loaded {count:,} records into {sample.topic} in {time.monotonic() - began:.1f} s.")

@@ -7,7 +7,7 @@ Owns the order of things, and that nothing of it is left behind. What is done wh
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -21,6 +21,8 @@ from processor.edges.inspection import Inspection
 from processor.edges.load import Load, RowsMaker
 from processor.edges.node import client_settings
 from processor.edges.node_process import logged
+from processor.edges.registry import Registry
+from processor.edges.transfer import produce_rows
 from processor.edges.victims import ChaosBroker, ChaosNode, Victim
 from processor.edges.witness import Witness
 from processor.errors import WorkerFailed
@@ -47,6 +49,7 @@ class Order:
         settings: The effective settings; those of the nodes, but for their folders.
         terms: Of the schedule.
         feeds: The records for each input topic.
+        tables: Those for each topic of a global table; they are written once, before all else.
         rate: Records a second for each.
         folder: For everything that is written; it is there.
         embedded: Whether to start a Kafka; else the settings say where it is.
@@ -60,6 +63,7 @@ class Order:
     feeds: Mapping[str, RowsMaker]
     rate: float
     folder: Path
+    tables: Mapping[str, RowsMaker] = field(default_factory=dict[str, RowsMaker])
     embedded: bool = True
     leave: bool = False
 
@@ -145,6 +149,8 @@ class ChaosRun:
             self.bootstrap = settings.bootstrap
         layout = make_topics(order.plan, settings)
         client = client_settings(settings)
+        for topic, make in order.tables.items():
+            produce_rows(client, topic, make())
         outputs = outputs_of(order.plan, client)
         witness = self._witness = Witness(client, layout, outputs, lambda: self._now)
         count = order.terms.nodes
@@ -249,7 +255,9 @@ class ChaosRun:
         options = WorkerOptions(
             on_bad_record=settings.on_bad_record, max_record_bytes=settings.max_record_bytes
         )
-        inspection = Inspection(client_settings(settings), layout, witness.reader, options)
+        registry = Registry(settings.schema_registry)
+        client = client_settings(settings)
+        inspection = Inspection(client, layout, witness.reader, options, registry)
         written = {load.topic: load.written for load in self._loads}
         verdict = inspection.judge(written, self._watcher.replayed)
         return replace(verdict, problems=[*self._problems, *verdict.problems])

@@ -57,7 +57,8 @@ def _refuse_records(plan: Plan, client: ClientConfig) -> None:
     """Others' records must neither be worked on nor be mixed with those of the load."""
     admin: Any = AdminClient({**QUIET, **client})
     there = topics_of(client, admin, _TIMEOUT)
-    own = {*plan.inputs, *plan.outputs, *plan.internal, plan.dead_letters}
+    users = (*plan.inputs, *plan.tables, *plan.outputs)
+    own = {*users, *plan.internal, plan.dead_letters}
     sources = partitions({topic: len(there[topic].partitions) for topic in own if topic in there})
     first = list_offsets(admin, sources, OffsetSpec.earliest())
     ends = list_offsets(admin, sources, OffsetSpec.latest())

@@ -12,8 +12,9 @@ import psutil
 
 from processor.edges.clients import ClientConfig, create_topic
 from processor.edges.embedded import EmbeddedKafka, running
+from processor.edges.registry import Registry
 from processor.edges.transfer import OnProgress, Row, load_once
-from processor.errors import UsageError
+from processor.errors import KprocError, UsageError
 from processor.topology.topology import SampleData
 
 _PATIENCE = 30.0
@@ -48,7 +49,11 @@ def _owner_file(kafka: EmbeddedKafka) -> Path:
 
 
 def load_sample(
-    client: ClientConfig, sample: SampleData, partitions: int, on_progress: OnProgress
+    client: ClientConfig,
+    sample: SampleData,
+    registry: Registry,
+    partitions: int,
+    on_progress: OnProgress,
 ) -> int:
     """Writes sample data to its topic, all or nothing, unless there are records; makes the topic.
 
@@ -61,16 +66,21 @@ def load_sample(
     """
     on_progress(0, sample.count)
     create_topic(client, sample.topic, partitions)
-    return load_once(client, sample.topic, sample_rows(sample), sample.count, on_progress)
+    return load_once(client, sample.topic, sample_rows(sample, registry), sample.count, on_progress)
 
 
-def sample_rows(sample: SampleData) -> Iterator[Row]:
+def sample_rows(sample: SampleData, registry: Registry) -> Iterator[Row]:
     """The records of sample data, encoded.
+
+    Args:
+        sample: What gives them.
+        registry: Is asked for the schemas that they need.
 
     Raises:
         UsageError: The topology's function for it failed.
+        KprocError: The registry does not answer, or refuses.
     """
-    key, value = sample.key.encode, sample.value.encode
+    key, value = registry.asking(sample.key).encode, registry.asking(sample.value).encode
     try:
         for record in sample.records():
             yield Row(
@@ -78,6 +88,8 @@ def sample_rows(sample: SampleData) -> Iterator[Row]:
                 None if record.value is None else value(record.value),
                 record.timestamp if record.timestamp > 0 else None,
             )
+    except KprocError:
+        raise
     except Exception as error:
         raise UsageError(
             f"the sample data for {sample.topic} can't be made: {type(error).__name__}: {error}"

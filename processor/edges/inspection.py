@@ -11,11 +11,13 @@ from confluent_kafka import Consumer, IsolationLevel
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from processor.chaos.outside import Outside, tables_of
 from processor.chaos.reference import OnTask, make_reference
 from processor.chaos.verdict import Verdict
 from processor.edges.clients import QUIET, ClientConfig, committed, partitions_of, topics_of
 from processor.edges.log_reader import LogReader
 from processor.edges.progress import list_offsets, partitions
+from processor.edges.registry import Registry
 from processor.errors import KafkaError
 from processor.records import Offset, Partition, RawBatch, TopicPartition
 from processor.runtime.options import WorkerOptions
@@ -32,15 +34,22 @@ class Inspection:
         layout: The plan and the partition counts.
         recorder: Has read the repartition topics from their beginning.
         options: Of the run.
+        registry: Knows the schemas.
     """
 
     def __init__(
-        self, client: ClientConfig, layout: Layout, recorder: LogReader, options: WorkerOptions
+        self,
+        client: ClientConfig,
+        layout: Layout,
+        recorder: LogReader,
+        options: WorkerOptions,
+        registry: Registry,
     ) -> None:
         self._client = client
         self._layout = layout
         self._recorder = recorder
         self._options = options
+        self._registry = registry
         self._admin: Any = AdminClient({**QUIET, **client})
 
     def judge(self, written: Mapping[str, int], on_task: OnTask) -> Verdict:
@@ -72,7 +81,8 @@ class Inspection:
         notes = list(_uncounted(logs, written))
         problems += self._unprocessed(read)
         unread = frozenset(self._recorder.unread)
-        reference = make_reference(layout, read, unread, self._options, on_task)
+        outside = Outside(tables_of(plan, self._read(plan.tables)), self._registry.answer)
+        reference = make_reference(layout, read, unread, self._options, outside, on_task)
         found = logs | repartitioned
         found |= self._read(self._existing(set(reference.topics) - {each.topic for each in found}))
         state: dict[str, dict[Partition, Mapping[bytes, bytes]]] = {}

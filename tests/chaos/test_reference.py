@@ -7,6 +7,7 @@ import pytest
 
 from processor import Timestamp, Topology
 from processor.chaos.compare import Compared
+from processor.chaos.outside import Outside, tables_of
 from processor.chaos.reference import Reference, State, make_reference
 from processor.chaos.rules import Rule
 from processor.errors import BadRecordError
@@ -34,7 +35,10 @@ def reference(topology: Topology, logs: Logs, unread: frozenset[str] = frozenset
     made = plan(topology)
     layout = lay_out(made, dict.fromkeys(made.inputs, 2))
     every = {source(topic, number): log() for topic in layout.partitions for number in (0, 1)}
-    return make_reference(layout, every | logs, unread, WorkerOptions(), lambda _done, _all: None)
+    outside = Outside(tables_of(made, logs))
+    return make_reference(
+        layout, every | logs, unread, WorkerOptions(), outside, lambda _done, _all: None
+    )
 
 
 def written(made: Reference) -> tuple[Logs, dict[str, dict[Partition, dict[bytes, bytes]]]]:
