@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Thread
 from typing import Any, cast
 
@@ -24,12 +25,29 @@ from processor.edges.follower import Follower
 from processor.edges.progress import list_offsets
 from processor.edges.rocksdb import RocksStore
 from processor.edges.spec import WorkerSpec
+from processor.edges.state_dir import destroy
 from processor.edges.stores import StoreOpener
+from processor.errors import StoreLocked
 from processor.records import Offset, Partition, TopicPartition
 from processor.runtime.commands import TaskOpened
 from processor.state.shared import GlobalSpec, Part, ReadOnlyStore, SharedStore
 from processor.state.store import outlived
-from processor.topology.plan import Plan, StoreId
+from processor.topology.plan import Layout, Plan, StoreId
+
+
+def drop_former(layout: Layout, state_dir: Path) -> None:
+    """Drops the copies of slots that are none any more since the application was rescaled.
+
+    One that is still open is dropped at the next start.
+
+    Raises:
+        StateError: The state folder can't be changed.
+    """
+    for _, table in layout.plan.global_tables:
+        for folder in (state_dir / layout.plan.application / table.name).glob("*"):
+            if folder.name.isdigit() and int(folder.name) >= layout.slots:
+                with contextlib.suppress(StoreLocked):
+                    destroy(folder)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from processor.durations import milliseconds, seconds
 from processor.edges.bucket import Bucket
 from processor.edges.channel import ADOPTED, Log, Report, Status
 from processor.edges.clients import QUIET
+from processor.edges.global_tables import drop_former
 from processor.edges.identity import Identity, take_identity
 from processor.edges.machine import cores
 from processor.edges.membership import MemberOptions, Membership
@@ -104,6 +105,7 @@ class Node:
             if until_end:
                 self.state.backlog = Backlog(client, layout)
             identity = _identity(plan, settings)
+            drop_former(layout, identity.state_dir)
             topic = SlotsTopic(client, plan.slots_topic)
         except BaseException:
             pool.close()
@@ -226,7 +228,7 @@ def _snapshots_away(settings: Settings) -> str | None:
 
 def _identity(plan: Plan, settings: Settings) -> Identity:
     """The state folder's, if there is one."""
-    keeps_state = any(part.stores for part in plan.subtopologies)
+    keeps_state = plan.tables or any(part.stores for part in plan.subtopologies)
     if not keeps_state or settings.state_store == "memory":
         return Identity(state_dir=settings.state_dir)
     return take_identity(settings.state_dir, plan.application)

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from processor import Topology
 from processor.edges.identity import take_identity
+from processor.edges.node import _identity
 from processor.errors import StateError
+from processor.settings import Settings
+from processor.topology.plan import plan
 
 
 def test_the_same_folder_gives_the_same_node_and_another_boot(tmp_path: Path) -> None:
@@ -42,3 +46,14 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "app").write_text("")
     with pytest.raises(StateError, match="can't be used"):
         take_identity(tmp_path, "app")
+
+
+def test_global_tables_are_state_as_well(tmp_path: Path) -> None:
+    topology = Topology("app")
+    names = topology.global_table("names", value=str)
+    topology.stream("in").join_global(names, "user", lambda _, name: name).to("out")
+    settings = Settings(state_dir=tmp_path)
+    one, two = (_identity(plan(topology), settings) for _ in range(2))
+    assert [one.state_dir, two.state_dir] == [tmp_path, tmp_path / "node-2"]
+    one.close()
+    two.close()

@@ -1,5 +1,8 @@
 """Global tables on a real Kafka: there before the first record, followed, and there again."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tests import ledger
@@ -70,9 +73,9 @@ def test_what_changes_while_it_runs_is_followed(flights: App) -> None:
             count += 1
             app.await_output(count)
             found = ledger.by_key(app.read())["ham-0"][-1]
-        node.stop()
+        app.await_log(node, "left out of a global table")
+        assert node.stop() == 0
     assert ledger.by_key(app.read())["ham-0"][0] == b"Hamburg"
-    assert "left out of a global table" in node.output
 
 
 def test_a_topic_that_was_made_anew_is_read_anew(flights: App) -> None:
@@ -94,3 +97,16 @@ def test_a_missing_topic_is_named(app: App) -> None:
     app.topics("in", "out")
     node = app.run(expect=3)
     assert f"read but not there: {app.name}-airports" in node.output
+
+
+def test_copies_of_former_slots_are_dropped(flights: App) -> None:
+    app = flights
+    copies = app.folder / "state" / app.name / "airports"
+    fly(app, "ham", "muc")
+    app.run(slots=2, session_timeout="6s")
+    assert sorted(each.parent.name for each in copies.glob("*/data")) == ["0", "1"]
+    kproc = [sys.executable, "-m", "processor.cli", "rescale", str(app.file), "--slots=1", "--yes"]
+    where = ["--bootstrap", app.kafka, "--set=session_timeout=6s"]
+    subprocess.run([*kproc, *where], check=True, timeout=120)
+    app.run(slots=1)
+    assert [each.parent.name for each in copies.glob("*/data")] == ["0"]
