@@ -4,16 +4,15 @@ import contextlib
 import os
 import uuid
 from collections.abc import Callable, Generator
-from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 from docker.errors import DockerException
 from testcontainers.core.container import DockerContainer
 
 from processor.edges.embedded import BROKER_DEFAULTS, EmbeddedKafka, free_port
+from tests import ledger
 
 IMAGE = os.environ.get("KPROC_KAFKA_IMAGE", "apache/kafka:4.1.0")
 KIND = os.environ.get("KPROC_TEST_KAFKA", "")
@@ -49,9 +48,7 @@ def make_topic(kafka: str, topic_name: str) -> Callable[..., str]:
 
     def make(partitions: int = 1, **settings: str) -> str:
         name = f"{topic_name}-{len(made)}"
-        new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
-        admin: Any = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
-        admin.create_topics([new])[name].result()
+        ledger.create(kafka, {name: partitions}, **settings)
         made.append(name)
         return name
 

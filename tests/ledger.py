@@ -7,10 +7,10 @@ tests work out.
 
 import struct
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaException, Producer
 from confluent_kafka import TopicPartition as ClientPartition
@@ -26,7 +26,21 @@ from confluent_kafka.cimpl import KafkaError, NewTopic
 from rocksdict import AccessType, Options, Rdict
 
 READ_TIMEOUT = 60.0
-_PATIENCE = 20.0
+_PATIENCE = 60.0
+_SETTLING = {
+    KafkaError._TIMED_OUT,
+    KafkaError._WAIT_COORD,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
+}
+"""What a broker answers that has just started, or has just been given a topic."""
+
+R = TypeVar("R")
 
 
 class Row(NamedTuple):
@@ -46,14 +60,27 @@ def admin(kafka: str) -> Any:
     return AdminClient({"bootstrap.servers": kafka, "log_level": 0})
 
 
+def _patiently(call: Callable[[], R]) -> R:
+    """The result of a call, made again while the broker settles who leads and coordinates what."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return call()
+        except KafkaException as error:
+            if error.args[0].code() not in _SETTLING or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
+
+
 def create(kafka: str, topics: Mapping[str, int], **config: str) -> None:
-    """Makes topics with these numbers of partitions."""
+    """Makes topics with these numbers of partitions; they can be written and read then."""
     wanted = [NewTopic(name, count, 1, config=config) for name, count in topics.items()]
     for made in admin(kafka).create_topics(wanted).values():
         made.result(30)
-    # The broker that answers next may learn of them a moment later.
-    while not topics.keys() <= admin(kafka).list_topics(timeout=30).topics.keys():
-        time.sleep(0.01)
+    # The broker that answers next may learn of them, and of their leaders, a moment later.
+    for topic, count in topics.items():
+        while len(offsets(kafka, topic)) < count:
+            time.sleep(0.01)
 
 
 def delete(kafka: str, topics: Iterable[str]) -> None:
@@ -79,7 +106,7 @@ def delete_before(kafka: str, changelog: str, offsets: Mapping[int, int]) -> Non
     """Deletes the beginning of a changelog, which an operator can only do if it allows that."""
     configure(kafka, changelog, {"cleanup.policy": "compact,delete"})
     wanted = [ClientPartition(changelog, each, offset) for each, offset in offsets.items()]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + _PATIENCE
     while not _is_deleted(kafka, wanted):
         assert time.monotonic() < deadline, "the broker never learns that it may delete"
         time.sleep(0.01)
@@ -199,10 +226,15 @@ def offsets(
 ) -> dict[int, int]:
     """An offset of each partition: by default the end, records of open transactions included."""
     client = admin(kafka)
-    count = len(client.list_topics(topic, timeout=30).topics[topic].partitions)
-    asked = {ClientPartition(topic, each): which or OffsetSpec.latest() for each in range(count)}
-    found = client.list_offsets(asked, isolation_level=isolation)
-    return {each.partition: future.result().offset for each, future in found.items()}
+
+    def ask() -> dict[int, int]:
+        count = len(client.list_topics(topic, timeout=30).topics[topic].partitions)
+        wanted = which or OffsetSpec.latest()
+        asked = {ClientPartition(topic, each): wanted for each in range(count)}
+        found = client.list_offsets(asked, isolation_level=isolation)
+        return {each.partition: future.result().offset for each, future in found.items()}
+
+    return _patiently(ask)
 
 
 def committed(kafka: str, group: str, topics: Iterable[str]) -> dict[tuple[str, int], int]:
@@ -216,7 +248,15 @@ def committed(kafka: str, group: str, topics: Iterable[str]) -> dict[tuple[str, 
         }
     )
     asked = [ClientPartition(topic, each) for topic in topics for each in offsets(kafka, topic)]
-    found = consumer.committed(asked, 30)
+
+    def ask() -> list[ClientPartition]:
+        found = consumer.committed(asked, 30)
+        for each in found:
+            if each.error is not None:
+                raise KafkaException(each.error)
+        return found
+
+    found = _patiently(ask)
     consumer.close()
     return {(each.topic, each.partition): each.offset for each in found}
 

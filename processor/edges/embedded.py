@@ -10,6 +10,7 @@ import ctypes
 import fcntl
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -57,6 +58,9 @@ BROKER_DEFAULTS: Mapping[str, str] = {
 
 _HOST = "127.0.0.1"
 _PORT_ATTEMPTS = 3
+_PORTS = range(20_000, 32_768)
+"""Below those that Linux gives to outgoing connections, if nobody has changed that."""
+_PORT_TRIES = 100
 _LOG_LINES = 20
 _PR_SET_PDEATHSIG = 1
 
@@ -348,7 +352,15 @@ def _starting(data_dir: Path) -> Generator[None]:
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on now."""
+    """A port on 127.0.0.1 that nobody listens on now.
+
+    It is none of those that the kernel gives to outgoing connections, if there are others: such a
+    port could be taken by one before it is listened on, or while a broker is started again.
+    """
+    for port in random.SystemRandom().sample(_PORTS, _PORT_TRIES):
+        with contextlib.suppress(OSError):
+            socket.create_server((_HOST, port)).close()
+            return port
     with socket.create_server((_HOST, 0)) as server:
         return int(server.getsockname()[1])
 

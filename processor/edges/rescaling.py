@@ -160,13 +160,18 @@ def members(admin: Any, group: str) -> list[str]:
     Raises:
         KafkaError: Kafka does not tell.
     """
-    try:
-        found = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT)[group].result()
-    except KafkaException as error:
-        if error.args[0].code() == ClientError.GROUP_ID_NOT_FOUND:
-            return []
-        raise translated(error, f"describe the group {group}") from error
-    return [member.group_instance_id or member.member_id for member in found.members]
+
+    def ask() -> list[Any]:
+        asked = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT)
+        try:
+            return asked[group].result().members
+        except KafkaException as error:
+            if error.args[0].code() == ClientError.GROUP_ID_NOT_FOUND:
+                return []
+            raise
+
+    found = patiently(ask, f"describe the group {group}")
+    return [member.group_instance_id or member.member_id for member in found]
 
 
 def _grow(admin: Any, topic: str, count: int) -> None:

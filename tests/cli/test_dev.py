@@ -47,7 +47,7 @@ def test_detached_it_runs_until_it_is_stopped(tmp_path: Path) -> None:
 
 def test_reset_asks_and_deletes_only_what_is_kafkas(tmp_path: Path) -> None:
     with EmbeddedKafka.start(tmp_path, port=0) as kafka:
-        cluster = AdminClient({"bootstrap.servers": kafka.bootstrap}).cluster_id(timeout=5)
+        cluster = AdminClient({"bootstrap.servers": kafka.bootstrap}).cluster_id(timeout=60)
     (tmp_path / "mine.txt").touch()
     assert run(tmp_path, "--reset", answer="n\n").exit_code == 1
     assert (tmp_path / "data").exists()
@@ -55,7 +55,7 @@ def test_reset_asks_and_deletes_only_what_is_kafkas(tmp_path: Path) -> None:
     assert run(tmp_path, "--reset", "--yes").exit_code == 0
     assert sorted(each.name for each in tmp_path.iterdir()) == ["mine.txt", "start.lock"]
     with EmbeddedKafka.start(tmp_path, port=0) as kafka:
-        fresh = AdminClient({"bootstrap.servers": kafka.bootstrap}).cluster_id(timeout=5)
+        fresh = AdminClient({"bootstrap.servers": kafka.bootstrap}).cluster_id(timeout=60)
     assert fresh != cluster
 
 

@@ -127,7 +127,7 @@ def test_a_signal_ends_it_after_a_last_checkpoint(number: int, project: Project)
         seen = [process.stdout.readline() for _ in range(10)]
         assert all(line.startswith("out: ") for line in seen)
         process.send_signal(number)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert "finished" in process.stderr.read()
     assert len(project.values(f"{project.name}-out")) == 10
 
@@ -147,13 +147,13 @@ def test_a_signal_ends_it_after_a_last_checkpoint(number: int, project: Project)
         (["twice.py", "--config", "other.toml"], 2, "there is no file other.toml"),
         (["twice.py", "--dev", "--bootstrap", "x:1"], 2, "leave out --bootstrap"),
         (["twice.py"], 3, "topics are missing"),
-        (["twice.py", "--bootstrap", "127.0.0.1:1"], 3, "kproc dev"),
+        (["twice.py", "--bootstrap", "127.0.0.1:1", "--set", "startup_timeout=2s"], 3, "kproc dev"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_exit_code(
     arguments: list[str], code: int, message: str, project: Project
 ) -> None:
-    done = project.run(*arguments, KPROC_STARTUP_TIMEOUT="2s")
+    done = project.run(*arguments)
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -207,7 +207,7 @@ def on_a_terminal(project: Project, *arguments: str) -> str:
         except OSError:  # the other end is closed
             break
     os.close(master)
-    assert process.wait(30) == 0, data.decode()
+    assert process.wait(60) == 0, data.decode()
     return data.decode()
 
 
@@ -271,7 +271,7 @@ def test_version_and_help() -> None:
         (["run", "--help"], "Exit codes"),
     ):
         done = subprocess.run(
-            [*KPROC, *arguments], capture_output=True, text=True, check=False, timeout=30
+            [*KPROC, *arguments], capture_output=True, text=True, check=False, timeout=120
         )
         assert done.returncode == 0
         assert expected in done.stdout

@@ -28,6 +28,7 @@ from tests.crashes.expected import OUTPUTS, PARTITIONS, STORES, Expected, Feed
 
 WORKER = "processor.edges.worker"
 DRAIN_TIMEOUT = 60.0
+PATIENCE = 60.0
 
 
 class WorkerProcess:
@@ -66,7 +67,7 @@ class WorkerProcess:
         self.process.stdin.write(ADOPT + b"\n")
         self.process.stdin.flush()
 
-    def await_state(self, state: str, timeout: float = 30.0) -> Status:
+    def await_state(self, state: str, timeout: float = PATIENCE) -> Status:
         """Waits until it reports a state; the report."""
         deadline = time.monotonic() + timeout
         while True:
@@ -77,7 +78,7 @@ class WorkerProcess:
             assert time.monotonic() < deadline, last
             time.sleep(0.005)
 
-    def await_tasks(self, count: int, timeout: float = 30.0) -> None:
+    def await_tasks(self, count: int, timeout: float = PATIENCE) -> None:
         """Waits until it has opened so many tasks."""
         deadline = time.monotonic() + timeout
         while self.tasks < count:
@@ -85,7 +86,7 @@ class WorkerProcess:
             assert time.monotonic() < deadline, self.status
             time.sleep(0.01)
 
-    def await_log(self, event: str, timeout: float = 30.0) -> Mapping[str, Any]:
+    def await_log(self, event: str, timeout: float = PATIENCE) -> Mapping[str, Any]:
         """Waits until it logs an event; the fields of the first."""
         deadline = time.monotonic() + timeout
         while not (found := self.logged(event)):

@@ -84,8 +84,8 @@ def test_aborted_transactions_leave_no_trace(shared: Shared) -> None:
     for _ in range(6):
         application.feed.write(40)
         application.drain(worker)
-    assert len(worker.logged("transaction aborted")) >= len(aborted)
     assert worker.stop() == 0, worker.failure
+    assert len(worker.logged("transaction aborted")) >= len(aborted)
     application.check()
     shared.give_back(application)
 

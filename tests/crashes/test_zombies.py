@@ -22,8 +22,7 @@ def test_who_wakes_up_behind_another_is_fenced(
     application.feed.write(100)
     # Both have a disk of their own, as on two machines: only Kafka stands between them.
     zombie = application.worker(module="tests.crashes.sleepy", SLEEP_AT=f"Commit:{commits}")
-    application.feed.write(100)
-    _await_sleep(zombie.process.pid)
+    _feed_until_asleep(application, zombie)
     successor = application.moved(tmp_path / "other").worker()
     application.feed.write(100)
     application.drain(successor)
@@ -78,13 +77,6 @@ def _feed_until_asleep(application: Application, worker: WorkerProcess) -> None:
         time.sleep(0.02)
 
 
-def _await_sleep(pid: int) -> None:
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{pid}/stat").read_text().split()[2] != "T":
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_who_wakes_up_after_all_timeouts_goes_on(
     kafka: str, topic_name: str, tmp_path: Path
 ) -> None:
@@ -93,8 +85,8 @@ def test_who_wakes_up_after_all_timeouts_goes_on(
     settings = {"slots": 2, "session_timeout": "6s", "transaction_timeout": "6s"}
     with NodeProcess(kafka, application.file, **settings) as node:
         application.feed.write(100)
-        assert application.is_drained(30)
-        sleeper = node.workers[0]
+        assert application.is_drained(60), node.output
+        sleeper = node.worker_of(0)
         application.feed.write(100)
         sleeper.suspend()
         application.feed.write(100)

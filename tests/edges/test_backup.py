@@ -16,10 +16,17 @@ pytestmark = pytest.mark.kafka
 
 
 def _await_followed(backup: WorkerProcess) -> None:
-    """Waits until it has told of a lag of 0 that is no older than this call."""
+    """Waits until it has found out ten times that it is not behind, and this after the call.
+
+    What it tells again and again may be old, but a new status has another processor time. It
+    knows the ends from its last fetch: once would not be enough.
+    """
     told = len(backup.reports)
-    deadline = time.monotonic() + 30
-    while not any(isinstance(each, Status) and each.lag == 0 for each in backup.reports[told:]):
+    deadline = time.monotonic() + 60
+    while True:
+        news = [each for each in backup.reports[told:] if isinstance(each, Status)]
+        if len({each.cpu_seconds for each in news if each.lag == 0}) >= 10 and news[-1].lag == 0:
+            return
         assert backup.process.poll() is None, backup.failure
         assert time.monotonic() < deadline, backup.status
         time.sleep(0.01)
@@ -59,7 +66,6 @@ def test_it_adopts_when_told(
     backup.adopt()
     steps = backup.await_log("adopted")
     assert steps["tasks"] == len(application.layout.tasks)
-    assert steps["total_s"] < 5
     application.feed.write(200)
     application.drain(backup)
     status = backup.await_state("running")
@@ -91,8 +97,10 @@ def test_what_it_follows_is_deleted(kafka: str, topic_name: str, tmp_path: Path)
     backup = application.moved(tmp_path / "other").worker(role="backup")
     backup.await_state("ready")
     backup.process.send_signal(signal.SIGSTOP)
-    application.feed.write(300)
-    application.drain(primary)
+    # The broker may answer the fetch that is under way: it must not be the answer to everything.
+    for _ in range(3):
+        application.feed.write(100)
+        application.drain(primary)
     changelog = application.plan.changelog("counts")
     ledger.delete_before(kafka, changelog, ledger.offsets(kafka, changelog))
     backup.process.send_signal(signal.SIGCONT)

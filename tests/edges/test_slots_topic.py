@@ -35,8 +35,9 @@ def join(kafka: str, topic: str) -> Generator[Callable[[], SlotsTopic]]:
 
 def hear(line: SlotsTopic, count: int) -> list[tuple[Beat, Any]]:
     found: list[tuple[Beat, Any]] = []
-    deadline = time.monotonic() + 20
-    while len(found) < count and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while len(found) < count:
+        assert time.monotonic() < deadline, found
         select.select([line], [], [], 1)
         found += line.read()
     return found

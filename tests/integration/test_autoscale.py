@@ -117,7 +117,9 @@ def test_a_recommendation_and_its_metrics(app: App) -> None:
         assert serving.stdout is not None
         assert serving.stderr is not None
         told = json.loads(serving.stdout.readline())
-        assert (told["nodes"], told["live"]) == (1, 1)
+        while told["live"] != 1:  # its beats may come late on a busy machine
+            told = json.loads(serving.stdout.readline())
+        assert told["nodes"] == 1
         url = re.search(r"http://\S+", serving.stderr.readline())
         assert url is not None
         figure = f'kproc_recommended_nodes{{application="{app.name}"}} 1.0'

@@ -1,6 +1,7 @@
 """What the broker forbids is told as such, with what it was about; exit code 3."""
 
 import shutil
+import time
 from collections.abc import Callable
 
 import pytest
@@ -45,6 +46,24 @@ def _forbid(
     ]
     for made in ledger.admin(app.kafka).create_acls(acls).values():
         made.result(30)
+    # They are decided by the controller; the broker hears of them a moment later.
+    for acl in acls:
+        while not _described(app, acl):
+            time.sleep(0.01)
+
+
+def _described(app: App, acl: AclBinding) -> list[AclBinding]:
+    """Those that the broker knows of this kind."""
+    asked = AclBindingFilter(
+        acl.restype,
+        acl.name,
+        acl.resource_pattern_type,
+        acl.principal,
+        acl.host,
+        acl.operation,
+        acl.permission_type,
+    )
+    return ledger.admin(app.kafka).describe_acls(asked).result(30)
 
 
 def _check_forbidden(app: App, said: str, *options: str) -> None:
@@ -127,4 +146,7 @@ def _allow_all_again(app: App) -> None:
         AclOperation.ANY,
         AclPermissionType.ANY,
     )
-    ledger.admin(app.kafka).delete_acls([everything])[everything].result(30)
+    admin = ledger.admin(app.kafka)
+    admin.delete_acls([everything])[everything].result(30)
+    while admin.describe_acls(everything).result(30):
+        time.sleep(0.01)
