@@ -82,7 +82,7 @@ def chaos(  # noqa: PLR0913 - options of a command
             "--input",
             metavar="[TOPIC=]FILE",
             help="Records: JSON lines, CSV, Parquet or text. By default the topology's sample "
-            "data. Repeatable, one for each input topic.",
+            "data. Repeatable, one for each topic that is read.",
         ),
     ] = None,
     rate: Annotated[float, typer.Option(min=1, help="Records a second, for each topic.")] = 1000,
@@ -115,6 +115,8 @@ def chaos(  # noqa: PLR0913 - options of a command
     Several nodes work on a Kafka of their own, which is fed steadily. Workers, nodes, supervisors
     and the broker are killed, suspended and restarted. In the end all that was written is compared
     with what the same input gives without any failure; the topology's functions run here for that.
+
+    Records of global tables are written once, before all others.
 
     Ctrl-C ends the faults early, and the check comes then; twice ends it all.
     """

@@ -35,12 +35,6 @@ if TYPE_CHECKING:
 
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 
-BootstrapOption = Annotated[
-    str,
-    typer.Option(
-        "--bootstrap", envvar="KPROC_BOOTSTRAP", metavar="HOST:PORT", help="Where Kafka listens."
-    ),
-]
 TopologyArgument = Annotated[
     str,
     typer.Argument(
@@ -55,7 +49,8 @@ ClientOption = Annotated[
         "--client",
         "-X",
         metavar="NAME=VALUE",
-        help="A setting of librdkafka, such as security.protocol=SSL. May be given several times.",
+        help="A setting of librdkafka besides those in \\[kafka], such as security.protocol=SSL. "
+        "Repeatable.",
     ),
 ]
 
@@ -165,19 +160,24 @@ def confirm(question: str) -> None:
     typer.confirm(question, abort=True, err=True)
 
 
-def client_config(bootstrap: str, settings: Sequence[str] | None) -> dict[str, Any]:
-    """The client's settings from `--bootstrap` and `-X NAME=VALUE`.
+def client_config(settings: "Settings", more: Sequence[str] | None) -> dict[str, Any]:
+    """The client's settings: those of every client here, and those of `-X NAME=VALUE`.
 
     Raises:
-        UsageError: a setting is not of that form.
+        UsageError: One is not of that form.
+        SettingsError: librdkafka refuses one.
     """
-    config: dict[str, Any] = {"bootstrap.servers": bootstrap}
-    for setting in settings or ():
+    from processor.edges.node import check_clients, client_settings  # noqa: PLC0415
+
+    own: dict[str, Any] = {}
+    for setting in more or ():
         name, equals, value = setting.partition("=")
         if not equals:
             raise UsageError(f"-X takes NAME=VALUE, not {setting!r}.")
-        config[name] = value
-    return config
+        own[name] = value
+    whole = settings.model_copy(update={"kafka": {**settings.kafka, **own}})
+    check_clients("kproc", whole)
+    return {**client_settings(whole), **own}
 
 
 class RecordsPerSecond(ProgressColumn):

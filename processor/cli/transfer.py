@@ -12,14 +12,14 @@ import typer
 
 from processor.cli.avro import AvroOption, RegistryOption, json_decoder, row_encoder
 from processor.cli.common import (
-    DEFAULT_BOOTSTRAP,
-    BootstrapOption,
     ClientOption,
     client_config,
     record_progress,
     say,
+    settings_here,
 )
 from processor.cli.formats import OutputFormat, Shown, fields_of, formatter, header_of
+from processor.cli.run import ConfigOption, SetOption
 from processor.errors import BadRecordError, UsageError
 from processor.records import Offset, Partition, Timestamp
 
@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
 _MOST_BAD_LINES_SHOWN = 5
+_BootstrapOption = Annotated[
+    str | None, typer.Option("--bootstrap", metavar="HOST:PORT", help="Where Kafka listens.")
+]
 
 
 def produce(  # noqa: PLR0913 - options of a command
     file: Annotated[str, typer.Argument(help="JSON lines, CSV, Parquet or text; - reads a pipe.")],
     *,
     topic: Annotated[str, typer.Option("--topic", "-t", help="The topic to write to.")],
-    bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
+    bootstrap: _BootstrapOption = None,
     form: Annotated[
         Literal["json", "csv", "parquet", "text"] | None,
         typer.Option("--format", help="What the file is; by default its name says so."),
@@ -65,6 +68,8 @@ def produce(  # noqa: PLR0913 - options of a command
         Literal["fail", "skip"], typer.Option(help="What happens at a bad line.")
     ] = "fail",
     client: ClientOption = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
 ) -> None:
     """Writes a file's records to a topic, idempotently.
 
@@ -77,7 +82,7 @@ def produce(  # noqa: PLR0913 - options of a command
         raise UsageError("--rate takes a number above 0.")
     if registry is not None and avro is None:
         raise UsageError("--registry needs the schema to write with: --avro FILE.avsc")
-    config = client_config(bootstrap, client)
+    connection = client_config(settings_here(None, config, sets, bootstrap=bootstrap), client)
     kind = readers.FileFormat(form) if form else readers.format_of(file)
     usual = "text" if kind is readers.FileFormat.TEXT else "json"
     encode = None if avro is None else row_encoder(avro, topic, registry)
@@ -85,14 +90,14 @@ def produce(  # noqa: PLR0913 - options of a command
     if create:
         # Retention goes by the records' time: data of past years would not stay for long.
         clients.create_topic(
-            config, topic, partitions, {"retention.ms": "-1"} if timestamp else None
+            connection, topic, partitions, {"retention.ms": "-1"} if timestamp else None
         )
     bad = _BadLines(file, fail=on_error == "fail")
     rows = readers.read_rows(file, kind, columns, bad.note)
     start = time.monotonic()
     with record_progress(f"{file} → {topic}") as tell:
         count = transfer.produce_rows(
-            config,
+            connection,
             topic,
             rows if rate is None else transfer.paced(rows, rate),
             readers.count_rows(file, kind),
@@ -126,7 +131,7 @@ class _BadLines:
 def consume(  # noqa: PLR0913 - options of a command
     topic: Annotated[str, typer.Argument(help="The topic to read.")],
     *,
-    bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
+    bootstrap: _BootstrapOption = None,
     beginning: Annotated[
         bool,
         typer.Option("--from-beginning/--latest", help="Start with the first record or the next."),
@@ -148,13 +153,13 @@ def consume(  # noqa: PLR0913 - options of a command
         str | None,
         typer.Option(help="Of timestamp, partition, offset, key, value, headers; by commas."),
     ] = None,
-    partition: Annotated[
-        list[int] | None, typer.Option(help="Only this one. May be given several times.")
-    ] = None,
+    partition: Annotated[list[int] | None, typer.Option(help="Only this one. Repeatable.")] = None,
     key: Annotated[str | None, typer.Option(help="Only records with this key.")] = None,
     avro: AvroOption = None,
     registry: RegistryOption = None,
     client: ClientOption = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
 ) -> None:
     """Shows a topic's committed records; bytes that are no text are shown as 0x….
 
@@ -166,7 +171,7 @@ def consume(  # noqa: PLR0913 - options of a command
 
     chosen = fields_of(fields, form)
     batches = transfer.read(
-        client_config(bootstrap, client),
+        client_config(settings_here(None, config, sets, bootstrap=bootstrap), client),
         topic,
         start="beginning" if beginning else "end",
         until_end=until_end,

@@ -13,7 +13,13 @@ from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
 from processor.cli.transfer import consume, produce
-from processor.errors import BadRecordError, BrokerUnreachable, TopicMismatch, UsageError
+from processor.errors import (
+    BadRecordError,
+    BrokerUnreachable,
+    SettingsError,
+    TopicMismatch,
+    UsageError,
+)
 
 pytestmark = pytest.mark.kafka
 MakeTopic = Callable[..., str]
@@ -141,3 +147,19 @@ def test_a_reader_that_leaves_ends_it_quietly(
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"null\tsome text\n", b"")
+
+
+def test_settings_are_those_of_the_other_commands(
+    kafka: str, make_topic: MakeTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KPROC_BOOTSTRAP", raising=False)
+    topic = make_topic()
+    (tmp_path / "kproc.toml").write_text(f'bootstrap = "{kafka}"\n')
+    (tmp_path / "a.txt").write_text("to be\n")
+    assert CliRunner().invoke(app, ["produce", "a.txt", "-t", topic]).exit_code == 0
+    found = CliRunner().invoke(app, ["consume", topic, "--until-end", "--fields", "value"])
+    assert found.stdout == "to be\n"
+    for wrong in (["--set", "kafka.nonsense=1"], ["-X", "nonsense=1"]):
+        with pytest.raises(SettingsError, match="nonsense"):
+            CliRunner().invoke(app, ["consume", topic, *wrong], catch_exceptions=False)
