@@ -30,3 +30,6 @@ def test_its_examples_work() -> None:
     driver.pipe("flights", key="1", value={"destination": "HAM"})
     driver.pipe("flights", key="2", value={"destination": "XXX"})
     assert driver.read("flights-with-cities") == [("1", {"destination": "HAM", "city": "Hamburg"})]
+    driver.pipe("visits", key="1", value={"user": "ann"}, timestamp=0)
+    driver.pipe("visits", key="2", value={"user": "bob"}, timestamp=31 * 60_000)
+    assert driver.read("active-users") == [("ann", 1), ("ann", None), ("bob", 1)]
