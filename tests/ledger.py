@@ -229,6 +229,8 @@ def offsets(
 
     def ask() -> dict[int, int]:
         count = len(client.list_topics(topic, timeout=30).topics[topic].partitions)
+        if count == 0:  # the broker that answers does not know of the topic yet
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
         wanted = which or OffsetSpec.latest()
         asked = {ClientPartition(topic, each): wanted for each in range(count)}
         found = client.list_offsets(asked, isolation_level=isolation)
