@@ -17,7 +17,7 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.edges.clients import PASSING, QUIET, connect, translated
 from processor.edges.messages import raw_batch, runs, source_of, split_errors
-from processor.errors import Fenced, Interrupted, KprocError, StateError
+from processor.errors import Fenced, Interrupted, KprocError, StateError, TopicMismatch
 from processor.records import Offset, Partition, TopicPartition
 from processor.runtime.commands import Assigned, Event, Fetched, Lost, ReachedEnd, Revoked
 
@@ -206,3 +206,16 @@ def _lasting(error: Any, message: Message) -> KprocError:
 
 def _source(partition: ClientPartition) -> TopicPartition:
     return TopicPartition(partition.topic, Partition(partition.partition))
+
+
+def check_partitions(assigned: frozenset[TopicPartition], counts: Mapping[str, int]) -> None:
+    """Makes sure that the topics are as they were when the node started.
+
+    Raises:
+        TopicMismatch: They have more partitions, which belong to no slot.
+    """
+    if more := sorted({each.topic for each in assigned if each.partition >= counts[each.topic]}):
+        raise TopicMismatch(
+            f"{', '.join(more)} has got more partitions, of which no slot knows: start again; "
+            "it is said then whether the application's state can follow"
+        )

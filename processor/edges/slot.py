@@ -26,11 +26,12 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
+from processor.edges.aborts import Aborts
 from processor.edges.adoption import Adoption, Step
 from processor.edges.channel import ADOPTED, Channel, Status
 from processor.edges.effort import Effort, Size, cpu_seconds, starved_seconds
 from processor.edges.global_tables import GlobalTables
-from processor.edges.inbox import Inbox
+from processor.edges.inbox import Inbox, check_partitions
 from processor.edges.opener import TaskOpener
 from processor.edges.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
 from processor.edges.purger import Purger
@@ -45,9 +46,8 @@ from processor.errors import (
     Interrupted,
     KprocError,
     StoreCorrupt,
-    TopicMismatch,
 )
-from processor.records import Timestamp, TopicPartition
+from processor.records import Timestamp
 from processor.runtime.commands import (
     Abort,
     Aborted,
@@ -88,9 +88,6 @@ _STAND_BY = 0.1
 _WARM_SECONDS = 60.0
 """Seconds after which a backup uses its connections: brokers close them after some idle minutes."""
 
-_MAX_ABORTS = 10
-"""Transactions that may be aborted one after the other before the worker gives up."""
-
 
 class Slot:
     """Everything that one slot holds, and its loop.
@@ -121,7 +118,7 @@ class Slot:
         self._adopt_asked = spec.role == "primary"
         self._adoption: Adoption | None = None
         self._stop_asked = self._stop_told = self._finished = self._rewound = False
-        self._aborts = 0
+        self._aborts = Aborts(channel)
         self._size = Size(self._stores.folders)
 
     def stop(self) -> None:
@@ -214,7 +211,7 @@ class Slot:
             self._tell(opened)
         for event in events:
             if isinstance(event, Assigned):
-                self._check_partitions(event.partitions)
+                check_partitions(event.partitions, self._layout.partitions)
             # What was fetched before a rewind does not follow from where it went back to.
             if not (self._rewound and isinstance(event, Fetched | ReachedEnd)):
                 self._tell(event)
@@ -266,21 +263,6 @@ class Slot:
         if caught_up and not adoption.has("caught up"):
             self.passed("caught up")
 
-    def _check_partitions(self, assigned: frozenset[TopicPartition]) -> None:
-        """Makes sure that the topics are as they were when the node started.
-
-        Raises:
-            TopicMismatch: They have more partitions, which belong to no slot.
-        """
-        counts = self._layout.partitions
-        if more := sorted(
-            {each.topic for each in assigned if each.partition >= counts[each.topic]}
-        ):
-            raise TopicMismatch(
-                f"{', '.join(more)} has got more partitions, of which no slot knows: start again; "
-                "it is said then whether the application's state can follow"
-            )
-
     def _tell(self, event: Event) -> None:
         self._execute(self._worker.handle(event))
 
@@ -289,7 +271,7 @@ class Slot:
             try:
                 result = self.carry_out(command)
             except Abortable as error:
-                self._note_abort(error)
+                self._aborts.note(error)
                 return self._tell(CommitFailed(error))
             if result is not None:
                 self._tell(result)
@@ -306,7 +288,7 @@ class Slot:
                 self._outbox.send_offsets(positions)
             case Commit():
                 written = self._outbox.commit()
-                self._aborts = 0
+                self._aborts.committed()
                 return Committed(written)
             case Persist(store, changes, position):
                 self._stores.stores[store].write(changes, position)
@@ -342,14 +324,6 @@ class Slot:
             spec.transaction_timeout / 1000,
             lambda text: self._channel.log_seldom("transaction", text),
         )
-
-    def _note_abort(self, error: Abortable) -> None:
-        self._aborts += 1
-        if self._aborts > _MAX_ABORTS:
-            raise Interrupted(f"{self._aborts} transactions failed in a row: {error}") from error
-        self._channel.log("warning", "transaction aborted", error=str(error), tries=self._aborts)
-        if self._aborts > 1:
-            time.sleep(min(5.0, 0.05 * 2**self._aborts))
 
     def _report(self, *, now: bool = False) -> None:
         for text in self._inbox.passing:

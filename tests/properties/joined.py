@@ -125,4 +125,21 @@ def _cogroup(making: Making, stream: AnyStream) -> list[AnyStream]:
     return [made.to_stream()]
 
 
-STEPS: list[Maker] = [_stream_table, _table_table, _stream_stream, _foreign_key, _cogroup]
+class Finds(Fn):
+    """The key to look up: that of the record, or one of its value."""
+
+    def __call__(self, key: Any, value: Any) -> Any:
+        return key if self.number % 3 == 0 else NewKey(self.number)(value)
+
+
+def _global(making: Making, stream: AnyStream) -> list[AnyStream]:
+    table = vars(making).get("global_table")
+    if table is None:
+        table = making.topology.global_table("globals", name="globals")
+        vars(making)["global_table"] = table
+    by, joiner = Finds(making.number()), Joins(making.number())
+    method = getattr(stream, _kind(making, "join_global", "left_join_global"))
+    return [method(table, by, joiner, name=making.name())]
+
+
+STEPS: list[Maker] = [_stream_table, _table_table, _stream_stream, _foreign_key, _cogroup, _global]

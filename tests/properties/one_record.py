@@ -16,6 +16,7 @@ from processor.operators.changes import Change, ChangeOperator
 from processor.operators.columnar import FilterColumns, KeyByColumn, SelectColumns
 from processor.operators.concurrent import MapAsync
 from processor.operators.deduplicate import Deduplicate
+from processor.operators.global_joins import GlobalJoin
 from processor.operators.joins import Cogroup, StreamTableJoin, TableTableJoin
 from processor.operators.joins_foreign import ForeignKeyJoin, Respond, Subscribe
 from processor.operators.joins_streams import StreamStreamJoin
@@ -25,7 +26,7 @@ from processor.operators.windowed import WindowStep
 from processor.records import Record, Timestamp
 from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import Edge, Node, Sink, Source, Step
-from tests.properties import columned, joins, policies, tables, windowed
+from tests.properties import columned, global_tables, joins, policies, tables, windowed
 
 Raw = Record[bytes | None, bytes | None]
 Rows = list[Record[Any, Any]]
@@ -177,6 +178,8 @@ class Trial:
                 return {0: rows}
             case stateless.Split():
                 return self._split(node, operator, rows)
+            case GlobalJoin():
+                return {0: global_tables.joined(node, operator, rows)}
             case stateless.Merge() | Cogroup():
                 return {0: rows}
             case Process():

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from processor import Topology
 from processor.operators import joins_pages
-from processor.records import Partition, Timestamp, TopicPartition
+from processor.records import Offset, Partition, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Commit, Revoked, Tick
 from processor.runtime.options import WorkerOptions
 from processor.testing import TopologyDriver
-from tests.properties import columns, joined, tabled, windows
+from tests.properties import columns, global_tables, joined, tabled, windows
 from tests.properties.one_record import Raw
 from tests.properties.ordered import Ordered
 from tests.properties.reference import Letter, Reference
@@ -177,6 +177,8 @@ class DriverTwins:
 
     def __init__(self, topology: Topology, partitions: int) -> None:
         self.driver = TopologyDriver(topology, partitions=partitions, auto_checkpoint=False)
+        for table in self.driver._kafka.tables.values():
+            table.write(Partition(0), global_tables.CONTENTS, Offset(1))
         self.layout = self.driver._layout
         self.inputs: dict[TopicPartition, list[Raw]] = {
             TopicPartition(topic, Partition(number)): []

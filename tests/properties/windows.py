@@ -22,8 +22,9 @@ from processor import (
     top_of,
     tumbling,
 )
+from processor.errors import TopologyError
 from processor.topology.windowed import WindowedStream, WindowedTable
-from tests.properties.topologies import Adds, AnyStream, Fn, Maker, Making, NoJson, weigh
+from tests.properties.topologies import Adds, AnyStream, Fn, Looks, Maker, Making, NoJson, weigh
 
 GRACES = [0, 0, 0.003, 0.02]
 KINDS = ["tumbling", "hopping", "calendar", "session", "sliding", "counted"]
@@ -133,4 +134,22 @@ def _table(
             )
 
 
-STEPS: list[Maker] = [_windowed, _windowed]
+def _cogrouped(making: Making, stream: AnyStream) -> list[AnyStream]:
+    kind = making.draw(st.sampled_from(KINDS))
+    start, fold = (list, Lists) if kind == "sliding" else (dict, Adds)
+    one, other = (
+        each.peek(Looks(making.number()), name=making.name()) if each.flow.rekeyed else each
+        for each in (stream, making.stream())
+    )
+    cogrouped = one.group_by_key().cogroup(fold(making.number()))
+    cogrouped = cogrouped.cogroup(other.group_by_key(), fold(making.number()))
+    emits = ["close"] if kind == "counted" else ["close", "change", "checkpoint"]
+    windowed = cogrouped.window(_windows(making, kind), emit=making.draw(st.sampled_from(emits)))
+    try:
+        made = windowed.aggregate(start, merge=Joins(making.number()), name=making.name())
+    except TopologyError:  # keys with other bytes
+        return []
+    return [made.to_stream()]
+
+
+STEPS: list[Maker] = [_windowed, _windowed, _cogrouped]

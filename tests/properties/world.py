@@ -39,6 +39,7 @@ from processor.runtime.options import WorkerOptions
 from processor.runtime.worker import Worker
 from processor.state.store import MemoryStore
 from processor.topology.plan import Layout, StoreId, TaskId
+from tests.properties import global_tables
 from tests.properties.one_record import Raw
 from tests.properties.reference import Letter
 
@@ -289,7 +290,7 @@ class World:
             for source in self.own
             if self.layout.task_of(source) == task
         }
-        return TaskOpened(task, stores, start)
+        return TaskOpened(task, stores, start, shared=global_tables.shared(self.layout.plan))
 
     def _restored(self, name: StoreId, saved: Saved | None) -> MemoryStore:
         store = MemoryStore()
