@@ -4,15 +4,18 @@
 
 Three payments under a dollar within ten minutes, and one of more than 500 dollars less than an hour
 after the last of them: that raises an alarm. The payments are made from a seed; some cards in them
-are stolen.
+are stolen. Both topics are Avro, by the schemas in `schemas/`.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count, islice
+from pathlib import Path
 from random import Random
 
-from processor import ProcessContext, Record, Timestamp, Topology, every, key_value
+from processor import ProcessContext, Record, Timestamp, Topology, avro, every, key_value
+
+SCHEMAS = Path(__file__).parent.parent / "schemas"
 
 PAYMENTS, CARDS, STOLEN = 20_000, 200, 100
 SMALL, LARGE = 100, 50_000  # cents
@@ -46,21 +49,23 @@ class Tries:
     times: list[int] = field(default_factory=list[int])
 
 
+payment = avro(SCHEMAS / "payment.avsc", Payment)
+alarm = avro(SCHEMAS / "alarm.avsc", Alarm)
 tries = key_value("tries", key=str, value=Tries)
 
 
 def watch(record: Record[str, Payment], context: ProcessContext) -> Iterator[Record[str, Alarm]]:
     """Notes small payments, and raises an alarm for a large one that follows on them."""
-    store, payment, now = context.store(tries), record.value, record.timestamp
-    known = store.get(payment.card, Tries())
-    if payment.amount < SMALL:
+    store, paid, now = context.store(tries), record.value, record.timestamp
+    known = store.get(paid.card, Tries())
+    if paid.amount < SMALL:
         recent = [time for time in known.times if now - time < TRIED_WITHIN]
-        store.put(payment.card, Tries([*recent, now][-TRIES:]))
-    elif payment.amount > LARGE and len(known.times) == TRIES:
+        store.put(paid.card, Tries([*recent, now][-TRIES:]))
+    elif paid.amount > LARGE and len(known.times) == TRIES:
         if now - known.times[-1] < USED_WITHIN:
-            alarm = Alarm(payment.card, payment.amount, payment.shop, known.times)
-            yield Record(payment.card, alarm, now)
-        store.delete(payment.card)
+            raised = Alarm(paid.card, paid.amount, paid.shop, known.times)
+            yield Record(paid.card, raised, now)
+        store.delete(paid.card)
 
 
 def forget(now: Timestamp, context: ProcessContext) -> None:
@@ -85,9 +90,9 @@ def payments() -> Iterator[Record[str, Payment]]:
 
 
 topology = Topology("fraud")
-topology.sample_data("payments", payments, count=PAYMENTS, value=Payment)
+topology.sample_data("payments", payments, count=PAYMENTS, value=payment)
 (
-    topology.stream("payments", value=Payment)
+    topology.stream("payments", value=payment)
     .process(watch, stores=[tries], punctuators=[every("10m", forget)], name="watch")
-    .to("alarms")
+    .to("alarms", value=alarm)
 )

@@ -15,7 +15,7 @@ def driver_after(*paid: tuple[int, int], card: str = "a") -> TopologyDriver:
 
 
 def alarms(driver: TopologyDriver) -> list[Alarm]:
-    return [Alarm(**value) for _, value in driver.read("alarms")]
+    return [alarm for _, alarm in driver.read("alarms")]
 
 
 def test_a_large_payment_after_three_small_ones() -> None:
