@@ -2,9 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
-from processor import ProcessContext, Record, Topology, key_value
+from processor import (
+    ProcessContext,
+    Record,
+    Topology,
+    count_of,
+    counted,
+    hopping,
+    key_value,
+    max_of,
+    session,
+    sum_of,
+    tumbling,
+)
 
 
 @dataclass(frozen=True)
@@ -17,6 +29,14 @@ class Flight(TypedDict):
     carrier: str
     origin: str
     delay: int
+
+
+def pair(one: Any, other: Any) -> list[Any]:
+    return [one, other]
+
+
+def added(total: int, order: Order) -> int:
+    return total + order.amount
 
 
 def is_big(order: Order) -> bool:
@@ -76,4 +96,45 @@ def loops() -> Topology:
     return topology
 
 
-ALL = {"order-totals": order_totals, "flights": flights, "loops": loops}
+def windows() -> Topology:
+    topology = Topology("windows")
+    orders = topology.stream("orders", value=Order)
+    by_user = orders.group_by("user")
+    minutes = by_user.window(tumbling("1m", grace="10s")).agg(
+        total=sum_of("amount"), orders=count_of(), name="minutes"
+    )
+    minutes.to("minutes")
+    minutes.late().to("late-orders")
+    by_user.window(session("30m"), retention="1d").count(name="visits").to("visits")
+    hours = by_user.window(hopping("1h", every="5m"), emit="change")
+    hours.agg(most=max_of("amount"), name="hours").to("hours")
+    by_key = orders.group_by_key()
+    by_key.window(counted(100)).count(name="hundreds").to("hundreds")
+    counts = orders.to_table(name="last-orders").group_by("user", name="users").count()
+    counts.suppress(until="10s", max_records=1000, name="calm").to("orders-by-user")
+    return topology
+
+
+def joins() -> Topology:
+    topology = Topology("joins")
+    orders, payments = (topology.stream(name, value=Order) for name in ("orders", "payments"))
+    users, cities = topology.table("users"), topology.table("cities")
+    rates = topology.global_table("rates", name="rates")
+    known = orders.left_join(users, pair, name="known")
+    known.join_global(rates, "currency", pair, name="rated").to("rated-orders")
+    paid = orders.outer_join(payments, pair, within="1h", grace="5m", name="paid")
+    paid.to("paid-orders")
+    users.join(cities, pair, on="city", name="user-cities").to("user-cities")
+    users.outer_join(cities, pair, name="both").to("both")
+    cogrouped = orders.group_by_key().cogroup(added).cogroup(payments.group_by_key(), added)
+    cogrouped.window(tumbling("1d")).aggregate(int, name="days").to("days")
+    return topology
+
+
+ALL = {
+    "order-totals": order_totals,
+    "flights": flights,
+    "loops": loops,
+    "windows": windows,
+    "joins": joins,
+}
