@@ -28,14 +28,14 @@ from processor import (
     wall_clock,
 )
 from tests.benchmarks.nexmark.events import SIDE_ROWS, Auction, Bid, Person
-from tests.benchmarks.nexmark.inputs import AUCTIONS, BIDS, PERSONS, PREFIX, SIDE_INPUT, output
+from tests.benchmarks.nexmark.inputs import AUCTIONS, BIDS, PERSONS, RUN, SIDE_INPUT, output
 
 GRACE, BEHIND = "4s", "1h"
 LONGEST = "1m"  # no auction lasts longer
 
 
 def query(name: str) -> Topology:
-    return Topology(f"{PREFIX}-{name}")
+    return Topology(f"{RUN}-{name}")
 
 
 def persons(topology: Topology) -> Stream[int, Person]:

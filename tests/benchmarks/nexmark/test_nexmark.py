@@ -17,7 +17,7 @@ from tests.benchmarks.nexmark import queries, recomputed
 from tests.benchmarks.nexmark.events import BEGIN, Bid, Event, events
 from tests.benchmarks.nexmark.inputs import (
     BIDS,
-    PREFIX,
+    RUN,
     SIDE,
     SIDE_INPUT,
     output,
@@ -47,7 +47,7 @@ class Run:
 
     def of(self, topology: Topology) -> Rows:
         """What the topology wrote when all windows were closed."""
-        name = topology.name.removeprefix(f"{PREFIX}-")
+        name = topology.name.removeprefix(f"{RUN}-")
         driver = TopologyDriver(topology, partitions=PARTITIONS)
         made = plan(topology)
         if SIDE_INPUT in made.tables:
