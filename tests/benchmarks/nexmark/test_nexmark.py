@@ -1,9 +1,13 @@
 """Nexmark's queries, each against its recomputation, on several partitions and out of order."""
 
+import os
+import re
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import islice
-from pathlib import Path
+from shutil import which
 from typing import Any, TypeAlias
 
 import msgspec
@@ -12,7 +16,6 @@ import pytest
 from processor import Record, Timestamp, Topology
 from processor.testing import TopologyDriver
 from processor.topology.plan import plan
-from tests import ledger
 from tests.benchmarks.nexmark import queries, recomputed
 from tests.benchmarks.nexmark.events import BEGIN, Bid, Event, events
 from tests.benchmarks.nexmark.inputs import (
@@ -21,11 +24,9 @@ from tests.benchmarks.nexmark.inputs import (
     SIDE,
     SIDE_INPUT,
     output,
-    produce,
     records,
     side_input,
 )
-from tests.integration.node_process import NodeProcess
 
 COUNT, AT_A_TIME, PARTITIONS = 6_000, 100, 3
 
@@ -159,27 +160,24 @@ def test_q13_side_input(run: Run) -> None:
 
 
 @pytest.mark.kafka
-def test_on_kafka(kafka: str, tmp_path: Path) -> None:
-    """Queries whose results depend neither on the end of the input nor on the partitions' order."""
-    made = list(events(COUNT))
-    log = recomputed.log(made)
-    produce(kafka, made, PARTITIONS)
-    assert on_kafka(kafka, "q4", tmp_path) == {
-        b"%d" % category: price for category, price in recomputed.q4(log).items()
-    }
-    assert on_kafka(kafka, "q11", tmp_path) == {
-        b'{"key":%d,"start":%d,"end":%d}' % key: count for key, count in recomputed.q11(log).items()
-    }
+def test_on_kafka(kafka: str) -> None:
+    """By a foreign key, by time, and in sessions."""
+    measured(kafka, "--events=6000", "--slots=2", "--query", "3", "4", "11")
 
 
-def on_kafka(kafka: str, name: str, folder: Path) -> dict[bytes | None, Any]:
-    """The last value of each key that a query has written."""
-    ledger.create(kafka, {output(name): PARTITIONS})
-    spec = f"tests.benchmarks.nexmark.queries:{name}"
-    with NodeProcess(
-        kafka, spec, "--until-end", "--no-show", state_dir=str(folder), slots=2
-    ) as node:
-        assert node.wait() == 0, node.output[-3000:]
-    rows = sorted(ledger.read(kafka, output(name)), key=lambda row: row.offset)
-    found = {row.key: row.value for row in rows}
-    return {key: msgspec.json.decode(value) for key, value in found.items() if value is not None}
+@pytest.mark.long
+@pytest.mark.kafka
+@pytest.mark.skipif(not os.environ.get("KPROC_LONG"), reason="KPROC_LONG=1 runs it")
+@pytest.mark.skipif(not which("mvn"), reason="needs a JDK 17 and Maven")
+@pytest.mark.timeout(1200)
+def test_beside_kafka_streams(kafka: str) -> None:
+    found = measured(kafka, "--events=20000", "--system", "kproc", "kafka-streams")
+    assert len(re.findall(r"q\d+ +kafka-streams", found)) == 11
+
+
+def measured(kafka: str, *options: str) -> str:
+    """What the benchmark prints; it fails where results are wrong."""
+    command = [sys.executable, "-m", "tests.benchmarks.nexmark", f"--bootstrap={kafka}", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout

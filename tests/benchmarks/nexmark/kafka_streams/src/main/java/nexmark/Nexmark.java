@@ -27,6 +27,7 @@ import nexmark.Rows.Sum;
 import nexmark.Rows.Window;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
+import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
@@ -46,6 +47,7 @@ import org.apache.kafka.streams.processor.TimestampExtractor;
 import org.apache.kafka.streams.processor.WallclockTimestampExtractor;
 import org.apache.kafka.streams.processor.api.ContextualProcessor;
 import org.apache.kafka.streams.processor.api.Record;
+import org.apache.kafka.streams.state.WindowStore;
 
 /**
  * The queries of queries.py on Kafka Streams: the same topics, steps, windows and graces.
@@ -119,6 +121,16 @@ public final class Nexmark {
     }
   }
 
+  /**
+   * A store for windows that tell when they close: it keeps them longer than they wait for records.
+   *
+   * <p>What is to be told is looked for once a second only, in which much more time passes by the
+   * records that are caught up with; what the store has given up by then is never told.
+   */
+  private static <V> Materialized<Long, V, WindowStore<Bytes, byte[]>> kept(Serde<V> rows) {
+    return Materialized.<Long, V, WindowStore<Bytes, byte[]>>with(ID, rows).withRetention(BEHIND);
+  }
+
   private void q2() {
     KStream<Long, Bid> chosen = bids().filter((key, bid) -> bid.auction() % 123 == 0);
     write(chosen.mapValues(bid -> new Price(bid.auction(), bid.price())), ID, Price.class);
@@ -182,7 +194,7 @@ public final class Nexmark {
             .groupByKey(Grouped.with(ID, BID))
             .windowedBy(hopping)
             .emitStrategy(onWindowClose())
-            .count()
+            .count(kept(Serdes.Long()))
             .toStream()
             .process(ByWindow::new)
             .groupByKey(Grouped.with(ID, Json.of(Hottest.class)))
@@ -200,7 +212,7 @@ public final class Nexmark {
             .groupByKey(Grouped.with(ID, rows))
             .windowedBy(ofAuctions)
             .emitStrategy(onWindowClose())
-            .reduce(Highest::higher)
+            .reduce(Highest::higher, kept(rows))
             .toStream((window, each) -> window.window().start())
             .groupByKey(Grouped.with(ID, rows))
             .windowedBy(TimeWindows.ofSizeAndGrace(ofSeconds(10), BEHIND))
