@@ -6,30 +6,31 @@ type has for its fields, or each value's own; so what a row gives never depends 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
-from itertools import compress
+from itertools import compress, product, repeat
+from operator import setitem
+from types import NoneType
 from typing import Any, TypeAlias, cast
 
 import polars as pl
-from polars import DataFrame, DataType, Expr, LazyFrame, Series
-from polars.exceptions import PanicException
+from polars import DataType, Expr
 
 from processor.attempt import Fault, attempt
-from processor.operators.expressions import casts, growing
+from processor.operators.column_plans import ColumnError, Plan
 
-Schema: TypeAlias = tuple[DataType, ...]
+Kind: TypeAlias = "DataType | type"
+"""The type of a column; for the simple ones that of its values, which is found faster."""
 
 _SCHEMAS = 256
 """For how many combinations of types it is remembered what they give."""
+_OPTIONAL = 4
+"""Of how many fields that are None at times it is tried what that means."""
 _ABSENT = (pl.Int64(), pl.String(), pl.Datetime("us"), pl.Boolean())
 """What the type of a field may be that is None and of no known type."""
-
-
-class ColumnError(ValueError):
-    """A column expression can't be evaluated on a value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +48,12 @@ class Columns:
     names: tuple[str, ...]
     getters: tuple[Callable[[Any], Any], ...]
     types: tuple[DataType | None, ...]
-    plan: Callable[[Schema], Plan | ColumnError] = field(init=False)
+    plan: Callable[[tuple[Kind, ...]], Plan | ColumnError] = field(init=False)
+    alike: Callable[[tuple[Kind, ...], tuple[int, ...]], bool] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "plan", lru_cache(_SCHEMAS)(self._plan))
+        object.__setattr__(self, "alike", lru_cache(_SCHEMAS)(self._alike))
 
     @property
     def __name__(self) -> str:
@@ -86,8 +89,9 @@ class Columns:
             values, numbers = list(compress(values, left)), list(compress(numbers, left))
         return [[] for _ in self.expressions], sorted(faults, key=lambda fault: fault.row)
 
-    def _plan(self, schema: Schema) -> Plan | ColumnError:
+    def _plan(self, kinds: tuple[Kind, ...]) -> Plan | ColumnError:
         """With what None stands for: nothing, or what the expressions can be evaluated on."""
+        schema = tuple(_scalars().get(kind, cast("DataType", kind)) for kind in kinds)
         failed: ColumnError | None = None
         for absent in (pl.Null(), *_ABSENT) if pl.Null() in schema else (pl.Null(),):
             types = tuple(absent if each == pl.Null() else each for each in schema)
@@ -98,222 +102,88 @@ class Columns:
         assert failed is not None
         return failed
 
+    def _alike(self, kinds: tuple[Kind, ...], optional: tuple[int, ...]) -> bool:
+        """Whether all parts have the same types where the optional fields are None.
+
+        Then rows with None can be evaluated together with the others, and otherwise not: if 1.5 and
+        None were in one column, what is made of the None and an integer would be a fraction.
+        """
+        plan = self.plan(kinds)
+        if isinstance(plan, ColumnError) or len(optional) > _OPTIONAL:
+            return False
+        for absent in product((False, True), repeat=len(optional)):
+            there = dict(zip(optional, absent, strict=True))
+            other = self.plan(
+                tuple(NoneType if there.get(row) else kind for row, kind in enumerate(kinds))
+            )
+            if isinstance(other, ColumnError) or not other.is_part_of(plan):
+                return False
+        return True
+
     def _tried(self, values: Sequence[Any]) -> tuple[list[list[Any]], list[Fault]]:
         """All columns, or some of the rows that fail."""
         columns: list[list[Any]] = []
-        kinds: list[DataType | list[DataType]] = []
+        kinds: list[Kind | list[Kind]] = []
+        present: list[Kind | None] = []
         for get, known in zip(self.getters, self.types, strict=True):
             column, faults = attempt(get, values)
-            if faults:
-                return [], faults
-            kind, faults = (known, []) if known is not None else _kinds(column)
+            kind: Kind | list[Kind] = known if known is not None else []
+            if known is None and not faults:
+                kind, faults = _kinds(column)
             if faults:
                 return [], faults
             columns.append(column)
             kinds.append(kind)
-        if any(isinstance(kind, list) for kind in kinds):
-            return self._by_schema(columns, kinds, len(values))
-        return self._of_schema(cast("Schema", tuple(kinds)), columns, len(values))
+            present.append(_present(kind))
+        whole = tuple(kind for kind in present if kind is not None)
+        optional = tuple(row for row, kind in enumerate(kinds) if isinstance(kind, list))
+        if len(whole) == len(kinds) and (not optional or self.alike(whole, optional)):
+            return self._of_kinds(whole, columns, len(values))
+        return self._by_kinds(columns, kinds, len(values))
 
-    def _of_schema(
-        self, schema: Schema, columns: Sequence[Sequence[Any]], size: int
+    def _of_kinds(
+        self, kinds: tuple[Kind, ...], columns: Sequence[Sequence[Any]], size: int
     ) -> tuple[list[list[Any]], list[Fault]]:
-        plan = self.plan(schema)
+        plan = self.plan(kinds)
         if isinstance(plan, ColumnError):
             return [], [Fault(row, plan) for row in range(size)]
         return plan.run(columns, size)
 
-    def _by_schema(
-        self, columns: list[list[Any]], kinds: Sequence[DataType | list[DataType]], size: int
+    def _by_kinds(
+        self, columns: list[list[Any]], kinds: Sequence[Kind | list[Kind]], size: int
     ) -> tuple[list[list[Any]], list[Fault]]:
         """Those of equal types together."""
-        each = [kind if isinstance(kind, list) else [kind] * size for kind in kinds]
-        rows_of: dict[Schema, list[int]] = {}
-        for row, schema in enumerate(zip(*each, strict=True)):
-            rows_of.setdefault(schema, []).append(row)
+        each = [kind if isinstance(kind, list) else repeat(kind, size) for kind in kinds]
+        alike: list[tuple[Kind, ...]] = list(zip(*each, strict=True))
         made: list[list[Any]] = [[None] * size for _ in self.expressions]
         faults: list[Fault] = []
-        for schema, rows in rows_of.items():
-            own = [[column[row] for row in rows] for column in columns]
-            results, failed = self._of_schema(schema, own, len(rows))
+        for which in dict.fromkeys(alike):
+            rows = [row for row, other in enumerate(alike) if other == which]
+            own = [list(map(column.__getitem__, rows)) for column in columns]
+            results, failed = self._of_kinds(which, own, len(rows))
             faults += [Fault(rows[row], error) for row, error in failed]
             for column, result in zip(made, results, strict=False):
-                for row, item in zip(rows, result, strict=True):
-                    column[row] = item
+                deque(map(setitem, repeat(column), rows, result), maxlen=0)
         return made, faults
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """What the expressions are for fields of certain types.
-
-    Args:
-        names: Of the fields.
-        schema: Their types.
-        expressions: What is asked for, under the names 0, 1, ...
-        overflows: What is true where an integer did not fit its type.
-        results: The types of what is asked for.
-    """
-
-    names: tuple[str, ...]
-    schema: Schema
-    expressions: tuple[Expr, ...]
-    overflows: tuple[Expr, ...]
-    results: tuple[DataType, ...]
-
-    @staticmethod
-    def made(expressions: Sequence[Expr], names: Sequence[str], schema: Schema) -> Plan:
-        """The plan.
-
-        Raises:
-            ColumnError: The expressions make no sense for these types.
-        """
-        typed = _Typed(dict(zip(names, schema, strict=True)))
-        asked = tuple(each.alias(str(number)) for number, each in enumerate(expressions))
-        results = tuple(map(typed.tried, asked))
-        overflows = [check for each in asked for check in typed.overflows(each)]
-        for each in asked:
-            typed.check_casts(each)
-        named = (each.alias(f"overflow {number}") for number, each in enumerate(overflows))
-        return Plan(tuple(names), schema, asked, tuple(named), results)
-
-    def run(
-        self, columns: Sequence[Sequence[Any]], size: int
-    ) -> tuple[list[list[Any]], list[Fault]]:
-        """The results, or the rows that fail."""
-        results = self._tried(columns, size)
-        if not isinstance(results, ColumnError):
-            return results
-        if size == 1:
-            return [], [Fault(0, results)]
-        half = size // 2
-        _, first = self.run([column[:half] for column in columns], half)
-        _, second = self.run([column[half:] for column in columns], size - half)
-        return [], [*first, *(Fault(half + row, error) for row, error in second)]
-
-    def _tried(
-        self, columns: Sequence[Sequence[Any]], size: int
-    ) -> tuple[list[list[Any]], list[Fault]] | ColumnError:
-        try:
-            frame = self._frame(columns)
-            made = frame.select(*self.expressions, *self.overflows).get_columns()
-            results = [column.to_list() for column in made[: len(self.expressions)]]
-        except (Exception, PanicException) as error:  # noqa: BLE001 - of some row; it is found out
-            return _error(error)
-        faults = _overflowed(made[len(self.expressions) :])
-        if not self.names:  # literals are as long as one row
-            results = [result * size for result in results]
-            faults = [Fault(row, error) for _, error in faults for row in range(size)]
-        return results, faults
-
-    def _frame(self, columns: Sequence[Sequence[Any]]) -> DataFrame:
-        fields = zip(self.names, columns, self.schema, strict=True)
-        return DataFrame([Series(*each, strict=True) for each in fields])
-
-
-class _Typed:
-    """What is known of expressions when the types of the fields are."""
-
-    def __init__(self, schema: dict[str, DataType]) -> None:
-        self._empty = LazyFrame(schema=schema)
-
-    def tried(self, expression: Expr) -> DataType:
-        """The type of its results, if it can be evaluated at all."""
-        dtype = self.of(expression)
-        try:
-            self._empty.select(expression).collect()
-        except (Exception, PanicException) as error:
-            raise _error(error) from error
-        return dtype
-
-    def of(self, expression: Expr) -> DataType:
-        """The type of its results."""
-        try:
-            (dtype,) = self._empty.select(expression).collect_schema().dtypes()
-        except (Exception, PanicException) as error:
-            raise _error(error) from error
-        return dtype
-
-    def check_casts(self, expression: Expr) -> None:
-        """Text is parsed in a format that is told, not in one that others suggest."""
-        for whole, part in casts(expression):
-            if self.of(part) == pl.String and self.of(whole).is_temporal():
-                raise ColumnError(
-                    "text becomes a time by str.to_datetime(format), str.to_date(format) or "
-                    "str.to_time(format), and not by cast"
-                )
-
-    def overflows(self, expression: Expr) -> list[Expr]:
-        """What is true where an integer in it does not fit its type."""
-        wide = pl.Int128
-        checks: list[Expr] = []
-        for operator, whole, parts in growing(expression):
-            dtype = self.of(whole)
-            if dtype.is_temporal():
-                self._check_times(operator, parts)
-            elif not dtype.is_integer():
-                continue
-            if operator == "Pow.Generic":
-                raise ColumnError(
-                    "whole numbers may be too large for **: multiply, or cast to Float64 before"
-                )
-            exact = _exact(operator, [part.to_physical().cast(wide) for part in parts])
-            checks.append(exact.ne_missing(whole.to_physical().cast(wide)))
-        return checks
-
-    def _check_times(self, operator: str, parts: Sequence[Expr]) -> None:
-        units = {getattr(self.of(part), "time_unit", None) for part in parts}
-        if operator not in {"Plus", "Minus", "Negate", "Abs"} or len(units) > 1 or None in units:
-            raise ColumnError(
-                "times can be compared, subtracted and changed by a duration, datetimes with "
-                "datetimes; for more use a function"
-            )
-
-
-def _exact(operator: str, parts: Sequence[Expr]) -> Expr:
-    """What an operator gives of numbers that are wide enough for it."""
-    match operator:
-        case "Plus":
-            return parts[0] + parts[1]
-        case "Minus":
-            return parts[0] - parts[1]
-        case "Multiply":
-            return parts[0] * parts[1]
-        case "FloorDivide":
-            return parts[0] // parts[1]
-        case "Abs":
-            return parts[0].abs()
-        case _:
-            return 0 - parts[0]
-
-
-def _overflowed(checks: Sequence[Series]) -> list[Fault]:
-    rows = sorted({row for check in checks if check.any() for row in check.arg_true()})
-    error = ColumnError(
-        "a number is too large for its type: cast the columns before, as to Int64 or Float64"
-    )
-    return [Fault(row, error) for row in rows]
-
-
-def _error(error: BaseException) -> ColumnError:
-    """What Polars says, in one line."""
-    line = next(iter(str(error).splitlines()), "")
-    made = ColumnError(line or type(error).__name__)
-    made.__cause__ = error
-    return made
 
 
 # Types
 
 
-def _kinds(column: Sequence[Any]) -> tuple[DataType | list[DataType], list[Fault]]:
+def _kinds(column: Sequence[Any]) -> tuple[Kind | list[Kind], list[Fault]]:
     """The type of all values, or of each."""
     types = set(map(type, column))
-    if len(types) == 1:
-        scalar = _scalars().get(next(iter(types)))
-        if scalar is not None:
-            return scalar, []
-    return attempt(_kind, column)
+    if not types <= _scalars().keys():
+        return cast("tuple[list[Kind], list[Fault]]", attempt(_kind, column))
+    return types.pop() if len(types) == 1 else list(map(type, column)), []
+
+
+def _present(kind: Kind | list[Kind]) -> Kind | None:
+    """That of all values which are not None, if they have one."""
+    if not isinstance(kind, list):
+        return kind
+    found = set(kind) - {NoneType}
+    return found.pop() if len(found) == 1 else None
 
 
 def _kind(value: Any) -> DataType:
@@ -347,7 +217,7 @@ def _common(kinds: Iterable[DataType]) -> DataType:
 def _scalars() -> dict[Any, DataType]:
     """The types that tell what a column of such values is."""
     return {
-        type(None): pl.Null(),
+        NoneType: pl.Null(),
         bool: pl.Boolean(),
         int: pl.Int64(),
         float: pl.Float64(),
@@ -361,7 +231,7 @@ def _scalars() -> dict[Any, DataType]:
 
 def dtype_of(annotation: Any) -> DataType | None:
     """The type of a column for a field with that annotation; None: each value's own."""
-    if annotation is None or annotation is type(None) or not isinstance(annotation, type):
+    if annotation is None or annotation is NoneType or not isinstance(annotation, type):
         return None
     return _scalars().get(annotation)
 

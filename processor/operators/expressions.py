@@ -122,6 +122,11 @@ def growing(expression: Expr) -> Iterator[Growing]:
                 pass
 
 
+def parts(expression: Expr) -> Iterator[Expr]:
+    """A checked expression and all that it is made of."""
+    return map(_made, _nodes(_tree(expression, "")))
+
+
 def casts(expression: Expr) -> Iterator[Casting]:
     """The parts of a checked expression that become another type."""
     for node in _nodes(_tree(expression, "")):

@@ -11,8 +11,9 @@ from polars import Expr, col
 from processor.errors import TopologyError
 from processor.operators import expressions
 from processor.operators.aggregates import Aggregator
+from processor.operators.column_plans import ColumnError
 from processor.operators.columnar import is_expression
-from processor.operators.columns import ColumnError, Columns, dtype_of, type_of
+from processor.operators.columns import Columns, dtype_of, type_of
 from processor.serdes.types import plain_type, uses_pydantic
 from processor.topology.form import Form
 
