@@ -12,10 +12,18 @@ from hypothesis import strategies as st
 from processor import Topology
 from processor.records import Offset, Partition, TopicPartition
 from processor.testing import TopologyDriver
-from tests.properties import global_tables
+from tests.properties import global_tables, joined, windows
 from tests.properties.one_record import Raw
 from tests.properties.test_equivalence import COMMON, LONG
-from tests.properties.topologies import Checkpoint, Pipe, records, topologies
+from tests.properties.topologies import (
+    STEPS,
+    AnyStream,
+    Checkpoint,
+    Maker,
+    Making,
+    Pipe,
+    records,
+)
 from tests.properties.world import letter
 
 
@@ -24,6 +32,26 @@ class Idle(NamedTuple):
 
 
 Script = list[Pipe | Checkpoint | Idle]
+
+
+def _suppressed(making: Making, stream: AnyStream) -> list[AnyStream]:
+    table = stream.to_table(name=making.name(), emit="change")
+    held = table.suppress(until=0.007, max_records=3, name=making.name())
+    return [held.to_stream()]
+
+
+HOLDING: list[Maker] = [windows._windowed, windows._cogrouped, joined._stream_stream, _suppressed]
+
+
+@st.composite
+def holding(draw: st.DrawFn) -> Topology:
+    """Steps that hold results back, behind the inputs or behind each other."""
+    making = Making(draw)
+    making.streams = [making.topology.stream(name) for name in ("in-a", "in-b")]
+    for steps in [HOLDING, *draw(st.lists(st.sampled_from([HOLDING, STEPS]), max_size=2))]:
+        making.streams += draw(st.sampled_from(steps))(making, making.stream())
+    making.sinks()
+    return making.topology
 
 
 def scripts() -> st.SearchStrategy[Script]:
@@ -76,7 +104,7 @@ class Runs:
 
 
 @settings(COMMON, max_examples=5000 if LONG else 150)
-@given(topologies(), scripts())
+@given(holding(), scripts())
 def test_idle_inputs_lead_to_the_same(topology: Topology, script: Script) -> None:
     plain, rough = (Runs(topology, plain=each) for each in (True, False))
     plan = plain.driver._layout.plan
