@@ -30,7 +30,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         yield container.address
         container.stop()
     else:
-        with EmbeddedKafka.start(tmp_path_factory.mktemp("kafka"), port=0) as embedded:
+        with EmbeddedKafka.start(tmp_path_factory.mktemp("kafka"), port=0, timeout=180) as embedded:
             yield embedded.bootstrap
 
 

@@ -27,7 +27,7 @@ from tests import ledger
 from tests.crashes.expected import OUTPUTS, PARTITIONS, STORES, Expected, Feed
 
 WORKER = "processor.edges.worker"
-DRAIN_TIMEOUT = 60.0
+DRAIN_TIMEOUT = 120.0
 PATIENCE = 60.0
 
 

@@ -131,7 +131,7 @@ def strict_kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
     }
     folder = tmp_path_factory.mktemp("strict-kafka")
-    with EmbeddedKafka.start(folder, port=0, config=config) as broker:
+    with EmbeddedKafka.start(folder, port=0, config=config, timeout=180) as broker:
         yield broker.bootstrap
 
 

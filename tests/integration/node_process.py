@@ -71,7 +71,7 @@ class NodeProcess:
         """Asks it to finish, as a container's stop does."""
         self.process.terminate()
 
-    def wait(self, timeout: float = 60) -> int:
+    def wait(self, timeout: float = 120) -> int:
         """Waits for its end; the exit code."""
         return self.process.wait(timeout)
 

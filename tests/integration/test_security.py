@@ -137,7 +137,8 @@ def safe(tmp_path_factory: pytest.TempPathFactory) -> Generator[SafeKafka]:
     _certificates(folder)
     ports = {name: free_port() for name in ("PLAINTEXT", "SASL_SSL", "SSL", "CONTROLLER")}
     config = _broker(folder, ports)
-    with EmbeddedKafka.start(folder / "kafka", port=ports["PLAINTEXT"], config=config) as broker:
+    port = ports["PLAINTEXT"]
+    with EmbeddedKafka.start(folder / "kafka", port=port, config=config, timeout=180) as broker:
         for user in ("kproc", "stranger"):
             _add_user(broker.bootstrap, user)
         sasl, mtls = (f"{HOST}:{ports[name]}" for name in ("SASL_SSL", "SSL"))
