@@ -176,9 +176,11 @@ class ChaosRun:
         return victims | ({BROKER: self._broker} if self._broker else {})
 
     def _await_start(self, witness: Witness) -> None:
-        """Waits for the first checkpoint, and begins to count the time."""
+        """Waits for records of each topic and the first checkpoint; begins to count the time."""
         deadline = time.monotonic() + _READY_SECONDS
-        while not any(offset > 0 for offset in witness.committed.values()):
+        while not any(offset > 0 for offset in witness.committed.values()) or self._is_waiting:
+            if self._is_waiting:
+                deadline = time.monotonic() + _READY_SECONDS
             for node in self._nodes:
                 code = node.process.exit_code
                 if code is not None or time.monotonic() > deadline:
@@ -192,6 +194,11 @@ class ChaosRun:
         self._phase = "faults"
         self._began = time.monotonic()
         witness.begin()
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether a topic has no record yet."""
+        return not all(load.has_begun for load in self._loads)
 
     def _carry_out(self) -> None:
         """Carries the schedule out."""

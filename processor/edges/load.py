@@ -66,6 +66,8 @@ class Load:
     rate: float
     written: int = 0
     """How many records were handed over; when it has stopped, acknowledged."""
+    has_begun: bool = False
+    """Whether there is a first record: making that may take long."""
     _stop: Event = field(default_factory=Event)
     _error: KprocError | None = None
     _thread: Thread | None = None
@@ -106,6 +108,7 @@ class Load:
 
     def _until_stopped(self) -> Iterator[Row]:
         for row in rounds(self.make, self.topic):
+            self.has_begun = True
             if self._stop.is_set():
                 return
             yield row
