@@ -9,6 +9,8 @@ from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, cast
 
 from processor.operators.base import Operator
+from processor.operators.global_joins import GlobalJoin
+from processor.operators.joins_streams import Span, StreamStreamJoin
 from processor.operators.windowed import WindowStep
 from processor.operators.windows import shown
 from processor.state.keyvalue import StoreSpec
@@ -46,7 +48,7 @@ def describe(plan: Plan) -> str:
 
 
 def called(operator: Operator) -> str:
-    """The function that a step calls, or the field that it gets, and its windows.
+    """The function that a step calls, or the field that it gets, and its windows or times.
 
     Functions without a name, lambdas, are left out.
     """
@@ -54,12 +56,26 @@ def called(operator: Operator) -> str:
         function = function_name(getattr(operator.folding, "function", None))
         early = f", early every {shown(operator.early.every)}" if operator.early else ""
         return f"{function} per {operator.windows}, emit {operator.emit}{early}".lstrip()
+    if isinstance(operator, StreamStreamJoin):
+        return f"{function_name(operator.joiner)} {_times(operator.span)}".lstrip()
+    if isinstance(operator, GlobalJoin):
+        return f"{function_name(operator.joiner)} with {operator.table}".lstrip()
     for role in ("function", "predicate", "add", "joiner", "predicates"):
         found: Any = getattr(operator, role, None)
         if found is not None:
             functions = cast("tuple[Any, ...]", found if isinstance(found, tuple) else (found,))
             return ", ".join(filter(None, map(function_name, functions)))
     return ""
+
+
+def _times(span: Span) -> str:
+    """As they are written: `within 1h, grace 5m`."""
+    if span.before == span.after:
+        matching = f"within {shown(span.before)}"
+    else:
+        sides = ("before", span.before), ("after", span.after)
+        matching = ", ".join(f"{name} {shown(time)}" for name, time in sides if time)
+    return f"{matching}, grace {shown(span.grace)}" if span.grace else matching
 
 
 def function_name(function: Any) -> str:

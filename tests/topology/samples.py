@@ -124,6 +124,7 @@ def joins() -> Topology:
     known.join_global(rates, "currency", pair, name="rated").to("rated-orders")
     paid = orders.outer_join(payments, pair, within="1h", grace="5m", name="paid")
     paid.to("paid-orders")
+    orders.join(payments, pair, before="10s", after="1h", name="soon").to("soon-paid")
     users.join(cities, pair, on="city", name="user-cities").to("user-cities")
     users.outer_join(cities, pair, name="both").to("both")
     cogrouped = orders.group_by_key().cogroup(added).cogroup(payments.group_by_key(), added)

@@ -78,7 +78,7 @@ INNER = [
     Case("KStreamKStreamJoinTest.testOuterJoin", joined("outer_join", within=0.1), BOTH_WAYS),
     Case("KStreamKStreamJoinTest.testWindowing", joined("join", within=0.1, grace=9), INNER_BOUNDS),
     Case(
-        "KStreamKStreamJoinTest.testWindowing (no grace)",
+        "KStreamKStreamJoinTest.testWindowing",
         joined("join", within=0.1),
         LATE_RIGHT,
         LATE,
