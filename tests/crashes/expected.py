@@ -126,7 +126,9 @@ class Expected:
             self.plain[key].append(({"event": event.id, "number": number}, time))
         self.counts[key] += 1
         self.sums[key] += number
-        self.running[key].append(({"count": self.counts[key], "total": self.sums[key]}, time))
+        total = {"count": self.counts[key], "total": self.sums[key]}
+        latest = max([time, *(before for _, before in self.running[key][-1:])])
+        self.running[key].append((total, latest))
         now = self.times[event.partition]
         if now - self.passed.get((key, event.id), -WITHIN) >= WITHIN:
             self.passed[key, event.id] = now
@@ -165,9 +167,9 @@ class Expected:
         for row in rows:
             group, value = (row.key or b"").decode(), json.loads(row.value or b"")
             found[f"{group} of {value['partition']}"].append((value, row.timestamp))
-            last = running[group][-1][0] if running[group] else {"count": 0, "total": 0}
-            total = last["total"] + value["number"]
-            running[group].append(({"count": last["count"] + 1, "total": total}, row.timestamp))
+            last, time = running[group][-1] if running[group] else ({"count": 0, "total": 0}, 0)
+            total = {"count": last["count"] + 1, "total": last["total"] + value["number"]}
+            running[group].append((total, max(time, row.timestamp)))
         ledger.check_sequences(found, wanted, "regrouped")
         ledger.check_sequences(_stamped(sums), running, "groupsums")
 

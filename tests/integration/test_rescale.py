@@ -178,7 +178,7 @@ def test_members_that_do_not_end_are_told_of(app: App) -> None:
     app.define(COUNTS)
     app.topics("in", "out", partitions=4)
     feed(app)
-    app.run(slots=3, session_timeout="10m")
+    app.run(slots=3, session_timeout="4m")
     client = {"bootstrap.servers": app.kafka}
     change = rescaling.survey(plan(load(str(app.file))), client, slots=2, partitions={})
     with pytest.raises(KafkaError, match=f"{app.name}-02 are still members"):

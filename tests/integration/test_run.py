@@ -116,7 +116,7 @@ def test_the_same_application_starts_again_at_once(app: App) -> None:
     for number in range(1, 4):
         began = time.monotonic()
         # Who waited for that could not be done within the minute that the test waits.
-        with app.start(slots=2, session_timeout="10m") as node:
+        with app.start(slots=2, session_timeout="4m") as node:
             app.write((0, "k", "1"))
             app.await_output(number)
             times.append(time.monotonic() - began)
