@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from processor.edges.node import NodeState
 
 
+_LEFT_OPEN = "what waits for later records, as the last windows do; --set idle_timeout=1s closes it"
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """What is known of a run before it begins."""
@@ -28,6 +31,13 @@ class Run:
         sources = (source for part in self.plan.subtopologies for source in part.sources)
         policies = {source.on_bad_record or self.settings.on_bad_record for source in sources}
         return "dead-letter" in policies
+
+    @property
+    def leaves_windows_open(self) -> bool:
+        """Whether what steps hold back until more records come stays so at the end."""
+        if not self.until_end or self.settings.idle_timeout:
+            return False
+        return any(part.holds_back for part in self.plan.subtopologies)
 
     def is_done(self, state: "NodeState") -> bool:
         """Whether it did all that it was to do."""
@@ -46,6 +56,8 @@ def print_summary(run: Run, figures: Figures, state: "NodeState") -> None:
         lines.append(_line("adoptions", ", ".join(adoptions)))
     for step, count in figures.bad_records.items():
         lines.append(_line("bad records", f"{count:,}  {step}", "red"))
+    if run.leaves_windows_open and state.finished:
+        lines.append(_line("left open", _LEFT_OPEN, "yellow"))
     if figures.bad_records:
         lines += [_line("", text) for text in _whereabouts(run)]
     err.print(*lines, sep="\n", soft_wrap=True)

@@ -64,6 +64,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     bad_records: dict[str, int] = {}
     restore: RestoreStatus | None = None
     role: Role = "primary"
+    told: int = 0  # topics that have ended, once all is told that waited for more of them
 
 
 class Log(msgspec.Struct, frozen=True, tag="log"):
@@ -85,6 +86,8 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
 ADOPT = b"adopt"
 """What a supervisor tells a backup, as a line, so that it takes the slot over."""
+ENDED = b"ended "
+"""What a line begins with that tells a primary, as JSON, which topics get no more records."""
 ADOPTED = "adopted"
 """The event logged by a worker that has taken over its slot."""
 CRASHED = "worker ended"

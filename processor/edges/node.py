@@ -24,6 +24,7 @@ from processor.durations import milliseconds, seconds
 from processor.edges.bucket import Bucket
 from processor.edges.channel import ADOPTED, Log, Report, Status
 from processor.edges.clients import QUIET
+from processor.edges.ending import Ending
 from processor.edges.global_tables import drop_former
 from processor.edges.identity import Identity, take_identity
 from processor.edges.machine import cores
@@ -128,6 +129,7 @@ class Node:
         self._supervisor.wake_for(topic)
         if away is not None:
             self._report(Log(None, "warning", "snapshots away", {"cause": away}))
+        self._ending = self._until_the_end()
         self._drain_until: float | None = None
         self._kill_at: float | None = None
         self._look_at = 0.0
@@ -167,8 +169,8 @@ class Node:
         for watcher in self._watchers:
             watcher.turn(state)
         now = time.monotonic()
-        if state.backlog is not None and not state.stopping and now >= self._look_at:
-            if state.backlog.look():
+        if self._ending is not None and not state.stopping and now >= self._look_at:
+            if self._ending.is_reached():
                 state.finished = state.stopping = True
                 self._finish()
             self._look_at = now + _LOOK
@@ -177,6 +179,12 @@ class Node:
                 self._finish()
         elif self._kill_at is not None and now > self._kill_at:
             self._kill()
+
+    def _until_the_end(self) -> Ending | None:
+        if self.state.backlog is None:
+            return None
+        tells = bool(self._settings.idle_timeout)
+        return Ending(self.state.backlog, self._supervisor, tells=tells)
 
     def _finish(self) -> None:
         """Lets the workers finish; too slow at it, they are killed."""

@@ -8,11 +8,12 @@ import os
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Iterable
 from typing import IO
 
 import msgspec
 
-from processor.edges.channel import ADOPT
+from processor.edges.channel import ADOPT, ENDED
 from processor.edges.spec import WorkerSpec
 
 
@@ -45,17 +46,15 @@ class WorkerProcess:
 
     def give(self, spec: WorkerSpec) -> None:
         """Tells it what to work on; if it has ended already, the end of its reports tells."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(msgspec.json.encode(spec) + b"\n")
-            self._process.stdin.flush()
+        self._tell(msgspec.json.encode(spec))
 
     def adopt(self) -> None:
         """Tells a backup to take over its slot; if it has ended, the end of its reports tells."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(ADOPT + b"\n")
-            self._process.stdin.flush()
+        self._tell(ADOPT)
+
+    def end_input(self, topics: Iterable[str]) -> None:
+        """Tells it that nothing more will come in these topics."""
+        self._tell(ENDED + msgspec.json.encode(list(topics)))
 
     def ask_to_finish(self) -> None:
         """Ends its standard input, which it takes for the wish that it should end."""
@@ -73,6 +72,12 @@ class WorkerProcess:
         code = self._process.wait()
         self.ask_to_finish()
         return code
+
+    def _tell(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()
 
 
 class WorkerPool:

@@ -1,7 +1,7 @@
 """How far an application is with its input, seen from the broker: what its group has committed."""
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaException
@@ -76,6 +76,15 @@ class Backlog:
             self._first |= self._offsets(sources, OffsetSpec.earliest())
             self._ends |= self._offsets(sources, OffsetSpec.latest())
         return False
+
+    @property
+    def stages(self) -> Sequence[Sequence[str]]:
+        """The topics read: the input first, then those that follow from it, and so on."""
+        return self._stages
+
+    def again(self, stage: int) -> None:
+        """More may have come into the topics of this stage, and so into those behind."""
+        self._left = self._stages[stage:]
 
     def _done(self, source: TopicPartition) -> Offset:
         return max(self._committed.get(source, Offset(0)), self._first[source])

@@ -62,6 +62,7 @@ from processor.runtime.commands import (
     Fetch,
     Fetched,
     Finish,
+    InputEnded,
     LookUp,
     Lost,
     OpenTask,
@@ -118,6 +119,7 @@ class Slot:
         self._adopt_asked = spec.role == "primary"
         self._adoption: Adoption | None = None
         self._stop_asked = self._stop_told = self._finished = self._rewound = False
+        self._ended: frozenset[str] = frozenset()
         self._aborts = Aborts(channel)
         self._size = Size(self._stores.folders)
 
@@ -130,6 +132,10 @@ class Slot:
         """Has a backup take the slot over; may be called from another thread."""
         self._adopt_asked = True
         self._told.set()
+
+    def end_input(self, topics: frozenset[str]) -> None:
+        """Has what waits for more in these topics told; may be called from another thread."""
+        self._ended = topics
 
     def run(self) -> None:
         """Works until it is asked to stop.
@@ -218,6 +224,8 @@ class Slot:
         if self._adoption is not None:
             self._look_at(self._adoption, events)
         self._tell(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
+        if self._ended:
+            self._tell(InputEnded(self._ended))
         if self._stop_asked and not self._stop_told and not self._finished:
             self._stop_told = True
             self._tell(Stop())
@@ -351,6 +359,7 @@ class Slot:
             bad_records={f"{step}: {reason}": count for (step, reason), count in bad},
             restore=self._tables.status(self._opener.status()),
             role="primary" if self._adopt_asked else "backup",
+            told=self._worker.told,
         )
 
     def _lag(self) -> int | None:

@@ -8,7 +8,7 @@ import selectors
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -175,6 +175,19 @@ class Supervisor:
             raise self._error
         return not self._stopping
 
+    def end_input(self, topics: Sequence[str]) -> bool:
+        """Says that nothing more will come in these topics, until all primaries have heard of it.
+
+        Returns:
+            Whether they have told, and committed, all that waited for more.
+        """
+        primaries = self._primaries()
+        waiting = [each for each in primaries if not each.status or each.status.told < len(topics)]
+        for child in waiting:
+            if child.process is not None:
+                child.process.end_input(topics)
+        return bool(primaries) and not waiting
+
     def stop(self) -> None:
         """Asks all workers to finish."""
         self._stopping = True
@@ -190,6 +203,10 @@ class Supervisor:
         for child in self._children.values():
             if child.process is not None:
                 child.process.kill()
+
+    def _primaries(self) -> list[_Child]:
+        now = ((child, child.is_now) for child in self._children.values())
+        return [child for child, is_now in now if is_now is not None and is_now.role == "primary"]
 
     def _bring(self, child: _Child) -> None:
         """Brings the slot's process closer to the role that it should have."""

@@ -1,9 +1,9 @@
 """The worker process: `python -m processor.edges.worker FD [TOPOLOGY]`, started by a supervisor.
 
 Its slot comes on standard input as the first line, and may come much later than the process is
-started, which loads the topology meanwhile. The line `adopt` makes a backup the primary. The end of
-standard input is the end of the supervisor, and so of the worker. What happens is told on the file
-descriptor FD.
+started, which loads the topology meanwhile. The line `adopt` makes a backup the primary, a line
+that begins with `ended` names topics that get no more records. The end of standard input is the end
+of the supervisor, and so of the worker. What happens is told on the file descriptor FD.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from threading import Thread
 
 import msgspec
 
-from processor.edges.channel import ADOPT, Channel, Failure, Status
+from processor.edges.channel import ADOPT, ENDED, Channel, Failure, Status
 from processor.edges.slot import Slot
 from processor.edges.spec import WorkerSpec
 from processor.errors import KprocError
@@ -78,6 +78,8 @@ def _listen(slot: Slot, supervisor: int, lines: Iterator[bytes]) -> None:
     for line in lines:
         if line == ADOPT:
             slot.adopt()
+        elif line.startswith(ENDED):
+            slot.end_input(msgspec.json.decode(line.removeprefix(ENDED), type=frozenset[str]))
     slot.stop()
     while os.getppid() == supervisor:  # it decides how long this may take
         time.sleep(0.5)

@@ -226,6 +226,11 @@ class Operator:
     of_changes: ClassVar[bool] = False
     """Whether the rows are changes of a table, old and new values, that no record stands for."""
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether it has results that wait until the stream time goes on, see `held_until`."""
+        return False
+
     def ports(self, batch: AnyBatch, context: Context) -> Outputs:
         """The batch as each output port gives it; for what `changes`, `advance` and `tick` made."""
         del context

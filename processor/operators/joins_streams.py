@@ -117,6 +117,11 @@ class StreamStreamJoin(Operator):
             store.save([page for page, _ in store.items(first, last)], {})
         return closed
 
+    @property
+    def holds_back(self) -> bool:
+        """Rows without a match wait until nothing can match them."""
+        return self.kind != "inner"
+
     def held_until(self, context: Context) -> Timestamp | None:
         """When the last row that has no match until now has its result without one."""
         last = None if self.kind == "inner" else context.stores[self.unmatched].last()

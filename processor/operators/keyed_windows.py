@@ -299,6 +299,11 @@ class CountedStep(KeyedStep):
         """Time closes none of them."""
         del context
 
+    @property
+    def holds_back(self) -> bool:
+        """They wait for records and not for time."""
+        return False
+
     def held_until(self, context: Context) -> Timestamp | None:
         """Time tells of none of them."""
         del context

@@ -339,6 +339,11 @@ class Suppress(ChangeOperator):
         """What is told with records that do not reach this step."""
         return _Suppressing(self, context, overdue=context.resumed).finished()
 
+    @property
+    def holds_back(self) -> bool:
+        """Changes wait until they are due."""
+        return True
+
     def held_until(self, context: Context) -> Timestamp | None:
         """When the last change is told that is held back now."""
         last = context.stores[self.store + EXPIRY].last()

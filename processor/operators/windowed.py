@@ -225,6 +225,11 @@ class WindowStep(Operator):
         ]
         return batch, batch.select(()), batch.select(closed)
 
+    @property
+    def holds_back(self) -> bool:
+        """What is told when windows close waits for that."""
+        return self.emit == "close"
+
     def held_until(self, context: Context) -> Timestamp | None:
         """When the last window closes that is open now, or was told of and is gone."""
         if self.emit != "close":

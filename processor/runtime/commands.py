@@ -106,6 +106,13 @@ class CommitFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class InputEnded:
+    """Nothing more will come in these topics: tasks at their ends are idle at once."""
+
+    topics: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Finish: checkpoint, close, stop."""
 
@@ -121,6 +128,7 @@ Event: TypeAlias = (
     | Committed
     | Aborted
     | CommitFailed
+    | InputEnded
     | Stop
 )
 

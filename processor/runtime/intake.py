@@ -66,7 +66,8 @@ class Intake:
     _lacking: dict[TopicPartition, int] = field(default_factory=dict[TopicPartition, int])
     """Since when partitions at their ends have been waited for."""
     _idle_since: int | None = None
-    _is_idle_told: bool = False
+    is_idle_told: bool = False
+    """Whether `is_idle` has said so and nothing has come since."""
 
     @property
     def is_ordered(self) -> bool:
@@ -79,7 +80,7 @@ class Intake:
         self._ended.clear()
         self._lacking.clear()
         self._idle_since = None
-        self._is_idle_told = False  # what was told is perhaps undone
+        self.is_idle_told = False  # what was told is perhaps undone
 
     def next(self, source: TopicPartition, position: Offset) -> Offset:
         """The next offset to be given; `position` is how far the task has worked."""
@@ -94,7 +95,7 @@ class Intake:
         self._waiting.setdefault(source, []).append(_Waiting(records, tops))
         self._ended.pop(source, None)
         self._lacking.pop(source, None)
-        self._idle_since, self._is_idle_told = None, False
+        self._idle_since, self.is_idle_told = None, False
 
     def end(self, source: TopicPartition, offset: Offset) -> None:
         """There is nothing more of this partition for now, up to the offset of its end."""
@@ -114,12 +115,12 @@ class Intake:
 
     def is_idle(self, elapsed: int, timeout: int) -> bool:
         """Whether nothing has come for so long, all ends being reached; told once."""
-        if self._is_idle_told or self._waiting or not self.sources <= self._ended.keys():
+        if self.is_idle_told or self._waiting or not self.sources <= self._ended.keys():
             return False
         if self._idle_since is None:
             self._idle_since = elapsed
-        self._is_idle_told = elapsed - self._idle_since >= timeout
-        return self._is_idle_told
+        self.is_idle_told = elapsed - self._idle_since >= timeout
+        return self.is_idle_told
 
     def _is_ready(self, elapsed: int) -> bool:
         if self.max_idle is None:

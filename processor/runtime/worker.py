@@ -34,6 +34,7 @@ from processor.runtime.commands import (
     Fetch,
     Fetched,
     Finish,
+    InputEnded,
     LookUp,
     Lost,
     OpenTask,
@@ -91,6 +92,7 @@ class Worker:
         self._clock = Timestamp(-1)
         self._elapsed = 0
         self._stopping = False
+        self._ended: frozenset[str] = frozenset()
 
     @property
     def checkpoints(self) -> int:
@@ -112,6 +114,14 @@ class Worker:
     def has_opened_all(self) -> bool:
         """Whether all tasks of the slot are open."""
         return self.tasks.keys() == self._own.keys()
+
+    @property
+    def told(self) -> int:
+        """How many topics have ended, if what tasks held back is told and committed."""
+        ended = (number for number in self.tasks if self._has_ended(number))
+        told = all(self._intakes[number].is_idle_told for number in ended)
+        is_committed = not (self._checkpoints.under_way or self._is_anything_new())
+        return len(self._ended) if told and is_committed else 0
 
     def start(self) -> list[Command]:
         """The first commands."""
@@ -152,6 +162,9 @@ class Worker:
                 return self._lost()
             case TaskOpened():
                 return self._opened(event)
+            case InputEnded():
+                self._ended = event.topics
+                return []
             case Stop():
                 return self._stop()
 
@@ -257,13 +270,17 @@ class Worker:
 
     def _idle(self, number: TaskId) -> list[Command]:
         """Has a task tell what it holds back, if nothing has come for long."""
-        timeout, task = self._options.idle_timeout, self.tasks[number]
-        if not timeout or not self._intakes[number].is_idle(self._elapsed, timeout):
+        task, timeout = self.tasks[number], self._options.idle_timeout
+        silence = 0 if self._has_ended(number) else timeout
+        if not timeout or not self._intakes[number].is_idle(self._elapsed, silence):
             return []
         before = task.positions
         commands = self._produce(task.tell_held())
         self._checkpoints.moved |= task.positions != before
         return commands
+
+    def _has_ended(self, number: TaskId) -> bool:
+        return all(source.topic in self._ended for source in self._own[number])
 
     def _produce(self, outputs: list[Output]) -> list[Command]:
         if not outputs:

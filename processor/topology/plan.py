@@ -69,6 +69,11 @@ class Subtopology:
         return tuple(dict.fromkeys(s.topic for s in sinks if isinstance(s.topic, str)))
 
     @cached_property
+    def holds_back(self) -> bool:
+        """Whether it has steps with results that wait until the stream time goes on."""
+        return any(isinstance(node, Step) and node.operator.holds_back for node in self.nodes)
+
+    @cached_property
     def stores(self) -> tuple[StoreSpec[Any, Any], ...]:
         """Its stores."""
         steps = [node for node in self.nodes if isinstance(node, Step)]

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from processor import Topology
+from processor import Topology, tumbling
 from processor.cli.area import area
 from processor.cli.display import LogDisplay, logger
 from processor.cli.show import results, serdes_of
@@ -278,6 +278,23 @@ def test_the_summary_says_where_bad_records_went(capsys: pytest.CaptureFixture[s
         assert "3  count: null-key" in told
         assert "adoptions    2 failure, 1 move" in told
         assert expected in told
+
+
+def test_the_summary_says_that_windows_were_left_open(capsys: pytest.CaptureFixture[str]) -> None:
+    topology = Topology("windows")
+    topology.stream("in").group_by_key().window(tumbling("1h")).count().to("out")
+    windows = plan(topology)
+    for made, timeout, finished, expected in (
+        (windows, "", True, True),
+        (windows, "1s", True, False),
+        (windows, "", False, False),
+        (orders(), "", True, False),
+    ):
+        now = state(made)
+        now.finished = finished
+        settings = load({"idle_timeout": timeout}).settings
+        print_summary(Run(made, settings, until_end=True), Figures(0.0), now)
+        assert ("left open" in capsys.readouterr().err) is expected
 
 
 def shown_results(found: Results, topology: Plan | None = None) -> list[str]:

@@ -28,6 +28,24 @@ def test_records_of_two_inputs_meet_in_the_order_of_their_timestamps(app: App) -
     assert found == [[number, number // 9 * 9] for number in numbers]
 
 
+def test_what_is_left_open_at_the_end_of_the_input_is_told(app: App) -> None:
+    """Stage by stage: the results of the first windows are input of the second ones."""
+    app.define(
+        "from processor import tumbling\n"
+        "most = (topology.stream(IN).group_by_key().window(tumbling('1h')).count(name='counts')\n"
+        "    .to_stream().map(lambda window, count: (window.start, count), name='by-time')\n"
+        "    .group_by_key().window(tumbling('1h')).aggregate(int, max, name='most', value=int))\n"
+        "most.to(OUT)"
+    )
+    app.topics("in", "out", partitions=2)
+    app.write((0, "a", "1", 1000), (0, "a", "1", 2000), (1, "b", "1", 3000))
+    app.run()
+    assert app.read() == []
+    app.run(idle_timeout="1h")
+    assert [row.value for row in app.read()] == [b"2"]
+    assert app.read("dead-letters") == []
+
+
 def test_a_silent_input_closes_its_windows(app: App) -> None:
     app.define(
         "from processor import tumbling\n"

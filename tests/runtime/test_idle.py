@@ -7,6 +7,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from processor import Topology, tumbling
 from processor.records import Partition, Record, Timestamp, TopicPartition
-from processor.runtime.commands import Begin, Command, Commit, Produce, SendOffsets
+from processor.runtime.commands import Begin, Command, Commit, InputEnded, Produce, SendOffsets
 from processor.runtime.options import WorkerOptions
 from processor.testing import TopologyDriver
 from processor.topology.plan import Layout, lay_out, plan
@@ -113,6 +114,21 @@ def test_all_windows_are_told_and_then_it_is_quiet() -> None:
     commands = len(world.trace)
     finish(world)
     assert len(world.trace) == commands
+
+
+def test_input_that_has_ended_is_idle_at_once() -> None:
+    world = World(LAYOUT, inputs(), replace(new_world().options, idle_timeout=10**9))
+    finish(world)
+    assert sum(told(world).values()) < len(expected())
+    world.tell(InputEnded(frozenset({"a"})))  # the other one may go on
+    finish(world)
+    assert sum(told(world).values()) < len(expected())
+    assert world.worker.told == 1
+    world.tell(InputEnded(frozenset(INPUTS)))
+    assert world.worker.told == 0
+    world.checkpoint()
+    check(world)
+    assert world.worker.told == 2
 
 
 def test_without_the_setting_the_last_windows_stay_open() -> None:
