@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from itertools import compress, repeat
@@ -50,6 +50,51 @@ def is_expression(thing: object) -> TypeIs[Expr]:
     return library is not None and isinstance(thing, library.Expr)
 
 
+class Made(Sequence[Any]):
+    """Dicts that are made of columns when somebody looks at them; columns are read without that.
+
+    Steps in a row pass columns on like this. Once made it is the dicts that count, which functions
+    may change in place; the rows that a filter leaves are the same dicts.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Sequence[Any]],
+        whole: tuple[Made, Sequence[object]] | None = None,
+    ) -> None:
+        self.columns = columns
+        self._whole = whole  # what these rows are some of, and of which the mask is true
+        self._values: list[Any] | None = None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether somebody has looked at the dicts."""
+        return self._values is not None or (self._whole is not None and self._whole[0].is_made)
+
+    def select(self, mask: Sequence[object]) -> Made:
+        """The rows for which the mask is true."""
+        columns = {name: list(compress(column, mask)) for name, column in self.columns.items()}
+        return Made(columns, (self, mask))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._all())
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._all()[index]
+
+    def _all(self) -> list[Any]:
+        if self._values is None and self._whole is not None:
+            whole, mask = self._whole
+            self._values = list(compress(whole, mask))
+        elif self._values is None:
+            self._values = [{} for _ in range(len(self))]
+            fill(self._values, self.columns, self.columns.values())
+        return self._values
+
+
 @dataclass(frozen=True, eq=False)
 class FilterColumns(Operator):
     """Keeps the rows for which the expression is true, or with `keep=False` is not."""
@@ -60,7 +105,12 @@ class FilterColumns(Operator):
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: the rows kept."""
         (mask,), batch = _evaluated(self.function, batch, context)
-        return (batch.select(mask if self.keep else list(map(not_, mask))),)
+        mask = mask if self.keep else list(map(not_, mask))
+        values = batch.values
+        if not isinstance(values, Made) or values.is_made:
+            return (batch.select(mask),)
+        rows = batch.with_values(range(len(batch))).select(mask)
+        return (rows.with_values(values.select(mask)),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,23 +144,41 @@ class SelectColumns(Operator):
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: the same rows with other values."""
         columns, batch = _evaluated(self.function, batch, context)
-        values: list[dict[str, Any]] = [{} for _ in range(len(batch))]
-        if self.added:
-            values, faults = attempt(fields_of, batch.values)
-            if faults:
-                batch = context.reject(batch, faults, "function")
-                bad = {row for row, _ in faults}
-                left = [row not in bad for row in range(len(columns[0]))]
-                columns = [list(compress(column, left)) for column in columns]
-        fill(values, self.names, columns)
+        named = dict(zip(self.names, columns, strict=True))
+        if not self.added:
+            values: Sequence[Any] = Made(named)
+        elif ready := made_of(batch.values):
+            values = Made({**ready, **named})
+        else:
+            values, batch = self._added(named, batch, context)
         if self.model is None:
             return (batch.with_values(values),)
         made, batch = context.call(self._made, batch, values)
         return (batch.with_values(made),)
 
+    def _added(
+        self, named: Mapping[str, Sequence[Any]], batch: AnyBatch, context: Context
+    ) -> tuple[list[dict[str, Any]], AnyBatch]:
+        """The fields that the values have and the new ones."""
+        values, faults = attempt(fields_of, batch.values)
+        if faults:
+            bad = {row for row, _ in faults}
+            left = [row not in bad for row in range(len(batch))]
+            named = {name: list(compress(column, left)) for name, column in named.items()}
+            batch = context.reject(batch, faults, "function")
+        fill(values, named, named.values())
+        return values, batch
+
     def _made(self, named: dict[str, Any]) -> Any:
         assert self.model is not None
         return self.model(**named)
+
+
+def made_of(values: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
+    """The columns that values will be made of; none where they are what counts themselves."""
+    if not isinstance(values, Made) or values.is_made:
+        return {}
+    return values.columns
 
 
 def fill(

@@ -21,6 +21,7 @@ from polars import DataType, Expr
 
 from processor.attempt import Fault, attempt
 from processor.operators.column_plans import ColumnError, Plan
+from processor.operators.columnar import made_of
 
 Kind: TypeAlias = "DataType | type"
 """The type of a column; for the simple ones that of its values, which is found faster."""
@@ -122,11 +123,14 @@ class Columns:
 
     def _tried(self, values: Sequence[Any]) -> tuple[list[list[Any]], list[Fault]]:
         """All columns, or some of the rows that fail."""
-        columns: list[list[Any]] = []
+        columns: list[Sequence[Any]] = []
         kinds: list[Kind | list[Kind]] = []
         present: list[Kind | None] = []
-        for get, known in zip(self.getters, self.types, strict=True):
-            column, faults = attempt(get, values)
+        ready = made_of(values)
+        for name, get, known in zip(self.names, self.getters, self.types, strict=True):
+            column, faults = ready.get(name, ()), list[Fault]()
+            if name not in ready:
+                column, faults = attempt(get, values)
             kind: Kind | list[Kind] = known if known is not None else []
             if known is None and not faults:
                 kind, faults = _kinds(column)
@@ -150,7 +154,7 @@ class Columns:
         return plan.run(columns, size)
 
     def _by_kinds(
-        self, columns: list[list[Any]], kinds: Sequence[Kind | list[Kind]], size: int
+        self, columns: Sequence[Sequence[Any]], kinds: Sequence[Kind | list[Kind]], size: int
     ) -> tuple[list[list[Any]], list[Fault]]:
         """Those of equal types together."""
         each = [kind if isinstance(kind, list) else repeat(kind, size) for kind in kinds]

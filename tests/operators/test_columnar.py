@@ -9,7 +9,7 @@ import pytest
 from polars import Expr, col
 from pydantic import BaseModel
 
-from processor.operators.base import Operator
+from processor.operators.base import AnyBatch, Operator
 from processor.operators.columnar import (
     FilterColumns,
     KeyByColumn,
@@ -62,6 +62,36 @@ def test_added() -> None:
     assert given == {"a": 1, "b": "c"}
 
 
+def chain(*, look: bool) -> tuple[AnyBatch, AnyBatch, AnyBatch]:
+    """A selection, what a filter leaves of it, and that with more; somebody may look at it."""
+    (selected,) = select("a", "y").process(batch(*ROWS), context())
+    if look:
+        assert selected.values[0] == {"a": 1, "y": 2}
+        selected.values[0]["a"] = 10
+    (left,) = FilterColumns(of(col("a") > 0)).process(selected, context())
+    (more,) = select("z", added=True).process(left, context())
+    return selected, left, more
+
+
+@pytest.mark.parametrize("look", [False, True])
+def test_steps_in_a_row(*, look: bool) -> None:
+    selected, left, more = chain(look=look)
+    first = 10 if look else 1
+    assert list(more.values) == [{"a": first, "y": 2, "z": first}, {"a": 3, "y": 4, "z": 3}]
+    assert more.timestamps == [1, 3]
+    assert left.values[1] is selected.values[2]
+    more.values[1]["a"] = 7
+    assert left.values[1] == {"a": 3, "y": 4}
+    assert len(selected.values) == 3
+
+
+def test_what_a_function_changes_in_place_is_seen_by_the_steps_behind() -> None:
+    selected, left, _ = chain(look=False)
+    selected.values[0]["a"] = -1
+    (none,) = FilterColumns(of(col("a") < 0)).process(left, context())
+    assert list(none.values) == [{"a": -1, "y": 2}]
+
+
 @dataclass
 class Point:
     x: int
@@ -92,7 +122,7 @@ def test_rows_that_fail_are_left_out_and_named() -> None:
     here = context()
     rows = [row({"a": 1}), row({"b": 1}), row({"a": 2**63 - 1}), row({"a": 5})]
     (out,) = select("x", "y").process(batch(*rows, start=10), here)
-    assert out.values == [{"x": 1, "y": 2}, {"x": 5, "y": 6}]
+    assert list(out.values) == [{"x": 1, "y": 2}, {"x": 5, "y": 6}]
     assert out.offsets == [10, 13]
     large = "a number is too large for its type: cast the columns before, as to Int64 or Float64"
     assert failed(here) == [

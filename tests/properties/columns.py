@@ -33,11 +33,11 @@ class Fields(Fn):
 
 
 def of_both(function: Callable[[Any, Any], Any]) -> Twin:
-    return lambda value: function(value["a"], value["b"])
+    return lambda value: function(whole(value["a"]), whole(value["b"]))
 
 
 def of_a(function: Callable[[Any], Any]) -> Twin:
-    return lambda value: function(value["a"])
+    return lambda value: function(whole(value["a"]))
 
 
 def whole(number: Any, bits: int = 64) -> Any:
