@@ -102,7 +102,7 @@ def test_a_node_that_is_stopped_works_on_until_another_is_warm(
     application: Application, start: Callable[..., NodeProcess], watch: Watch
 ) -> None:
     # What moves here moves because somebody leaves, and not because somebody is silent.
-    settings = {"backup_mode": "restart", "drain_timeout": "120s", "failover_timeout": "60s"}
+    settings = {"backup_mode": "restart", "drain_timeout": "120s", "failover_timeout": "8s"}
     nodes = [start("a", **settings), start("b", **settings)]
     watch.until(lambda: all(len(watch.held_by(node.process.pid)) == 1 for node in nodes))
     application.feed.write(300)
