@@ -98,7 +98,7 @@ class Composed(Folding):
     @property
     def shown(self) -> Serde[Any]:
         """Reads results where states are kept."""
-        decode, result = self.value.decode, self.result
+        decode, result = self.value.decode, self.last_result
         return Serde(self.value.name, self.value.encode, lambda data: result(decode(data)))
 
     @property
@@ -207,7 +207,18 @@ class Composed(Folding):
         return [_merge(part.aggregator)(mine, its) for part, mine, its in pairs]
 
     def result(self, state: Any) -> Any:
-        """What each part tells."""
+        """What each part tells; what is made of items has copies of them."""
+        pairs = zip(self.parts, state, strict=True)
+        results = ((part.name, part.aggregator.result(each)) for part, each in pairs)
+        return self.model(
+            **{
+                name: result if type(result) in UNCHANGING else deepcopy(result)
+                for name, result in results
+            }
+        )
+
+    def last_result(self, state: Any) -> Any:
+        """What each part tells, as it is."""
         pairs = zip(self.parts, state, strict=True)
         return self.model(**{part.name: part.aggregator.result(each) for part, each in pairs})
 
@@ -244,7 +255,7 @@ class AggregateTable(TableOperator):
         result = self.folding.result
         told = (
             {key: result(state) for key, (_, state) in held.items()}
-            if self.emit == "change"
+            if self.emit == "change" and context.wants_changes
             else {}
         )
         known = dict(held)

@@ -168,8 +168,13 @@ class WindowStep(Operator):
     def late_rows(
         self, batch: AnyBatch, mask: Sequence[bool], times: Sequence[Timestamp], context: Context
     ) -> AnyBatch:
-        """The rows that are late, which are noted; `times` has the stream time at each row."""
+        """The rows that are late; `times` has the stream time at each row.
+
+        They are noted, unless a step behind reads them.
+        """
         late = batch.select(mask)
+        if context.late_is_read:
+            return late
         errors = [
             LateError(
                 f"the record is {now - time} ms behind the stream time: the windows that have its "
@@ -177,7 +182,7 @@ class WindowStep(Operator):
             )
             for time, now in zip(late.timestamps, compress(times, mask), strict=True)
         ]
-        context.note(late, errors, "late", "skip" if context.late_is_read else self.late)
+        context.note(late, errors, "late", self.late)
         return late
 
     def save(self, context: Context, keys: Iterable[bytes], held: dict[bytes, Stamped]) -> None:
@@ -306,7 +311,7 @@ class WindowStep(Operator):
             Timestamp(max(0, window.end - 1)) if held is None else held[0]
             for window, held in zip(keys, windows.values(), strict=True)
         ]
-        result = self.folding.result
+        result = self.folding.last_result
         values = [None if held is None else result(held[1]) for held in windows.values()]
         rows: AnyBatch = Batch(keys, values, times, offsets)
         context.closed += [closing for closing in closings if closing not in context.lost]

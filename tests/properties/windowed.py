@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from processor.operators.base import LATE
 from processor.operators.composed import Composed
 from processor.operators.folding import Adding, Counting
 from processor.operators.keyed_windows import (
@@ -133,17 +134,18 @@ class Windowing:
         told = self.told if self.operator.emit == "change" else []
         if isinstance(self.operator, CountedStep):
             told = self.told
-        for row in late:
-            self.note(row, "late", self.late_policy())
+        if Edge(self.node, LATE) not in self.read:
+            for row in late:
+                self.note(row, "late", self.operator.late)
         self.trial.notes += lost
         ports = {0: told + finals + early, 1: late}
         if self.operator.early is not None:
             ports[2] = [row for row in finals if row.value is not None]
         return ports
 
-    def late_policy(self) -> str | None:
-        read = any(Edge(self.node, 1) in node.parents for node in self.trial._nodes)
-        return "skip" if read else self.operator.late
+    @property
+    def read(self) -> set[Edge]:
+        return {edge for node in self.trial._nodes for edge in node.parents}
 
     def note(self, row: AnyRecord, reason: str, policy: str | None) -> None:
         from tests.properties.one_record import Bad  # noqa: PLC0415 - it knows this module

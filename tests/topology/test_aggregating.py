@@ -209,6 +209,25 @@ def test_values_that_would_not_come_back_are_refused() -> None:
     assert b"a tuple kept as msgpack comes back as a list" in error
 
 
+@pytest.mark.parametrize("windows", [None, tumbling("1h")])
+def test_results_of_one_batch_share_nothing(windows: Any) -> None:
+    def spoiled(result: dict[str, Any]) -> int:
+        result["every"][0]["n"] += 10
+        result["every"].append(result["every"][0])
+        return result["every"][0]["n"]
+
+    topology = Topology("app")
+    grouped = topology.stream("in").group_by_key()
+    if windows is None:
+        table = grouped.agg(every=collect_of(), name="t", emit="change").to_stream()
+    else:
+        table = grouped.window(windows, emit="change").agg(every=collect_of()).to_stream()
+    table.map_values(spoiled, name="spoil").to("out")
+    driver = TopologyDriver(topology)
+    driver.pipe("in", *(Record("k", {"n": n}, Timestamp(n)) for n in range(3)))
+    assert [value for _, value in driver.read("out")] == [10, 10, 10]
+
+
 def test_fields_of_results_are_known() -> None:
     class Sums(TypedDict):
         total: int
