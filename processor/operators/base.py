@@ -4,7 +4,7 @@ Operators are frozen data; the graph holds them as they are and every task uses 
 changes from task to task and from batch to batch is in the `Context`.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, repeat
@@ -62,22 +62,29 @@ class Closing(NamedTuple):
 class Made(int):
     """The offset of such a result: that of the record that brought its time, and which it is.
 
-    A record that fails behind the step is so told from a result that fails there.
+    A record that fails behind the step is so told from a result that fails there. It is there
+    before its time has come: `due` is when that is, by the stream time of the task.
     """
 
-    closing: Closing
+    closing: Closing | None
+    due: Timestamp
 
     @staticmethod
-    def at(offset: Offset, closing: Closing) -> Offset:
-        """The offset of a result."""
+    def at(offset: Offset, closing: Closing | None, due: Timestamp) -> Offset:
+        """The offset of a result; None: it comes anew from its step if it fails."""
         made = Made(offset)
-        made.closing = closing
+        made.closing, made.due = closing, due
         return Offset(made)
 
 
 def closing_of(offset: int) -> Closing | None:
     """Which result a row stands for that has this offset; None: a record."""
     return offset.closing if isinstance(offset, Made) else None
+
+
+def due_of(offset: int) -> Timestamp | None:
+    """The task's stream time that the result with this offset has waited for; None: a record."""
+    return offset.due if isinstance(offset, Made) else None
 
 
 class NullKeyError(ValueError):
@@ -92,10 +99,14 @@ class Unattributed(Exception):
 
 @dataclass(slots=True)
 class Context:
-    """What operators see and say during one pass of a batch through one task."""
+    """What operators see and say during one pass of a batch through one task.
+
+    All times that a step sees are those at the step: where steps before it hold results back, these
+    come when the stream time of the task is ahead of them, so here it is behind by that delay.
+    """
 
     stores: Stores
-    stream_time: Timestamp = NO_TIME  # as of the last record before this pass
+    task_time: Timestamp = NO_TIME  # stream time of the task as of the last record before this pass
     now: Timestamp = NO_TIME  # wall clock of the last tick
     step: str = ""
     rejected: list[Rejected] = field(default_factory=list[Rejected])
@@ -119,6 +130,8 @@ class Context:
         default_factory=dict[str, ReadOnlyStore[Any, Any]]
     )
     """The global tables."""
+    delays: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How far the stream time of steps is behind that of the task, by their names."""
     paired: frozenset[str] = frozenset()
     """The tables whose changes somebody reads, by the names of their steps."""
     reached: dict[str, Timestamp] = field(default_factory=dict[str, Timestamp])
@@ -147,38 +160,80 @@ class Context:
         return self.step in self.paired
 
     @property
+    def delay(self) -> int:
+        """How far the stream time at the present step is behind that of the task."""
+        return self.delays.get(self.step, 0)
+
+    @property
+    def stream_time(self) -> Timestamp:
+        """The stream time as of the last record before this pass."""
+        return self._here(self.task_time)
+
+    @property
     def end_time(self) -> Timestamp:
         """The stream time after the last record of this pass."""
-        return max(self.stream_time, max(self._timestamps, default=self.stream_time))
+        return self._here(self.end_task_time)
+
+    @property
+    def end_task_time(self) -> Timestamp:
+        """The stream time of the task after the last record of this pass."""
+        return max(self.task_time, max(self._timestamps, default=self.task_time))
 
     @property
     def _times(self) -> Sequence[Timestamp]:
-        """The stream time at each record of this pass; most steps do not ask."""
+        """The task's stream time at each record of this pass; most steps do not ask."""
         if self._running is None:
-            times = accumulate(self._timestamps, max, initial=self.stream_time)
+            times = accumulate(self._timestamps, max, initial=self.task_time)
             self._running = list(times)[1:]
         return self._running
 
     def times(self, batch: AnyBatch) -> Sequence[Timestamp]:
-        """The stream time at each row: the highest timestamp of the task up to its record."""
+        """The stream time at each row: the highest timestamp of the task up to its record.
+
+        A result that a step gave of its own accord is there just before its time.
+        """
         if batch.offsets is self._offsets:
-            return self._times
-        at = dict(zip(self._offsets, self._times, strict=True))
-        return [at.get(offset, self.stream_time) for offset in batch.offsets]
+            times = self._times
+        else:
+            at = dict(zip(self._offsets, self._times, strict=True))
+            times = [at.get(offset, self.task_time) for offset in batch.offsets]
+            times = list(map(_before_due, batch.offsets, times))
+        return list(map(self._here, times)) if self.delay else times
 
     def moments(self, since: Timestamp, until: Timestamp) -> Sequence[Timestamp]:
         """The stream times of this pass after `since` up to `until`."""
-        first, end = bisect_right(self._times, since), bisect_right(self._times, until)
-        return list(dict.fromkeys(self._times[first:end]))
+        first, end = self._row(since + 1), self._row(until + 1)
+        return list(map(self._here, dict.fromkeys(self._times[first:end])))
 
     def crossing(self, time: Timestamp) -> Offset:
         """The first input record of this pass at which the stream time has reached `time`."""
-        row = bisect_left(self._times, time)
+        row = self._row(time)
         return self._offsets[row] if row < len(self._offsets) else NO_OFFSET
 
     def reached_at(self, time: Timestamp) -> Timestamp:
         """The stream time at that record: at least `time`, which this pass must have reached."""
-        return self._times[bisect_left(self._times, time)]
+        return self._here(self._times[self._row(time)])
+
+    def made(self, due: int, key: bytes) -> Offset:
+        """The offset of a result that the present step gives of its own accord.
+
+        Args:
+            due: The stream time that it waited for.
+            key: Which of the step's results it is.
+        """
+        row = self._row(due)
+        at = self._offsets[row] if row < len(self._offsets) else NO_OFFSET
+        before = self._times[row - 1] if row else self.task_time
+        # What is overdue, such as after a restart with less grace, is not there before this pass.
+        known = max(Timestamp(due + self.delay), Timestamp(before + 1))
+        return Made.at(at, Closing(self.step, key), known)
+
+    def _row(self, time: int) -> int:
+        """The first record of this pass at which the stream time has reached `time`."""
+        return bisect_left(self._times, time + self.delay)
+
+    def _here(self, task_time: Timestamp) -> Timestamp:
+        return max(NO_TIME, Timestamp(task_time - self.delay))
 
     def call(
         self, function: Callable[..., R], batch: AnyBatch, *columns: Sequence[Any]
@@ -206,6 +261,11 @@ class Context:
             self.noted.append(noted)
 
 
+def _before_due(offset: int, time: Timestamp) -> Timestamp:
+    due = due_of(offset)
+    return time if due is None else min(time, Timestamp(due - 1))
+
+
 def _in_order(batches: Collection[AnyBatch]) -> tuple[Sequence[Offset], Sequence[Timestamp]]:
     """Offsets and timestamps of all rows in order."""
     if len(batches) == 1:
@@ -230,6 +290,11 @@ class Operator:
     def holds_back(self) -> bool:
         """Whether it has results that wait until the stream time goes on, see `held_until`."""
         return False
+
+    @property
+    def longest_wait(self) -> int:
+        """How long after their time results may come that the step gives of its own accord."""
+        return 0
 
     def ports(self, batch: AnyBatch, context: Context) -> Outputs:
         """The batch as each output port gives it; for what `changes`, `advance` and `tick` made."""

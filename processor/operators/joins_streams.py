@@ -18,7 +18,6 @@ from processor.operators.base import (
     AnyBatch,
     Closing,
     Context,
-    Made,
     Operator,
     Outputs,
     Unattributed,
@@ -105,6 +104,11 @@ class StreamStreamJoin(Operator):
         matches = run.walk(keys, batch)
         run.save()
         return (in_order([single, self._joined(matches, batch, context)]),)
+
+    @property
+    def longest_wait(self) -> int:
+        """Rows without a match wait for one."""
+        return 0 if self.kind == "inner" else self.span.kept + 1
 
     def advance(self, context: Context) -> AnyBatch | None:
         """The results of rows that stay without a match; what matches nothing any more goes."""
@@ -225,8 +229,10 @@ class StreamStreamJoin(Operator):
             for each, (_, data) in _numbered(_NOTED.pack(time, side) + key, found)
         ]
         keys, values, times, closings = map(list, zip(*rows, strict=True)) if rows else ([],) * 4
-        reached = (Timestamp(time + self.span.kept + 1) for time in times)
-        offsets = list(map(Made.at, map(context.crossing, reached), closings))
+        offsets = [
+            context.made(time + self.span.kept + 1, closing.key)
+            for time, closing in zip(times, closings, strict=True)
+        ]
         return Batch(keys, values, times, offsets), closings
 
     def _decoded(self, side: int, data: bytes) -> _Given:

@@ -140,7 +140,7 @@ class _Run:
         """
         view = self._view
         if self._by_stream:
-            for moment in self._context.moments(view.stream_time, time):
+            for moment in (*self._context.moments(view.stream_time, time), time):
                 for number in self._by_stream:
                     due = self._step.punctuators[number].due(view.stream_time, moment)
                     if due is not None:

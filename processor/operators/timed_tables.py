@@ -24,7 +24,7 @@ from processor.operators.base import (
     encoded_keys,
 )
 from processor.operators.changes import Change, ChangeOperator, change_serde
-from processor.records import Batch, Offset, Timestamp, in_order
+from processor.records import LATEST, Batch, Offset, Timestamp, in_order
 from processor.serdes import Serde, bytes_serde
 from processor.state.keyvalue import KeyValueStore, StoreSpec
 
@@ -46,6 +46,11 @@ class Wait:
     @property
     def _grain(self) -> int:
         return max(1, self.time // 100)
+
+    @property
+    def longest(self) -> int:
+        """How long it waits at most."""
+        return self.time + self._grain - 1
 
     def end(self, begin: int) -> Timestamp:
         """The stream time at which the wait is over."""
@@ -148,9 +153,11 @@ class _Told:
         self.times.append(time)
         self.offsets.append(offset)
 
-    def of_its_own(self, due: Timestamp, key: bytes, offset: Offset) -> Offset:
+    def of_its_own(self, due: Timestamp, key: bytes, offset: Offset | None = None) -> Offset:
         """The offset of a row that came with time, and not with the record at that offset."""
-        return Made.at(offset, Closing(self.context.step, _entry(due, key)))
+        if offset is None:
+            return self.context.made(due, _entry(due, key))
+        return Made.at(offset, Closing(self.context.step, _entry(due, key)), LATEST)
 
     def batch(self) -> AnyBatch:
         """All of them."""
@@ -248,7 +255,7 @@ class _Run:
             self._store.save([key], {})
             self.due.move(key, time, None)
             context = self._context
-            offset = self._told.of_its_own(time, key, context.crossing(time))
+            offset = self._told.of_its_own(time, key)
             change = Change(held and held[1], None)
             shown = self._store.spec.key.decode(key)
             self._told.add(shown, change, context.reached_at(time), offset)
@@ -335,6 +342,11 @@ class Suppress(ChangeOperator):
             run.tell_surplus(offset)
         return self.ports(run.finished(), context)
 
+    @property
+    def longest_wait(self) -> int:
+        """Changes wait for others of their key."""
+        return self.wait.longest
+
     def advance(self, context: Context) -> AnyBatch | None:
         """What is told with records that do not reach this step."""
         return _Suppressing(self, context, overdue=context.resumed).finished()
@@ -410,8 +422,7 @@ class _Suppressing:
         self._due.move(key, time, None)
         self._count -= 1
         if held.change.old is not None or held.change.new is not None:
-            at = self._context.crossing(time) if offset is None else offset
-            own = self._told.of_its_own(time, key, at)
+            own = self._told.of_its_own(time, key, offset)
             self._told.add(self.store.spec.key.decode(key), held.change, held.time, own)
 
 

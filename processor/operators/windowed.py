@@ -11,21 +11,22 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
+from itertools import accumulate, compress
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from processor.attempt import Fault
 from processor.operators.aggregate import Stamped, stamped
 from processor.operators.base import (
     LATE,
+    NO_TIME,
     AnyBatch,
     Closing,
     Context,
-    Made,
     Operator,
     Outputs,
     Policy,
     Unattributed,
+    due_of,
     encoded_keys,
 )
 from processor.operators.early import Changed, Early
@@ -115,7 +116,7 @@ class WindowStep(Operator):
         changed: Changed,
     ) -> Outputs:
         """Folds the rows between the moments at which results are told."""
-        times, first = context.times(batch), 0
+        times, first = list(accumulate(context.times(batch), max)), 0
         told: list[AnyBatch] = []
         late: list[AnyBatch] = []
         for moment in (*moments, None):
@@ -194,6 +195,11 @@ class WindowStep(Operator):
 
     # Stream time
 
+    @property
+    def longest_wait(self) -> int:
+        """Results of closing windows wait for late records."""
+        return self.windows.delay if self.emit == "close" else 0
+
     def advance(self, context: Context) -> AnyBatch | None:
         """The results of windows that have closed; what is kept no longer leaves the store.
 
@@ -221,12 +227,10 @@ class WindowStep(Operator):
         """All results, and apart from late records those of windows that have closed."""
         if self.early is None:
             return (batch,)
-        delay = self.windows.delay
+        delay = self.windows.delay + context.delay
         closed = [
-            value is not None and window.end + delay <= now
-            for window, value, now in zip(
-                batch.keys, batch.values, context.times(batch), strict=True
-            )
+            value is not None and window.end + delay <= (due_of(offset) or NO_TIME)
+            for window, value, offset in zip(batch.keys, batch.values, batch.offsets, strict=True)
         ]
         return batch, batch.select(()), batch.select(closed)
 
@@ -301,11 +305,10 @@ class WindowStep(Operator):
         When that is, `told_at` says of a window's end.
         """
         keys = list(map(self.spec(context).key.decode, windows))
-        crossing = {end: context.crossing(told_at(end)) for _, _, end in keys}
         closings = [Closing(context.step, key) for key in windows]
         offsets = [
-            Made.at(crossing[window.end], closing)
-            for window, closing in zip(keys, closings, strict=True)
+            context.made(told_at(window.end), key)
+            for window, key in zip(keys, windows, strict=True)
         ]
         times = [
             Timestamp(max(0, window.end - 1)) if held is None else held[0]

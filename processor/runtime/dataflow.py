@@ -72,6 +72,8 @@ class Dataflow:
             if edge.port == CHANGES and _makes_table(edge.node)
         )
         """The tables whose changes are read, by the names of their steps."""
+        self.delays = _delays(part.nodes)
+        """How far the stream time of steps is behind that of the task, by their names."""
         self.timed = _steps_with(part, Operator.advance.__name__)
         self._timed = frozenset(self.timed)
         self._apart: dict[frozenset[Node], bool] = {}
@@ -166,13 +168,13 @@ class Dataflow:
         if len(pieces) == 1:
             return _joined(self._pass(entries, context, advance=advance))
         outputs: list[Output] = []
-        before = context.stream_time
+        before = context.task_time
         try:
             for piece in pieces:
                 outputs += self._pass(piece, context, advance=advance)
-                context.stream_time = context.end_time
+                context.task_time = context.end_task_time
         finally:  # what time it is afterwards is the task's to decide
-            context.stream_time = before
+            context.task_time = before
             context.enter(entries.values(), advance=advance)
         return _joined(outputs)
 
@@ -335,6 +337,19 @@ def _joined(outputs: list[Output]) -> list[Output]:
         if len(output.records):
             topics.setdefault(output.topic, []).append(output.records)
     return [Output(topic, in_order(batches)) for topic, batches in topics.items()]
+
+
+def _delays(nodes: Sequence[Node]) -> Mapping[str, int]:
+    """Steps see what all steps on any way to them hold back."""
+    delays: dict[str, int] = {}
+    for node in nodes:
+        behind = (delays[each.node.name] + _held_back(each.node) for each in node.parents)
+        delays[node.name] = max(behind, default=0)
+    return delays
+
+
+def _held_back(node: Node) -> int:
+    return node.operator.longest_wait if isinstance(node, Step) else 0
 
 
 def _steps_with(part: Subtopology, method: str) -> tuple[Step, ...]:

@@ -17,11 +17,21 @@ from processor.operators.base import (
     AnyBatch,
     Closing,
     Context,
+    Made,
     Rejected,
     Unattributed,
     closing_of,
+    due_of,
 )
-from processor.records import NO_OFFSET, Offset, RawBatch, Timestamp, TopicPartition, in_order
+from processor.records import (
+    NO_OFFSET,
+    Batch,
+    Offset,
+    RawBatch,
+    Timestamp,
+    TopicPartition,
+    in_order,
+)
 from processor.runtime.badrecords import BadRecords, Origin
 from processor.runtime.commands import NO_TABLES, Position
 from processor.runtime.dataflow import Dataflow, Entries, Output
@@ -89,14 +99,16 @@ class Task:
         stores = {
             spec.name: KeyValueStore(spec, overlays[spec.name], limit) for spec in part.stores
         }
-        self._context = Context(stores, shared=shared, paired=dataflow.paired)
+        self._context = Context(
+            stores, shared=shared, paired=dataflow.paired, delays=dataflow.delays
+        )
         self.offsets: dict[TopicPartition, Offset] = {}
         self.restart(start)
 
     @property
     def positions(self) -> dict[TopicPartition, Position]:
         """How far each partition is processed."""
-        now = self._context.stream_time
+        now = self._context.task_time
         return {source: Position(offset, now) for source, offset in self.offsets.items()}
 
     @property
@@ -110,7 +122,7 @@ class Task:
             overlay.discard()
         self.offsets = {source: position.offset for source, position in start.items()}
         times = (position.stream_time for position in start.values())
-        self._context.stream_time = max(times, default=Timestamp(-1))
+        self._context.task_time = max(times, default=Timestamp(-1))
         self._context.resumed = True
 
     def process(self, portion: Portion) -> list[Output]:
@@ -149,16 +161,21 @@ class Task:
         """
         outputs: list[Output] = []
         # What steps tell, those behind them may hold back in turn.
-        while (until := self._held_until()) > (before := self._context.stream_time):
+        while (until := self._held_until()) > (before := self._context.task_time):
             for step in self._dataflow.timed:
-                self._context.stream_time = before
+                self._context.task_time = before
                 outputs += self._advance(step, until)
-            self._context.stream_time = until
+            self._context.task_time = until
         return outputs
 
     def _held_until(self) -> Timestamp:
-        held = (step.operator.held_until(self._context) for step in self._dataflow.held)
+        held = (self._held_in(step) for step in self._dataflow.held)
         return max((time for time in held if time is not None), default=NO_TIME)
+
+    def _held_in(self, step: Step) -> Timestamp | None:
+        self._context.step = step.name
+        until = step.operator.held_until(self._context)
+        return None if until is None else Timestamp(until + self._context.delay)
 
     def _advance(self, step: Step, until: Timestamp) -> list[Output]:
         def made() -> AnyBatch | None:
@@ -186,10 +203,10 @@ class Task:
             context.skip |= [context.failed[0]]
         self._accept()
         if at is not None:
-            context.stream_time = at
+            context.task_time = at
         if made is None or not len(made):
             return []
-        rows = made.numbered()
+        rows = _numbered(made)
         entering = _Entering(lambda some: {Edge(step): _fresh(rows.take(some))})
         return self._enter_made(entering, rows, step)
 
@@ -296,7 +313,7 @@ class Task:
             return None
         self._accept()
         entering.noted += context.noted
-        context.stream_time = context.end_time
+        context.task_time = context.end_task_time
         context.resumed = context.resumed and not entering.advance
         return outputs
 
@@ -358,6 +375,15 @@ def _lost(rejected: Sequence[Rejected]) -> dict[Closing, Rejected]:
     """The results that failed at the first step where any row did: others may fail due to them."""
     first = [each for each in rejected if each.step == rejected[0].step]
     return {closing: each for each in first if (closing := closing_of(each.offset))}
+
+
+def _numbered(made: AnyBatch) -> AnyBatch:
+    """The rows with their numbers for offsets, which keep when they were due."""
+    numbers = [
+        Offset(row) if (due := due_of(offset)) is None else Made.at(Offset(row), None, due)
+        for row, offset in enumerate(made.offsets)
+    ]
+    return Batch(made.keys, made.values, made.timestamps, numbers, made.headers)
 
 
 def _fresh(rows: AnyBatch) -> AnyBatch:

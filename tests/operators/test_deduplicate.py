@@ -21,7 +21,7 @@ def run(rows: AnyBatch, at: Context, step: Deduplicate = STEP) -> list[Any]:
     (made,) = step.process(rows, at)
     step.advance(at)
     at.stores["seen"]._overlay.accept()
-    at.stream_time = at.end_time
+    at.task_time = at.end_task_time
     return list(made.values)
 
 

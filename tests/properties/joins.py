@@ -150,10 +150,10 @@ class _StreamStream:
         keys = one_record.keys_of(
             self._node, self._operator.key.encode, [row for row, *_ in encoded]
         )
-        late = [self._late(row.timestamp, side) for row, side, *_ in encoded]
+        late = [self._late(row, side) for row, side, *_ in encoded]
         self._trial.notes += [
-            windowed.Noted(one_record.Bad(self._node.name, "late"), row)
-            for (row, *_), is_late in zip(encoded, late, strict=True)
+            windowed.Noted(one_record.Bad(self._node.name, "late"), row._replace(value=value))
+            for (row, _, value, _), is_late in zip(encoded, late, strict=True)
             if is_late
         ]
         keys = [key for key, is_late in zip(keys, late, strict=True) if not is_late]
@@ -199,7 +199,7 @@ class _StreamStream:
         return found
 
     def _closed(self) -> Rows:
-        end = self._trial.time - self._kept
+        end = self._trial.seen_by(self._node) - self._kept
         closed: Rows = []
         if self._operator.kind != "inner":
             for name in sorted(self._trial.state.stores[self._operator.unmatched]):
@@ -230,9 +230,10 @@ class _StreamStream:
     def _alone(self, side: int) -> bool:
         return self._operator.kind == "outer" or (self._operator.kind == "left" and side == 0)
 
-    def _late(self, time: int, side: int) -> bool:
+    def _late(self, row: Record[Any, Any], side: int) -> bool:
         later = self._operator.span.after if side == 0 else self._operator.span.before
-        return time + later + self._operator.span.grace < self._trial.time
+        end = row.timestamp + later + self._operator.span.grace
+        return end < self._trial.seen_by(self._node, row)
 
     def _name(self, time: int, side: int, key: bytes) -> bytes:
         return time.to_bytes(8, "big") + bytes([side]) + key

@@ -92,9 +92,20 @@ class Trial:
         self.brought = windowed.Brought()
         self.notes: list[windowed.Noted] = []
         self.time = state.stream_time
+        self.delays = windowed.delays(nodes)
         self._advance = advance
         self.now = now
         self._limit = limit
+
+    def seen_by(self, node: Node, row: Record[Any, Any] | None = None) -> int:
+        """The stream time that a node sees, at a result just before that was due."""
+        due = None if row is None else windowed.due_of(row)
+        time = self.time if due is None else min(self.time, due - 1)
+        return max(-1, time - self.delays[node.name])
+
+    def since(self, node: Node) -> int:
+        """The same before the record."""
+        return max(-1, self.state.stream_time - self.delays[node.name])
 
     def run(self, entry: Edge, rows: Rows) -> list[tuple[str, Raw]]:
         flows = {entry: rows}
@@ -291,24 +302,29 @@ class Trial:
         passing: Rows = []
         for key, row in zip(keys, rows, strict=True):
             seen = spec.value.decode(store[key]) if key in store else None
-            if seen is None or self.time - seen >= operator.within:
+            if seen is None or self.seen_by(node, row) - seen >= operator.within:
                 passing.append(row)
-                self.state.put(spec.name, key, spec.value.encode(self.time))
-        if self.time // operator.within > self.state.stream_time // operator.within:
+                self.state.put(spec.name, key, spec.value.encode(self.seen_by(node, row)))
+        now = self.seen_by(node)
+        if now // operator.within > self.since(node) // operator.within:
             for key, data in list(store.items()):
-                if spec.value.decode(data) <= self.time - operator.within:
+                if spec.value.decode(data) <= now - operator.within:
                     self.state.put(spec.name, key, None)
         return passing
 
     def _process(self, node: Step, operator: Process, rows: Rows) -> Rows:
         made: Rows = []
-        if self._advance:
-            made = self.punctuations(node, "stream", self.state.stream_time, self.time)
-        view = _View(self, self.time)
+        time = self.since(node)
         for row in rows:
+            since, time = time, max(time, self.seen_by(node, row))
+            if self._advance:
+                made += self.punctuations(node, "stream", since, time)
             with policies.at(row):
-                outputs = call(node, _records(operator.function), row, view)
-                made += [windowed.tagged(each, windowed.closing_of(row)) for each in outputs]
+                outputs = call(node, _records(operator.function), row, _View(self, time))
+                tags = windowed.closing_of(row), windowed.due_of(row)
+                made += [windowed.tagged(each, *tags) for each in outputs]
+        if self._advance:
+            made += self.punctuations(node, "stream", time, self.seen_by(node))
         return made
 
     def punctuations(self, node: Step, clock: str, since: int, now: int) -> Rows:
@@ -322,7 +338,7 @@ class Trial:
                 continue
             self.fired.add((node.name, number, time))
             try:
-                view = _View(self, self.state.stream_time)
+                view = _View(self, since if clock == "stream" else self.since(node))
                 made += _records(punctuator.function)(Timestamp(time), view)
             except Exception:
                 raise PunctuationFailed(node.name, number, time) from None

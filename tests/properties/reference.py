@@ -129,7 +129,7 @@ class Reference:
         for task in self.world.tasks:
             for node in self._nodes(task):
                 if _tells_at_checkpoints(node):
-                    rows = self._changes(self.world.tasks[task], node)
+                    rows = self._changes(task, node)
                     self._made(task, node, rows)
         for state in self.world.tasks.values():
             state.changed = {name: {} for name in state.changed}
@@ -268,14 +268,16 @@ class Reference:
                 self._accept(task, trial, [])
                 return rows
 
-    def _changes(self, state: TaskState, node: Step) -> Rows:
+    def _changes(self, task: TaskId, node: Step) -> Rows:
+        state = self.world.tasks[task]
+        now = max(-1, state.stream_time - windowed.delays(self._nodes(task))[node.name])
         if isinstance(node.operator, WindowStep):
-            return windowed.changes(state, node)
+            return windowed.changes(state, node, now)
         (spec,) = node.stores
         rows: Rows = []
         for key, before in state.changed[spec.name].items():
             data = state.stores[spec.name].get(key)
-            time, value = (state.stream_time, None) if data is None else spec.value.decode(data)
+            time, value = (now, None) if data is None else spec.value.decode(data)
             old = None if before is None else spec.value.decode(before)[1]
             rows.append(Record(spec.key.decode(key), Change(old, value), Timestamp(time)))
         return rows

@@ -1,6 +1,6 @@
 """Windows by the book, for the reference interpreter."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from processor.operators.base import LATE
 from processor.operators.composed import Composed
 from processor.operators.folding import Adding, Counting
+from processor.operators.joins_streams import StreamStreamJoin
 from processor.operators.keyed_windows import (
     CountedStep,
     KeyedStep,
@@ -19,7 +20,7 @@ from processor.operators.windowed import WindowStep
 from processor.operators.windows import Aligned
 from processor.records import Record, Timestamp
 from processor.serdes.windowed import Windowed, windowed
-from processor.topology.graph import Edge, Step
+from processor.topology.graph import Edge, Node, Step
 from tests.properties import columned, policies
 
 if TYPE_CHECKING:
@@ -79,12 +80,36 @@ def closing_of(row: AnyRecord) -> Closing | None:
     return getattr(row, "closing", None)
 
 
-def tagged(row: AnyRecord, closing: Closing | None) -> AnyRecord:
+def due_of(row: AnyRecord) -> int | None:
+    """The task's stream time that a result has waited for."""
+    return getattr(row, "due", None)
+
+
+def tagged(row: AnyRecord, closing: Closing | None, due: int | None) -> AnyRecord:
     """The row, which all that is made of it by `_replace` is told from as well."""
     if closing is None:
         return row
-    kind: Any = type("Result", (Record,), {"closing": closing})
+    kind: Any = type("Result", (Record,), {"closing": closing, "due": due})
     return kind._make(row)
+
+
+def delays(nodes: tuple[Node, ...]) -> dict[str, int]:
+    """How far stream time at the nodes is behind the task's: by the longest way to them."""
+    found: dict[str, int] = {}
+    for node in nodes:
+        ways = [found[edge.node.name] + _kept_back(edge.node) for edge in node.parents]
+        found[node.name] = max(ways, default=0)
+    return found
+
+
+def _kept_back(node: Node) -> int:
+    match node:
+        case Step(operator=WindowStep(emit="close") as operator):
+            return operator.windows.delay
+        case Step(operator=StreamStreamJoin(kind="left" | "outer", span=span)):
+            return span.before + span.after + span.grace + 1
+        case _:
+            return 0
 
 
 def step(trial: "Trial", node: Step, operator: WindowStep, rows: Rows) -> dict[int, Rows]:
@@ -92,17 +117,17 @@ def step(trial: "Trial", node: Step, operator: WindowStep, rows: Rows) -> dict[i
     return Windowing(trial, node, operator).run(rows)
 
 
-def changes(state: Any, node: Step) -> Rows:
-    """What a step tells at a checkpoint."""
+def changes(state: Any, node: Step, now: int) -> Rows:
+    """What a step tells at a checkpoint, at the stream time that it sees."""
     operator, spec = node.operator, node.stores[0]
     assert isinstance(operator, WindowStep)
     rows: Rows = []
     for name in state.changed[spec.name]:
         data = state.stores[spec.name].get(name)
         window = spec.key.decode(name)
-        if data is None and window.end + operator.kept <= state.stream_time:
+        if data is None and window.end + operator.kept <= now:
             continue
-        time, value = (state.stream_time, None) if data is None else spec.value.decode(data)
+        time, value = (now, None) if data is None else spec.value.decode(data)
         rows.append(Record(window, value, Timestamp(time)))
     return rows
 
@@ -122,15 +147,19 @@ class Windowing:
         from tests.properties.one_record import keys_of  # noqa: PLC0415 - it knows this module
 
         keys = keys_of(self.node, self.operator.key.encode, rows)
-        finals, lost = self.close() if self.trial._advance else ([], [])
-        early, lost_early = self.early() if self.trial._advance else ([], [])
-        self.trial.notes += lost_early
+        told_early = not self.trial._advance
+        early: Rows = []
         late: Rows = []
         for key, row in zip(keys, rows, strict=True):
+            if not told_early and self.now(row) >= self.now():
+                early, told_early = self.early(), True
             with policies.at(row):
                 if not self.take(key, row):
                     late.append(row)
+        if not told_early:
+            early = self.early()
         self.save()
+        finals, lost = self.close() if self.trial._advance else ([], [])
         told = self.told if self.operator.emit == "change" else []
         if isinstance(self.operator, CountedStep):
             told = self.told
@@ -157,7 +186,7 @@ class Windowing:
     # Time
 
     def close(self) -> tuple[Rows, list[Noted]]:
-        operator, since, to = self.operator, self.trial.state.stream_time, self.trial.time
+        operator, since, to = self.operator, self.trial.since(self.node), self.now()
         if isinstance(operator, CountedStep):
             return [], []
         delay = self.delay if operator.emit == "close" else operator.kept
@@ -175,23 +204,26 @@ class Windowing:
                     if name not in self.states and mark == WAS_TOLD:
                         due.append(name)
         due.sort()
-        rows, lost = self.results(due)
+        rows, lost = self.results(due, lambda end: end + delay)
         expired = [name for name in self.states if self.end(name) + operator.kept <= to]
         for name in expired:
             self.forget(name)
             self.trial.state.put(self.spec.name, name, None)
         return rows, lost
 
-    def early(self) -> tuple[Rows, list[Noted]]:
+    def early(self) -> Rows:
         """What was changed since the last multiple of the interval, where one is passed."""
-        early, since, to = self.operator.early, self.trial.state.stream_time, self.trial.time
+        early, since, to = self.operator.early, self.trial.since(self.node), self.now()
         if early is None or since // early.every == to // early.every:
-            return [], []
+            return []
+        self.save()
         marks = self.trial.state.stores[early.store]
         due = sorted(name for name in marks if self.end(name) + self.delay > to)
         for name in due:
             self.trial.state.put(early.store, name, None)
-        return self.results(due)
+        rows, lost = self.results(due, lambda _: to)
+        self.trial.notes += lost
+        return rows
 
     def mark(self, name: bytes, *, there: bool) -> None:
         """Notes that a window is no more as it was told, or was never told."""
@@ -208,18 +240,25 @@ class Windowing:
     def end(self, name: bytes) -> int:
         return self.spec.key.decode(name).end
 
-    def results(self, due: list[bytes]) -> tuple[Rows, list[Noted]]:
+    def now(self, row: AnyRecord | None = None) -> int:
+        return self.trial.seen_by(self.node, row)
+
+    def results(
+        self, names: list[bytes], told_at: Callable[[int], int]
+    ) -> tuple[Rows, list[Noted]]:
         brought = self.trial.brought
         rows: Rows = []
         lost: list[Noted] = []
-        for name in due:
+        for name in names:
             window = self.spec.key.decode(name)
             data = self.states.get(name)
             time, value = (max(0, window.end - 1), None)
             if data is not None:
                 time, value = self.spec.value.decode(data)
             closing = Closing(self.node.name, name)
-            row = tagged(Record(window, value, Timestamp(time)), closing)
+            due = told_at(window.end) + self.trial.delays[self.node.name]
+            due = max(due, self.trial.state.stream_time + 1)
+            row = tagged(Record(window, value, Timestamp(time)), closing, due)
             if closing in brought.lost:
                 lost.append(Noted(brought.lost[closing], row))
             else:
@@ -245,13 +284,13 @@ class Windowing:
             case CountedStep():
                 return self.counted(key, row)
             case _:
-                return self.aligned(row)
+                return self.aligned(row, self.now(row))
 
-    def aligned(self, row: AnyRecord) -> bool:
+    def aligned(self, row: AnyRecord, now: int) -> bool:
         windows = self.operator.windows
         assert isinstance(windows, Aligned)
         spans = windows.spans(row.timestamp)
-        opened = [span for span in spans if span.end + self.delay > self.trial.time]
+        opened = [span for span in spans if span.end + self.delay > now]
         if 0 < len(opened) < len(spans):
             self.note(row, "partly-late", "skip")
         for span in opened:
@@ -263,7 +302,7 @@ class Windowing:
 
     def session(self, key: bytes, row: AnyRecord) -> bool:
         assert isinstance(self.operator, SessionStep)
-        gap, now = self.operator.windows.gap, self.trial.time
+        gap, now = self.operator.windows.gap, self.now(row)
         opened = [each for each in self.entries(key) if each[1] + self.delay > now]
         near = [
             each
@@ -295,7 +334,7 @@ class Windowing:
     def sliding(self, key: bytes, row: AnyRecord) -> bool:
         """From all records of the key so far, whatever was made of them before."""
         assert isinstance(self.operator, SlidingStep)
-        size, time, now = self.operator.windows.size, row.timestamp, self.trial.time
+        size, time, now = self.operator.windows.size, row.timestamp, self.now(row)
         if time + 1 + self.delay <= now:
             return False
         records = self.trial.state.windows.setdefault(self.node.name, {}).setdefault(key, [])

@@ -1,7 +1,7 @@
 """Windows as a topology has them: what is told when, what is late, and what becomes of that."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -280,6 +280,37 @@ def test_results_can_be_grouped_again() -> None:
     test = driver(make, partitions=1)
     pipe(test, ("a", 1, 0), ("a", 2, 0), ("b", 3, 0), ("b", 10, 0))
     assert test.read("out") == [(0, 2)]
+
+
+@pytest.mark.parametrize("times", [(10, 30), (12, 22, 24, 40), (99,)])
+def test_windows_of_windows_take_what_has_waited(times: Sequence[int]) -> None:
+    def make(stream: Grouped) -> None:
+        first = stream.window(tumbling("10s", grace="2s")).count(name="c").to_stream()
+        again = first.group_by_key().window(tumbling("10s"))
+        again.reduce(max, name="again").to_stream().map(outer).to("out")
+
+    test = driver(make)
+    pipe(test, ("a", 1, 0), ("b", 2, 0), ("a", 9, 0))
+    for time in times:
+        pipe(test, ("c", time, 0))
+    assert test.bad_records == {}
+    assert [row for row in test.read("out") if row[0] != "c"] == [("a", [0, 2]), ("b", [0, 1])]
+
+
+def outer(window: Windowed[Windowed[str]], count: int) -> tuple[str, list[int]]:
+    assert (window.start, window.end) == (window.key.start, window.key.end)
+    return window.key.key, [window.start, count]
+
+
+def test_what_waits_in_vain_is_in_time_for_what_follows() -> None:
+    topology = Topology("app")
+    left, right = (topology.stream(name, value=int) for name in ("in", "other"))
+    joined = left.left_join(right, lambda one, _: one, within="10s", grace="5s", name="j")
+    joined.group_by_key().window(tumbling("10s")).count(name="c").to("out")
+    test = TopologyDriver(topology)
+    pipe(test, ("a", 1, 1), ("a", 100, 1), ("a", 200, 1))
+    assert test.bad_records == {}
+    assert read(test) == [("a", 0, 10, 1), ("a", 100, 110, 1)]
 
 
 def test_a_restart_goes_on_with_open_windows() -> None:
