@@ -255,12 +255,10 @@ class Trial:
             if before is not None and not isinstance(operator, aggregate.Latest):
                 time = Timestamp(max(before[0], time))
             told.append(row._replace(value=Change(old, new), timestamp=time))
+            if isinstance(operator, aggregate.Latest):
+                _kept(node, spec, held[key])  # a value that the next row replaces, too
         for key, pair in held.items():
-            try:
-                data = None if pair is None else spec.value.encode(pair)
-            except Exception:
-                raise Bad(node.name, "state") from None
-            self.state.put(spec.name, key, data)
+            self.state.put(spec.name, key, _kept(node, spec, pair))
         return told if operator.emit == "change" else []
 
     def _fold(
@@ -454,6 +452,13 @@ def _added(operator: aggregate.Aggregate, before: tuple[int, Any] | None, value:
     if result is value and type(value) not in (int, str, float, bool, bytes, NoneType):
         return operator.value.decode(operator.value.encode(value))  # it is the store's from now on
     return result
+
+
+def _kept(node: Step, spec: StoreSpec[Any, Any], pair: tuple[int, Any] | None) -> bytes | None:
+    try:
+        return None if pair is None else spec.value.encode(pair)
+    except Exception:
+        raise Bad(node.name, "state") from None
 
 
 def _now(node: Step, operator: aggregate.TableOperator, pair: tuple[int, Any] | None) -> Any:
