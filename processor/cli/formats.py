@@ -13,6 +13,7 @@ from processor.records import Headers, Offset, Partition, Timestamp
 OutputFormat: TypeAlias = Literal["json", "text", "raw", "table"]
 
 _BINARY = frozenset(map(chr, range(32))) - set(string.whitespace) | {"\x0b", "\x0c", "\x7f"}
+_WINDOW = b'{"key":'
 _LINE_BREAKS = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _WIDTHS = {"timestamp": 24, "partition": 9, "offset": 10, "key": 20}
 
@@ -87,6 +88,30 @@ def readable(data: bytes | None) -> str | None:
     return text if _BINARY.isdisjoint(text) else f"0x{data.hex()}"
 
 
+class _Window(msgspec.Struct, forbid_unknown_fields=True):
+    key: Any
+    start: int
+    end: int
+
+
+def window_shown(data: bytes | None) -> str | None:
+    """The key of a window as people read it, as `window_text` has it; None: it is none."""
+    if data is None or not data.startswith(_WINDOW):
+        return None
+    try:
+        window = msgspec.json.decode(data, type=_Window)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return window_text(window.key, window.start, window.end)
+
+
+def window_text(key: Any, start: int, end: int) -> str:
+    """A key and a time from `start` to before `end` in milliseconds, as ISO 8601 has it, in UTC."""
+    times = (_iso(each).replace(".000Z", "Z") for each in (start, end))
+    text = key if isinstance(key, str) else msgspec.json.encode(key).decode()
+    return f"{text} {'/'.join(times)}"
+
+
 def json_value(data: bytes | None) -> Any:
     """What JSON says; other text as such, other bytes as 0x…."""
     if data is None:
@@ -120,6 +145,8 @@ def _text(name: str, value: Any) -> str:
         return shown_time(value)
     if name == "headers":
         return ",".join(f"{key}={_line(text)}" for key, text in value)
+    if name == "key" and (window := window_shown(value)) is not None:
+        return window.translate(_LINE_BREAKS)
     return _line(value) if name in ("key", "value") else str(value)
 
 
@@ -130,12 +157,14 @@ def _line(data: bytes | None) -> str:
 
 def shown_time(timestamp: Timestamp) -> str:
     """ISO 8601, in UTC."""
-    if timestamp < 0:
-        return "none"
+    return "none" if timestamp < 0 else _iso(timestamp)
+
+
+def _iso(time: int) -> str:
     try:
-        moment = datetime.fromtimestamp(timestamp / 1000, UTC)
+        moment = datetime.fromtimestamp(time / 1000, UTC)
     except (OverflowError, ValueError, OSError):
-        return str(timestamp)
+        return str(time)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

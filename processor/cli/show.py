@@ -9,8 +9,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from processor.cli.formats import readable
+from processor.cli.formats import readable, window_text
 from processor.serdes import Serde, json
+from processor.serdes.windowed import Windowed
 from processor.topology.graph import Sink
 from processor.topology.plan import Plan
 
@@ -77,6 +78,8 @@ def _plain(data: bytes | None, serde: Serde[Any] | None) -> Any:
         return readable(data)
     if isinstance(value, str | int | float):
         return value
+    if isinstance(value, Windowed):
+        return window_text(*value)
     try:
         return msgspec.json.decode(data if value is None else json.encode(value))
     except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):

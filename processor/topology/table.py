@@ -251,7 +251,7 @@ class Table(TableJoins[K, V], Generic[K, V]):
         if not self.is_held:
             raise TopologyError(
                 f"what {self.flow.label} has told is nowhere to be looked up: put "
-                ".to_stream().to_table(name=...) behind .suppress(...)"
+                ".to_stream().to_table(name=...) behind it, which keeps that"
             )
         return View(self.store.name, self.steps, self.history)
 

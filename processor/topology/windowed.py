@@ -175,7 +175,9 @@ class WindowedStream(Generic[K, V]):
         final = None if self.emit != "close" else results
         if self.early is not None:
             final = replace(results, edge=Edge(node, FINAL), label=f"{name}-final")
-        return WindowedTable(results, spec, late_flow=late, final_flow=final)
+        # The store has open windows; what is told when they close is in it no more.
+        is_held = self.emit != "close"
+        return WindowedTable(results, spec, is_held=is_held, late_flow=late, final_flow=final)
 
     def _operator(
         self, name: str, key: Serde[Any], folding: Folding

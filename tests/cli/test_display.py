@@ -305,6 +305,14 @@ def shown_results(found: Results, topology: Plan | None = None) -> list[str]:
     return [line.rstrip() for line in captured.get().splitlines() if line.strip()]
 
 
+def test_windows_are_shown_by_their_times() -> None:
+    topology = Topology("windows")
+    topology.stream("in").group_by_key().window(tumbling("1h")).count().to("out")
+    key = b'{"key":"a","start":0,"end":3600000}'
+    lines = shown_results(Results({key: b"12"}, [], complete=True), plan(topology))
+    assert lines[-1].split() == ["a", "1970-01-01T00:00:00Z/1970-01-01T01:00:00Z", "12"]
+
+
 def test_results_are_shown_by_key_and_field() -> None:
     found = Results(
         {

@@ -66,6 +66,21 @@ def test_bytes_that_are_no_text_are_shown_as_hex() -> None:
     assert readable(None) is None
 
 
+def test_windows_are_shown_by_times_that_people_read() -> None:
+    key = b'{"key":"ann","start":1700000000000,"end":1700000010001}'
+    assert shown(RECORD._replace(key=key), "text", "key") == (
+        b"ann 2023-11-14T22:13:20Z/2023-11-14T22:13:30.001Z\n"
+    )
+    assert shown(RECORD._replace(key=key), "raw", "key") == key + b"\n"
+    assert json.loads(shown(RECORD._replace(key=key), "json", "key"))["key"] == key.decode()
+    first = b'{"key":[1,"a"],"start":-5,"end":5}'
+    assert shown(RECORD._replace(key=first), "text", "key") == (
+        b'[1,"a"] 1969-12-31T23:59:59.995Z/1970-01-01T00:00:00.005Z\n'
+    )
+    for other in (b'{"key":1}', b'{"key":1,"start":1,"end":2,"n":1}', b'{"key":'):
+        assert shown(RECORD._replace(key=other), "text", "key") == other + b"\n"
+
+
 def test_a_record_stays_on_its_line() -> None:
     broken = RECORD._replace(key=b"a\tb", value=b"two\r\nlines")
     assert shown(broken, "text") == b"a\\tb\ttwo\\r\\nlines\n"

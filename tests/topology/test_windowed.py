@@ -8,6 +8,7 @@ import pytest
 
 from processor import Record, Timestamp, Topology, Windowed, tumbling
 from processor.errors import BadRecordError, TopologyError
+from processor.operators.windowed import WindowEmit
 from processor.operators.windows import hopping
 from processor.testing import TopologyDriver
 from processor.topology.describe import describe
@@ -311,6 +312,61 @@ def test_what_waits_in_vain_is_in_time_for_what_follows() -> None:
     pipe(test, ("a", 1, 1), ("a", 100, 1), ("a", 200, 1))
     assert test.bad_records == {}
     assert read(test) == [("a", 0, 10, 1), ("a", 100, 110, 1)]
+
+
+@pytest.mark.parametrize("emit", ["change", "checkpoint"])
+def test_tables_of_equal_windows_can_be_joined(emit: WindowEmit) -> None:
+    topology = Topology("app")
+    left, right = (
+        topology.stream(topic, value=int)
+        .group_by_key()
+        .window(tumbling("10s"), emit=emit)
+        .reduce(add, name=f"{topic}-sums")
+        for topic in ("in", "other")
+    )
+    left.join(right, lambda one, other: [one, other], name="both").to("out")
+    test = TopologyDriver(topology, partitions=1)
+    pipe(test, ("a", 1, 1), ("b", 2, 2))
+    test.pipe("other", key="a", value=10, timestamp=3000)
+    test.pipe("other", key="a", value=10, timestamp=11_000)
+    pipe(test, ("a", 12, 3))
+    assert read(test) == [("a", 0, 10, [1, 10]), ("a", 10, 20, [3, 10])]
+
+
+def test_what_closed_windows_told_is_a_table_where_it_is_kept() -> None:
+    topology = Topology("app")
+    sums = topology.stream("in", value=int).group_by_key().window(tumbling("10s")).reduce(add)
+    kept = sums.to_stream().to_table(name="kept")
+    kept.filter(lambda total: total > 1).to("big")
+    kept.group_by(lambda _: "all", name="all").reduce(
+        add, lambda total, value: total - value, name="total"
+    ).to("out")
+    test = TopologyDriver(topology, partitions=1)
+    pipe(test, ("a", 1, 1), ("b", 2, 2), ("a", 10, 3), ("a", 20, 4))
+    assert read(test, "big") == [("b", 0, 10, 2), ("a", 10, 20, 3)]
+    assert test.read("out")[-1] == ("all", 6)
+
+
+@pytest.mark.parametrize("emit", ["close", "change", "checkpoint"])
+def test_windows_are_no_tables_of_which_others_can_be_made(emit: WindowEmit) -> None:
+    stream = Topology("app").stream("in", value=int)
+    sums = stream.group_by_key().window(tumbling("10s"), emit=emit).reduce(add)
+    way_out = r"put \.to_stream\(\)\.to_table\(name=\.\.\.\)"
+    for make in (
+        lambda: sums.filter(bool),
+        lambda: sums.map_values(str),
+        lambda: sums.group_by(str),
+        lambda: sums.suppress(until="1s", max_records=1),
+    ):
+        with pytest.raises(TopologyError, match=way_out):
+            make()
+    if emit == "close":
+        for join in (
+            lambda: sums.join(sums, add, name="j"),
+            lambda: sums.to_stream().join(sums, add, name="k"),
+        ):
+            with pytest.raises(TopologyError, match=way_out):
+                join()
 
 
 def test_a_restart_goes_on_with_open_windows() -> None:
