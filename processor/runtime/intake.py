@@ -91,7 +91,7 @@ class Intake:
         self, source: TopicPartition, records: RawBatch, times: Sequence[Timestamp] | None = None
     ) -> None:
         """Records that follow those that were given before, and the times that they count for."""
-        tops = list(accumulate(times or records.timestamps, max))
+        tops = list(accumulate(times or records.timestamps, max)) if self.is_ordered else ()
         self._waiting.setdefault(source, []).append(_Waiting(records, tops))
         self._ended.pop(source, None)
         self._lacking.pop(source, None)
@@ -111,7 +111,7 @@ class Intake:
     def take(self, elapsed: int) -> Iterator[Portion]:
         """What is to be worked on now, `elapsed` milliseconds after any moment."""
         while self._waiting and self._is_ready(elapsed):
-            yield self._take_one() if self.max_idle is None else self._take()
+            yield self._take() if self.is_ordered else self._take_one()
 
     def is_idle(self, elapsed: int, timeout: int) -> bool:
         """Whether nothing has come for so long, all ends being reached; told once."""
