@@ -66,7 +66,7 @@ def chosen(a: Any) -> Any:
 
 
 def cast(a: Any) -> Any:
-    return None if a is None else whole(fail() if a == "x" else int(a), 32)
+    return None if a is None else whole(fail() if isinstance(a, str) else int(a), 32)
 
 
 def filled(a: Any, b: Any) -> Any:
@@ -96,7 +96,7 @@ PAIRS: list[tuple[Expr, Twin]] = [
 TRUTHS: list[tuple[Expr, Twin]] = [
     (A > B, of_both(larger)),
     (A.is_null(), of_a(lambda a: a is None)),
-    (~(A.fill_null(1) == 0), of_a(lambda a: fail() if a == "x" else a != 0)),
+    (~(A.fill_null(1) == 0), of_a(lambda a: fail() if isinstance(a, str) else a != 0)),
 ]
 NUMBERS = [PAIRS[0], PAIRS[1], PAIRS[2], PAIRS[5], PAIRS[6]]
 
