@@ -72,6 +72,7 @@ class WorkerSpec(Struct, frozen=True):
             "topic.metadata.refresh.interval.ms": 30_000,
             "heartbeat.interval.ms": 500,
             "session.timeout.ms": self.session_timeout,
+            "max.poll.interval.ms": max(300_000, self.session_timeout),  # as librdkafka demands
             **self.kafka,
             **self.consumer,
             "group.id": self.application,
