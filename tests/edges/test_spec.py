@@ -5,7 +5,7 @@ from confluent_kafka import Consumer
 
 from processor import Topology
 from processor.edges.clients import QUIET
-from processor.edges.spec import worker_spec
+from processor.edges.node import worker_spec
 from processor.settings import Settings
 from processor.topology.plan import Layout, plan
 
