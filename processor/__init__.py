@@ -32,6 +32,7 @@ from processor.state.keyvalue import KeyValueStore, StoreSpec
 from processor.topology.cogrouping import CogroupedStream
 from processor.topology.global_table import GlobalTable
 from processor.topology.grouped_table import GroupedTable
+from processor.topology.joined import JoinedStream
 from processor.topology.stream import GroupedStream, Stream, Table
 from processor.topology.topology import Topology, every, key_value
 from processor.topology.windowed import WindowedStream, WindowedTable
@@ -46,6 +47,7 @@ __all__ = [
     "GroupedStream",
     "GroupedTable",
     "Headers",
+    "JoinedStream",
     "KeyValueStore",
     "ProcessContext",
     "Punctuator",

@@ -15,7 +15,7 @@ from processor import (
 from processor.testing import TopologyDriver
 
 PACKAGE = """
-Aggregator CogroupedStream GlobalTable GroupedStream GroupedTable Headers KeyValueStore
+Aggregator CogroupedStream GlobalTable GroupedStream GroupedTable Headers JoinedStream KeyValueStore
 ProcessContext Punctuator Record SchemaRegistry Serde StoreSpec Stream Table Timestamp Topology
 Windowed WindowedStream WindowedTable approx_distinct_of approx_quantiles_of avro calendar
 col collect_of count

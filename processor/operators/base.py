@@ -124,8 +124,8 @@ class Context:
     """Those to leave out, and why."""
     resumed: bool = True
     """Whether stores may hold what an earlier run of the task should have closed by now."""
-    late_is_read: bool = False
-    """Whether a later step reads the late records of this one."""
+    ports_read: frozenset[int] = frozenset()
+    """The outputs of the present step that later ones read."""
     shared: Mapping[str, ReadOnlyStore[Any, Any]] = field(
         default_factory=dict[str, ReadOnlyStore[Any, Any]]
     )

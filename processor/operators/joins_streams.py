@@ -15,21 +15,27 @@ from typing import Any, ClassVar, NamedTuple
 
 from processor.attempt import attempt
 from processor.operators.base import (
+    LATE,
     AnyBatch,
     Closing,
     Context,
     Operator,
     Outputs,
+    Policy,
     Unattributed,
     encoded_keys,
 )
-from processor.operators.joins import LEFT, JoinKind
+from processor.operators.joins import LEFT, RIGHT, JoinKind
 from processor.operators.joins_pages import Page, Pages, Row, before
 from processor.operators.windowed import LateError, note_lost
 from processor.records import Batch, Timestamp, in_order
 from processor.serdes import Serde
 from processor.state.keyvalue import KeyValueStore
 
+OTHER_LATE = 2
+"""The output that has the late rows of the right side; `LATE` has those of the left one."""
+
+_LATE_OF = (LATE, OTHER_LATE)
 _NOTED = Struct(">QB")  # in the index: time and side; the key follows
 
 
@@ -91,6 +97,8 @@ class StreamStreamJoin(Operator):
     span: Span
     key: Serde[Any]
     values: tuple[Serde[Any], Serde[Any]]
+    late: Policy | None
+    """What becomes of late rows that no later step reads; None: as of others that are bad."""
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: the results that rows bring about, with the later of the two times."""
@@ -98,12 +106,12 @@ class StreamStreamJoin(Operator):
         loose = [key is None and self.alone(given.side) for key, given in _keyed(batch)]
         single = self._joined_alone(batch.select(loose), context)
         keys, batch = encoded_keys(self.key, batch.select(list(map(not_, loose))), context)
-        keys, batch = self._in_time(keys, batch, context)
+        keys, batch, late = self._in_time(keys, batch, context)
         run = _Run(self, context)
         run.load(keys, batch)
         matches = run.walk(keys, batch)
         run.save()
-        return (in_order([single, self._joined(matches, batch, context)]),)
+        return in_order([single, self._joined(matches, batch, context)]), *late
 
     @property
     def longest_wait(self) -> int:
@@ -150,25 +158,43 @@ class StreamStreamJoin(Operator):
 
     def _in_time(
         self, keys: Sequence[bytes], batch: AnyBatch, context: Context
-    ) -> tuple[Sequence[bytes], AnyBatch]:
-        """The rows that are not late."""
+    ) -> tuple[Sequence[bytes], AnyBatch, Outputs]:
+        """The rows that are not late, and those of each side that are."""
         times = context.times(batch)
         rows = zip(batch.values, batch.timestamps, times, strict=True)
         late = [self.span.late(given.side, time, now) for given, time, now in rows]
         if not any(late):
-            return keys, batch
-        rows = batch.select(late)
+            return keys, batch, ()
+        kept = list(map(not_, late))
+        rows = tuple(self._late_rows(batch, late, times, side, context) for side in (LEFT, RIGHT))
+        return list(compress(keys, kept)), batch.select(kept), rows
+
+    def _late_rows(
+        self,
+        batch: AnyBatch,
+        late: Sequence[bool],
+        times: Sequence[Timestamp],
+        side: int,
+        context: Context,
+    ) -> AnyBatch:
+        """Those of one side, which are noted unless a later step reads them."""
+        mask = [
+            is_late and given.side == side
+            for is_late, given in zip(late, batch.values, strict=True)
+        ]
+        rows = batch.select(mask)
+        rows = rows.with_values([given.value for given in rows.values])
+        if _LATE_OF[side] in context.ports_read:
+            return rows
         errors = [
             LateError(
                 f"the record is {now - time} ms behind the stream time: what it could be joined "
                 "with may be gone"
             )
-            for time, now in zip(rows.timestamps, compress(times, late), strict=True)
+            for time, now in zip(rows.timestamps, compress(times, mask), strict=True)
         ]
-        rows = rows.with_values([given.value for given in rows.values])
-        context.note(rows, errors, "late", None)
-        kept = list(map(not_, late))
-        return list(compress(keys, kept)), batch.select(kept)
+        context.note(rows, errors, "late", self.late)
+        return rows
 
     def _joined(
         self, matches: Sequence[Sequence[Row]], batch: AnyBatch, context: Context

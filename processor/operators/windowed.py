@@ -174,7 +174,7 @@ class WindowStep(Operator):
         They are noted, unless a step behind reads them.
         """
         late = batch.select(mask)
-        if context.late_is_read:
+        if LATE in context.ports_read:
             return late
         errors = [
             LateError(

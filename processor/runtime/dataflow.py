@@ -14,7 +14,7 @@ from itertools import groupby, takewhile
 from typing import Any, TypeAlias
 
 from processor.attempt import Fault
-from processor.operators.base import LATE, AnyBatch, Context, Operator, Outputs, of_parent
+from processor.operators.base import AnyBatch, Context, Operator, Outputs, of_parent
 from processor.operators.changes import CHANGES, ChangeOperator
 from processor.operators.event_time import InvalidTimestampError
 from processor.records import LATEST, Headers, RawBatch, Record, Timestamp, in_order
@@ -57,7 +57,10 @@ class Dataflow:
         self, part: Subtopology, max_record_bytes: int, reserved: frozenset[str] = frozenset()
     ) -> None:
         self._nodes = part.nodes
-        self._read = {edge for node in part.nodes for edge in node.parents}
+        read = {edge for node in part.nodes for edge in node.parents}
+        self._ports_read = {
+            node: frozenset(edge.port for edge in read if edge.node is node) for node in part.nodes
+        }
         self._max_record_bytes = max_record_bytes
         self._reserved = reserved
         self.max_data_bytes = max_record_bytes - record_bytes(None, None)
@@ -211,7 +214,7 @@ class Dataflow:
         self, node: Step, inputs: list[AnyBatch], context: Context, *, advance: bool
     ) -> Outputs:
         context.step = node.name
-        context.late_is_read = Edge(node, LATE) in self._read
+        context.ports_read = self._ports_read[node]
         made: Outputs = ()
         if inputs:
             simple = self._is_stateless(node)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from processor.operators.aggregate import Emit
+from processor.operators.base import Policy
 from processor.operators.views import View
 from processor.records import K2, V2, K, V
 from processor.serdes import Serde
@@ -21,10 +22,12 @@ from processor.topology.joining_steps import (
     Times,
     foreign,
     stream_join,
+    streams_join,
     table_table,
 )
 
 if TYPE_CHECKING:
+    from processor.topology.joined import JoinedStream
     from processor.topology.stream import Stream
     from processor.topology.table import Table
 
@@ -50,8 +53,9 @@ class StreamJoins(Generic[K, V]):
         before: Duration | None = None,
         after: Duration | None = None,
         grace: Duration = 0,
+        late: Policy | None = None,
         name: str | None = None,
-    ) -> Stream[K, V2]: ...
+    ) -> JoinedStream[K, V, VO, V2]: ...
     def join(
         self,
         other: Table[K, Any] | Stream[K, Any],
@@ -61,6 +65,7 @@ class StreamJoins(Generic[K, V]):
         before: Duration | None = None,
         after: Duration | None = None,
         grace: Duration = 0,
+        late: Policy | None = None,
         name: str | None = None,
     ) -> Stream[K, Any]:
         """Joins each record with the value that a table has for its key, or with another stream.
@@ -82,10 +87,12 @@ class StreamJoins(Generic[K, V]):
             after: How much later it may be, instead of `within`.
             grace: How much longer to wait for records that are out of order. A record is late when
                 the stream time is past all that it could match, and the grace.
+            late: What becomes of late records, instead of the setting `on_bad_record`. See also
+                `JoinedStream.late`.
             name: Of the stores; needed where this stream has no name of its own.
         """
         return stream_join(
-            self.flow, other, joiner, name, "inner", Times(within, before, after, grace)
+            self.flow, other, joiner, name, "inner", Times(within, before, after, grace), late
         )
 
     @overload
@@ -102,8 +109,9 @@ class StreamJoins(Generic[K, V]):
         before: Duration | None = None,
         after: Duration | None = None,
         grace: Duration = 0,
+        late: Policy | None = None,
         name: str | None = None,
-    ) -> Stream[K, V2]: ...
+    ) -> JoinedStream[K, V, VO, V2]: ...
     def left_join(
         self,
         other: Table[K, Any] | Stream[K, Any],
@@ -113,6 +121,7 @@ class StreamJoins(Generic[K, V]):
         before: Duration | None = None,
         after: Duration | None = None,
         grace: Duration = 0,
+        late: Policy | None = None,
         name: str | None = None,
     ) -> Stream[K, Any]:
         """As `join`, with a result for each record of this stream: without a match, with None.
@@ -122,7 +131,7 @@ class StreamJoins(Generic[K, V]):
         A record without a key has no match.
         """
         return stream_join(
-            self.flow, other, joiner, name, "left", Times(within, before, after, grace)
+            self.flow, other, joiner, name, "left", Times(within, before, after, grace), late
         )
 
     def outer_join(
@@ -134,11 +143,12 @@ class StreamJoins(Generic[K, V]):
         before: Duration | None = None,
         after: Duration | None = None,
         grace: Duration = 0,
+        late: Policy | None = None,
         name: str | None = None,
-    ) -> Stream[K, V2]:
+    ) -> JoinedStream[K, V, VO, V2]:
         """As `left_join`, with a result for each record of both streams."""
-        return stream_join(
-            self.flow, other, joiner, name, "outer", Times(within, before, after, grace)
+        return streams_join(
+            self.flow, other, joiner, name, "outer", Times(within, before, after, grace), late
         )
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast, get_args
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
 from processor.operators.aggregate import Emit, stamped
+from processor.operators.base import LATE, Policy
 from processor.operators.joins import JoinedTable, JoinKind, StreamTableJoin, TableTableJoin
 from processor.operators.joins_foreign import (
     ForeignKeyJoin,
@@ -21,7 +22,7 @@ from processor.operators.joins_foreign import (
     subscription_serde,
 )
 from processor.operators.joins_pages import pages_of
-from processor.operators.joins_streams import Span, StreamStreamJoin
+from processor.operators.joins_streams import OTHER_LATE, Span, StreamStreamJoin
 from processor.serdes import Serde, bytes_serde
 from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import check_choice
@@ -30,6 +31,7 @@ from processor.topology.form import Form
 from processor.topology.graph import Edge, Read
 
 if TYPE_CHECKING:
+    from processor.topology.joined import JoinedStream
     from processor.topology.joining import TableJoins
     from processor.topology.stream import Stream
     from processor.topology.table import Table
@@ -72,18 +74,33 @@ def stream_join(
     name: str | None,
     kind: JoinKind,
     times: Times,
+    late: Policy | None,
 ) -> Stream[Any, Any]:
     """A stream with a table or with another stream."""
     from processor.topology.stream import Stream  # noqa: PLC0415 - each makes the other
 
-    word = _word(kind)
     if isinstance(other, Stream):
-        made = _stream_stream(flow, other.flow, joiner, name, kind, times.span(word))
-    elif times != Times():
-        raise TopologyError(f"{word}: within=, before=, after= and grace= are for joins of streams")
-    else:
-        made = _stream_table(flow, other, joiner, name, kind)
-    return Stream(made)
+        stream = cast("Stream[Any, Any]", other)
+        return streams_join(flow, stream, joiner, name, kind, times, late)
+    if times != Times() or late is not None:
+        raise TopologyError(
+            f"{_word(kind)}: within=, before=, after=, grace= and late= are for joins of streams"
+        )
+    return Stream(_stream_table(flow, other, joiner, name, kind))
+
+
+def streams_join(
+    flow: Flow,
+    other: Stream[Any, Any],
+    joiner: Callable[..., Any],
+    name: str | None,
+    kind: JoinKind,
+    times: Times,
+    late: Policy | None,
+) -> JoinedStream[Any, Any, Any, Any]:
+    """Two streams."""
+    check_choice(f"{_word(kind)}: late", late, (None, *get_args(Policy)))
+    return _stream_stream(flow, other.flow, joiner, name, kind, times.span(_word(kind)), late)
 
 
 def _word(kind: JoinKind) -> str:
@@ -113,7 +130,10 @@ def _stream_stream(
     name: str | None,
     kind: JoinKind,
     span: Span,
-) -> Flow:
+    late: Policy | None,
+) -> JoinedStream[Any, Any, Any, Any]:
+    from processor.topology.joined import JoinedStream  # noqa: PLC0415 - each makes the other
+
     word = _word(kind)
     name = left.needed(name, word, word)
     left, right = _pair(left, right, word, name)
@@ -135,11 +155,17 @@ def _stream_stream(
         span,
         key,
         (values[0], values[1]),
+        left.on_error if late is None and not callable(left.on_error) else late,
     )
     specs = stores if kind == "inner" else (*stores, index)
-    edges = left.edge, right.edge
-    node = left.builder.step(word, edges, operator, specs, name, on_error=left.on_error)
-    return replace(left, edge=Edge(node), value=Form.returned_by(joiner), label=name)
+    edges, outputs = (left.edge, right.edge), ("", "late", "late-other")
+    node = left.builder.step(word, edges, operator, specs, name, outputs, on_error=left.on_error)
+    made = replace(left, edge=Edge(node), value=Form.returned_by(joiner), label=name)
+    lates = (
+        replace(left, edge=Edge(node, LATE), label=f"{name}-late"),
+        replace(right, edge=Edge(node, OTHER_LATE), label=f"{name}-late-other"),
+    )
+    return JoinedStream(made, late_flows=lates)
 
 
 class How(NamedTuple):

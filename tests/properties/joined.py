@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from processor import Stream, Table
+from processor import JoinedStream, Stream, Table
 from processor.errors import TopologyError
 from tests.properties.topologies import (
     Adds,
@@ -90,17 +90,21 @@ def _stream_stream(making: Making, stream: AnyStream) -> list[AnyStream]:
         side: making.draw(st.sampled_from([0, 0.005, 0.02]))
         for side in ("before", "after", "grace")
     }
+    late = making.draw(st.sampled_from([None, None, "skip", "dead-letter"]))
     joiner = Joins(making.number()) if method == "join" else both
     name = making.name()
     stream, other = _own(making, stream), _own(making, making.stream())
     try:
-        made: AnyStream = getattr(stream, method)(other, joiner, name=name, **times)
+        made: JoinedStream[Any, Any, Any, Any] = getattr(stream, method)(
+            other, joiner, name=name, late=late, **times
+        )
     except TopologyError:  # keys with other bytes
         return []
+    lates = [made.late(), made.late_other()][: making.draw(st.integers(0, 2))]
     if method == "join":
-        return [made]
+        return [made, *lates]
     made.to("out-0")
-    return []
+    return lates
 
 
 def _foreign_key(making: Making, stream: AnyStream) -> list[AnyStream]:

@@ -14,7 +14,7 @@ from processor.operators.joins_pages import Page
 from processor.operators.joins_streams import StreamStreamJoin
 from processor.operators.views import View
 from processor.records import Record, Timestamp
-from processor.topology.graph import Step
+from processor.topology.graph import Edge, Step
 from tests.properties import foreign, one_record, tables, windowed
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def join(trial: Trial, node: Step, operator: JoinOperator, rows: Rows) -> dict[i
         case TableTableJoin():
             return tables.ports(_table_table(trial, node, operator, rows))
         case StreamStreamJoin():
-            return {0: _StreamStream(trial, node, operator).run(rows)}
+            return _StreamStream(trial, node, operator).run(rows)
         case Subscribe():
             return {0: foreign.subscribe(node, operator, rows)}
         case Respond():
@@ -137,7 +137,7 @@ class _StreamStream:
         self._stretch = max(1, span.before + span.after)
         self._kept = span.before + span.after + span.grace
 
-    def run(self, rows: Rows) -> Rows:
+    def run(self, rows: Rows) -> dict[int, Rows]:
         encoded = [
             (row, *row.value, self._bytes(*row.value)) for row in rows if row.value[1] is not None
         ]
@@ -151,11 +151,16 @@ class _StreamStream:
             self._node, self._operator.key.encode, [row for row, *_ in encoded]
         )
         late = [self._late(row, side) for row, side, *_ in encoded]
-        self._trial.notes += [
-            windowed.Noted(one_record.Bad(self._node.name, "late"), row._replace(value=value))
-            for (row, _, value, _), is_late in zip(encoded, late, strict=True)
-            if is_late
-        ]
+        lates: dict[int, Rows] = {1: [], 2: []}
+        read = {edge for node in self._trial._nodes for edge in node.parents}
+        for (row, side, value, _), is_late in zip(encoded, late, strict=True):
+            if is_late:
+                own = row._replace(value=value)
+                lates[1 + side].append(own)
+                if Edge(self._node, 1 + side) not in read:
+                    bad = one_record.Bad(self._node.name, "late")
+                    bad.policy = self._operator.late
+                    self._trial.notes.append(windowed.Noted(bad, own))
         keys = [key for key, is_late in zip(keys, late, strict=True) if not is_late]
         encoded = [each for each, is_late in zip(encoded, late, strict=True) if not is_late]
         found = [
@@ -170,7 +175,7 @@ class _StreamStream:
             for (row, side, value, data), others in zip(encoded, found, strict=True)
             for number, (time, other) in enumerate(others)
         ]
-        return [*self._closed(), *loose, *joined]
+        return {0: [*self._closed(), *loose, *joined], **lates}
 
     def _row(
         self, key: bytes, row: Record[Any, Any], side: int, data: bytes

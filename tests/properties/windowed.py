@@ -400,6 +400,7 @@ class Windowing:
                 raise Bad(self.node.name, "state") from None
             self.mark(self.name(window), there=data is not None)
             self.trial.state.put(self.spec.name, self.name(window), data)
+        self.touched.clear()
 
     def tell(self, row: AnyRecord, window: Windowed[Any], before: Held) -> None:
         """With the highest time of what the window has, or had."""

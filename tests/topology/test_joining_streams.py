@@ -6,6 +6,7 @@ import pytest
 
 from processor import Record, Stream, Timestamp, Topology
 from processor.errors import TopologyError, UsageError
+from processor.operators.base import Policy
 from processor.operators.joins_streams import Span
 from processor.testing import TopologyDriver
 from processor.topology.joining_steps import Times
@@ -168,6 +169,40 @@ def test_late_records_are_dead_letters_and_nothing_else() -> None:
         b"LateError: the record is 26 ms behind the stream time: what it could be joined with may "
         b"be gone"
     )
+
+
+@pytest.mark.parametrize("late", ["skip", "dead-letter"])
+def test_what_becomes_of_late_records_can_be_said(late: Policy) -> None:
+    driver = driver_of("join", within=0.01, late=late)
+    after(driver, "left", "z", "now", 1000)
+    assert after(driver, "left", "a", "late", 900) == []
+    assert driver.bad_records == {("both", "late"): 1}
+    assert len(driver.dead_letters()) == (late == "dead-letter")
+
+
+def test_late_records_of_each_side_can_be_a_stream() -> None:
+    topology = Topology("app")
+    left, right = topology.stream("left", value=str), topology.stream("right", value=int)
+    joined = left.left_join(right, lambda one, other: f"{one}+{other}", within=0.01, name="both")
+    joined.to("out")
+    joined.late().to("late")
+    joined.late_other().map_values(lambda number: number + 1).to("late-other")
+    driver = TopologyDriver(topology)
+    driver.pipe("left", Record("z", "now", Timestamp(1000)), Record("a", "late", Timestamp(900)))
+    driver.pipe("right", Record("a", 5, Timestamp(900)), Record("z", 6, Timestamp(1000)))
+    assert driver.read("late") == [("a", "late")]
+    assert driver.read("late-other") == [("a", 6)]
+    assert driver.read("out") == [("z", "now+6")]
+    assert driver.bad_records == {}
+
+
+def test_late_is_for_joins_of_streams() -> None:
+    topology = Topology("app")
+    stream, table = topology.stream("left", value=str), topology.table("table", value=str)
+    with pytest.raises(TopologyError, match="late= are for joins of streams"):
+        stream.join(table, plus, late="skip")  # pyright: ignore[reportCallIssue, reportArgumentType]
+    with pytest.raises(TopologyError, match="late='drop'"):
+        stream.join(topology.stream("right", value=str), plus, within=1, late="drop")  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def test_a_late_record_goes_its_other_ways() -> None:

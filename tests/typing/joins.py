@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import assert_type
 
-from processor import CogroupedStream, Stream, Table, Topology
+from processor import CogroupedStream, JoinedStream, Stream, Table, Topology
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,22 @@ def streams_with_streams() -> None:
     payments = topology.stream("payments", value=int)
     assert_type(
         orders.join(payments, lambda order, paid: order.amount - paid, within="1h"),
-        Stream[str, int],
+        JoinedStream[str, Order, int, int],
     )
     assert_type(
         orders.left_join(payments, lambda order, paid: (order.user, paid), before=0, after="1h"),
-        Stream[str, tuple[str, int | None]],
+        JoinedStream[str, Order, int, tuple[str, int | None]],
     )
     assert_type(
         orders.outer_join(payments, lambda order, paid: order or paid, within=3600, grace="5m"),
-        Stream[str, Order | int | None],
+        JoinedStream[str, Order, int, Order | int | None],
     )
+    joined = orders.join(
+        payments, lambda order, paid: order.amount - paid, within="1h", late="skip"
+    )
+    assert_type(joined.late(), Stream[str, Order])
+    assert_type(joined.late_other(), Stream[str, int])
+    assert_type(joined.map_values(str), Stream[str, str])
 
 
 def total(so_far: int, order: Order) -> int:
