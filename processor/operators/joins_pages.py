@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain
 from operator import itemgetter
 from struct import Struct
 from typing import Any, TypeAlias
@@ -110,15 +109,21 @@ class Pages:
     def find(self, key: bytes, first: int, last: int) -> list[Row]:
         """The rows from one time to another, by time and then as they came; they were searched."""
         found: list[Row] = []
-        for head in self.heads(key, first, last):
-            if page := self._pages.get(head):
-                stretch = _NAME.unpack_from(head)[0]
-                names = (_NAME.pack(stretch, number) + key for number in range(1, page.full + 1))
-                rows = chain.from_iterable(self._pages[name].rows for name in names)
-                found += [row for row in (*rows, *page.rows) if first <= row[0] <= last]
-        found.sort(key=itemgetter(0))
+        for stretch in range(first // self._stretch, last // self._stretch + 1):
+            page = self._pages.get(_NAME.pack(stretch, 0) + key)
+            if page is None:
+                continue
+            for number in range(1, page.full + 1):
+                found += _between(self._pages[_NAME.pack(stretch, number) + key], first, last)
+            found += _between(page, first, last)
+        if len(found) > 1:
+            found.sort(key=itemgetter(0))
         return found
 
     def save(self) -> None:
         """Writes the pages that have changed."""
         self._store.save(self._changed, self._pages)
+
+
+def _between(page: Page, first: int, last: int) -> list[Row]:
+    return [row for row in page.rows if first <= row[0] <= last]

@@ -160,18 +160,14 @@ class SessionStep(KeyedStep):
         gap, delay = self.windows.gap, self.windows.delay
         opened = [each for each in work.entries[row.name] if each[1] + delay > row.now]
         near = [each for each in opened if each[0] - gap <= row.time < each[1] + gap]
-        start = min((row.time, *(each[0] for each in near)))
-        end = max((row.time + 1, *(each[1] for each in near)))
+        start, end = row.time, row.time + 1
+        if near:  # sessions of a key are in order and apart
+            start, end = min(start, near[0][0]), max(end, near[-1][1])
         if end + delay <= row.now:
             return None
         merged = (start, end, 0)
         helds = [work.held(row.name, each) for each in near]
         before = self._merged(helds)
-        changes = [
-            row.change(each, None, held[0] if held else row.time)
-            for each, held in zip(near, helds, strict=True)
-            if each != merged
-        ]
         for each in near:
             work.put(row.name, each, None)
         state = self.folding.add(before and before[1], row.value, row.time)
@@ -184,6 +180,11 @@ class SessionStep(KeyedStep):
             work.entries[row.name] = sorted([*far, merged])
         if self.emit != "change":
             return []
+        changes = [
+            row.change(each, None, held[0] if held else row.time)
+            for each, held in zip(near, helds, strict=True)
+            if each != merged
+        ]
         result = None if state is None else self.folding.result(state)
         return [*changes, row.change(merged, result, latest)]
 
