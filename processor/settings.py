@@ -273,6 +273,19 @@ def load(
         "environment": from_environment(Settings),
         "command line": given,
     }
+    return _effective(layers)
+
+
+def of_topology(given: Mapping[str, Any]) -> Settings:
+    """The settings of a topology alone, whatever a file and the environment say.
+
+    Raises:
+        SettingsError: As `load`.
+    """
+    return _effective({"topology": given}).settings
+
+
+def _effective(layers: Mapping[str, Mapping[str, Any]]) -> Effective:
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for origin, values in layers.items():

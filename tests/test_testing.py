@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from processor import Topology, every, key_value
-from processor.errors import BadRecordError, TopicMismatch, UsageError
+from processor.errors import BadRecordError, SettingsError, TopicMismatch, UsageError
 from processor.records import Record, Timestamp
 from processor.testing import TopologyDriver
 
@@ -217,7 +217,6 @@ def test_unknown_topics_and_stores() -> None:
         driver.pipe("other", value=1)
     with pytest.raises(UsageError, match="has no store 'other'"):
         driver.store("other")
-    assert driver.read("other") == []
 
 
 def test_partition_counts_are_checked() -> None:
@@ -237,3 +236,60 @@ def test_a_topic_written_in_several_ways_is_read_as_bytes() -> None:
     driver = TopologyDriver(topology)
     driver.pipe("in", key="a", value="x")
     assert driver.read("out") == [("a", b"x"), ("a", (1).to_bytes(8, "big"))]
+
+
+def failing(**settings: Any) -> Topology:
+    topology = Topology("app", settings=settings)
+    topology.stream("in", value=int).map_values(lambda value: 1 // value).to("out", value=int)
+    return topology
+
+
+def test_the_settings_of_the_topology_count() -> None:
+    with pytest.raises(BadRecordError):
+        TopologyDriver(failing(on_bad_record="fail")).pipe("in", key="a", value=0)
+    driver = TopologyDriver(failing(on_bad_record="fail"), on_bad_record="skip")
+    driver.pipe("in", key="a", value=0)
+    assert driver.dead_letters() == []
+    assert sum(driver.bad_records.values()) == 1
+    topology = Topology("app", settings={"max_record_bytes": 1000})
+    topology.stream("in").to("out")
+    driver = TopologyDriver(topology)
+    driver.pipe("in", key="a", value="x" * 1000)
+    assert driver.read("out") == []
+    assert sum(driver.bad_records.values()) == 1
+
+
+def test_settings_are_refused_as_they_are_by_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KPROC_ON_BAD_RECORD", "fail")
+    with pytest.raises(SettingsError, match=r"on_bad_records \(topology\): .*on_bad_record\?"):
+        TopologyDriver(failing(on_bad_records="fail"))
+    driver = TopologyDriver(failing())
+    driver.pipe("in", key="a", value=0)
+    assert len(driver.dead_letters()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"on_bad_record": "drop"}, "on_bad_record='drop': possible are 'fail', 'skip'"),
+        ({"partitions": 0}, "partitions=0: give a whole number from 1 on"),
+        ({"partitions": "2"}, "partitions='2': "),
+        ({"partitions": {"in": 1.5}}, "partitions=1.5: "),
+        ({"start": -1}, "start=-1: give a whole number from 0 on .milliseconds since 1970"),
+        ({"start": "2024-01-01"}, "start='2024-01-01': "),
+    ],
+)
+def test_arguments_are_checked(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        TopologyDriver(failing(), **given)
+
+
+def test_what_nothing_writes_is_not_read() -> None:
+    driver = counting()
+    with pytest.raises(UsageError, match="'typo'; it writes copies, counts, letters"):
+        driver.read("typo")
+    assert driver.read("app-dead-letters") == []
+    assert driver.read("app-count-changelog") == []
+    topology = Topology("chosen")
+    topology.stream("in").to(lambda record: record.value)
+    assert TopologyDriver(topology).read("any") == []

@@ -40,7 +40,6 @@ from processor.runtime.commands import (
     TaskOpened,
     Tick,
 )
-from processor.runtime.options import WorkerOptions
 from processor.runtime.worker import Worker
 from processor.serdes import Serde, key_serde_for, serde_for
 from processor.serdes.memory_registry import MemoryRegistry
@@ -49,6 +48,7 @@ from processor.state.overlay import Overlay
 from processor.state.shared import ReadOnlyStore, SharedStore
 from processor.state.store import MemoryStore
 from processor.testing.memory import MemoryKafka
+from processor.testing.options import checked_start, partition_counts, worker_options
 from processor.topology.graph import Policy, Sink, Source
 from processor.topology.plan import Layout, StoreId, TaskId, lay_out, plan
 from processor.topology.topology import Topology
@@ -69,14 +69,16 @@ class TopologyDriver:
     Args:
         topology: The topology.
         partitions: Of every input topic, or by topic.
-        on_bad_record: As the setting of that name.
+        on_bad_record: As the setting of that name; by default as in the topology's settings, of
+            which `max_record_bytes` counts as well. Files and the environment do not.
         auto_checkpoint: Whether to make a checkpoint after each call.
         start: The time on the wall clock, milliseconds.
 
     Raises:
         TopologyError: The topology is wrong.
         TopicMismatch: The partition counts do not fit it.
-        UsageError: `partitions` lacks a topic.
+        SettingsError: The topology has a setting that is unknown or malformed.
+        UsageError: `partitions` lacks a topic, or an argument is none that is possible.
     """
 
     def __init__(
@@ -84,21 +86,17 @@ class TopologyDriver:
         topology: Topology,
         *,
         partitions: int | Mapping[str, int] = 1,
-        on_bad_record: Policy = "dead-letter",
+        on_bad_record: Policy | None = None,
         auto_checkpoint: bool = True,
         start: int = 0,
     ) -> None:
         made = plan(topology)
-        counts = (
-            dict.fromkeys(made.inputs, partitions) if isinstance(partitions, int) else partitions
-        )
-        if missing := set(made.inputs).difference(counts):
-            raise UsageError(f"partitions= lacks {', '.join(sorted(missing))}")
-        self._layout: Layout = lay_out(made, counts)
-        self._options = WorkerOptions(
+        self._layout: Layout = lay_out(made, partition_counts(made, partitions))
+        self._options = worker_options(
+            topology,
+            on_bad_record,
             checkpoint_interval=_CHECKPOINT_INTERVAL,
             idle_timeout=_IDLE_TIMEOUT,
-            on_bad_record=on_bad_record,
         )
         self._auto_checkpoint = auto_checkpoint
         self._kafka = MemoryKafka(
@@ -107,7 +105,7 @@ class TopologyDriver:
         )
         self.registry = MemoryRegistry()
         """What stands for the schema registry: it takes every schema."""
-        self._now = Timestamp(start)
+        self._now = Timestamp(checked_start(start))
         self._elapsed = 0
         self.restart()
 
@@ -219,6 +217,9 @@ class TopologyDriver:
             key: Type or serde to read keys with; by default as they were written, as far as it is
                 known: what was written as JSON without a type is read as JSON.
             value: The same for values: `read("big-orders", value=BigOrder)`.
+
+        Raises:
+            UsageError: Nothing writes the topic.
         """
         return [(each.key, each.value) for each in self.read_records(topic, key=key, value=value)]
 
@@ -364,13 +365,17 @@ class TopologyDriver:
 
     def _serdes(self, topic: str) -> tuple[Serde[Any] | None, Serde[Any] | None]:
         """How records of a topic were encoded; None: as bytes, where several ways or none fit."""
-        if topic == self._layout.plan.dead_letters:
+        plan = self._layout.plan
+        if topic == plan.dead_letters or topic in plan.internal:
             return None, None
-        nodes = [node for part in self._layout.plan.subtopologies for node in part.nodes]
+        nodes = [node for part in plan.subtopologies for node in part.nodes]
         sinks = [node for node in nodes if isinstance(node, Sink)]
         fixed = [node for node in sinks if node.topic == topic]
         chosen = [node for node in sinks if callable(node.topic)]
         found = fixed or chosen
+        if not found:
+            written = ", ".join(plan.outputs) or "none"
+            raise UsageError(f"the topology does not write {topic!r}; it writes {written}")
         return _common([node.key for node in found]), _common([node.value for node in found])
 
 
