@@ -132,11 +132,15 @@ class TableOperator(ChangeOperator):
         """Both outputs, or where nobody reads changes, the rows as they are: new values."""
         return super().ports(batch, context) if context.wants_changes else (batch,)
 
+    def held(self, context: Context) -> KeyValueStore[Any, Stamped]:
+        """The store, with what is in it."""
+        return context.stores[self.store]
+
     def changes(self, context: Context) -> AnyBatch | None:
         """The last change of each key since the last checkpoint."""
         if self.emit == "change":
             return None
-        store: KeyValueStore[Any, Stamped] = context.stores[self.store]
+        store = self.held(context)
         changed = store.changes()
         values: list[Any] = [_value(held) for _, held in changed]
         if context.wants_changes:

@@ -252,6 +252,24 @@ class Context:
             self.rejected.append(bad)
         return batch.select(mask)
 
+    def tell(self, result: Callable[[Any], Any], states: AnyBatch) -> AnyBatch:
+        """States as results; those that can't be told are noted, nothing has to be undone.
+
+        What is told at a checkpoint, at no record, is noted as a result of the step's own accord.
+        """
+        results, faults = attempt(result, states.values)
+        if not faults:
+            return states.with_values(results)
+        mask = [True] * len(states)
+        for row, error in faults:
+            mask[row] = False
+            place = states, row
+            offset = states.offsets[row]
+            if closing_of(offset) is None:
+                offset = Made.at(NO_OFFSET, Closing(self.step, b"%d" % row), self.task_time)
+            self.noted.append(Rejected(offset, self.step, "function", error, row=place))
+        return states.select(mask).with_values(results)
+
     def note(
         self, rows: AnyBatch, errors: Sequence[Exception], reason: str, policy: Policy | None
     ) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress, repeat
 from operator import add, is_
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, is_typeddict
 
 import msgspec
 
@@ -88,12 +88,18 @@ class Part(NamedTuple):
 class Composed(Folding):
     """States are lists, one state for each part; results are the model made of what these tell.
 
-    `columns` are the expressions that parts are of, evaluated on a batch at a time.
+    `columns` are the expressions that parts are of, evaluated on a batch at a time. Where the model
+    may refuse values, it is tried with each one added: no state is kept that can't be told.
     """
 
     parts: tuple[Part, ...]
     model: Callable[..., Any]
     columns: "Columns | None" = None
+
+    @cached_property
+    def may_refuse(self) -> bool:
+        """Whether the model is more than a dict, which takes all values."""
+        return self.model is not dict and not is_typeddict(self.model)
 
     @property
     def shown(self) -> Serde[Any]:
@@ -115,8 +121,8 @@ class Composed(Folding):
         *,
         told: bool,
     ) -> tuple[Sequence[Any], AnyBatch]:
-        """Part by part, or row by row where every change is told, or all is of one record."""
-        if told or not len(batch) or batch.offsets[0] == batch.offsets[-1]:
+        """Part by part, or row by row where every change is told, or tried, or of one record."""
+        if told or self.may_refuse or not len(batch) or batch.offsets[0] == batch.offsets[-1]:
             return self._row_by_row(held, keys, batch, context, told=told)
         evaluated: Sequence[Sequence[Any]] = ()
         if self.columns is not None:
@@ -146,9 +152,9 @@ class Composed(Folding):
     ) -> tuple[Sequence[Any], AnyBatch]:
         def step(key: bytes, value: Any, timestamp: Timestamp) -> Any:
             latest, before = held.get(key, (NO_TIME, None))
-            state = self.add(before, value, timestamp)
+            state = self._added(before, value, timestamp)
             held[key] = max(latest, timestamp), state
-            return self.result(state) if told else None
+            return self.result(state) if told or self.may_refuse else None
 
         values = self.prepared(batch.values)
         return context.call(step, batch, keys, values, batch.timestamps)
@@ -190,7 +196,17 @@ class Composed(Folding):
             states[key][number] = state
 
     def add(self, before: Any, value: Any, timestamp: Timestamp) -> Any:
-        """One more value in each part."""
+        """One more value in each part.
+
+        Raises:
+            Exception: The model refuses what the parts tell then.
+        """
+        state = self._added(before, value, timestamp)
+        if self.may_refuse:
+            self.result(state)
+        return state
+
+    def _added(self, before: Any, value: Any, timestamp: Timestamp) -> list[Any]:
         state: list[Any] = self._start() if before is None else before
         plain = value.value if type(value) is Prepared else value
         for number, (_, aggregator, get) in enumerate(self.parts):
@@ -248,16 +264,13 @@ class AggregateTable(TableOperator):
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: every change, or no row until the checkpoint."""
-        states: KeyValueStore[Any, Stamped] = context.stores[self.store].holding(self._stamped)
+        states = self.held(context)
         keys, batch = encoded_keys(states.spec.key, batch, context)
         distinct = list(dict.fromkeys(keys))
         held = states.load(distinct)
-        result = self.folding.result
-        told = (
-            {key: result(state) for key, (_, state) in held.items()}
-            if self.emit == "change" and context.wants_changes
-            else {}
-        )
+        told: dict[bytes, Any] = {}
+        if self.emit == "change" and context.wants_changes:
+            told = {key: self._before(state) for key, (_, state) in held.items()}
         known = dict(held)
         values, batch = self.fold(held, keys, batch, context)
         try:
@@ -275,6 +288,27 @@ class AggregateTable(TableOperator):
             changes.append(Change(deepcopy(told.get(key)), new))
             told[key] = new
         return self.ports(batch.with_values(changes), context)
+
+    def held(self, context: Context) -> KeyValueStore[Any, Stamped]:
+        """The store with the states in it, of which others read the results."""
+        return context.stores[self.store].holding(self._stamped)
+
+    def changes(self, context: Context) -> AnyBatch | None:
+        """The last change of each key since the last checkpoint, as far as it can be told."""
+        states = super().changes(context)
+        return None if states is None else context.tell(self._told, states).numbered()
+
+    def _told(self, state: Any) -> Any:
+        if isinstance(state, Change):
+            return Change(*map(self._told, state))
+        return None if state is None else self.folding.last_result(state)
+
+    def _before(self, state: Any) -> Any:
+        """What was told of a state that an earlier version of the topology may have kept."""
+        try:
+            return self.folding.result(state)
+        except Exception as error:
+            raise Unattributed from error
 
 
 def _items(

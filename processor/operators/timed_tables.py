@@ -200,6 +200,10 @@ class Expiring(TableOperator):
         run.expire(context.end_time)
         return self.ports(run.rows(), context)
 
+    def changes(self, context: Context) -> AnyBatch | None:
+        """As the table without a time to live."""
+        return self.of.changes(context)
+
     def advance(self, context: Context) -> AnyBatch | None:
         """What expires with records that do not reach this step."""
         run = _Run(self, context, overdue=context.resumed)

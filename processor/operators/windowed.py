@@ -26,6 +26,7 @@ from processor.operators.base import (
     Outputs,
     Policy,
     Unattributed,
+    closing_of,
     due_of,
     encoded_keys,
 )
@@ -305,7 +306,6 @@ class WindowStep(Operator):
         When that is, `told_at` says of a window's end.
         """
         keys = list(map(self.spec(context).key.decode, windows))
-        closings = [Closing(context.step, key) for key in windows]
         offsets = [
             context.made(told_at(window.end), key)
             for window, key in zip(keys, windows, strict=True)
@@ -314,14 +314,17 @@ class WindowStep(Operator):
             Timestamp(max(0, window.end - 1)) if held is None else held[0]
             for window, held in zip(keys, windows.values(), strict=True)
         ]
-        result = self.folding.last_result
-        values = [None if held is None else result(held[1]) for held in windows.values()]
-        rows: AnyBatch = Batch(keys, values, times, offsets)
+        states = [None if held is None else held[1] for held in windows.values()]
+        rows = context.tell(self._result, Batch(keys, states, times, offsets))
+        closings = [each for each in map(closing_of, rows.offsets) if each is not None]
         context.closed += [closing for closing in closings if closing not in context.lost]
         if context.lost:
             note_lost(rows, closings, context)
             return rows.select([closing not in context.lost for closing in closings])
         return rows
+
+    def _result(self, state: Any) -> Any:
+        return None if state is None else self.folding.last_result(state)
 
     def changes(self, context: Context) -> AnyBatch | None:
         """The last change of each window since the last checkpoint."""
@@ -330,15 +333,16 @@ class WindowStep(Operator):
         gone = context.stream_time - self.kept
         changed = [
             (window, held)
-            for window, held in context.stores[self.store].changes()
+            for window, held in self.states(context).changes()
             if held is not None or window.end > gone
         ]
-        return Batch(
+        states: AnyBatch = Batch(
             [window for window, _ in changed],
             [None if held is None else held[1] for _, held in changed],
             [context.stream_time if held is None else held[0] for _, held in changed],
             [Offset(row) for row in range(len(changed))],
         )
+        return context.tell(self._result, states).numbered()
 
 
 def _after(delay: int) -> Callable[[int], Timestamp]:

@@ -204,14 +204,17 @@ class Task:
         self._accept()
         if at is not None:
             context.task_time = at
-        if made is None or not len(made):
+        noted = context.noted
+        if made is None or not (len(made) or noted):
             return []
         rows = _numbered(made)
-        entering = _Entering(lambda some: {Edge(step): _fresh(rows.take(some))})
+        entering = _Entering(lambda some: {Edge(step): _fresh(rows.take(some))}, noted=noted)
         return self._enter_made(entering, rows, step)
 
     def _tell(self, step: Step) -> list[Output]:
-        if not (made := self._changes(step)):
+        self._context.begin()
+        made, noted = self._changes(step), self._context.noted
+        if made is None or not (len(made) or noted):
             return []
         first = iter([made])
         again = cache(lambda: self._changes(step) or made)
@@ -220,7 +223,7 @@ class Task:
             # The first try is with all rows, and mostly the only one: it needs no copy.
             return {Edge(step): next(first, None) or _fresh(again().take(rows))}
 
-        return self._enter_made(_Entering(make), made, step)
+        return self._enter_made(_Entering(make, noted=noted), made, step)
 
     def _changes(self, step: Step) -> AnyBatch | None:
         self._context.step = step.name
@@ -228,7 +231,7 @@ class Task:
 
     def _enter_made(self, entering: _Entering, made: AnyBatch, step: Step) -> list[Output]:
         """Rows that no input record stands for; as dead letters they are written as JSON."""
-        outputs = self._enter(entering, range(len(made)))
+        outputs = self._enter(entering, range(len(made))) if len(made) else []
         if entering.bad or entering.noted:
             place = TopicPartition(step.name, self.id.partition)
 
@@ -366,7 +369,9 @@ class Task:
         kept: dict[tuple[Offset, str], Output | None] = {}
         left_out = [*entering.bad.values(), *entering.noted]
         for each in sorted(left_out, key=lambda rejected: rejected.offset):
-            letter = self._bad_records.handle(each, self._origin_of(each, origin_of))
+            policy = each.policy or self._dataflow.policies.get(each.step)
+            bad, origin = each._replace(policy=policy), self._origin_of(each, origin_of)
+            letter = self._bad_records.handle(bad, origin)
             kept.setdefault((each.offset, str(closing_of(each.offset) or each.step)), letter)
         return [letter for letter in kept.values() if letter is not None]
 

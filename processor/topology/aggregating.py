@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from collections.abc import Callable, Iterable, Mapping
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any, TypedDict, cast, is_typeddict
 
 from processor.errors import TopologyError
 from processor.operators.aggregates import Aggregator, Of, Ranked, names_of
 from processor.operators.columnar import is_expression
 from processor.operators.composed import ColumnItem, Composed, Part, careful, states_serde
+from processor.serdes.types import type_name
 from processor.topology.form import Form
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def composed(
     """
     if not given:
         raise TopologyError(f"{what}: name at least one aggregate, such as agg(orders=count_of())")
+    _check_names(model, given, what)
     bound: list[Part] = []
     states: list[Any] = []
     results: dict[str, Any] = {}
@@ -47,6 +50,43 @@ def composed(
         raise TopologyError(f"{what}: no aggregate can keep that: {error}") from error
     form = Form(_record(results) if model is dict else model)
     return Composed(serde, tuple(bound), model, columns), form
+
+
+def _check_names(model: Callable[..., Any], names: Iterable[str], what: str) -> None:
+    """The model takes these names, and needs no others; as far as its signature tells."""
+    known = _names_taken(model)
+    if known is None:
+        return
+    for name in names:
+        if name not in known:
+            raise TopologyError(
+                f"{what}: {name!r} is no field of {type_name(model)}, which has {', '.join(known)}"
+            )
+    missing = [name for name, is_needed in known.items() if is_needed and name not in names]
+    if missing:
+        raise TopologyError(
+            f"{what}: {type_name(model)} needs {', '.join(missing)}, too: name an aggregate for "
+            "each, or give the field a default"
+        )
+
+
+def _names_taken(model: Any) -> dict[str, bool] | None:
+    """The names that a model takes, and whether it needs them; None: not known."""
+    if model is dict:
+        return None
+    if is_typeddict(model):
+        return {name: name in model.__required_keys__ for name in model.__annotations__}
+    fields = getattr(model, "__pydantic_fields__", {}).values()
+    if any(field.validation_alias is not None for field in fields):
+        return None
+    try:
+        parameters = signature(model).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(each.kind is Parameter.VAR_KEYWORD for each in parameters):
+        return None
+    named = {Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD}
+    return {each.name: each.default is Parameter.empty for each in parameters if each.kind in named}
 
 
 def _aggregators(

@@ -1,6 +1,7 @@
 """Windows by the book, for the reference interpreter."""
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -490,4 +491,6 @@ def _composed(folding: Composed, before: Held, row: AnyRecord) -> Any:
         if item is not None and aggregator.timed:
             item = row.timestamp, item
         made.append(state if item is None else aggregator.add(state, item))
+    told = zip(folding.parts, deepcopy(made), strict=True)
+    folding.model(**{part.name: part.aggregator.result(state) for part, state in told})
     return made

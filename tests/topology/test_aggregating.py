@@ -3,10 +3,11 @@
 import math
 import random
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
+import msgspec
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from processor import (
     Aggregator,
@@ -17,19 +18,23 @@ from processor import (
     approx_quantiles_of,
     collect_of,
     count_of,
+    counted,
     distinct_of,
     first_of,
+    hopping,
     last_of,
     max_of,
     mean_of,
     min_of,
     session,
+    sliding,
     sum_of,
     top_of,
     tumbling,
 )
 from processor.errors import TopologyError
 from processor.operators.aggregate import Emit
+from processor.operators.windows import Counted
 from processor.testing import TopologyDriver
 
 
@@ -240,6 +245,129 @@ def test_fields_of_results_are_known() -> None:
     typed = grouped.agg(Sums, total=sum_of("amount"), name="b").to_stream()
     with pytest.raises(TopologyError, match=r"no field of .*Sums"):
         typed.key_by("totals")
+
+
+class Small(BaseModel):
+    total: int = Field(le=10)
+    orders: int
+
+
+SMALL: dict[str, Aggregator[Any]] = {"total": sum_of("amount"), "orders": count_of()}
+
+
+@pytest.mark.parametrize("emit", ["checkpoint", "change"])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_record_that_makes_what_the_model_refuses_is_bad(emit: Emit, together: bool) -> None:  # noqa: FBT001
+    topology = Topology("app")
+    orders = topology.stream("in", value=Order)
+    orders.group_by_key().agg(Small, emit=emit, **SMALL).to("out")
+    driver = TopologyDriver(topology)
+    rows = ("ann", 5, 1), ("bob", 6, 2), ("ann", 4, 3)
+    for some in [rows] if together else [[row] for row in rows]:
+        pipe(driver, *some)
+        driver.restart()
+    assert driver.read("out")[-1] == ("k", {"total": 9, "orders": 2})
+    (letter,) = driver.dead_letters()
+    assert dict(letter.headers)["kproc.offset"] == b"1"
+    assert dict(letter.headers)["kproc.reason"] == b"function"
+
+
+@pytest.mark.parametrize("emit", ["close", "checkpoint", "change"])
+@pytest.mark.parametrize(
+    "windows",
+    [tumbling("10s"), hopping("10s", every="5s"), session("4s"), sliding("9s"), counted(2)],
+)
+def test_so_it_is_in_windows(windows: Any, emit: Any) -> None:
+    if isinstance(windows, Counted) and emit != "close":
+        pytest.skip("windows by count are told of once")
+    topology = Topology("app")
+    orders = topology.stream("in", value=Order)
+    grouped = orders.group_by_key().window(windows, emit=emit)
+    grouped.agg(Small, **SMALL).to("out")
+    driver = TopologyDriver(topology)
+    pipe(driver, ("ann", 5, 10_001), ("bob", 6, 11_000), ("ann", 4, 12_000))
+    pipe(driver, ("ann", 1, 90_000))
+    totals = [value["total"] for _, value in driver.read("out") if value]
+    assert 9 in totals
+    assert max(totals) <= 10
+    assert driver.bad_records == {("in-agg", "function"): 1}
+    assert len(driver.dead_letters()) == 1
+
+
+def test_a_record_that_joins_sessions_to_what_the_model_refuses_is_bad() -> None:
+    topology = Topology("app")
+    orders = topology.stream("in", value=Order)
+    windows = orders.group_by_key().window(session("5s", grace="10s"))
+    windows.agg(Small, **SMALL).to("out")
+    driver = TopologyDriver(topology)
+    pipe(driver, ("ann", 5, 1000), ("ann", 5, 9000), ("ann", 1, 5000), ("ann", 1, 90_000))
+    assert [value["total"] for _, value in driver.read("out")] == [5, 5]
+    assert driver.bad_records == {("in-agg", "function"): 1}
+
+
+@pytest.mark.parametrize("kind", ["table", "changes", "checkpoint", "close", "held"])
+def test_what_can_not_be_told_any_more_is_a_dead_letter(kind: str) -> None:
+    limit = 10
+
+    @dataclass
+    class Changed:
+        total: int
+
+        def __post_init__(self) -> None:
+            if self.total > limit:
+                raise ValueError(f"{self.total} is too much")
+
+    topology = Topology("app")
+    grouped = topology.stream("in", value=Order).group_by_key()
+    if kind in {"table", "changes"}:
+        table = grouped.agg(Changed, total=sum_of("amount"))
+        if kind == "changes":
+            table = table.filter(lambda value: value.total > 0)
+        table.to("out")
+    else:
+        emit: Any = "checkpoint" if kind == "checkpoint" else "close"
+        windows = grouped.window(tumbling("10s"), emit=emit)
+        windows.agg(Changed, total=sum_of("amount")).to("out")
+    driver = TopologyDriver(topology, auto_checkpoint=False)
+    pipe(driver, ("ann", 9, 1000))
+    limit = 8
+    if kind == "close":
+        pipe(driver, ("bob", 1, 20_000))
+    elif kind == "held":
+        driver.idle()
+    driver.checkpoint()
+    assert driver.read("out") == []
+    (letter,) = driver.dead_letters()
+    assert dict(letter.headers)["kproc.error"] == b"ValueError: 9 is too much"
+
+
+class Plain(NamedTuple):
+    total: int
+    orders: int = 0
+
+
+class Typed(TypedDict):
+    total: int
+
+
+class Struct(msgspec.Struct):
+    total: int
+
+
+@dataclass
+class Data:
+    total: int
+
+
+@pytest.mark.parametrize("model", [Total, Plain, Typed, Struct, Data])
+def test_names_that_a_model_does_not_have_or_needs_are_refused(model: Any) -> None:
+    grouped = Topology("app").stream("in", value=Order).group_by_key()
+    with pytest.raises(TopologyError, match=r"'totals' is no field of .*, which has total"):
+        grouped.agg(model, totals=count_of())
+    if model in {Total, Plain}:
+        grouped = Topology("app").stream("in", value=Order).group_by_key()
+        with pytest.raises(TopologyError, match=r"needs total, too: name an aggregate"):
+            grouped.agg(model, orders=count_of())
 
 
 def test_what_can_be_no_aggregate_is_refused() -> None:
