@@ -87,7 +87,11 @@ def avro(
             'plain Avro does not tell its schema: give framing="single-object" with older='
         )
     name = f"avro({_named(own, type)}, {own.fingerprint.hex()})"
-    return Serde(name, _framed(own, type, b""), reader(own, None, type))
+    return Serde(name, _framed(own, type, b""), reader(own, None, type), type=_told(type))
+
+
+def _told(annotation: Any) -> Any:
+    return None if is_untyped(plain_type(annotation)) else annotation
 
 
 def _named(schema: AvroSchema, annotation: Any) -> str:
@@ -114,7 +118,7 @@ def _single_object(own: AvroSchema, annotation: Any, older: Sequence[AvroSchema]
         return read(data, _HEAD_BYTES)
 
     name = f"avro({_named(own, annotation)}, single-object)"
-    return Serde(name, _framed(own, annotation, _head(own)), decode)
+    return Serde(name, _framed(own, annotation, _head(own)), decode, type=_told(annotation))
 
 
 def _head(schema: AvroSchema) -> bytes:
@@ -139,6 +143,7 @@ class _Avro:
         if schema is not None:
             reader(schema, None, annotation)  # raises what is wrong with the type, now
             self._own = SchemaText("AVRO", schema.text)
+        self.type = _told(annotation)
         self.title = f"avro({'' if schema is None else _named(schema, annotation)})"
 
     def name(self, schema: SchemaText) -> str:

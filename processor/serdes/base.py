@@ -4,7 +4,7 @@ Knows nothing of formats or of the types that they carry.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from operator import is_
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
@@ -24,13 +24,15 @@ class Serde(Generic[T]):
     `name` tells what the bytes mean, in full (`json(Order)`): stores keep it, so that state written
     with one serde is never read with another. None is never given to either function: a null key or
     value stays null. Both functions raise an `Exception` for what they can't do, and nothing worse
-    but `SchemasMissing`, if they use a schema registry.
+    but `SchemasMissing`, if they use a schema registry. `type` is that of the values, if it is
+    known: fields are checked against it when a topology is written.
     """
 
     name: str
     encode: Callable[[T], bytes]
     decode: Callable[[bytes], T]
     registered: "Registered | None" = None
+    type: Any = field(default=None, compare=False)
 
 
 class Registered(Protocol):

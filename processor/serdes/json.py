@@ -102,7 +102,7 @@ def json_of(annotation: Any, *, sort: bool = False) -> Serde[Any]:
         encode, decode = _pydantic_codec(checked)
     else:
         encode, decode = _encode_sorted if sort else _encode, _msgspec_decoder(checked)
-    return Serde(f"json({type_name(model)})", _checked(encode, model), decode)
+    return Serde(f"json({type_name(model)})", _checked(encode, model), decode, type=annotation)
 
 
 def _msgspec_decoder(model: Any) -> Callable[[bytes], Any]:

@@ -87,6 +87,7 @@ class _JsonSchema:
         self._serde = serde
         self._own = None if text is None else SchemaText("JSON", text)
         self.title = serde.name
+        self.type = serde.type
 
     def name(self, schema: SchemaText) -> str:
         """The title, which is what JSON Schema has for a name."""

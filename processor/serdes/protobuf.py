@@ -61,14 +61,14 @@ def protobuf(message: type[M], *, registry: SchemaRegistry | None = None) -> Ser
     codec = _Protobuf(message, descriptor)
     if registry is not None:
         return with_registry(codec, registry)
-    return Serde(codec.title, codec.encode, codec.decode)
+    return Serde(codec.title, codec.encode, codec.decode, type=message)
 
 
 class _Protobuf:
     """One message as serdes use it."""
 
     def __init__(self, message: Any, descriptor: Any) -> None:
-        self._message = message
+        self._message = self.type = message
         self._descriptor = descriptor
         self._place = _place(descriptor)
         self.title = f"protobuf({descriptor.full_name})"

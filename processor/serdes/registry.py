@@ -190,6 +190,11 @@ class Format(Protocol):
         """What serdes of it are called: `avro(flights.Flight)`."""
         ...
 
+    @property
+    def type(self) -> Any:
+        """The type of the values, None if it is not known."""
+        ...
+
     def name(self, schema: SchemaText) -> str:
         """The full name of what a schema describes."""
         ...
@@ -238,7 +243,7 @@ class _Use:
         self._write: Callable[[Any, bytes], bytes] | None = None
         self._before = b""
         name = f"registry-{format_.title}"
-        self.serde: Serde[Any] = Serde(name, self.encode, self.decode, self)
+        self.serde: Serde[Any] = Serde(name, self.encode, self.decode, self, format_.type)
 
     def bound(self, topic: str, part: Part) -> Serde[Any]:
         return _Use(self._format, self._registry, topic, part).serde

@@ -169,11 +169,16 @@ def _careful_json() -> Serde[Any]:
 
 
 def _check_field(model: type, name: str) -> None:
-    fields = _fields(model)
+    fields = _fields(model) or _message_fields(model)
     if fields and name not in fields and not hasattr(model, name):
         raise TopologyError(
             f"{name!r} is no field of {type_name(model)}, which has {', '.join(fields)}"
         )
+
+
+def _message_fields(model: type) -> list[str]:
+    """The fields of a message of Protobuf."""
+    return list(getattr(getattr(model, "DESCRIPTOR", None), "fields_by_name", ()))
 
 
 def _fields(model: type) -> list[str]:

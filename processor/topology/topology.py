@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias, get_args, overload
+from typing import Any, TypeAlias, cast, get_args, overload
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
@@ -297,7 +297,9 @@ def every(
 
 
 def _known(annotation: Any) -> Any:
-    return None if annotation is Any or isinstance(annotation, Serde) else annotation
+    if isinstance(annotation, Serde):
+        return cast("Serde[Any]", annotation).type
+    return None if annotation is Any else annotation
 
 
 def _event_time(given: Any, form: Form, invalid: InvalidTimestamp) -> EventTime:
