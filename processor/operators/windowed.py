@@ -311,7 +311,7 @@ class WindowStep(Operator):
             for window, key in zip(keys, windows, strict=True)
         ]
         times = [
-            Timestamp(max(0, window.end - 1)) if held is None else held[0]
+            _gone_at(window.end, told_at(window.end)) if held is None else held[0]
             for window, held in zip(keys, windows.values(), strict=True)
         ]
         states = [None if held is None else held[1] for held in windows.values()]
@@ -343,6 +343,11 @@ class WindowStep(Operator):
             [Offset(row) for row in range(len(changed))],
         )
         return context.tell(self._result, states).numbered()
+
+
+def _gone_at(end: int, now: Timestamp) -> Timestamp:
+    """The time of what is told of a window that is no more; nothing may be ahead of its time."""
+    return Timestamp(max(0, min(end - 1, now)))
 
 
 def _after(delay: int) -> Callable[[int], Timestamp]:

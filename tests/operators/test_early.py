@@ -187,3 +187,18 @@ def test_the_description_says_how_often() -> None:
     topology = Topology("app")
     per_minute(topology.stream("in", value=int).group_by_key())
     assert "count per tumbling 1m, emit close, early every 10s" in describe(plan(topology))
+
+
+def test_what_is_told_of_a_window_that_is_gone_is_not_ahead_of_the_stream_time() -> None:
+    def fold(so_far: int | None, value: int) -> int | None:
+        return None if value == 0 else (so_far or 0) + value
+
+    topology = Topology("app")
+    grouped = topology.stream("in", value=int).group_by_key()
+    windows = grouped.window(tumbling("1m"), early="10s")
+    windows.aggregate(int, fold, name="a").to("out")
+    test = TopologyDriver(topology, partitions=1)
+    rows = [("a", 1, 1), ("b", 1, 11), ("a", 0, 12), ("b", 1, 23)]
+    test.pipe("in", *(Record(key, value, Timestamp(time * 1000)) for key, value, time in rows))
+    told = [(each.key.key, each.value, each.timestamp) for each in test.read_records("out")]
+    assert told == [("a", 1, 1000), ("a", None, 23_000), ("b", 1, 11_000)]

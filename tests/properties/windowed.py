@@ -253,7 +253,7 @@ class Windowing:
         for name in names:
             window = self.spec.key.decode(name)
             data = self.states.get(name)
-            time, value = (max(0, window.end - 1), None)
+            time, value = (max(0, min(window.end - 1, told_at(window.end))), None)
             if data is not None:
                 time, value = self.spec.value.decode(data)
             closing = Closing(self.node.name, name)
