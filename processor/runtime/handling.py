@@ -23,6 +23,7 @@ from processor.topology.graph import ErrorHandler, Step
 AnyRecord = Record[Any, Any]
 Made = TypeVar("Made")
 
+_LATE = "late"
 _ANSWERS = (None, *get_args(Policy))
 
 
@@ -110,7 +111,7 @@ def renumbered(batch: AnyBatch, offsets: Sequence[Offset]) -> AnyBatch:
 
 def _asked(step: Step, handler: ErrorHandler, rows: AnyBatch, context: Context) -> Outputs:
     """At a step that no other record can go through, as by then it may have changed its state."""
-    known, sided = len(context.rejected), step.operator.sided
+    known, noted, sided = len(context.rejected), len(context.noted), step.operator.sided
     shown = _unsided(rows) if sided else rows
     try:
         made = step.operator.process(rows, context)
@@ -119,15 +120,22 @@ def _asked(step: Step, handler: ErrorHandler, rows: AnyBatch, context: Context) 
         failure = cause if isinstance(cause, Exception) else error
         context.rejected.append(Rejected(rows.offsets[0], context.step, "state", failure))
         made = ()
-    for number, each in enumerate(context.rejected[known:], known):
-        own = None if sided else each.row
+
+    def judged(each: Rejected) -> Rejected:
+        own = None if sided and each.reason != _LATE else each.row
         record = _row(*(own or (shown, _number(shown, each))))
         if isinstance(record.value, Change):
             record = record._replace(value=record.value.new)
         answer = _answer(each, handler, record)
         if not isinstance(answer, Rejected):
             answer = each._replace(error=_no_place(each.step))
-        context.rejected[number] = answer
+        return answer
+
+    context.rejected[known:] = list(map(judged, context.rejected[known:]))
+    context.noted[noted:] = [
+        judged(each) if each.reason == _LATE and each.policy is None else each
+        for each in context.noted[noted:]
+    ]
     return made
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from processor import Record, Stream, Topology, every
+from processor import Record, Stream, Timestamp, Topology, every, tumbling
 from processor.errors import BadRecordError, TopologyError
 from processor.testing import TopologyDriver
 from processor.topology.graph import OnError
@@ -202,3 +202,37 @@ def test_the_examples_of_the_page_on_bad_records() -> None:
     assert [value for _, value in driver.read("rates")] == [{"rate": 0.5}, {"rate": 0}]
     assert told(driver, "error")[0].startswith("TypeError")
     assert driver.bad_records == {("filter-1", "function"): 1, ("map-values-1", "function"): 1}
+
+
+@pytest.mark.parametrize("answer", ["skip", "dead-letter", "fail", None, "record"])
+@pytest.mark.parametrize("kind", ["window", "join"])
+def test_a_handler_is_asked_about_late_records(kind: str, answer: Any) -> None:
+    asked: list[tuple[str, AnyRecord]] = []
+
+    def decide(error: Exception, record: AnyRecord) -> Any:
+        asked.append((type(error).__name__, record))
+        return record if answer == "record" else answer
+
+    topology = Topology("app")
+    stream = topology.stream("in").on_error(decide)
+    if kind == "window":
+        stream.group_by_key().window(tumbling("1s")).count(name="late").to("out")
+    else:
+        stream.join(topology.stream("other"), twice_of, within="1s", name="late").to("out")
+    driver = TopologyDriver(topology)
+    rows = [Record("k", time, Timestamp(time)) for time in (60_000, 5)]
+    if answer == "fail":
+        with pytest.raises(BadRecordError, match="behind the stream time"):
+            driver.pipe("in", *rows)
+        return
+    driver.pipe("in", *rows)
+    assert set(map(str, asked)) == {str(("LateError", rows[1]))}
+    errors = told(driver, "error")
+    assert len(errors) == (answer != "skip")
+    assert driver.bad_records == {("late", "late"): 1}
+    if answer == "record":
+        assert "none can take its place" in errors[0]
+
+
+def twice_of(one: Any, other: Any) -> list[Any]:
+    return [one, other]
