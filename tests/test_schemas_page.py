@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from processor import Topology, avro, tumbling
 from processor.settings import Settings
 
 PAGE = Path("docs/schemas.md").read_text(encoding="utf-8")
@@ -38,3 +39,26 @@ def test_its_settings() -> None:
     settings = Settings(**tomllib.loads(text))
     assert settings.schema_registry["url"] == "https://registry:8081"
     assert "PASSWORD" not in repr(settings)
+
+
+def test_what_keeps_its_serde() -> None:
+    found: dict[str, Any] = {}
+    exec(blocks("python")[0], found)
+    stream: Any = Topology("app").stream("in", value=avro(found["SCHEMA"], found["Order"]))
+    table = stream.to_table(name="table")
+    kept = [
+        stream.filter(bool),
+        stream.deduplicate(within="1s", name="seen"),
+        stream.key_by("user"),
+        stream.group_by_key().window(tumbling("1s")).count(name="windows").late(),
+    ]
+    made = [
+        stream.map_values(lambda value: value),
+        stream.flat_map(lambda key, value: [(key, value)]),
+        stream.process(lambda record, context: [record], name="each"),
+        stream.group_by_key().reduce(max, name="reduced"),
+        table,
+        table.suppress(until="1s", max_records=2, name="last"),
+    ]
+    assert [each.flow.value.read is stream.flow.value.read for each in kept] == [True] * 4
+    assert [each.flow.value.read for each in made] == [None] * 6
