@@ -175,6 +175,11 @@ class Context:
         return self._here(self.end_task_time)
 
     @property
+    def has_times(self) -> bool:
+        """Whether rows of this pass let the stream time go on; not so where inputs are idle."""
+        return bool(self._timestamps)
+
+    @property
     def end_task_time(self) -> Timestamp:
         """The stream time of the task after the last record of this pass."""
         return max(self.task_time, max(self._timestamps, default=self.task_time))
@@ -197,8 +202,11 @@ class Context:
         else:
             at = dict(zip(self._offsets, self._times, strict=True))
             times = [at.get(offset, self.task_time) for offset in batch.offsets]
-            times = list(map(_before_due, batch.offsets, times))
-        return list(map(self._here, times)) if self.delay else times
+            if Made in set(map(type, batch.offsets)):
+                times = list(map(_before_due, batch.offsets, times))
+        if not (delay := self.delay):
+            return times
+        return [max(NO_TIME, Timestamp(time - delay)) for time in times]
 
     def moments(self, since: Timestamp, until: Timestamp) -> Sequence[Timestamp]:
         """The stream times of this pass after `since` up to `until`."""

@@ -256,9 +256,14 @@ def _problem(node: Any) -> str | None:
     return problem
 
 
+_MAPPINGS = ("Replace", "ReplaceStrict")
+
+
 def _problem_of(name: str, parts: list[Any], function: Any) -> str | None:
     if name == "Boolean.IsIn" and "Literal" not in parts[1]:
         return "is_in takes a list of values, not a column"
+    if name in _MAPPINGS and any("Literal" not in part for part in parts[1:3]):
+        return "replace takes the old and the new values as such, not as columns"
     if name == "StringExpr.Strptime" and not function["StringExpr"]["Strptime"][1]["format"]:
         return 'say in which format times are, as in str.to_datetime("%Y-%m-%dT%H:%M:%S")'
     return None if name in _FUNCTIONS else _refused(name)

@@ -171,7 +171,8 @@ class SessionStep(KeyedStep):
         for each in near:
             work.put(row.name, each, None)
         state = self.folding.add(before and before[1], row.value, row.time)
-        far = [each for each in opened if each not in near]
+        # A closed one stays until it leaves the store: a later row may be of an earlier time.
+        far = [each for each in work.entries[row.name] if each not in near]
         latest = row.latest(before)
         if state is None:
             work.entries[row.name] = far
@@ -222,7 +223,7 @@ class SlidingStep(KeyedStep):
         for entry in sorted(made):
             work.put(row.name, entry, made[entry])
         gone = {entry for entry, held in made.items() if held is None}
-        work.entries[row.name] = sorted({*entries, *made} - gone)
+        work.entries[row.name] = sorted({*work.entries[row.name], *made} - gone)
         if self.emit != "change":
             return []
         return [

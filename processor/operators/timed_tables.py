@@ -250,8 +250,8 @@ class _Run:
         self._pieces.append(made[-1])  # the changes, where they are read
 
     def expire(self, now: Timestamp) -> None:
-        """Deletes what is due by then."""
-        while (found := self.due.pop(now)) is not None:
+        """Deletes what is due by then, unless time stands still in this pass."""
+        while self._context.has_times and (found := self.due.pop(now)) is not None:
             time, key = found
             if self._end(self._times.load([key]).get(key)) != time:
                 continue

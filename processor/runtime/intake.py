@@ -7,10 +7,13 @@ as in Kafka Streams (KIP-353, KIP-695). Knows nothing of what is done with them.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, chain, islice
 
-from processor.records import Offset, RawBatch, Timestamp, TopicPartition
+from processor.records import LATEST, Offset, RawBatch, Timestamp, TopicPartition
 from processor.runtime.portion import Portion, merged, portion_of
+
+_MOST = 20_000
+"""Records at work at once, about: as many as have the same time go together."""
 
 _FULL, _FULL_BYTES = 200_000, 32 * 2**20
 """Records waiting for those of another partition, at most; then the order has to give way."""
@@ -91,11 +94,17 @@ class Intake:
         self, source: TopicPartition, records: RawBatch, times: Sequence[Timestamp] | None = None
     ) -> None:
         """Records that follow those that were given before, and the times that they count for."""
-        tops = list(accumulate(times or records.timestamps, max)) if self.is_ordered else ()
+        tops = self._tops(times or records.timestamps) if self.is_ordered else ()
         self._waiting.setdefault(source, []).append(_Waiting(records, tops))
         self._ended.pop(source, None)
         self._lacking.pop(source, None)
         self._idle_since, self.is_idle_told = None, False
+
+    def _tops(self, times: Sequence[Timestamp]) -> Sequence[Timestamp]:
+        """What no valid time is counts for none: the record is a bad one, and holds up nothing."""
+        if max(times) >= LATEST:
+            times = [time if time < LATEST else Timestamp(0) for time in times]
+        return list(accumulate(times, max))
 
     def end(self, source: TopicPartition, offset: Offset) -> None:
         """There is nothing more of this partition for now, up to the offset of its end."""
@@ -155,6 +164,12 @@ class Intake:
             source: (bisect_right if source <= first else bisect_left)(head.tops, last, head.done)
             for source, head in heads.items()
         }
+        tops = chain.from_iterable(
+            head.tops[head.done : ends[each]] for each, head in heads.items()
+        )
+        cut = next(islice(sorted(tops), _MOST, None), last)
+        if cut < last:
+            ends = {each: bisect_right(head.tops, cut, head.done) for each, head in heads.items()}
         taken = {source: end for source, end in ends.items() if end > heads[source].done}
         return merged([(source, *self._take_from(source, end)) for source, end in taken.items()])
 

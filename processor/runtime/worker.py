@@ -121,7 +121,7 @@ class Worker:
         ended = (number for number in self.tasks if self._has_ended(number))
         told = all(self._intakes[number].is_idle_told for number in ended)
         is_committed = not (self._checkpoints.under_way or self._is_anything_new())
-        return len(self._ended) if told and is_committed else 0
+        return len(self._ended) if told and is_committed and self.has_opened_all else 0
 
     def start(self) -> list[Command]:
         """The first commands."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.errors import Fenced
+from processor.errors import Fenced, StateError
 from tests.crashes.application import Application, WorkerProcess
 from tests.integration.node_process import NodeProcess
 
@@ -53,7 +53,11 @@ def test_who_wakes_up_behind_its_backup_is_fenced(
         application.feed.write(60)
         application.drain(heir)
         zombie.process.send_signal(signal.SIGCONT)
-        assert zombie.wait() == Fenced.exit_code, zombie.failure
+        # One that is told by no transaction may see first that others purged what it was to read.
+        ends = {Fenced.exit_code} | (
+            {StateError.exit_code} if guarantee == "at-least-once" else set()
+        )
+        assert zombie.wait() in ends, zombie.failure
         application.feed.write(20)
         application.drain(heir)
         heir.await_tasks(len(application.layout.tasks))

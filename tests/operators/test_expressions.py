@@ -83,6 +83,8 @@ def test_refusals_say_what_to_do() -> None:
     assert "can't call functions" in refusal(A.map_elements(lambda value: [value]))
     assert "in which format" in refusal(TEXT.str.to_datetime())
     assert "a list of values" in refusal(A.is_in(B))
+    assert "not as columns" in refusal(A.replace(A, B))
+    assert "not as columns" in refusal(A.replace_strict(1, B, default=2))
     assert "more than 64 bits" in refusal(A + 2**64)
     assert "no cast to Int128" in refusal(A.cast(pl.Int128))
 

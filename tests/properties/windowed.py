@@ -327,7 +327,7 @@ class Windowing:
         if (held := self.added(before, row)) is not None:
             self.set(window, held)
         self.tell(row, window, before)
-        left = [each for each in opened if each not in near]
+        left = [each for each in self.entries(key) if each not in near]
         there = [] if self.get(window) is None else [(start, end, 0)]
         self.put_entries(key, sorted(left + there))
         return True
@@ -346,7 +346,10 @@ class Windowing:
         for start in sorted({t for r in records for t in (r.timestamp - size, r.timestamp + 1)}):
             end = start + size + 1
             inside = [each for each in records if start <= each.timestamp < end]
-            if not inside or end + self.operator.kept <= now:
+            if not inside:
+                continue
+            if end + self.operator.kept <= now:
+                entries += [(start, end, 0)] if (start, end) in known else []
                 continue
             entries.append((start, end, 0))
             if start <= time < end or (start, end) not in known:

@@ -132,7 +132,27 @@ def test_order_gives_way_before_memory_does() -> None:
     many = module._FULL + 1
     intake.add(A, batch(*range(many)))
     ((name, times),) = taken(intake)
-    assert (name, len(times)) == ("a", many)
+    assert (name, len(times)) == ("a", module._MOST + 1)
+    assert taken(intake) == []  # there is room again
+
+
+def test_a_portion_is_no_larger_than_what_may_be_at_work_at_once() -> None:
+    intake = Intake(frozenset({A, B}), 0)
+    intake.add(A, batch(*range(module._MOST)))
+    intake.add(B, batch(*range(module._MOST)))
+    intake.end(A, Offset(9))
+    intake.end(B, Offset(9))
+    portions = list(intake.take(0))
+    assert all(len(portion.rows) <= module._MOST + 2 for portion in portions)
+    rows = [row for portion in portions for row in in_rows(portion)]
+    assert [time for _, time in rows] == [time for time in range(module._MOST) for _ in "ab"]
+
+
+def test_a_time_that_is_none_holds_up_nothing() -> None:
+    intake = Intake(frozenset({A, B}), 0)
+    intake.add(A, batch(10**16, 2))
+    intake.add(B, batch(1, 3))
+    assert taken(intake) == [("a", [10**16]), ("b", [1]), ("a", [2])]
 
 
 def test_the_next_offset_is_behind_what_waits() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from processor import Record, Timestamp, Topology, Windowed, tumbling
+from processor import Record, Timestamp, Topology, Windowed, session, sliding, tumbling
 from processor.errors import BadRecordError, TopologyError
 from processor.operators.windowed import WindowEmit
-from processor.operators.windows import hopping
+from processor.operators.windows import Session, Sliding, hopping
 from processor.testing import TopologyDriver
 from processor.topology.describe import describe
 from processor.topology.plan import plan
@@ -301,6 +301,31 @@ def test_windows_of_windows_take_what_has_waited(times: Sequence[int]) -> None:
 def outer(window: Windowed[Windowed[str]], count: int) -> tuple[str, list[int]]:
     assert (window.start, window.end) == (window.key.start, window.key.end)
     return window.key.key, [window.start, count]
+
+
+@pytest.mark.parametrize("windows", [session("4s"), sliding("4s")])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_waits_meets_what_did_not(windows: Session | Sliding, *, first: bool) -> None:
+    topology = Topology("app")
+    left, right = (topology.stream(name, value=int) for name in ("in", "other"))
+    joined = left.left_join(right, lambda one, _: one, within="10s", name="j")
+    merged = left.merge(joined) if first else joined.merge(left)
+    merged.group_by_key().window(windows).count(name="c").to("out")
+    test = TopologyDriver(topology)
+    pipe(test, ("a", 5, 1), ("a", 100, 1), ("a", 1000, 1))
+    assert test.bad_records == {}
+    assert [value for *_, value in read(test)] == [2, 2]
+
+
+def test_a_time_to_live_behind_what_idle_inputs_lead_to() -> None:
+    def make(stream: Grouped) -> None:
+        visits = stream.window(session("30m")).count(name="visits")
+        visits.to_stream().to_table(name="kept", ttl="10m").to("out")
+
+    test = driver(make)
+    pipe(test, ("a", 0, 1), ("b", 1200, 1))
+    test.idle()
+    assert sorted(read(test), key=str) == [("a", 0, 0, None), ("b", 1200, 1200, 1)]
 
 
 def test_what_waits_in_vain_is_in_time_for_what_follows() -> None:
