@@ -15,7 +15,7 @@ from processor.operators.joins_streams import StreamStreamJoin
 from processor.operators.views import View
 from processor.records import Record, Timestamp
 from processor.topology.graph import Edge, Step
-from tests.properties import foreign, one_record, tables, windowed
+from tests.properties import foreign, one_record, policies, tables, windowed
 
 if TYPE_CHECKING:
     from tests.properties.one_record import Rows, Trial
@@ -160,6 +160,7 @@ class _StreamStream:
                 if Edge(self._node, 1 + side) not in read:
                     bad = one_record.Bad(self._node.name, "late")
                     bad.policy = self._operator.late
+                    policies.late(self._node, own, bad)
                     self._trial.notes.append(windowed.Noted(bad, own))
         keys = [key for key, is_late in zip(keys, late, strict=True) if not is_late]
         encoded = [each for each, is_late in zip(encoded, late, strict=True) if not is_late]

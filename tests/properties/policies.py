@@ -78,6 +78,13 @@ def step(node: Step, rows: Rows, run: Callable[[Step, Rows], dict[int, Rows]]) -
     return made
 
 
+def late(node: Step, row: AnyRecord, bad: Failed) -> None:
+    """What a handler says of a late row, if nobody else has said it."""
+    if bad.policy is None and callable(node.on_error):
+        with contextlib.suppress(Failed), _judged(node.on_error, [row]):
+            raise bad
+
+
 def sink(node: Sink, rows: Rows, run: Callable[[Sink, Rows], list[Any]]) -> list[Any]:
     """What a sink writes."""
     if not callable(node.on_error):

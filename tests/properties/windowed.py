@@ -182,6 +182,7 @@ class Windowing:
 
         bad = Bad(self.node.name, reason)
         bad.policy = policy
+        policies.late(self.node, row, bad)
         self.trial.notes.append(Noted(bad, row))
 
     # Time
