@@ -1,7 +1,7 @@
 """Durations as people write them: "250ms", "10s", "5m", "2h", "1d"."""
 
 import re
-from typing import Final
+from typing import Final, cast
 
 from processor.errors import UsageError
 
@@ -13,16 +13,23 @@ def milliseconds(duration: str | float, what: str, *, least: int = 1) -> int:
     """A duration in whole milliseconds; a number means seconds.
 
     Raises:
-        UsageError: It is malformed, shorter than `least` ms or endless; `what` names it.
+        UsageError: It is malformed, no text or number, shorter than `least` ms or endless; `what`
+            names it.
     """
     if isinstance(duration, str):
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", duration.strip())
         exact = float(found[1]) * _UNITS[found[2]] if found else 0
         least = least if found else 1
     else:
-        exact = duration * 1000
+        # A topology file may give anything, and True would be a second.
+        given = cast("object", duration)
+        is_number = isinstance(given, int | float) and not isinstance(given, bool)
+        exact = duration * 1000 if is_number else -1
     if not least <= exact <= _LONGEST:
-        raise UsageError(f'{what}: {duration!r} is no duration; write "250ms", "10s", "5m" or "1d"')
+        raise UsageError(
+            f'{what}: {duration!r} is no duration; write "250ms", "10s", "5m" or "1d" '
+            "(a number is seconds)"
+        )
     return round(exact)
 
 

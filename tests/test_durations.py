@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from processor.durations import milliseconds
@@ -30,8 +32,15 @@ def test_what_is_no_duration(duration: str | float) -> None:
     with pytest.raises(UsageError) as caught:
         milliseconds(duration, "within of seen")
     assert str(caught.value) == (
-        f'within of seen: {duration!r} is no duration; write "250ms", "10s", "5m" or "1d"'
+        f'within of seen: {duration!r} is no duration; write "250ms", "10s", "5m" or "1d" '
+        "(a number is seconds)"
     )
+
+
+@pytest.mark.parametrize("given", [True, False, None, [10]])
+def test_what_is_neither_text_nor_number(given: Any) -> None:
+    with pytest.raises(UsageError, match=r"is no duration.*a number is seconds"):
+        milliseconds(given, "x", least=0)
 
 
 @pytest.mark.parametrize("duration", [float("nan"), float("inf"), "9" * 400 + "d"])

@@ -12,6 +12,7 @@ from processor.operators.columnar import is_expression
 from processor.operators.composed import ColumnItem, Composed, Part, careful, states_serde
 from processor.serdes.types import type_name
 from processor.topology.form import Form
+from processor.topology.functions import getter, told
 
 if TYPE_CHECKING:
     from polars import Expr
@@ -30,8 +31,18 @@ def composed(
     Raises:
         TopologyError: There is none, or a field is not there.
     """
+    if isinstance(model, Aggregator) or is_expression(model):
+        raise TopologyError(f"{what}: name each aggregate, such as agg(orders=count_of())")
+    if not callable(model):
+        raise TopologyError(f"{what}: the model is a type, not {told(model)}")
     if not given:
         raise TopologyError(f"{what}: name at least one aggregate, such as agg(orders=count_of())")
+    for name, each in given.items():
+        if not (isinstance(each, Aggregator) or is_expression(each)):
+            raise TopologyError(
+                f"{what}: {name}={told(each)} is no aggregate: give one such as count_of() or "
+                'sum_of("amount"), called, or col("amount").sum()'
+            )
     _check_names(model, given, what)
     bound: list[Part] = []
     states: list[Any] = []
@@ -127,7 +138,7 @@ def _kept(get: Callable[[Any], Any] | None, item: Any) -> Any:
 
 
 def _item(value: Form, of: Of) -> tuple[Callable[[Any], Any], Any]:
-    get, form = value.field(of) if isinstance(of, str) else (of, Form.returned_by(of))
+    get, form = getter("an aggregate", value, of)
     return get, form.type
 
 

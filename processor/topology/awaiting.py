@@ -7,9 +7,12 @@ from typing import Any
 from processor.durations import seconds
 from processor.errors import TopologyError
 from processor.operators.concurrent import MapAsync
+from processor.topology.builder import check_number
+from processor.topology.functions import check_arguments, checked_function, told
 
 
 def awaiting(
+    what: str,
     function: Callable[[Any], Awaitable[Any]],
     joiner: Callable[[Any, Any], Any] | None,
     concurrency: int,
@@ -23,9 +26,10 @@ def awaiting(
     """
     called = getattr(function, "__call__", None)  # noqa: B004 - its kind is asked for
     if not (iscoroutinefunction(function) or iscoroutinefunction(called)):
-        raise TopologyError(
-            f"{getattr(function, '__name__', function)} is no async def: use map_values for it"
-        )
-    if concurrency < 1 or retries < 0:
-        raise TopologyError("concurrency is at least 1, and retries at least 0")
+        raise TopologyError(f"{told(function)} is no async def: use map_values for it")
+    check_arguments(what, function, "value")
+    if joiner is not None:
+        checked_function(f"{what}: joiner", joiner, "value, found")
+    check_number("concurrency", concurrency, least=1)
+    check_number("retries", retries, least=0)
     return MapAsync(function, joiner, concurrency, seconds(timeout, "timeout"), retries)

@@ -207,6 +207,12 @@ def check_choice(what: str, given: object, possible: Sequence[object]) -> None:
         raise TopologyError(f"{what}={given!r}: possible are {listed}")
 
 
+def check_number(what: str, given: object, *, least: int) -> None:
+    """Raises TopologyError unless it is a whole number, and not less."""
+    if type(given) is not int or given < least:
+        raise TopologyError(f"{what}={given!r}: give {least} or more, as a whole number")
+
+
 def _told(source: Source) -> str:
     policy = f", on_bad_record={source.on_bad_record!r}" if source.on_bad_record else ""
     time = f", timestamp={source.time.label}" if source.time else ""

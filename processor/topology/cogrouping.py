@@ -20,6 +20,7 @@ from processor.records import V2, K
 from processor.serdes import Serde
 from processor.topology.flow import Flow
 from processor.topology.form import Form
+from processor.topology.functions import checked_function
 from processor.topology.graph import Edge
 from processor.topology.joining_steps import together
 
@@ -48,6 +49,7 @@ class CogroupedStream(Generic[K, V2]):
         self, other: GroupedStream[K, VO], add: Callable[[V2, VO], V2 | None]
     ) -> CogroupedStream[K, V2]:
         """One more stream, whose values `add(so_far, value)` adds."""
+        checked_function("cogroup", add, "so_far, value")
         return CogroupedStream((*self.groups, _Group(other.flow, add)))
 
     def aggregate(
@@ -121,7 +123,7 @@ class WindowedCogroup(Generic[K, V2]):
 
 def cogrouped(flow: Flow, add: Callable[[Any, Any], Any]) -> CogroupedStream[Any, Any]:
     """The first stream of a cogroup."""
-    return CogroupedStream((_Group(flow, add),))
+    return CogroupedStream((_Group(flow, checked_function("cogroup", add, "so_far, value")),))
 
 
 def _merged(groups: tuple[_Group, ...], name: str) -> Flow:

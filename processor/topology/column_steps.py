@@ -14,6 +14,7 @@ from processor.operators.stateless import Filter
 from processor.records import V2, K, V
 from processor.topology.flow import Flow
 from processor.topology.form import Form
+from processor.topology.functions import checked_function
 
 if TYPE_CHECKING:
     from polars import Expr
@@ -104,7 +105,8 @@ class ColumnSteps(Generic[K, V]):
 
             operator = FilterColumns(columnar.predicate(self.flow.value, predicate, kind), keep)
         else:
-            operator = Filter(predicate, keep)
+            called = checked_function(kind.replace("-", "_"), predicate, "value")
+            operator = Filter(called, keep)
         return Stream(self.flow.then(kind, operator, name))
 
     def _select(

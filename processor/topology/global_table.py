@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from processor.errors import TopologyError
 from processor.operators.global_joins import GlobalJoin
@@ -12,6 +12,7 @@ from processor.records import V2, K, V
 from processor.state.keyvalue import StoreSpec
 from processor.topology.flow import Flow
 from processor.topology.form import Form
+from processor.topology.functions import checked_function, told
 
 if TYPE_CHECKING:
     from processor.topology.builder import Builder
@@ -86,9 +87,20 @@ def _joined(
     from processor.topology.stream import Stream  # noqa: PLC0415 - each makes the other
 
     kind = "left-join-global" if left else "join-global"
+    called = kind.replace("-", "_")
+    if not isinstance(cast("object", table), GlobalTable):
+        joins = "left_join" if left else "join"
+        raise TopologyError(
+            f"{called}: give what topology.global_table(...) gave, not {told(table)}; other tables "
+            f"and streams are for {joins}"
+        )
+    checked_function(f"{called}: joiner", joiner, "value, other")
     if table.builder is not flow.builder:
         raise TopologyError(f"{kind}: the table belongs to a different topology; use one")
-    function = _ByField(flow.value.field(by)[0]) if isinstance(by, str) else by
+    if isinstance(by, str):
+        function = _ByField(flow.value.field(by)[0])
+    else:
+        function = checked_function(f"{called}: by", by, "key, value")
     operator = GlobalJoin(table.store.name, function, joiner, left)
     return Stream(flow.then(kind, operator, name, value=Form.returned_by(joiner)))
 

@@ -16,6 +16,7 @@ from processor.serdes import Serde, int64
 from processor.state.keyvalue import StoreSpec
 from processor.topology.flow import Flow
 from processor.topology.form import Form
+from processor.topology.functions import checked_function, folded
 from processor.topology.table import Table
 
 
@@ -61,6 +62,8 @@ class GroupedTable(Generic[K, V]):
             value: Type or serde of the value in the store, by default as far as it is known.
         """
         name = self.flow.needed(name, "reduce", "reduce")
+        checked_function("reduce: add", add, "so_far, value")
+        checked_function("reduce: subtract", subtract, "so_far, value")
         form = Form(self.flow.value.type)
         return self._fold(None, add, subtract, form, value, name, emit)
 
@@ -87,7 +90,8 @@ class GroupedTable(Generic[K, V]):
                 `add` or `start` says, else JSON, which is refused if it would change the value.
         """
         name = self.flow.needed(name, "aggregate", "aggregate")
-        form = Form.folded_by(start, add)
+        form = folded("aggregate", start, add)
+        checked_function("aggregate: subtract", subtract, "so_far, value")
         return self._fold(start, add, subtract, form, value, name, emit)
 
     def _fold(

@@ -28,6 +28,7 @@ from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import check_choice
 from processor.topology.flow import Flow
 from processor.topology.form import Form
+from processor.topology.functions import checked_function, getter, told
 from processor.topology.graph import Edge, Read
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def stream_join(
     if isinstance(other, Stream):
         stream = cast("Stream[Any, Any]", other)
         return streams_join(flow, stream, joiner, name, kind, times, late)
+    _check_table(other, kind, "a stream or a table")
     if times != Times() or late is not None:
         raise TopologyError(
             f"{_word(kind)}: within=, before=, after=, grace= and late= are for joins of streams"
@@ -99,8 +101,40 @@ def streams_join(
     late: Policy | None,
 ) -> JoinedStream[Any, Any, Any, Any]:
     """Two streams."""
+    from processor.topology.stream import Stream  # noqa: PLC0415 - each makes the other
+    from processor.topology.table import Table  # noqa: PLC0415 - each makes the other
+
+    if not isinstance(cast("object", other), Stream):
+        if isinstance(other, Table):
+            raise TopologyError(
+                f"{_word(kind)}: a stream has no outer join with a table: use left_join"
+            )
+        _check_table(other, kind, "a stream")
     check_choice(f"{_word(kind)}: late", late, (None, *get_args(Policy)))
     return _stream_stream(flow, other.flow, joiner, name, kind, times.span(_word(kind)), late)
+
+
+def _check_table(other: object, kind: JoinKind, wanted: str) -> None:
+    """Raises TopologyError, which names the right call, unless it is a table."""
+    from processor.topology.global_table import GlobalTable  # noqa: PLC0415 - each makes the other
+    from processor.topology.stream import Stream  # noqa: PLC0415 - each makes the other
+    from processor.topology.table import Table  # noqa: PLC0415 - each makes the other
+
+    if isinstance(other, Table):
+        return
+    word, called = _word(kind), "left_join_global" if kind == "left" else "join_global"
+    if isinstance(other, GlobalTable):
+        raise TopologyError(f"{word}: a stream is joined with a global table by {called}")
+    if isinstance(other, Stream):
+        raise TopologyError(
+            f"{word}: a table is joined with tables: make one of the stream with to_table(name=...)"
+            ", or let the stream join the table, stream.join(table, joiner)"
+        )
+    raise TopologyError(f"{word}: give {wanted}, such as topology.table(...), not {told(other)}")
+
+
+def _check_joiner(kind: JoinKind, joiner: Callable[..., Any]) -> None:
+    checked_function(f"{_word(kind)}: joiner", joiner, "value, other")
 
 
 def _word(kind: JoinKind) -> str:
@@ -114,6 +148,7 @@ def _stream_table(
     name: str | None,
     kind: JoinKind,
 ) -> Flow:
+    _check_joiner(kind, joiner)
     word = _word(kind)
     flow, _ = _pair(stream, table.flow, word, name)
     operator = StreamTableJoin(table.view, joiner, kind == "left")
@@ -134,6 +169,7 @@ def _stream_stream(
 ) -> JoinedStream[Any, Any, Any, Any]:
     from processor.topology.joined import JoinedStream  # noqa: PLC0415 - each makes the other
 
+    _check_joiner(kind, joiner)
     word = _word(kind)
     name = left.needed(name, word, word)
     left, right = _pair(left, right, word, name)
@@ -185,6 +221,8 @@ class How(NamedTuple):
 
 def table_table(left: TableJoins[Any, Any], right: Table[Any, Any], how: How) -> Table[Any, Any]:
     """Two tables of the same keys."""
+    _check_table(right, how.kind, "a table")
+    _check_joiner(how.kind, how.joiner)
     name = left.flow.needed(how.name, how.word, how.word)
     flow, _ = _pair(left.flow, right.flow, how.word, name)
     operator = TableTableJoin(name, how.emit, (left.view, right.view), how.joiner, how.kind)
@@ -196,11 +234,13 @@ def foreign(
     left: TableJoins[Any, Any], right: Table[Any, Any], on: Callable[[Any], Any] | str, how: How
 ) -> Table[Any, Any]:
     """A table with another one whose key is in its values: three steps, two internal topics."""
+    _check_table(right, how.kind, "a table")
+    _check_joiner(how.kind, how.joiner)
     flow, builder, on_error = left.flow, left.flow.builder, left.flow.on_error
     name = flow.needed(how.name, how.word, how.word)
     if builder is not right.flow.builder:
         raise TopologyError(f"{how.word}: these belong to different topologies; use one")
-    by, form = flow.value.field(on) if isinstance(on, str) else (on, Form.returned_by(on))
+    by, form = getter(f"{how.word}: on", flow.value, on)
     key, other_key = _key_serde(flow), _key_serde(right.flow)
     if form.type is not None and _key_serde_of(form).name != other_key.name:
         raise TopologyError(

@@ -14,7 +14,7 @@ from processor.errors import TopologyError
 from processor.operators.aggregate import Emit
 from processor.operators.columnar import KeyByColumn, is_expression
 from processor.operators.deduplicate import Deduplicate
-from processor.operators.process import Process, ProcessContext, Punctuator
+from processor.operators.process import ProcessContext, Punctuator
 from processor.operators.stateless import (
     FlatMap,
     FlatMapValues,
@@ -33,10 +33,12 @@ from processor.topology.builder import check_choice
 from processor.topology.column_steps import ColumnSteps
 from processor.topology.flow import Flow
 from processor.topology.form import Form
+from processor.topology.functions import checked_function, getter
 from processor.topology.global_table import GlobalJoins
 from processor.topology.graph import Edge, OnError, Policy
 from processor.topology.joining import StreamJoins
 from processor.topology.keeping import kept
+from processor.topology.processing import processed
 from processor.topology.table import GroupedStream, Table
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
 
     def map_values(self, function: Callable[[V], V2], *, name: str | None = None) -> Stream[K, V2]:
         """Replaces each value by `function(value)`; key, timestamp and headers stay."""
-        form = Form.returned_by(function)
+        form = Form.returned_by(checked_function("map_values", function, "value"))
         return Stream(self.flow.then("map-values", MapValues(function), name, value=form))
 
     def map_async(
@@ -82,7 +84,7 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
                 pauses, before its record is a bad one.
             name: Of the step.
         """
-        operator = awaiting(function, None, concurrency, timeout, retries)
+        operator = awaiting("map_async", function, None, concurrency, timeout, retries)
         form = Form.returned_by(function)
         return Stream(self.flow.then("map-async", operator, name, value=form))
 
@@ -97,7 +99,7 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
         name: str | None = None,
     ) -> Stream[K, V3]:
         """Replaces each value by `joiner(value, await lookup(value))`; see `map_async`."""
-        operator = awaiting(lookup, joiner, concurrency, timeout, retries)
+        operator = awaiting("enrich", lookup, joiner, concurrency, timeout, retries)
         form = Form.returned_by(joiner)
         return Stream(self.flow.then("enrich", operator, name, value=form))
 
@@ -105,21 +107,21 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
         self, function: Callable[[K, V], tuple[K2, V2]], *, name: str | None = None
     ) -> Stream[K2, V2]:
         """Replaces each key and value by `function(key, value)`, a pair."""
-        key, value = Form.pair_returned_by(function)
+        key, value = Form.pair_returned_by(checked_function("map", function, "key, value"))
         return Stream(self.flow.then("map", Map(function), name, key=key, value=value))
 
     def flat_map(
         self, function: Callable[[K, V], Iterable[tuple[K2, V2]]], *, name: str | None = None
     ) -> Stream[K2, V2]:
         """Replaces each record by the pairs that `function(key, value)` gives."""
-        key, value = Form.pairs_returned_by(function)
+        key, value = Form.pairs_returned_by(checked_function("flat_map", function, "key, value"))
         return Stream(self.flow.then("flat-map", FlatMap(function), name, key=key, value=value))
 
     def flat_map_values(
         self, function: Callable[[V], Iterable[V2]], *, name: str | None = None
     ) -> Stream[K, V2]:
         """Replaces each value by those that `function(value)` gives."""
-        operator = FlatMapValues(function)
+        operator = FlatMapValues(checked_function("flat_map_values", function, "value"))
         form = Form.each_returned_by(function)
         return Stream(self.flow.then("flat-map-values", operator, name, value=form))
 
@@ -138,11 +140,9 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
 
             columns = columnar.columns(self.flow.value, [by], "key_by")
             operator, (form,) = KeyByColumn(columns), columnar.forms(columns)
-        elif isinstance(by, str):
-            function, form = self.flow.value.field(by)
-            operator = KeyBy(function)
         else:
-            operator, form = KeyBy(by), Form.returned_by(by)
+            function, form = getter("key_by", self.flow.value, by)
+            operator = KeyBy(function)
         keyed = self.flow.then("key-by", operator, name, key=form)
         return Stream(replace(keyed, label=self.flow.grouped_by(by, name)))
 
@@ -164,11 +164,13 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
 
     def peek(self, function: Callable[[K, V], object], *, name: str | None = None) -> Stream[K, V]:
         """Calls `function(key, value)` for its side effect, which a crash may repeat."""
-        return Stream(self.flow.then("peek", Peek(function), name))
+        called = checked_function("peek", function, "key, value")
+        return Stream(self.flow.then("peek", Peek(called), name))
 
     def for_each(self, function: Callable[[K, V], object], *, name: str | None = None) -> None:
         """As `peek`, at the end of a stream."""
-        self.flow.then("for-each", Peek(function), name)
+        called = checked_function("for_each", function, "key, value")
+        self.flow.then("for-each", Peek(called), name)
 
     def on_error(self, policy: OnError) -> Stream[K, V]:
         """Says what becomes of records that fail in the steps from here on; up to a merge.
@@ -179,7 +181,9 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
                 one of these, None for what would be without it, or, where the step has no state,
                 a `Record` to go on with in its place. It may be called again for the same record.
         """
-        if not callable(policy):
+        if callable(policy):
+            checked_function("on_error", policy, "error, record")
+        else:
             check_choice("on_error", policy, get_args(Policy))
         return Stream(replace(self.flow, on_error=policy))
 
@@ -210,6 +214,8 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
     def _split(
         self, names: list[str], predicates: tuple[Callable[[V], object], ...]
     ) -> Iterator[Flow]:
+        for predicate in predicates:
+            checked_function("a branch", predicate, "value")
         outputs = (*names, "default")
         builder = self.flow.builder
         node = builder.step(
@@ -273,7 +279,10 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
         Keys and values that are as they were read are written as they were read; others are
         written as text or bytes if they are that, else as JSON, unless a type or serde is given.
         """
-        what = topic if isinstance(topic, str) else "the chosen topic"
+        if isinstance(topic, str):
+            what = topic
+        else:
+            what, topic = "the chosen topic", checked_function("to without a name", topic, "record")
         key_serde = self.flow.key.written_key(key, f"the key of {what}")
         value_serde = self.flow.value.written_value(value, f"the value of {what}")
         flow = self.flow
@@ -325,20 +334,21 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
         self,
         *,
         within: str | float,
-        by: Callable[[V], Any] | None = None,
+        by: Callable[[V], Any] | str | None = None,
         name: str | None = None,
     ) -> Stream[K, V]:
         """Drops a record if an equal one passed less than `within` of stream time before.
 
         Args:
             within: Such as "10s" or "1d", or seconds.
-            by: Equal are records of the same key, and with `by` the same `by(value)`.
+            by: Equal are records of the same key, and with `by` of the same `by(value)` or field.
             name: Of the store; needed where the stream has no name of its own.
         """
         name = self.flow.needed(name, "deduplicate", "seen")
         flow = self.flow.partitioned_by_key(name)
         key_serde = flow.key.kept_key(None, f"the key of {name}")
-        identity = None if by is None else _Identity(by)
+        value = self.flow.value
+        identity = None if by is None else _Identity(getter("deduplicate: by", value, by)[0])
         span = milliseconds(within, f"within of {name}")
         operator = Deduplicate(name, span, identity, key_serde)
         spec = StoreSpec(name, bytes_serde, int64)
@@ -361,21 +371,7 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
             punctuators: Functions called as time goes on, see `Punctuator`.
             name: Of the step; needed with stores or punctuators where the stream has no name.
         """
-        flow = self.flow
-        if stores or punctuators:
-            name = flow.needed(name, "process", "process")
-            flow = flow.partitioned_by_key(name)
-        names = frozenset(spec.name for spec in stores)
-        key, value = Form.pairs_returned_by(function)
-        made = flow.then(
-            "process",
-            lambda step: Process(step, function, names, tuple(punctuators)),
-            name,
-            key=key,
-            value=value,
-            stores=tuple(stores),
-        )
-        return Stream(replace(made, label=name))
+        return Stream(processed(self.flow, function, stores, punctuators, name))
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,11 @@ from processor.records import K2, V2, K, Record, V
 from processor.serdes import Serde, int64
 from processor.state.keyvalue import StoreSpec
 from processor.topology.aggregating import composed
+from processor.topology.builder import check_number
 from processor.topology.cogrouping import CogroupedStream, cogrouped
 from processor.topology.flow import Flow
 from processor.topology.form import Form
+from processor.topology.functions import checked_function, folded, getter
 from processor.topology.joining import TableJoins
 from processor.topology.keeping import lasting
 
@@ -127,6 +129,7 @@ class GroupedStream(Generic[K, V]):
             ttl: Time to live, see `GroupedStream`.
         """
         name = self.flow.needed(name, "reduce", "reduce")
+        checked_function("reduce", add, "so_far, value")
         return self._fold(None, add, self.flow.value, value, name, emit, ttl)
 
     def aggregate(
@@ -151,7 +154,8 @@ class GroupedStream(Generic[K, V]):
             ttl: Time to live, see `GroupedStream`.
         """
         name = self.flow.needed(name, "aggregate", "aggregate")
-        return self._fold(start, add, Form.folded_by(start, add), value, name, emit, ttl)
+        form = folded("aggregate", start, add)
+        return self._fold(start, add, form, value, name, emit, ttl)
 
     @overload
     def agg(
@@ -257,17 +261,20 @@ class Table(TableJoins[K, V], Generic[K, V]):
 
     def filter(self, predicate: Callable[[V], object], *, name: str | None = None) -> Table[K, V]:
         """Keeps the keys whose value the predicate accepts."""
-        return self._derived("filter", FilterTable(predicate), name, None)
+        return self._derived(
+            "filter", FilterTable(checked_function("filter", predicate, "value")), name, None
+        )
 
     def filter_not(
         self, predicate: Callable[[V], object], *, name: str | None = None
     ) -> Table[K, V]:
         """Keeps the keys whose value the predicate does not accept."""
-        return self._derived("filter-not", FilterTable(predicate, keep=False), name, None)
+        called = checked_function("filter_not", predicate, "value")
+        return self._derived("filter-not", FilterTable(called, keep=False), name, None)
 
     def map_values(self, function: Callable[[V], V2], *, name: str | None = None) -> Table[K, V2]:
         """Replaces each value by `function(value)`; None: the key is not in the table."""
-        form = Form.returned_by(function)
+        form = Form.returned_by(checked_function("map_values", function, "value"))
         return self._derived("map-values", MapTable(function), name, form)
 
     def _derived(
@@ -291,8 +298,7 @@ class Table(TableJoins[K, V], Generic[K, V]):
             name: Of the store that holds them; needed where the table has no name of its own.
         """
         name = self.flow.needed(name, "suppress", "suppressed")
-        if max_records < 1:
-            raise TopologyError(f"suppress {name}: max_records={max_records}: give 1 or more")
+        check_number(f"suppress {name}: max_records", max_records, least=1)
         wait = Wait(milliseconds(until, f"until of suppress {name}"))
         kept = buffered_serde(self._kept(name))
         spec = StoreSpec(name, self.store.key, kept)
@@ -317,7 +323,7 @@ class Table(TableJoins[K, V], Generic[K, V]):
         from processor.topology.grouped_table import GroupedTable  # noqa: PLC0415 - each makes the other
 
         flow = self.flow
-        function, key = flow.value.field(by) if isinstance(by, str) else (by, Form.returned_by(by))
+        function, key = getter("group_by", flow.value, by)
         label = flow.grouped_by(by, name)
         value = Form(flow.value.type, change_serde(self._kept(label or flow.label)))
         grouped = flow.changes.then("group-by", Regroup(function), name, key=key, value=value)

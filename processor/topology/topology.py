@@ -16,6 +16,7 @@ from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import Builder, check_choice
 from processor.topology.flow import Flow
 from processor.topology.form import Form
+from processor.topology.functions import checked_function
 from processor.topology.global_table import GlobalTable
 from processor.topology.graph import Edge, Policy
 from processor.topology.stream import Stream, Table
@@ -293,6 +294,7 @@ def every(
         clock: `stream`: event time, the same in every replay. `wall`: the clock on the wall.
     """
     check_choice("clock", clock, get_args(Clock))
+    checked_function("every", function, "time, context")
     return Punctuator(milliseconds(interval, "the interval of every()"), function, clock)
 
 

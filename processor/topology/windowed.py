@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, get_args, overload
+from typing import TYPE_CHECKING, Any, Generic, cast, get_args, overload
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
@@ -19,7 +19,15 @@ from processor.operators.early import Early
 from processor.operators.folding import Adding, Counting, Folding
 from processor.operators.keyed_windows import CountedStep, SessionStep, SlidingStep, entries_serde
 from processor.operators.windowed import FINAL, WindowEmit
-from processor.operators.windows import AnyWindows, Calendar, Counted, Hopping, Session, Sliding
+from processor.operators.windows import (
+    AnyWindows,
+    Calendar,
+    Counted,
+    Hopping,
+    Session,
+    Sliding,
+    Windows,
+)
 from processor.records import V2, K, V
 from processor.serdes import Serde, json_of, key_json
 from processor.serdes.windowed import Windowed, windowed, windowed_json
@@ -28,6 +36,7 @@ from processor.topology.aggregating import composed
 from processor.topology.builder import check_choice
 from processor.topology.flow import Flow
 from processor.topology.form import Form
+from processor.topology.functions import checked_function, folded, told
 from processor.topology.graph import Edge
 from processor.topology.table import Table
 
@@ -41,15 +50,25 @@ if TYPE_CHECKING:
 class WindowedTable(Table[Windowed[K], V2], Generic[K, V, V2]):
     """The results of windows by `Windowed` keys: key, start and end."""
 
-    late_flow: Flow = field(kw_only=True)
-    """Where late records go; for the runtime and for tests, no part of the language."""
+    late_flow: Flow | None = field(kw_only=True)
+    """Where late records go, if any can be; for the runtime and for tests, no part of the language.
+    """
     final_flow: Flow | None = field(kw_only=True)
     """Where the results of closed windows go, if they are told; no part of the language."""
 
     def late(self) -> Stream[K, V]:
-        """The records that came after their windows had closed; they are no bad records then."""
+        """The records that came after their windows had closed; they are no bad records then.
+
+        Raises:
+            TopologyError: The windows close by count.
+        """
         from processor.topology.stream import Stream  # noqa: PLC0415 - each makes the other
 
+        if self.late_flow is None:
+            raise TopologyError(
+                f"{self.flow.label}: no record is late for windows that close by count; leave "
+                "out late()"
+            )
         return Stream(self.late_flow)
 
     def final(self) -> Stream[Windowed[K], V2]:
@@ -106,6 +125,7 @@ class WindowedStream(Generic[K, V]):
             value: Type or serde of the value in the store, by default as far as it is known.
         """
         name = self.flow.needed(name, "reduce", "reduce")
+        checked_function("reduce", add, "so_far, value")
         form = self.flow.value
         serde = form.kept_value(value, f"the value of store {name}")
         return self._table("reduce", name, Adding(serde, None, add, add), form)
@@ -129,9 +149,9 @@ class WindowedStream(Generic[K, V]):
             value: Type or serde of the aggregate in the store; see `GroupedStream.aggregate`.
         """
         name = self.flow.needed(name, "aggregate", "aggregate")
-        form = Form.returned_by(add)
-        if form.type is None:
-            form = Form(start) if isinstance(start, type) else Form.returned_by(start)
+        form = folded("aggregate", start, add)
+        if merge is not None:
+            checked_function("aggregate: merge", merge, "earlier, later")
         serde = form.kept_value(value, f"the value of store {name}")
         return self._table("aggregate", name, Adding(serde, start, add, merge), form)
 
@@ -171,7 +191,9 @@ class WindowedStream(Generic[K, V]):
         )
         made = Form(Windowed[flow.key.type or Any], windowed_json(_in_json(flow.key)))
         results = replace(flow, edge=Edge(node), key=made, value=Form(form.type), label=name)
-        late = replace(flow, edge=Edge(node, LATE), label=f"{name}-late")
+        late = None
+        if not isinstance(self.windows, Counted):
+            late = replace(flow, edge=Edge(node, LATE), label=f"{name}-late")
         final = None if self.emit != "close" else results
         if self.early is not None:
             final = replace(results, edge=Edge(node, FINAL), label=f"{name}-final")
@@ -218,6 +240,10 @@ def windowed_stream(
     Raises:
         TopologyError: It does not.
     """
+    if not isinstance(cast("object", windows), Windows):
+        raise TopologyError(
+            f'window takes windows, such as tumbling("10s") or counted(100), not {told(windows)}'
+        )
     check_choice("emit", emit, get_args(WindowEmit))
     check_choice("late", late, (None, *get_args(Policy)))
     kept = windows.delay
@@ -242,8 +268,21 @@ def windowed_stream(
         kept = max(kept, windows.delay + windows.size + 1)  # as new windows are made of them
     if late is None and not callable(flow.on_error):
         late = flow.on_error
-    every = None if early is None else milliseconds(early, "early")
+    every = None if early is None else _early(early, windows)
     return WindowedStream(flow, windows, emit, late, kept, every)
+
+
+def _early(early: str | float, windows: AnyWindows) -> int:
+    every = milliseconds(early, "early")
+    size = windows.size if isinstance(windows, Hopping | Sliding) else None
+    if isinstance(windows, Calendar):
+        size = windows.spans(0)[0].end - windows.spans(0)[0].start
+    if size is not None and every >= size + windows.delay:
+        raise TopologyError(
+            f"early={early!r}: windows ({windows}) have closed by then; choose a shorter one than "
+            'they are, such as early="1s"'
+        )
+    return every
 
 
 def _in_json(form: Form) -> Serde[Any]:
