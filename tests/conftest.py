@@ -9,10 +9,15 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from docker.errors import DockerException
+from hypothesis import settings
 from testcontainers.core.container import DockerContainer
 
 from processor.edges.embedded import BROKER_DEFAULTS, EmbeddedKafka, free_port
 from tests import ledger
+
+# The same examples in each run, so that what fails does so again; KPROC_LONG looks for others.
+settings.register_profile("kproc", derandomize="KPROC_LONG" not in os.environ, print_blob=True)
+settings.load_profile("kproc")
 
 IMAGE = os.environ.get("KPROC_KAFKA_IMAGE", "apache/kafka:4.1.0")
 KIND = os.environ.get("KPROC_TEST_KAFKA", "")

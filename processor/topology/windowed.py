@@ -277,9 +277,9 @@ def _early(early: str | float, windows: AnyWindows) -> int:
     size = windows.size if isinstance(windows, Hopping | Sliding) else None
     if isinstance(windows, Calendar):
         size = windows.spans(0)[0].end - windows.spans(0)[0].start
-    if size is not None and every >= size + windows.delay:
+    if size is not None and every > size + windows.delay:
         raise TopologyError(
-            f"early={early!r}: windows ({windows}) have closed by then; choose a shorter one than "
+            f"early={early!r}: windows ({windows}) have closed by then; choose a shorter time than "
             'they are, such as early="1s"'
         )
     return every

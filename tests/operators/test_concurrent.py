@@ -171,7 +171,7 @@ def test_wrong_topologies() -> None:
 
     with pytest.raises(TopologyError, match="plain is no async def: use map_values"):
         driven(plain)
-    with pytest.raises(TopologyError, match="concurrency is at least 1"):
+    with pytest.raises(TopologyError, match="concurrency=0: give 1 or more"):
         driven(ask, concurrency=0)
     with pytest.raises(TopologyError, match="retries at least 0"):
         driven(ask, retries=-1)

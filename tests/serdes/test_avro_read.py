@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fastavro import schemaless_reader, schemaless_writer
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from processor.serdes.avro_read import Incompatible, reader
@@ -49,7 +49,10 @@ def test_as_fastavro_reads_and_writes(data: st.DataObject) -> None:
     schema = data.draw(schemas())
     value = data.draw(values(schema))
     out = io.BytesIO()
-    schemaless_writer(out, schema, value)
+    try:
+        schemaless_writer(out, schema, value)
+    except ValueError:  # such as for "" in a union of a date and text
+        reject()
     own = read_schema(schema)
     assert writer(own, Any)(value, b"") == out.getvalue()
     assert reader(own, None, Any)(out.getvalue()) == schemaless_reader(
