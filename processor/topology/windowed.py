@@ -268,21 +268,8 @@ def windowed_stream(
         kept = max(kept, windows.delay + windows.size + 1)  # as new windows are made of them
     if late is None and not callable(flow.on_error):
         late = flow.on_error
-    every = None if early is None else _early(early, windows)
+    every = None if early is None else milliseconds(early, "early")
     return WindowedStream(flow, windows, emit, late, kept, every)
-
-
-def _early(early: str | float, windows: AnyWindows) -> int:
-    every = milliseconds(early, "early")
-    size = windows.size if isinstance(windows, Hopping | Sliding) else None
-    if isinstance(windows, Calendar):
-        size = windows.spans(0)[0].end - windows.spans(0)[0].start
-    if size is not None and every > size + windows.delay:
-        raise TopologyError(
-            f"early={early!r}: windows ({windows}) have closed by then; choose a shorter time than "
-            'they are, such as early="1s"'
-        )
-    return every
 
 
 def _in_json(form: Form) -> Serde[Any]:

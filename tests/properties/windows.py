@@ -106,7 +106,7 @@ def _windowed(making: Making, stream: AnyStream) -> list[AnyStream]:
     grouped = stream.group_by_key().window(_windows(making, kind), **options)
     table = _table(making, grouped, kind)
     made = [table.to_stream()]
-    if making.draw(st.booleans()):
+    if kind != "counted" and making.draw(st.booleans()):
         made.append(table.late())
     if options.get("early") and making.draw(st.booleans()):
         made.append(table.final())

@@ -9,11 +9,9 @@ from polars import col
 
 from processor import (
     Topology,
-    calendar,
     count_of,
     counted,
     every,
-    hopping,
     key_value,
     sum_of,
     tumbling,
@@ -149,20 +147,6 @@ def test_the_right_call_is_named(error: str) -> None:
     topology = Topology("app")
     with pytest.raises(TopologyError, match=error):
         OTHERS[error](topology, topology.stream("orders", value=Order))
-
-
-@pytest.mark.parametrize(
-    ("windows", "early"),
-    [
-        (tumbling("10s"), "10s"),
-        (hopping("10s", every="5s"), "1h"),
-        (tumbling("10s", grace="5s"), "15s"),
-        (calendar("day"), "1d"),
-    ],
-)
-def test_early_results_that_would_never_be_told(windows: Any, early: str) -> None:
-    with pytest.raises(TopologyError, match="have closed by then"):
-        orders().group_by_key().window(windows, early=early)
 
 
 def test_deduplicate_by_a_field() -> None:
