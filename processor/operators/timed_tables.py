@@ -187,7 +187,8 @@ class Expiring(TableOperator):
         batch = self._timely(batch, context)
         run = _Run(self, context, overdue=False)
         ends = list(map(self.wait.end, batch.timestamps))
-        if run.due.is_empty and min(ends, default=context.end_time + 1) > context.end_time:
+        is_over = min(ends, default=context.end_time + 1) <= context.end_time
+        if not context.has_times or (run.due.is_empty and not is_over):
             return run.work_on(batch)
         first, times = 0, context.times(batch)
         while first < len(batch):
