@@ -83,7 +83,7 @@ def test_as_the_text_says_a_repartition_with_the_old_number_keeps_them() -> None
 
 def test_a_repartition_topic_that_is_there_keeps_its_number() -> None:
     topology = Topology("app")
-    topology.stream("in", value=str).group_by(lambda _, v: v).count(name="n").to("out")
+    topology.stream("in", value=str).group_by(lambda v: v).count(name="n").to("out")
     made = plan(topology)
     [name] = made.repartitions
     there = {name: 4, "app-n-changelog": 4}
