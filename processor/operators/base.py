@@ -215,8 +215,7 @@ class Context:
 
     def crossing(self, time: Timestamp) -> Offset:
         """The first input record of this pass at which the stream time has reached `time`."""
-        row = self._row(time)
-        return self._offsets[row] if row < len(self._offsets) else NO_OFFSET
+        return self._offset(self._row(time))
 
     def reached_at(self, time: Timestamp) -> Timestamp:
         """The stream time at that record: at least `time`, which this pass must have reached."""
@@ -230,11 +229,13 @@ class Context:
             key: Which of the step's results it is.
         """
         row = self._row(due)
-        at = self._offsets[row] if row < len(self._offsets) else NO_OFFSET
         before = self._times[row - 1] if row else self.task_time
         # What is overdue, such as after a restart with less grace, is not there before this pass.
         known = max(Timestamp(due + self.delay), Timestamp(before + 1))
-        return Made.at(at, Closing(self.step, key), known)
+        return Made.at(self._offset(row), Closing(self.step, key), known)
+
+    def _offset(self, row: int) -> Offset:
+        return self._offsets[row] if row < len(self._offsets) else NO_OFFSET
 
     def _row(self, time: int) -> int:
         """The first record of this pass at which the stream time has reached `time`."""

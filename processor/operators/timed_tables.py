@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from itertools import compress
 from operator import not_
 from struct import Struct
 from typing import Any, ClassVar, NamedTuple
@@ -184,9 +185,8 @@ class Expiring(TableOperator):
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """Changes, if all are told: those of the rows, and in between what expires."""
-        batch = self._timely(batch, context)
+        batch, ends = self._timely(batch, context)
         run = _Run(self, context, overdue=False)
-        ends = list(map(self.wait.end, batch.timestamps))
         is_over = min(ends, default=context.end_time + 1) <= context.end_time
         if not context.has_times or (run.due.is_empty and not is_over):
             return run.work_on(batch)
@@ -211,15 +211,15 @@ class Expiring(TableOperator):
         run.expire(context.end_time)
         return run.rows()
 
-    def _timely(self, batch: AnyBatch, context: Context) -> AnyBatch:
-        """The rows that do not expire when they come; the others are noted."""
+    def _timely(self, batch: AnyBatch, context: Context) -> tuple[AnyBatch, list[Timestamp]]:
+        """The rows that do not expire when they come, and when they do; the others are noted."""
         ends = list(map(self.wait.end, batch.timestamps))
         if min(ends, default=context.end_time + 1) > context.end_time:
-            return batch
+            return batch, ends
         mask = [end > now for end, now in zip(ends, context.times(batch), strict=True)]
         late = batch.select(list(map(not_, mask)))
         context.note(late, [_LATE] * len(late), "late", "skip")
-        return batch.select(mask)
+        return batch.select(mask), list(compress(ends, mask))
 
 
 class _Run:

@@ -7,7 +7,7 @@ as in Kafka Streams (KIP-353, KIP-695). Knows nothing of what is done with them.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain
 
 from processor.records import LATEST, Offset, RawBatch, Timestamp, TopicPartition
 from processor.runtime.portion import Portion, merged, portion_of
@@ -164,12 +164,13 @@ class Intake:
             source: (bisect_right if source <= first else bisect_left)(head.tops, last, head.done)
             for source, head in heads.items()
         }
-        tops = chain.from_iterable(
-            head.tops[head.done : ends[each]] for each, head in heads.items()
-        )
-        cut = next(islice(sorted(tops), _MOST, None), last)
-        if cut < last:
-            ends = {each: bisect_right(head.tops, cut, head.done) for each, head in heads.items()}
+        if sum(ends[each] - head.done for each, head in heads.items()) > _MOST:
+            tops = (head.tops[head.done : ends[each]] for each, head in heads.items())
+            cut = sorted(chain.from_iterable(tops))[_MOST]
+            if cut < last:
+                ends = {
+                    each: bisect_right(head.tops, cut, head.done) for each, head in heads.items()
+                }
         taken = {source: end for source, end in ends.items() if end > heads[source].done}
         return merged([(source, *self._take_from(source, end)) for source, end in taken.items()])
 
