@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     guarantee: Literal["exactly-once", "at-least-once"] = Field(
         "exactly-once", description="Whether each input record counts exactly once."
     )
-    checkpoint_interval: str = Field("100ms", description="Time between two checkpoints.")
+    checkpoint_interval: str = Field("100ms", description="Time between two checkpoints, at least.")
     persist_interval: str = Field(
         "1s", description="Time between two writes of committed state to RocksDB, at least."
     )

@@ -55,8 +55,8 @@ class _Followed:
     def check(self) -> None:
         """Notes when the end is reached."""
         if not self.done and self.store.position >= self.end:
-            self.done = True
             self.store.end_restore()
+            self.done = True  # only now: other threads look, and adopt what is done
 
 
 class _Contact:
@@ -171,9 +171,13 @@ class Follower:
             self._assigned = False
             return list(self._followed)
         records, others = split_errors(messages)
+        began = time.monotonic()
         for source, run in runs(records):
             if source in self._followed:
                 self._write(self._followed[source].store, run)
+        wrote = time.monotonic() - began
+        if not hurry and self._pending():
+            time.sleep(min(wrote, _FULL))  # slots at work on this machine need it, too
         gone = [source for message in others if (source := self._note(message)) is not None]
         for each in self._followed.values():
             each.check()

@@ -4,6 +4,7 @@ Owns the order of things: topics checked and made, workers started, the end wait
 person sees of it is the business of the watchers that it is given.
 """
 
+import math
 import os
 import signal
 import socket
@@ -98,10 +99,10 @@ class Node:
         self._settings = settings
         self._watchers = watchers
         pool = WorkerPool(spec)
-        pool.warm(settings.slots)
+        # More would only get in each other's way, and a node that joins others has few slots.
+        pool.warm(min(settings.slots, math.ceil(cores())))
         try:
             layout = prepare_topics(plan, settings)
-            pool.warm(layout.slots)
             self.state = NodeState(layout, time.monotonic())
             if until_end:
                 self.state.backlog = Backlog(client, layout)

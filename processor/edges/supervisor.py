@@ -35,7 +35,9 @@ _CRASH_SECONDS = 60.0
 """A worker that crashes more often in this time is not started again."""
 
 _SPARE_SECONDS = 3.0
-"""After a start, until a spare process is made ready: the start has the processor for itself."""
+"""After a start or an adoption, until a spare process is made ready: they have the processor."""
+
+_SETTLED: frozenset[ReplicaState] = frozenset({"running", "ready", "silent"})
 
 _BACKOFF = 10.0
 """Seconds at most between two starts of a worker that can't go on for a reason outside."""
@@ -162,8 +164,7 @@ class Supervisor:
             KprocError: A worker ended in a way that a new start does not mend; the others have
                 been stopped.
         """
-        if not self._stopping and time.monotonic() >= self._spare_at:
-            self._pool.keep(1 if self._restart else 0)
+        self._keep_spare()
         for key, _ in self._selector.select(timeout):
             if key.data is not None:
                 self._hear(key.data)
@@ -203,6 +204,14 @@ class Supervisor:
         for child in self._children.values():
             if child.process is not None:
                 child.process.kill()
+
+    def _keep_spare(self) -> None:
+        now = time.monotonic()
+        states = {self._state(child) for child in self._children.values() if child.process}
+        if not states <= _SETTLED:
+            self._spare_at = now + _SPARE_SECONDS
+        if not self._stopping and now >= self._spare_at:
+            self._pool.keep(1 if self._restart else 0)
 
     def _primaries(self) -> list[_Child]:
         now = ((child, child.is_now) for child in self._children.values())

@@ -295,10 +295,10 @@ class Worker:
     def _checkpoint(self) -> list[Command]:
         """All commands up to the commit, or none where there is nothing new."""
         state = self._checkpoints
-        self._checkpoints.elapsed = self._elapsed
         if state.under_way or not self._assigned or not self._is_anything_new():
             return []
-        state.under_way = True
+        # Only now: what comes after a quiet time, or an adoption, is committed at once.
+        state.under_way, state.elapsed = True, self._elapsed
         begin = self._begin()
         told = [each for task in self.tasks.values() for each in task.tell_changes()]
         commands = self._produce(told)

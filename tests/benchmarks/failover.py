@@ -53,7 +53,7 @@ class Feeder(threading.Thread):
         self.stopped = False
         self._partitions = partitions
         self._topic = topic
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 1})
+        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
 
     def run(self) -> None:
         began, sent = time.time(), 0
@@ -63,7 +63,7 @@ class Feeder(threading.Thread):
                 key = f"{self.round}-{partition}-{sent % 1000}"
                 self._producer.produce(self._topic, b"1", key, partition)
                 sent += 1
-            self._producer.poll(0.005)
+            self._producer.poll(0.01)
         self._producer.flush()
 
 
@@ -84,7 +84,7 @@ class Reader(threading.Thread):
         self.times: defaultdict[int, list[float]] = defaultdict(list)
         config = {"group.id": "reader", "isolation.level": "read_committed"}
         self._consumer = Consumer(
-            {"bootstrap.servers": bootstrap, "fetch.wait.max.ms": 10, **config}
+            {"bootstrap.servers": bootstrap, "fetch.wait.max.ms": 20, **config}
         )
         self._consumer.assign(
             [TopicPartition(topic, each, begin[each]) for each in self._partitions]

@@ -93,6 +93,13 @@ class App:
         """The last value of each key of a topic."""
         return {key: values[-1] for key, values in ledger.by_key(self.read(name)).items()}
 
+    def await_first_checkpoint(self, timeout: float = 60) -> None:
+        """Waits until it is committed where it begins: the next checkpoint is an interval away."""
+        deadline = time.monotonic() + timeout
+        while min(ledger.committed(self.kafka, self.name, [self.input]).values()) < 0:
+            assert time.monotonic() < deadline, "no checkpoint"
+            time.sleep(0.02)
+
     def await_output(self, count: int, name: str = "out", timeout: float = 60) -> None:
         """Waits until so many records are committed."""
         deadline = time.monotonic() + timeout

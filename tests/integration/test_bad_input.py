@@ -75,9 +75,9 @@ def test_bad_records_become_dead_letters(orders: App) -> None:
 
 
 def test_dead_letters_are_part_of_the_transaction(orders: App) -> None:
-    orders.write(*((0, "k", value) for _ in range(20) for value in (GOOD, "{nope")))
     with orders.start(checkpoint_interval="60s") as node:
-        orders.await_log(node, "worker running")
+        orders.await_first_checkpoint()
+        orders.write(*((0, "k", value) for _ in range(20) for value in (GOOD, "{nope")))
         orders.await_written("dead-letters", 20)
         node.kill()
     committed = IsolationLevel.READ_COMMITTED

@@ -134,11 +134,12 @@ def test_any_command_ends_when_it_is_told_to(cluster: Cluster) -> None:
 
 def test_a_node_lives_stops_and_goes_on_with_its_volume(cluster: Cluster) -> None:
     app, disk = cluster.app, cluster.volume()
-    # Without the stop, the checkpoint would come half a minute later.
     first = cluster.start(disk, checkpoint_interval="30s")
     _await(lambda: _health(first) == "healthy", first)
     assert {process[0] for process in first.top(ps_args="-eo uid,pid")["Processes"]} == {USER}
     _await(lambda: first.exec_run(["kproc", "health", "--ready"]).exit_code == 0, first)
+    app.await_first_checkpoint()
+    # Without the stop, the next one would come half a minute later.
     app.write(*((n % 2, f"k{n % 4}", "1") for n in range(40)))
     processed = b'kproc_records_total{slot="0"} 40.0'
     _await(lambda: processed in _metrics(first), first)

@@ -97,9 +97,9 @@ def test_sigterm_commits_and_exits_with_0(app: App) -> None:
         "stream.group_by_key().count(name='counts').to(OUT)"
     )
     app.topics("in", "out", "copies")
-    # Without the stop, the checkpoint would come half a minute later.
     with app.start(slots=2, checkpoint_interval="30s") as node:
-        app.await_log(node, "worker running")
+        app.await_first_checkpoint()
+        # Without the stop, the next one would come half a minute later.
         app.write(*((n % 2, f"k{n % 2}", "1") for n in range(100)))
         app.await_written("copies", 100)
         assert node.stop() == 0

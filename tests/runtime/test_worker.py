@@ -313,6 +313,17 @@ def test_a_checkpoint_comes_when_its_interval_has_passed() -> None:
     assert Commit() in worker.handle(Tick(Timestamp(1000), 200))
 
 
+def test_what_comes_after_a_quiet_time_is_committed_at_once() -> None:
+    worker = running(checkpoint_interval=100)
+    assert worker.handle(Tick(Timestamp(1000), 150)) == []
+    worker.handle(fetched(("a", 1)))
+    assert Commit() in worker.handle(Tick(Timestamp(1000), 151))
+    worker.handle(Committed({STORE: Offset(0)}))
+    worker.handle(fetched(("a", 1), start=1))
+    assert worker.handle(Tick(Timestamp(1000), 250)) == []
+    assert Commit() in worker.handle(Tick(Timestamp(1000), 251))
+
+
 def test_memory_forces_a_checkpoint() -> None:
     worker = running(cache_bytes=0, uncommitted_bytes=2_000)
     assert Commit() not in worker.handle(fetched(("a", 1)))
@@ -399,7 +410,8 @@ def test_the_wall_clock_waits_for_an_assignment() -> None:
     worker.handle(Revoked())
     assert due(worker, clock=2_500) == []
     worker.handle(Assigned(frozenset({INPUT})))
-    assert [type(each) for each in worker.handle(Tick(Timestamp(3_000), 100))] == [Begin, Produce]
+    commands = worker.handle(Tick(Timestamp(3_000), 100))
+    assert [type(each) for each in commands] == [Begin, Produce, SendOffsets, Commit]
 
 
 def test_repartition_topics_are_purged_up_to_what_is_committed() -> None:
