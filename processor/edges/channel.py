@@ -3,6 +3,7 @@
 The worker's stdout stays the user's own. When the line ends, the worker has ended.
 """
 
+import json
 import os
 import time
 from threading import Lock
@@ -115,7 +116,7 @@ class Channel:
 
     def send(self, report: Report) -> None:
         """Tells the supervisor; if that is gone, the worker will learn of it elsewhere."""
-        data = _ENCODER.encode(report) + b"\n"
+        data = _encoded(report) + b"\n"
         with self._lock:
             try:
                 while data:
@@ -138,6 +139,14 @@ class Channel:
         if now - self._told.get(event, -seconds) >= seconds:
             self._told[event] = now
             self.log("warning", event, text=text)
+
+
+def _encoded(report: Report) -> bytes:
+    try:
+        return _ENCODER.encode(report)
+    except UnicodeEncodeError:  # an error's text may be made of what a record holds
+        text = json.dumps(msgspec.to_builtins(report), ensure_ascii=False)
+        return text.encode(errors="replace")
 
 
 def parse(line: bytes) -> Report:

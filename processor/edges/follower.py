@@ -5,9 +5,10 @@ Records are read as read_committed; one thread uses it, its figures aside.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from itertools import chain
+from typing import Any, TypeAlias, cast
 
 from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as ClientPartition
@@ -37,12 +38,26 @@ _STALL = 180.0
 """Seconds without a record after which a restore has stalled: longer than any transaction lasts."""
 
 
+Changes: TypeAlias = Callable[
+    [Sequence[bytes | None], Sequence[bytes | None]], Mapping[bytes, bytes | None]
+]
+"""What records, by their keys and values, change in a store."""
+
+
+def changes(
+    keys: Sequence[bytes | None], values: Sequence[bytes | None]
+) -> Mapping[bytes, bytes | None]:
+    """What a changelog's records change: each key's last one counts."""
+    return dict(zip(cast("Sequence[bytes]", keys), values, strict=True))
+
+
 @dataclass(slots=True)
 class _Followed:
     """A store, and how far its replay has to go."""
 
     store: Store
     end: Offset
+    changes: Changes
     done: bool = False
 
     def until(self, end: Offset) -> None:
@@ -119,11 +134,13 @@ class Follower:
         """Whether the replay has reached the end it was to reach."""
         return self._followed[source].done
 
-    def add(self, source: TopicPartition, store: Store, end: Offset) -> None:
+    def add(
+        self, source: TopicPartition, store: Store, end: Offset, changes: Changes = changes
+    ) -> None:
         """Follows a changelog from the store's position on; up to `end` it is a restore."""
         if not self._followed:
             self._contact = _Contact()
-        self._followed[source] = _Followed(store, end)
+        self._followed[source] = _Followed(store, end, changes)
         self._assigned = False
         self.until(source, end)
 
@@ -174,7 +191,7 @@ class Follower:
         began = time.monotonic()
         for source, run in runs(records):
             if source in self._followed:
-                self._write(self._followed[source].store, run)
+                self._write(self._followed[source], run)
         wrote = time.monotonic() - began
         if not hurry and self._pending():
             time.sleep(min(wrote, _FULL))  # slots at work on this machine need it, too
@@ -220,13 +237,13 @@ class Follower:
         )
         self._assigned = True
 
-    def _write(self, store: Store, run: Sequence[Message]) -> None:
-        keys = cast("list[bytes]", list(map(Message.key, run)))
+    def _write(self, followed: _Followed, run: Sequence[Message]) -> None:
+        keys = list(map(Message.key, run))
         values = list(map(Message.value, run))
         position = Offset((run[-1].offset() or 0) + 1)
-        store.write(dict(zip(keys, values, strict=True)), position)
+        followed.store.write(followed.changes(keys, values), position)
         self._records += len(run)
-        self._bytes += sum(map(len, keys)) + sum(map(len, filter(None, values)))
+        self._bytes += sum(map(len, filter(None, chain(keys, values))))
 
     def _note(self, message: Message) -> TopicPartition | None:
         """Takes the position past what is no record, such as transaction markers.

@@ -7,11 +7,11 @@ reads. Knows nothing of tasks or transactions.
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
-from typing import Any, cast
+from typing import Any
 
 from confluent_kafka import IsolationLevel
 from confluent_kafka.admin import AdminClient
@@ -51,29 +51,31 @@ def drop_former(layout: Layout, state_dir: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Checked(Part):
-    """A partition's place in a store that leaves out what can't be decoded."""
+class _Checked:
+    """Leaves out of a partition's records what can't be decoded."""
 
+    partition: Partition
     table: GlobalSpec[Any, Any]
     channel: Channel
 
-    def write(self, changes: Mapping[bytes, bytes | None], position: Offset) -> None:
-        """Applies the changes that steps can read, and the position."""
+    def changes(
+        self, keys: Sequence[bytes | None], values: Sequence[bytes | None]
+    ) -> Mapping[bytes, bytes | None]:
+        """What steps can read: each key's last record that can be decoded."""
         spec = self.table.store
-        # Of a record without a key a consumer gives None, whatever the annotation says.
-        known = cast("Mapping[bytes | None, bytes | None]", changes)
-        kept = {key: data for key, data in known.items() if key is not None}
-        keys = list(kept)
-        if spec.key.registered is None and spec.value.registered is None:
-            _, faults = attempt(self._decode, keys, list(kept.values()))
-            for row, error in faults:
-                del kept[keys[row]]
-                self._tell(error)
-        if len(keys) < len(changes):
+        rows = [(key, value) for key, value in zip(keys, values, strict=True) if key is not None]
+        if len(rows) < len(keys):
             self._tell(ValueError("a record has no key"))
-        super().write(kept, position)
+        if spec.key.registered is None and spec.value.registered is None:
+            _, faults = attempt(self._decode, rows)
+            for _, error in faults:
+                self._tell(error)
+            bad = {row for row, _ in faults}
+            rows = [each for row, each in enumerate(rows) if row not in bad]
+        return dict(rows)
 
-    def _decode(self, key: bytes, value: bytes | None) -> None:
+    def _decode(self, row: tuple[bytes, bytes | None]) -> None:
+        key, value = row
         self.table.store.key.decode(key)
         if value is not None:
             self.table.store.value.decode(value)
@@ -101,6 +103,7 @@ class GlobalTables:
         self._error: Exception | None = None
         self._follower: Follower | None = None
         self._parts: dict[TopicPartition, Part] = {}
+        self._checked: dict[TopicPartition, _Checked] = {}
         self._waiting: list[TaskOpened] = []
         self._stopped = False
         self._ready = not self._tables
@@ -168,10 +171,11 @@ class GlobalTables:
         ends = list_offsets(admin, sources, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
         shared = self._store(table, firsts, ends, admin)
         for source in sources:
-            part = self._parts[source] = _Checked(shared, source.partition, table, self._channel)
+            part = self._parts[source] = Part(shared, source.partition)
+            checked = self._checked[source] = _Checked(source.partition, table, self._channel)
             if part.position < firsts[source]:
                 part.write({}, firsts[source])
-            follower.add(source, part, ends[source])
+            follower.add(source, part, ends[source], checked.changes)
         self.readers[table.store.name] = ReadOnlyStore(table.store, shared)
 
     def _store(
@@ -206,4 +210,4 @@ class GlobalTables:
         )
         part = self._parts[source]
         part.write({}, first)
-        follower.add(source, part, first)
+        follower.add(source, part, first, self._checked[source].changes)

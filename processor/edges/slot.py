@@ -337,6 +337,10 @@ class Slot:
         for text in self._inbox.passing:
             self._channel.log_seldom("kafka", text)
         self._inbox.passing.clear()
+        untold = self._worker.bad_records.untold
+        for (step, reason), error in untold.items():
+            self._channel.log_seldom("left out", f"{step}: {reason}: {error}")
+        untold.clear()
         self._reporter.tell(self._status, now=now)
 
     def _at_work(self) -> list[TaskId]:

@@ -46,6 +46,8 @@ class BadRecords:
     max_record_bytes: int
     counts: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """How many were rejected, by step and reason."""
+    untold: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    """The last error of those that leave no dead letter, until somebody has told of it."""
 
     def handle(self, rejected: Rejected, origin: Origin) -> Output | None:
         """The dead letter of a record, or None by policy.
@@ -67,6 +69,7 @@ class BadRecords:
                 f"{_other_policy(rejected)}"
             ) from rejected.error
         if policy == "skip":
+            self.untold[rejected.step, rejected.reason] = error
             return None
         return Output(self.topic, self._letter(rejected, origin, error))
 
@@ -87,6 +90,7 @@ class BadRecords:
                 f"a punctuator of {step} failed: {type(error).__name__}: {error}. Mend it, or set "
                 'on_bad_record to "dead-letter" or "skip" to go on without its effects'
             ) from error
+        self.untold[step, "punctuation"] = f"{type(error).__name__}: {error}"
 
     def _letter(self, rejected: Rejected, origin: Origin, error: str) -> RawBatch:
         record = origin.record

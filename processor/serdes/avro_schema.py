@@ -133,6 +133,11 @@ def read_schema(source: Source) -> AvroSchema:
     """
     if isinstance(source, AvroSchema):
         return source
+    if isinstance(source, type):
+        raise BadSchema(
+            f"{source.__name__} is a type: a schema comes first, as in "
+            f'avro("schemas/{source.__name__.lower()}.avsc", {source.__name__})'
+        )
     if isinstance(source, str) and source in _PRIMITIVES:
         return AvroSchema(source)
     if isinstance(source, str) and source.lstrip()[:1] in ("{", "[", '"'):

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
+from processor.errors import TopologyError
 from processor.operators.aggregate import Emit
 from processor.operators.base import Policy
 from processor.operators.joins import Cogroup
@@ -20,7 +21,7 @@ from processor.records import V2, K
 from processor.serdes import Serde
 from processor.topology.flow import Flow
 from processor.topology.form import Form
-from processor.topology.functions import checked_function
+from processor.topology.functions import checked_function, told
 from processor.topology.graph import Edge
 from processor.topology.joining_steps import together
 
@@ -49,6 +50,12 @@ class CogroupedStream(Generic[K, V2]):
         self, other: GroupedStream[K, VO], add: Callable[[V2, VO], V2 | None]
     ) -> CogroupedStream[K, V2]:
         """One more stream, whose values `add(so_far, value)` adds."""
+        from processor.topology.table import GroupedStream  # noqa: PLC0415 - each makes the other
+
+        if not isinstance(cast("object", other), GroupedStream):
+            raise TopologyError(
+                f"cogroup: give a grouped stream, such as stream.group_by_key(), not {told(other)}"
+            )
         checked_function("cogroup", add, "so_far, value")
         return CogroupedStream((*self.groups, _Group(other.flow, add)))
 

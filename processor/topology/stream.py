@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, get_args, overload
+from typing import TYPE_CHECKING, Any, Generic, cast, get_args, overload
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
@@ -33,7 +33,7 @@ from processor.topology.builder import check_choice
 from processor.topology.column_steps import ColumnSteps
 from processor.topology.flow import Flow
 from processor.topology.form import Form
-from processor.topology.functions import checked_function, getter
+from processor.topology.functions import checked_function, getter, told
 from processor.topology.global_table import GlobalJoins
 from processor.topology.graph import Edge, OnError, Policy
 from processor.topology.joining import StreamJoins
@@ -229,6 +229,12 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
 
     def merge(self, *others: Stream[K, V], name: str | None = None) -> Stream[K, V]:
         """The records of this stream and the others; those made of one record stay in order."""
+        for other in others:
+            if not isinstance(cast("object", other), Stream):
+                raise TopologyError(
+                    f"merge: give streams, not {told(other)}; a table has its changes as a stream, "
+                    "table.to_stream()"
+                )
         flows = (self.flow, *(other.flow for other in others))
         if any(flow.builder is not self.flow.builder for flow in flows):
             raise TopologyError("merge: the streams belong to different topologies; use one")

@@ -101,7 +101,8 @@ def test_policy_fail_stops_in_front_of_the_record(orders: App) -> None:
     ledger.await_stable(orders.kafka, [orders.output, f"{orders.name}-counts-changelog"])
     # Again the same; and with another policy it goes on.
     orders.run(on_bad_record="fail", expect=4)
-    orders.run(on_bad_record="skip")
+    node = orders.run(on_bad_record="skip")
+    assert any(line["event"] == "left out" for line in node.logged), node.output
     assert orders.latest("counts") == {"k": b"6"}
     assert len(orders.read()) == 6
     assert orders.read("dead-letters") == []

@@ -60,6 +60,15 @@ def test_a_table_is_whole_before_the_first_record_and_after_a_restart(
     assert len(joined(app)) == 7
 
 
+def test_a_bad_record_leaves_the_good_one_before_it(flights: App) -> None:
+    app = flights
+    ham = sum(b"ham") % 3
+    app.write((ham, "ham", '{"name":"New"}'), (ham, "ham", "{"), topic=f"{app.name}-airports")
+    fly(app, "ham")
+    app.run()
+    assert joined(app) == [("ham-0", b"New")]
+
+
 def test_what_changes_while_it_runs_is_followed(flights: App) -> None:
     app = flights
     with app.start("--no-show") as node:

@@ -58,6 +58,7 @@ def test_used_schemas_are_known() -> None:
     ("schema", "why"),
     [
         ("no/such/file.avsc", "there is no schema file no/such/file.avsc"),
+        (dict, "dict is a type: a schema comes first"),
         ('{"type": ', "is no JSON"),
         ("[" * 100_000, "nested too deeply"),
         ('"' + "x" * 2_000_000 + '"', "more than 1,000,000 characters"),

@@ -209,6 +209,15 @@ def test_a_merge_stays_in_its_topology(stream: Any2) -> None:
         stream.merge(Topology("other").stream("a"))
 
 
+def test_what_is_no_stream_is_not_merged(stream: Any2, app: Topology) -> None:
+    table: Any = app.table("airports")
+    with pytest.raises(TopologyError, match=r"not a Table; .* table.to_stream\(\)"):
+        stream.merge(table)
+    grouped = stream.group_by_key()
+    with pytest.raises(TopologyError, match=r"cogroup: give a grouped stream, .* not a Table"):
+        grouped.cogroup(lambda total, _: total).cogroup(table, lambda total, _: total)
+
+
 def test_streams_are_immutable(stream: Any2) -> None:
     before = stream.flow
     stream.filter(bool, name="f").key_by("user").to("out")
