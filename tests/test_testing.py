@@ -106,6 +106,12 @@ def test_without_automatic_checkpoints_outputs_are_uncommitted_first() -> None:
     assert driver.store("letters") == {"x": 1}
     driver.checkpoint()
     assert driver.read("counts") == []
+    # Nothing was left to commit; what comes now waits for the next checkpoint all the same.
+    driver.pipe("in", key="a", value="x")
+    driver.advance("1s")
+    assert driver.read("counts") == []
+    driver.checkpoint()
+    assert driver.read("counts") == [("a", 2)]
 
 
 def test_a_checkpoint_commits_what_follows_from_it_too() -> None:

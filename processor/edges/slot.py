@@ -86,6 +86,9 @@ _SHORT_POLL = 0.005
 _STAND_BY = 0.1
 """Seconds after which a backup looks whether something failed."""
 
+_LONGEST = 500
+"""Characters of an error's text in the log: it may quote a record."""
+
 _WARM_SECONDS = 60.0
 """Seconds after which a backup uses its connections: brokers close them after some idle minutes."""
 
@@ -339,7 +342,7 @@ class Slot:
         self._inbox.passing.clear()
         untold = self._worker.bad_records.untold
         for (step, reason), error in untold.items():
-            self._channel.log_seldom("left out", f"{step}: {reason}: {error}")
+            self._channel.log_seldom("left out", f"{step}: {reason}: {error[:_LONGEST]}")
         untold.clear()
         self._reporter.tell(self._status, now=now)
 

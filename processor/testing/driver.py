@@ -106,7 +106,6 @@ class TopologyDriver:
         self.registry = MemoryRegistry()
         """What stands for the schema registry: it takes every schema."""
         self._now = Timestamp(checked_start(start))
-        self._elapsed = 0
         self.restart()
 
     @property
@@ -196,6 +195,7 @@ class TopologyDriver:
             for number in range(count)
         )
         self._worker = Worker(layout, self._own, self._options)
+        self._elapsed = 0
         self._fetched: dict[TopicPartition, Offset] = {}
         self._pending: dict[TopicPartition, Position] = {}
         self._written: dict[StoreId, Offset] = {}
@@ -282,9 +282,12 @@ class TopologyDriver:
 
     def _commit(self) -> bool:
         before = self._worker.checkpoints
-        self._elapsed += _CHECKPOINT_INTERVAL
-        self._tell(Tick(self._now, self._elapsed))
-        return self._worker.checkpoints > before
+        self._tell(Tick(self._now, self._elapsed + _CHECKPOINT_INTERVAL))
+        if self._worker.checkpoints > before:
+            self._elapsed += _CHECKPOINT_INTERVAL
+            return True
+        self._tell(Tick(self._now, self._elapsed))  # or what is new would be committed at once
+        return False
 
     def _unread(self, source: TopicPartition) -> bool:
         return len(self._kafka.logs[source]) > self._fetched[source]

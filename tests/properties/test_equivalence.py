@@ -90,8 +90,11 @@ class Twins:
                 world.deliver(source, count)
                 (self.ordered or reference).deliver(source, count)
             case TickOn(by):
+                checkpoints = world.worker.checkpoints
                 world.tick(world.clock + by)
                 reference.tick(world.clock)
+                if world.worker.checkpoints > checkpoints:  # where the last one had nothing to do
+                    reference.checkpoint()
             case Checkpoint():
                 world.checkpoint()
                 reference.tick(world.clock)

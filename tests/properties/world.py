@@ -200,7 +200,7 @@ class World:
         return sum(entry is not None for entry in log.entries[start : log.stable])
 
     def tick(self, clock: int) -> None:
-        """The wall clock goes on; no checkpoint becomes due by it."""
+        """The wall clock goes on; a checkpoint comes only where the last had nothing to do."""
         self.clock = clock
         self.tell(Tick(Timestamp(clock), self.elapsed))
 
