@@ -31,7 +31,7 @@ from processor.edges.spec import WorkerSpec
 from processor.edges.stores import StoreOpener, meta_of
 from processor.errors import StateError
 from processor.operators.base import NO_TIME
-from processor.records import Offset, Timestamp, TopicPartition
+from processor.records import Offset, TopicPartition
 from processor.runtime.commands import Position, TaskOpened
 from processor.state.keyvalue import StoreSpec
 from processor.state.snapshot import Wanted
@@ -297,6 +297,4 @@ def _position(found: ClientPartition, first: Offset) -> Position:
             "were not processed. Nothing is skipped silently; commit an offset for the group that "
             "is there, such as with kafka-consumer-groups --reset-offsets, to go on from it"
         )
-    text = found.metadata or ""
-    time = int(text) if text.lstrip("-").isdigit() else NO_TIME
-    return Position(Offset(found.offset), Timestamp(time))
+    return Position.of(Offset(found.offset), found.metadata)

@@ -384,8 +384,8 @@ def _to_be_repeated(error: KafkaException, doing: str) -> Exception:
 
 
 def client_positions(positions: Mapping[TopicPartition, Position]) -> list[ClientPartition]:
-    """Positions as the client takes them: the stream time goes along as the offset's metadata."""
+    """Positions as the client takes them: what else there is goes along as metadata."""
     return [
-        ClientPartition(source.topic, source.partition, position.offset, str(position.stream_time))
+        ClientPartition(source.topic, source.partition, position.offset, position.metadata)
         for source, position in positions.items()
     ]

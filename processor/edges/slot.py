@@ -30,6 +30,7 @@ from processor.edges.aborts import Aborts
 from processor.edges.adoption import Adoption, Step
 from processor.edges.channel import ADOPTED, Channel, Status
 from processor.edges.effort import Effort, Size, cpu_seconds, starved_seconds
+from processor.edges.ends import EndsReader
 from processor.edges.global_tables import GlobalTables
 from processor.edges.inbox import Inbox, check_partitions
 from processor.edges.opener import TaskOpener
@@ -63,6 +64,7 @@ from processor.runtime.commands import (
     Fetched,
     Finish,
     InputEnded,
+    LookAtEnds,
     LookUp,
     Lost,
     OpenTask,
@@ -114,6 +116,7 @@ class Slot:
         self._lost_to: KprocError | None = None
         self._outbox = self._make_outbox()
         self._purger = Purger(spec.kafka, channel)
+        self._ends = EndsReader(spec.kafka, channel)
         self._registry = Registry(spec.schema_registry)
         self._worker = Worker(self._layout, spec.own, spec.options)
         self._effort = Effort(spec.max_batch)
@@ -216,6 +219,8 @@ class Slot:
         self._effort.fetched(
             sum(len(event.records) for event in events if isinstance(event, Fetched))
         )
+        for seen in iter(self._ends.answer, None):
+            self._tell(seen)
         for opened in self._tables.complete(iter(self._opener.opened, None)):
             self._tell(opened)
         for event in events:
@@ -319,6 +324,8 @@ class Slot:
                 self._purger.purge(command.offsets)
             case LookUp(missing):
                 self._registry.answer(missing)
+            case LookAtEnds():
+                self._ends.ask(command)
             case Finish(error):
                 self._finished = True
                 if error is not None:
@@ -392,7 +399,8 @@ class Slot:
 
     def _close(self) -> None:
         self._report(now=True)
-        first = (self._snapshots.close, self._opener.close, self._tables.close)
+        threads = self._snapshots, self._opener, self._tables, self._ends
+        first = tuple(each.close for each in threads)
         # The consumer ends with the process: a static member stays in the group either way, and an
         # assignment that comes while it is closed can block librdkafka, and so Python, for ever.
         for close in (*first, self._stores.close_all, self._reporter.close):

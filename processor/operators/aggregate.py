@@ -14,7 +14,7 @@ from operator import le
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - a class, by a name like one
 from types import NoneType
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from processor.operators.base import (
     NO_TIME,
@@ -214,6 +214,8 @@ class Aggregate(TableOperator):
 @dataclass(frozen=True)
 class Latest(TableOperator):
     """Keeps the last value of each key; a null value deletes."""
+
+    heeds_time: ClassVar[bool] = True
 
     def fold(
         self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context

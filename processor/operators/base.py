@@ -134,6 +134,8 @@ class Context:
     """How far the stream time of steps is behind that of the task, by their names."""
     paired: frozenset[str] = frozenset()
     """The tables whose changes somebody reads, by the names of their steps."""
+    brought: Sequence[Timestamp | None] | None = None
+    """For each row by its number the stream time that it brings; None: its own timestamp."""
     reached: dict[str, Timestamp] = field(default_factory=dict[str, Timestamp])
     """How far stream time has come in this pass, for the steps that let it pass by themselves."""
     _offsets: Sequence[Offset] = ()
@@ -149,6 +151,11 @@ class Context:
         """Begins a pass; with `advance` the rows of the batches let the stream time go on."""
         self._offsets, self._timestamps = _in_order(batches) if advance else ((), ())
         self._running = None
+        if advance and (known := self.brought) is not None:
+            self._timestamps = [
+                time if (told := known[offset]) is None else told
+                for offset, time in zip(self._offsets, self._timestamps, strict=True)
+            ]
 
     def enter_time(self, time: Timestamp) -> None:
         """Begins a pass in which the stream time goes on to there without a record."""
@@ -312,6 +319,12 @@ class Operator:
 
     of_changes: ClassVar[bool] = False
     """Whether the rows are changes of a table, old and new values, that no record stands for."""
+
+    heeds_time: ClassVar[bool] = False
+    """Whether results depend on stream time, or on the order of records from several partitions.
+
+    A fold without a window does not: a count is the same, in whichever order records come.
+    """
 
     @property
     def holds_back(self) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from processor.operators.base import AnyBatch, Context, Operator, Outputs, encoded_keys
 from processor.records import Timestamp
@@ -18,6 +18,8 @@ class Deduplicate(Operator):
     the stream time at which each passed; what can drop nothing any more is removed each time the
     stream time enters a new multiple of `within`.
     """
+
+    heeds_time: ClassVar[bool] = True
 
     store: str
     within: int  # milliseconds

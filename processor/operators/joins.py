@@ -66,6 +66,7 @@ class StreamTableJoin(Operator):
     in a left join; in an inner one they are bad, as in every step that looks for a key.
     """
 
+    heeds_time: ClassVar[bool] = True
     sided: ClassVar[bool] = True
 
     table: View
@@ -113,6 +114,8 @@ class JoinedTable(TableOperator):
 
     `fold` tells of each row what its key has now, stamped, or None where that is no change.
     """
+
+    heeds_time: ClassVar[bool] = True
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: every change, or no row until the checkpoint."""

@@ -86,6 +86,7 @@ class StreamStreamJoin(Operator):
     time has gone so far that nothing can match it any more.
     """
 
+    heeds_time: ClassVar[bool] = True
     sided: ClassVar[bool] = True
 
     stores: tuple[str, str]

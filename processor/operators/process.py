@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from processor.operators.base import (
     AnyBatch,
@@ -85,6 +85,8 @@ class Process(Operator):
     A stream-time punctuation comes before the record that brought its time, wherever batches end:
     a replay in other batches does the same.
     """
+
+    heeds_time: ClassVar[bool] = True
 
     name: str
     function: Callable[[Record[Any, Any], ProcessContext], Iterable[Record[Any, Any]] | None]

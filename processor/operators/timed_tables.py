@@ -173,6 +173,8 @@ class Expiring(TableOperator):
     expired when they come are late, and left out.
     """
 
+    heeds_time: ClassVar[bool] = True
+
     of: TableOperator
     """Makes the values, and tells of them."""
     wait: Wait
@@ -328,6 +330,8 @@ class Suppress(ChangeOperator):
     Then the last one is told, as a change from what was told before. If there are more keys than
     `most`, what is due first is told at once.
     """
+
+    heeds_time: ClassVar[bool] = True
 
     of_changes: ClassVar[bool] = True
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import not_
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from processor.operators.aggregate import Stamped, TableOperator, paired
 from processor.operators.base import AnyBatch, Context, Outputs, Unattributed, encoded_keys
@@ -130,6 +130,8 @@ class Versioned(TableOperator):
     A row that comes out of order changes history, and is not told. One from before all history that
     is kept is late, and left out.
     """
+
+    heeds_time: ClassVar[bool] = True
 
     kept: Kept
 

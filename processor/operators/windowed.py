@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, compress
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from processor.attempt import Fault
 from processor.operators.aggregate import Stamped, stamped
@@ -78,6 +78,8 @@ class WindowStep(Operator):
         kept: How long after its end a window stays in the store, milliseconds.
         early: What is told before windows close; only where they are told of when they close.
     """
+
+    heeds_time: ClassVar[bool] = True
 
     store: str
     windows: Windows

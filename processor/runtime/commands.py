@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from processor.errors import KprocError
+from processor.operators.base import NO_TIME
 from processor.records import Offset, RawBatch, Timestamp, TopicPartition
 from processor.serdes import SchemasMissing
 from processor.state.shared import ReadOnlyStore
@@ -21,10 +22,28 @@ NO_TABLES: Mapping[str, ReadOnlyStore[Any, Any]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a partition is processed: the next offset, and its task's stream time then."""
+    """How far a partition is processed: the next offset, and its task's stream time then.
+
+    Of a partition that other tasks write, `note` has what else is to be known of it; only the core
+    reads that.
+    """
 
     offset: Offset
     stream_time: Timestamp
+    note: str = ""
+
+    @property
+    def metadata(self) -> str:
+        """The stream time and the note as text, as they are committed with the offset."""
+        return f"{self.stream_time} {self.note}".rstrip()
+
+    @staticmethod
+    def of(offset: Offset, metadata: str | None) -> "Position":
+        """The position that was committed with this metadata, which others may have written."""
+        time, _, note = (metadata or "").partition(" ")
+        if not time.lstrip("-").isdigit():
+            return Position(offset, NO_TIME)
+        return Position(offset, Timestamp(int(time)), note)
 
 
 # Events
@@ -113,6 +132,14 @@ class InputEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class EndsSeen:
+    """The ends asked for: offsets before which all that is committed is; none if not to be had."""
+
+    ends: Mapping[TopicPartition, Offset]
+    asked_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Finish: checkpoint, close, stop."""
 
@@ -129,6 +156,7 @@ Event: TypeAlias = (
     | Aborted
     | CommitFailed
     | InputEnded
+    | EndsSeen
     | Stop
 )
 
@@ -216,6 +244,14 @@ class LookUp:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAtEnds:
+    """Find the last stable offsets of these partitions, and tell them later as `EndsSeen`."""
+
+    sources: frozenset[TopicPartition]
+    asked_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Leave: there is nothing more to do, or with an error nothing more that can be done."""
 
@@ -234,5 +270,6 @@ Command: TypeAlias = (
     | Abort
     | Purge
     | LookUp
+    | LookAtEnds
     | Finish
 )

@@ -19,6 +19,7 @@ from processor.operators.changes import CHANGES, ChangeOperator
 from processor.operators.event_time import InvalidTimestampError
 from processor.records import LATEST, Headers, RawBatch, Record, Timestamp, in_order
 from processor.runtime.handling import by_number, process, renumbered, with_policy
+from processor.runtime.progress import stamped
 from processor.serdes import decode_column, encode_column
 from processor.topology.builder import check_name
 from processor.topology.graph import Edge, Node, Policy, Sink, Source, Step, TopicChoice
@@ -49,12 +50,17 @@ class Dataflow:
 
     Args:
         part: The subtopology.
-        reserved: Topics that no choice of a user's function may name.
         max_record_bytes: Larger records are refused by the broker, so they are bad records here.
+        reserved: Topics that no choice of a user's function may name.
+        followed: Topics in which records carry the stream time that they count for.
     """
 
     def __init__(
-        self, part: Subtopology, max_record_bytes: int, reserved: frozenset[str] = frozenset()
+        self,
+        part: Subtopology,
+        max_record_bytes: int,
+        reserved: frozenset[str] = frozenset(),
+        followed: frozenset[str] = frozenset(),
     ) -> None:
         self._nodes = part.nodes
         read = {edge for node in part.nodes for edge in node.parents}
@@ -77,6 +83,13 @@ class Dataflow:
         """The tables whose changes are read, by the names of their steps."""
         self.delays = _delays(part.nodes)
         """How far the stream time of steps is behind that of the task, by their names."""
+        sinks = [node for node in part.nodes if isinstance(node, Sink)]
+        self.followed: Mapping[str, int] = {
+            node.topic: self.delays[node.name]
+            for node in sinks
+            if isinstance(node.topic, str) and node.topic in followed
+        }
+        """How far what is written to such a topic is behind the stream time of the task."""
         self.timed = _steps_with(part, Operator.advance.__name__)
         self._timed = frozenset(self.timed)
         self._apart: dict[frozenset[Node], bool] = {}
@@ -228,7 +241,12 @@ class Dataflow:
 
     def _sink(self, node: Sink, batch: AnyBatch, context: Context) -> list[Output]:
         context.step = node.name
+        outputs = self._written(node, batch, context)
+        if node.topic not in self.followed:
+            return outputs
+        return [Output(o.topic, stamped(o.records, context.times(o.records))) for o in outputs]
 
+    def _written(self, node: Sink, batch: AnyBatch, context: Context) -> list[Output]:
         def work(rows: AnyBatch) -> list[Output]:
             return self._encode(node, rows, context)
 

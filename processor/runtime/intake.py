@@ -1,16 +1,21 @@
 """Intake: what a task has been given to read, and in which order it works on it.
 
 Records of several partitions are taken in the order of their timestamps as far as they are there,
-as in Kafka Streams (KIP-353, KIP-695). Knows nothing of what is done with them.
+as in Kafka Streams (KIP-353, KIP-695). Those of a repartition topic that carries progress come out
+of `Upstream` in the order of the stream times that they count for. Knows nothing of what is done
+with them.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
 
-from processor.records import LATEST, Offset, RawBatch, Timestamp, TopicPartition
-from processor.runtime.portion import Portion, merged, portion_of
+from processor.operators.base import NO_TIME
+from processor.records import LATEST, Offset, Partition, RawBatch, Timestamp, TopicPartition
+from processor.runtime.portion import Part, Portion, merged
+from processor.runtime.progress import Note
+from processor.runtime.upstream import Queue, Upstream, in_time
 
 _MOST = 20_000
 """Records at work at once, about: as many as have the same time go together."""
@@ -18,36 +23,10 @@ _MOST = 20_000
 _FULL, _FULL_BYTES = 200_000, 32 * 2**20
 """Records waiting for those of another partition, at most; then the order has to give way."""
 
+_FRESH = 100
+"""Milliseconds for which it counts that the tasks upstream had nothing left to read."""
 
-@dataclass(slots=True)
-class _Waiting:
-    """Records of one partition, in order; the first `done` are gone.
-
-    `tops` has for each record the highest time so far: records stay in the order of their
-    partition, so one that comes too late goes right behind the one before it.
-    """
-
-    records: RawBatch
-    tops: Sequence[Timestamp]
-    done: int = 0
-    _bytes: int | None = None
-
-    @property
-    def bytes(self) -> int:
-        """Of all of its values."""
-        if self._bytes is None:
-            self._bytes = sum(map(len, filter(None, self.records.values)))
-        return self._bytes
-
-    def __len__(self) -> int:
-        return len(self.records) - self.done
-
-    def take(self, end: int) -> tuple[RawBatch, Sequence[Timestamp]]:
-        """The next records, up to the one with this number."""
-        begin, self.done = self.done, end
-        if end - begin == len(self.records):
-            return self.records, self.tops
-        return self.records.take(range(begin, end)), self.tops[begin:end]
+_BEFORE_ALL = TopicPartition("", Partition(-1))
 
 
 @dataclass(slots=True)
@@ -58,47 +37,79 @@ class Intake:
         sources: All of them.
         max_idle: Milliseconds to wait for records of a partition whose end is reached, while others
             have some; None: records are taken as they come.
+        upstream: Those of repartition topics that carry progress.
     """
 
     sources: frozenset[TopicPartition]
     max_idle: int | None
-    _waiting: dict[TopicPartition, list[_Waiting]] = field(
-        default_factory=dict[TopicPartition, list[_Waiting]]
+    upstream: Mapping[TopicPartition, Upstream] = field(
+        default_factory=dict[TopicPartition, Upstream]
     )
+    _waiting: dict[TopicPartition, list[Queue]] = field(
+        default_factory=dict[TopicPartition, list[Queue]]
+    )
+    _done: dict[TopicPartition, Timestamp] = field(default_factory=dict[TopicPartition, Timestamp])
+    """Of what comes from upstream, all that counts for an earlier time has been taken."""
     _ended: dict[TopicPartition, Offset] = field(default_factory=dict[TopicPartition, Offset])
     _lacking: dict[TopicPartition, int] = field(default_factory=dict[TopicPartition, int])
     """Since when partitions at their ends have been waited for."""
+    _drained_at: int = 0
+    """When it was asked last whether the tasks upstream have anything left to read."""
     _idle_since: int | None = None
     is_idle_told: bool = False
     """Whether `is_idle` has said so and nothing has come since."""
+
+    def __post_init__(self) -> None:
+        self._done = {source: each.bound for source, each in self.upstream.items()}
 
     @property
     def is_ordered(self) -> bool:
         """Whether the order of several partitions' records matters."""
         return self.max_idle is not None and len(self.sources) > 1
 
-    def restart(self) -> None:
-        """All is fetched again from where the task is."""
-        self._waiting.clear()
-        self._ended.clear()
-        self._lacking.clear()
-        self._idle_since = None
-        self.is_idle_told = False  # what was told is perhaps undone
+    def needs_times(self, source: TopicPartition) -> bool:
+        """Whether `add` has to be told for which times the records of this partition count."""
+        return self.is_ordered and source not in self.upstream
 
     def next(self, source: TopicPartition, position: Offset) -> Offset:
         """The next offset to be given; `position` is how far the task has worked."""
+        if (upstream := self.upstream.get(source)) is not None:
+            return upstream.seen
         waiting = self._waiting.get(source)
         return Offset(waiting[-1].records.offsets[-1] + 1) if waiting else position
 
     def add(
         self, source: TopicPartition, records: RawBatch, times: Sequence[Timestamp] | None = None
-    ) -> None:
-        """Records that follow those that were given before, and the times that they count for."""
-        tops = self._tops(times or records.timestamps) if self.is_ordered else ()
-        self._waiting.setdefault(source, []).append(_Waiting(records, tops))
+    ) -> int:
+        """Records that follow those that were given before, and the times that they count for.
+
+        Returns:
+            How many of them are to be worked on.
+        """
         self._ended.pop(source, None)
-        self._lacking.pop(source, None)
-        self._idle_since, self.is_idle_told = None, False
+        upstream = self.upstream.get(source)
+        if upstream is None:
+            count = len(records)
+            tops = self._tops(times or records.timestamps) if self.is_ordered else ()
+            self._waiting.setdefault(source, []).append(Queue(records, tops))
+        else:
+            count = upstream.add(records)
+            self._queue(source, upstream.release())
+        if count:
+            self._lacking.pop(source, None)
+            self._idle_since, self.is_idle_told = None, False
+        return count
+
+    def _queue(self, source: TopicPartition, released: Queue | None) -> None:
+        """Puts what is released behind what was before, or among it where it came too late."""
+        if released is None:
+            return
+        queues = self._waiting.setdefault(source, [])
+        if queues and released.times[0] < queues[-1].times[-1]:
+            parts = [each.take(len(each.times)) for each in queues]
+            queues[:] = [in_time([*parts, released.take(len(released.times))])]
+        else:
+            queues.append(released)
 
     def _tops(self, times: Sequence[Timestamp]) -> Sequence[Timestamp]:
         """What no valid time is counts for none: the record is a bad one, and holds up nothing."""
@@ -109,22 +120,95 @@ class Intake:
     def end(self, source: TopicPartition, offset: Offset) -> None:
         """There is nothing more of this partition for now, up to the offset of its end."""
         self._ended[source] = offset
+        if (upstream := self.upstream.get(source)) is not None:
+            upstream.seen = max(upstream.seen, offset)
+            self._queue(source, upstream.release())
 
-    def ends(self) -> Iterator[tuple[TopicPartition, Offset]]:
-        """The ends that are reached with nothing waiting before them.
+    def ask(self) -> Sequence[TopicPartition]:
+        """The partitions whose ends are to be known before more can be worked on."""
+        return [source for each in self.upstream.values() for source in each.ask()]
 
-        They may be past the last record, as what ends a transaction has an offset, too.
+    def look_at(self, ends: Mapping[TopicPartition, Offset], asked_at: int) -> None:
+        """The ends that were asked for, as they were after that moment."""
+        self._drained_at = asked_at
+        for source, upstream in self.upstream.items():
+            if all(each in ends for known in upstream.writers.values() for each in known):
+                self._queue(source, upstream.release_at(ends))
+
+    def positions(self, before: Mapping[TopicPartition, Offset]) -> Mapping[TopicPartition, Offset]:
+        """The next offset of each partition, all before being worked on, from what it was before.
+
+        It may be past the last record, as what ends a transaction has an offset, too.
         """
-        return (each for each in self._ended.items() if each[0] not in self._waiting)
+        ends = {each: end for each, end in self._ended.items() if each not in self._waiting}
+        found = {each: max(offset, ends.get(each, offset)) for each, offset in before.items()}
+        for source, upstream in self.upstream.items():
+            queued = (min(q.records.offsets[q.done :]) for q in self._waiting.get(source, ()))
+            lowest = [*queued, *filter(None, [upstream.first])]
+            found[source] = min(lowest, default=upstream.seen)
+        return found
+
+    def notes(self) -> Mapping[TopicPartition, Note]:
+        """What is to be committed besides the offsets of `positions`."""
+        return {source: each.noted(self._done[source]) for source, each in self.upstream.items()}
+
+    def time(self) -> Timestamp:
+        """How far stream time may go on without a record, all that could be taken being taken."""
+        if not self.upstream:
+            return NO_TIME
+        limits: list[Timestamp] = []
+        for source in self.sources:
+            upstream = self.upstream.get(source)
+            if waiting := self._waiting.get(source):
+                limits += waiting[0].times[waiting[0].done : waiting[0].done + 1]
+            elif upstream is not None:
+                limits += [] if upstream.is_drained else [upstream.reached]
+            elif self.max_idle is not None and source not in self._ended:
+                return NO_TIME
+        reached = (each.reached for each in self.upstream.values())
+        return min(limits) if limits else max(reached)
 
     def take(self, elapsed: int) -> Iterator[Portion]:
         """What is to be worked on now, `elapsed` milliseconds after any moment."""
-        while self._waiting and self._is_ready(elapsed):
-            yield self._take() if self.is_ordered else self._take_one()
+        while self._waiting and (taken := self._next(elapsed)):
+            parts = [self._take_from(source, end) for source, end in taken.items()]
+            for source, upstream in self.upstream.items():
+                left = self._waiting.get(source)
+                done = left[0].times[left[0].done] if left else upstream.bound
+                self._done[source] = max(self._done[source], done)
+            yield merged(parts)
+
+    def _next(self, elapsed: int) -> Mapping[TopicPartition, int]:
+        """Up to which record of its first queue each partition is to be worked on."""
+        if overtaken := self._overtaken():
+            return overtaken
+        if not self.is_ordered:
+            return self._next_of_one()
+        return self._next_in_order(elapsed) if self._is_ready(elapsed) else {}
+
+    def _overtaken(self) -> Mapping[TopicPartition, int]:
+        """What has come too late for the order; it is worked on at once, and all of it."""
+        ends = {
+            source: self._waiting[source][0].before(done)
+            for source, done in self._done.items()
+            if source in self._waiting
+        }
+        return {each: end for each, end in ends.items() if end > self._waiting[each][0].done}
+
+    def _next_of_one(self) -> Mapping[TopicPartition, int]:
+        """All that has come at once of one partition."""
+        source = next(iter(self._waiting))
+        queue = self._waiting[source][0]
+        end = len(queue.records)
+        if source in self.upstream and len(queue) > _MOST:
+            end = bisect_right(queue.times, queue.times[queue.done + _MOST], queue.done)
+        return {source: end}
 
     def is_idle(self, elapsed: int, timeout: int) -> bool:
         """Whether nothing has come for so long, all ends being reached; told once."""
         if self.is_idle_told or self._waiting or not self.sources <= self._ended.keys():
+            return False
+        if any(each.is_waiting for each in self.upstream.values()):
             return False
         if self._idle_since is None:
             self._idle_since = elapsed
@@ -132,9 +216,8 @@ class Intake:
         return self.is_idle_told
 
     def _is_ready(self, elapsed: int) -> bool:
-        if self.max_idle is None:
-            return True
-        lacking = self.sources - self._waiting.keys()
+        assert self.max_idle is not None
+        lacking = self.sources - self._waiting.keys() - self.upstream.keys()
         if not lacking or self._is_full():
             return True
         if not lacking <= self._ended.keys():
@@ -146,39 +229,39 @@ class Intake:
         waiting = [each for many in self._waiting.values() for each in many]
         return sum(map(len, waiting)) > _FULL or sum(each.bytes for each in waiting) > _FULL_BYTES
 
-    def _take_one(self) -> Portion:
-        """All that has come at once of one partition."""
-        source = next(iter(self._waiting))
-        records, _ = self._take_from(source, len(self._waiting[source][0].records))
-        return portion_of(source, records)
-
-    def _take(self) -> Portion:
+    def _next_in_order(self, elapsed: int) -> Mapping[TopicPartition, int]:
         """As much as can be put in order, until the first partition may lack more.
 
         Of equal times those of the partition that sorts first come first, however many at once: a
         replay that is fetched in other pieces does the same.
         """
         heads = {source: self._waiting[source][0] for source in sorted(self._waiting)}
-        last, first = min((head.tops[-1], source) for source, head in heads.items())
+        limits = [(head.times[-1], source) for source, head in heads.items()]
+        is_fresh = elapsed - self._drained_at <= _FRESH
+        limits += [
+            (each.bound, _BEFORE_ALL)
+            for source, each in self.upstream.items()
+            if source not in heads and not (each.is_drained and is_fresh)
+        ]
+        last, first = min(limits)
         ends = {
-            source: (bisect_right if source <= first else bisect_left)(head.tops, last, head.done)
+            source: (bisect_right if source <= first else bisect_left)(head.times, last, head.done)
             for source, head in heads.items()
         }
         if sum(ends[each] - head.done for each, head in heads.items()) > _MOST:
-            tops = (head.tops[head.done : ends[each]] for each, head in heads.items())
-            cut = sorted(chain.from_iterable(tops))[_MOST]
+            times = (head.times[head.done : ends[each]] for each, head in heads.items())
+            cut = sorted(chain.from_iterable(times))[_MOST]
             if cut < last:
                 ends = {
-                    each: bisect_right(head.tops, cut, head.done) for each, head in heads.items()
+                    each: bisect_right(head.times, cut, head.done) for each, head in heads.items()
                 }
-        taken = {source: end for source, end in ends.items() if end > heads[source].done}
-        return merged([(source, *self._take_from(source, end)) for source, end in taken.items()])
+        return {source: end for source, end in ends.items() if end > heads[source].done}
 
-    def _take_from(self, source: TopicPartition, end: int) -> tuple[RawBatch, Sequence[Timestamp]]:
+    def _take_from(self, source: TopicPartition, end: int) -> Part:
         waiting = self._waiting[source]
-        taken = waiting[0].take(end)
+        records, times = waiting[0].take(end)
         if not len(waiting[0]):
             del waiting[0]
         if not waiting:
             del self._waiting[source]
-        return taken
+        return Part(source, records, times, source in self.upstream)

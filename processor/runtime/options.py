@@ -18,4 +18,5 @@ class WorkerOptions:
     max_record_bytes: int = 1_000_000
     on_bad_record: Policy = "dead-letter"
     max_task_idle: int | None = None  # None: the order of several inputs does not matter
+    follows_progress: bool = False  # of the tasks that write repartition topics
     idle_timeout: int = 0  # 0: what is held back waits for records

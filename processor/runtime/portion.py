@@ -6,6 +6,7 @@ are from. Owns that order, and the way back from a row to its record.
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate, chain, pairwise
 from typing import NamedTuple, cast
 
@@ -39,51 +40,83 @@ class Share(NamedTuple):
         return self.records.take([bisect_left(self.rows, row)])
 
 
-class Portion(tuple[Share, ...]):
-    """Shares whose rows have all numbers from 0, each once."""
+class Part(NamedTuple):
+    """Records of one partition that are to become part of a portion.
 
-    __slots__ = ()
+    Attributes:
+        source: The partition.
+        records: In the order in which they are worked on.
+        times: By which they are put in order with those of others, ascending.
+        is_upstream: Whether the times are those of the tasks that wrote the records.
+    """
+
+    source: TopicPartition
+    records: RawBatch
+    times: Sequence[Timestamp]
+    is_upstream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Shares whose rows have all numbers from 0, each once.
+
+    Attributes:
+        shares: Of the partitions.
+        times: For each row the stream time that it brings, where that is known before it is
+            decoded; None: all have their own timestamps.
+    """
+
+    shares: tuple[Share, ...]
+    times: Sequence[Timestamp | None] | None = None
 
     @property
     def rows(self) -> range:
         """The numbers of all rows."""
-        return range(sum(len(share.records) for share in self))
+        return range(sum(len(share.records) for share in self.shares))
 
     def share_of(self, row: int) -> Share:
         """The share that a row is from."""
         return next(
             share
-            for share in self
+            for share in self.shares
             if (at := bisect_left(share.rows, row)) < len(share.rows) and share.rows[at] == row
         )
 
 
 def portion_of(source: TopicPartition, records: RawBatch) -> Portion:
     """Records of one partition, in their order."""
-    return Portion([Share(source, records, range(len(records)))])
+    return Portion((Share(source, records, range(len(records))),))
 
 
-def merged(
-    parts: Sequence[tuple[TopicPartition, RawBatch, Sequence[Timestamp]]],
-) -> Portion:
-    """Records of several partitions, by times that do not fall within one.
+def merged(parts: Sequence[Part]) -> Portion:
+    """Records of several partitions, by their times.
 
     Of equal times those of the partition that comes first go first.
     """
     if len(parts) == 1:
-        ((source, records, _),) = parts
-        return portion_of(source, records)
-    times = list(chain.from_iterable(times for _, _, times in parts))
+        ((source, records, _, _),) = parts
+        portion = portion_of(source, records)
+    else:
+        portion = Portion(tuple(_in_order(parts)))
+    if not any(map(_brings_other_times, parts)):
+        return portion
+    times: list[Timestamp | None] = [None] * len(portion.rows)
+    for share, part in zip(portion.shares, parts, strict=True):
+        if part.is_upstream:
+            for row, time in zip(share.rows, part.times, strict=True):
+                times[row] = time
+    return replace(portion, times=times)
+
+
+def _in_order(parts: Sequence[Part]) -> Iterator[Share]:
+    times = list(chain.from_iterable(part.times for part in parts))
     rows = [0] * len(times)
     for row, place in enumerate(sorted(range(len(times)), key=times.__getitem__)):
         rows[place] = row
-    return Portion(
-        Share(source, records, rows[begin:end])
-        for (source, records, _), (begin, end) in zip(parts, _stretches(parts), strict=True)
-    )
+    stretches = pairwise(accumulate((len(part.records) for part in parts), initial=0))
+    for part, (begin, end) in zip(parts, stretches, strict=True):
+        yield Share(part.source, part.records, rows[begin:end])
 
 
-def _stretches(
-    parts: Sequence[tuple[TopicPartition, RawBatch, Sequence[Timestamp]]],
-) -> Iterator[tuple[int, int]]:
-    return pairwise(accumulate((len(records) for _, records, _ in parts), initial=0))
+def _brings_other_times(part: Part) -> bool:
+    return part.is_upstream and list(part.times) != list(part.records.timestamps)

@@ -36,6 +36,7 @@ from processor.runtime.badrecords import BadRecords, Origin
 from processor.runtime.commands import NO_TABLES, Position
 from processor.runtime.dataflow import Dataflow, Entries, Output
 from processor.runtime.portion import Portion
+from processor.runtime.progress import Note, Progress, note_text
 from processor.serdes import auto
 from processor.state.keyvalue import KeyValueStore
 from processor.state.overlay import Overlay
@@ -78,6 +79,7 @@ class Task:
         bad_records: The policy.
         start: Where its partitions begin.
         shared: The global tables, by name.
+        layout: The fingerprint of the topology.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Task:
         bad_records: BadRecords,
         start: Mapping[TopicPartition, Position],
         shared: Mapping[str, ReadOnlyStore[Any, Any]] = NO_TABLES,
+        layout: int = 0,
     ) -> None:
         self.id = task
         self.overlays = overlays
@@ -103,13 +106,41 @@ class Task:
             stores, shared=shared, paired=dataflow.paired, delays=dataflow.delays
         )
         self.offsets: dict[TopicPartition, Offset] = {}
+        self.notes: Mapping[TopicPartition, Note] = {}
+        """Of partitions that other tasks write: what is committed besides the offset."""
+        self._layout = layout
         self.restart(start)
+
+    @property
+    def time(self) -> Timestamp:
+        """Its stream time."""
+        return self._context.task_time
 
     @property
     def positions(self) -> dict[TopicPartition, Position]:
         """How far each partition is processed."""
         now = self._context.task_time
-        return {source: Position(offset, now) for source, offset in self.offsets.items()}
+        return {
+            source: Position(offset, now, self._note(source, offset))
+            for source, offset in self.offsets.items()
+        }
+
+    def _note(self, source: TopicPartition, offset: Offset) -> str:
+        if (note := self.notes.get(source)) is None:
+            return ""
+        return note_text(note, self._context.task_time, offset, self._layout)
+
+    def progress(self, sources: Sequence[TopicPartition]) -> Mapping[str, Progress]:
+        """How far it is, for each topic that carries that.
+
+        Args:
+            sources: Its partitions, in the order in which their offsets are told.
+        """
+        offsets, now = tuple(self.offsets[each] for each in sources), self._context.task_time
+        return {
+            topic: Progress(max(NO_TIME, Timestamp(now - delay)), offsets)
+            for topic, delay in self._dataflow.followed.items()
+        }
 
     @property
     def memory_bytes(self) -> int:
@@ -132,8 +163,9 @@ class Task:
             BadRecordError: A record is bad, and the policy is to fail.
         """
         entering = _Entering(lambda rows: self._decoded(portion, rows), advance=True)
+        self._context.brought = portion.times
         outputs = self._enter(entering, portion.rows)
-        for source, records, _ in portion:
+        for source, records, _ in portion.shares:
             self.offsets[source] = Offset(records.offsets[-1] + 1)
             self.records += len(records)
         if entering.bad or entering.noted:
@@ -161,11 +193,17 @@ class Task:
         """
         outputs: list[Output] = []
         # What steps tell, those behind them may hold back in turn.
-        while (until := self._held_until()) > (before := self._context.task_time):
-            for step in self._dataflow.timed:
-                self._context.task_time = before
-                outputs += self._advance(step, until)
-            self._context.task_time = until
+        while (until := self._held_until()) > self._context.task_time:
+            outputs += self.advance(until)
+        return outputs
+
+    def advance(self, until: Timestamp) -> list[Output]:
+        """What follows from the stream time going on to there without a record."""
+        before, outputs = self._context.task_time, list[Output]()
+        for step in self._dataflow.timed:
+            self._context.task_time = before
+            outputs += self._advance(step, until)
+        self._context.task_time = until
         return outputs
 
     def _held_until(self) -> Timestamp:
@@ -337,7 +375,7 @@ class Task:
     def _decoded(self, portion: Portion, rows: Sequence[int]) -> Entries:
         """The records with these numbers, which follow each other, at their sources."""
         entries: dict[Edge, AnyBatch] = {}
-        for share in portion:
+        for share in portion.shares:
             node = self._dataflow.sources[share.source.topic]
             records = share.between(rows[0], rows[-1])
             if len(records):

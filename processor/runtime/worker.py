@@ -30,11 +30,13 @@ from processor.runtime.commands import (
     Commit,
     CommitFailed,
     Committed,
+    EndsSeen,
     Event,
     Fetch,
     Fetched,
     Finish,
     InputEnded,
+    LookAtEnds,
     LookUp,
     Lost,
     OpenTask,
@@ -51,8 +53,11 @@ from processor.runtime.commands import (
 )
 from processor.runtime.dataflow import Dataflow, Output
 from processor.runtime.intake import Intake
+from processor.runtime.markers import Asked, Markers
 from processor.runtime.options import WorkerOptions
+from processor.runtime.progress import read_note
 from processor.runtime.task import Task
+from processor.runtime.upstream import Upstream
 from processor.serdes import SchemasMissing
 from processor.state.overlay import Overlay
 from processor.topology.plan import Layout, StoreId, TaskId
@@ -80,8 +85,10 @@ class Worker:
             self._own.setdefault(layout.task_of(source), set()).add(source)
         plan = layout.plan
         limit = options.max_record_bytes
+        self._followed = plan.followed if options.follows_progress else frozenset[str]()
         self._dataflows = {
-            part.number: Dataflow(part, limit, plan.internal) for part in plan.subtopologies
+            part.number: Dataflow(part, limit, plan.internal, self._followed)
+            for part in plan.subtopologies
         }
         self.bad_records = BadRecords(options.on_bad_record, plan.dead_letters, limit)
         self.tasks: dict[TaskId, Task] = {}
@@ -89,6 +96,8 @@ class Worker:
         self._starts: dict[TopicPartition, Position] = {}
         self._assigned: frozenset[TopicPartition] = frozenset()
         self._checkpoints = Checkpoints()
+        self._markers = Markers(layout)
+        self._asked = Asked()
         self._clock = Timestamp(-1)
         self._elapsed = 0
         self._stopping = False
@@ -140,7 +149,7 @@ class Worker:
             undone = self._abort() or self._aborted()
             return undone if self._stopping else [*undone, LookUp(missing)]
 
-    def _handle(self, event: Event) -> list[Command]:  # noqa: C901, PLR0911 - a table
+    def _handle(self, event: Event) -> list[Command]:  # noqa: C901, PLR0911, PLR0912 - a table
         match event:
             case Fetched():
                 return self._fetched(event)
@@ -165,6 +174,8 @@ class Worker:
             case InputEnded():
                 self._ended = event.topics
                 return []
+            case EndsSeen():
+                return self._ends_seen(event)
             case Stop():
                 return self._stop()
 
@@ -177,11 +188,13 @@ class Worker:
         dataflow = self._dataflows[part.number]
         own = self._own[event.task]
         start = {source: position for source, position in event.start.items() if source in own}
+        layout = self._layout.plan.fingerprint
         self.tasks[event.task] = Task(
-            event.task, part, dataflow, overlays, self.bad_records, start, event.shared
+            event.task, part, dataflow, overlays, self.bad_records, start, event.shared, layout
         )
-        ordered = options.max_task_idle if dataflow.heeds_order else None
-        self._intakes[event.task] = Intake(frozenset(own), ordered)
+        self._restart(event.task, start)
+        # Those downstream learn that it is there, and how far it is.
+        self._checkpoints.moved |= bool(dataflow.followed)
         known = {source: start[source] for source in start if source not in event.fresh}
         self._checkpoints.positions |= known
         # Where to begin is committed as well: the next start must not choose anew.
@@ -201,9 +214,30 @@ class Worker:
         reopened = [OpenTask(task) for task in sorted(self.tasks)]
         return [*abort, *self._close_all(), *reopened]
 
+    def _restart(self, task: TaskId, positions: Mapping[TopicPartition, Position]) -> None:
+        """Begins to read anew from these positions."""
+        options, dataflow = self._options, self._dataflows[task.subtopology]
+        upstream = {
+            source: self._upstream(source, position)
+            for source, position in positions.items()
+            if source.topic in self._followed
+        }
+        heeds_order = bool(dataflow.heeds_order or upstream or dataflow.followed)
+        ordered = options.max_task_idle if heeds_order else None
+        intake = self._intakes[task] = Intake(frozenset(self._own[task]), ordered, upstream)
+        self.tasks[task].notes = intake.notes()
+
+    def _upstream(self, source: TopicPartition, position: Position) -> Upstream:
+        layout = self._layout
+        writers = {task: layout.sources_of(task) for task in layout.writers(source.topic)}
+        time, offset, fingerprint = position.stream_time, position.offset, layout.plan.fingerprint
+        note = read_note(position.note, time, offset, fingerprint)
+        return Upstream(source, writers, fingerprint, offset, note)
+
     def _fetch(self) -> list[Command]:
-        for intake in self._intakes.values():
-            intake.restart()
+        for number, task in self.tasks.items():
+            self._restart(number, task.positions)
+        self._asked.forget()
         offsets = {
             source: self.tasks[self._layout.task_of(source)].offsets[source]
             for source in sorted(self.active)
@@ -219,7 +253,8 @@ class Worker:
         records = _from(event.records, intake.next(event.source, position))
         if not len(records):
             return []
-        times = self.tasks[task].times(event.source, records) if intake.is_ordered else None
+        needs_times = intake.needs_times(event.source)
+        times = self.tasks[task].times(event.source, records) if needs_times else None
         intake.add(event.source, records, times)
         return [*self._work(task), *self._checkpoint_if_full()]
 
@@ -230,17 +265,45 @@ class Worker:
         does nothing more with the same event.
         """
         commands: list[Command] = []
-        for portion in self._intakes[task].take(self._elapsed):
-            commands += self._produce(self.tasks[task].process(portion))
+        intake, at_work = self._intakes[task], self.tasks[task]
+        for portion in intake.take(self._elapsed):
+            commands += self._produce(at_work.process(portion))
             self._checkpoints.moved = True
             if self._is_full():
                 break
-        offsets = self.tasks[task].offsets
-        for source, end in self._intakes[task].ends():
-            if offsets[source] < end:
-                offsets[source] = end
-                self._checkpoints.moved = True
+        else:
+            commands += self._advance(at_work, intake.time())
+        offsets, notes = intake.positions(at_work.offsets), intake.notes()
+        if (offsets, notes) != (at_work.offsets, at_work.notes):
+            at_work.offsets, at_work.notes = dict(offsets), notes
+            self._checkpoints.moved = True
         return commands
+
+    def _advance(self, task: Task, until: Timestamp) -> list[Command]:
+        """Has the stream time of a task go on without a record, where all upstream are further."""
+        if until <= task.time:
+            return []
+        self._checkpoints.moved = True
+        return self._produce(task.advance(until))
+
+    def _ends_seen(self, event: EndsSeen) -> list[Command]:
+        if not self._asked.is_answered(event.asked_at):
+            return []
+        commands: list[Command] = []
+        for number, intake in self._intakes.items():
+            intake.look_at(event.ends, event.asked_at)
+            commands += self._work(number)
+        return [*commands, *self._checkpoint_if_full()]
+
+    def _look_at_ends(self) -> list[Command]:
+        """Asks whether tasks upstream have more to read, where something waits for that."""
+        if not self._assigned or not self._asked.may_ask(self._elapsed):
+            return []
+        sources = frozenset(each for intake in self._intakes.values() for each in intake.ask())
+        if not sources:
+            return []
+        self._asked.ask(self._elapsed)
+        return [LookAtEnds(sources, self._elapsed)]
 
     def _is_full(self) -> bool:
         return self._memory() > self._options.cache_bytes + self._options.uncommitted_bytes
@@ -263,6 +326,7 @@ class Worker:
                 commands += self._produce(task.tick(since, event.clock))
                 commands += self._work(number)
                 commands += self._idle(number)
+        commands += self._look_at_ends()
         due = event.elapsed - self._checkpoints.elapsed >= self._options.checkpoint_interval
         if due or self._is_full():
             commands += self._checkpoint() or self._persist_if_due()
@@ -304,7 +368,8 @@ class Worker:
         commands = self._produce(told)
         for store, overlay in self._overlays().items():
             commands += self._changelog(store, overlay)
-        return [*begin, *commands, SendOffsets(self._moved()), Commit()]
+        markers = self._markers.of(self.tasks, self._clock) if self._followed else []
+        return [*begin, *commands, *markers, SendOffsets(self._moved()), Commit()]
 
     def _is_anything_new(self) -> bool:
         state = self._checkpoints
@@ -337,6 +402,7 @@ class Worker:
                 overlay.committed(Offset(event.written[store] + 1))
         for task in self.tasks.values():
             self._checkpoints.positions |= task.positions
+        self._markers.committed()
         self._checkpoints.done += 1
         self._closed_transaction()
         if self._stopping:
@@ -378,8 +444,11 @@ class Worker:
     def _aborted(self) -> list[Command]:
         self._closed_transaction()
         for task in self.tasks.values():
-            task.restart({source: self.committed[source] for source in self._own[task.id]})
-        self._checkpoints.moved = bool(self._moved())  # where fresh partitions begin
+            positions = {source: self.committed[source] for source in self._own[task.id]}
+            task.restart(positions)
+            self._restart(task.id, positions)
+        # Where fresh partitions begin, and what nobody has heard of yet.
+        self._checkpoints.moved = bool(self._moved()) or self._markers.is_anything_new(self.tasks)
         return self._finish() if self._stopping else self._fetch()
 
     def _closed_transaction(self) -> None:
@@ -403,6 +472,7 @@ class Worker:
         closed: list[Command] = [CloseTask(task) for task in sorted(self.tasks)]
         self.tasks = {}
         self._intakes = {}
+        self._markers = Markers(self._layout)
         self._closed_transaction()
         return closed
 

@@ -26,10 +26,12 @@ from processor.runtime.commands import (
     Command,
     Commit,
     Committed,
+    EndsSeen,
     Event,
     Fetch,
     Fetched,
     Finish,
+    LookAtEnds,
     LookUp,
     OpenTask,
     Persist,
@@ -178,7 +180,7 @@ class TopologyDriver:
     def checkpoint(self) -> None:
         """Commits everything so far, and what follows from it."""
         self._deliver_all()
-        while self._commit():
+        while self._commit() or self._seen:
             self._deliver_all()
 
     def restart(self) -> None:
@@ -197,6 +199,7 @@ class TopologyDriver:
         self._worker = Worker(layout, self._own, self._options)
         self._elapsed = 0
         self._fetched: dict[TopicPartition, Offset] = {}
+        self._seen: list[EndsSeen] = []
         self._pending: dict[TopicPartition, Position] = {}
         self._written: dict[StoreId, Offset] = {}
         self._execute(self._worker.start())
@@ -276,9 +279,15 @@ class TopologyDriver:
 
     def _deliver_all(self) -> None:
         """Delivers what there is to read until nothing follows any more."""
-        while sources := sorted(source for source in self._own if self._unread(source)):
+        while True:
+            seen, self._seen = self._seen, []
+            for each in seen:
+                self._tell(each)
+            sources = sorted(source for source in self._own if self._unread(source))
             for source in sources:
                 self._deliver(source)
+            if not sources:
+                return
 
     def _commit(self) -> bool:
         before = self._worker.checkpoints
@@ -325,6 +334,9 @@ class TopologyDriver:
                 self._tell(Aborted())
             case LookUp(missing):
                 self.registry.answer(missing)
+            case LookAtEnds(sources, asked_at):
+                ends = {each: Offset(len(self._kafka.logs[each])) for each in sources}
+                self._seen.append(EndsSeen(ends, asked_at))
             case Finish(error) if error is not None:
                 raise error
             case _:

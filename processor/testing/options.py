@@ -30,6 +30,7 @@ def worker_options(
     return WorkerOptions(
         checkpoint_interval=checkpoint_interval,
         idle_timeout=idle_timeout,
+        follows_progress=bool(own.max_task_idle),
         max_record_bytes=own.max_record_bytes,
         on_bad_record=on_bad_record or own.on_bad_record,
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from processor.errors import TopicMismatch, TopologyError
 from processor.records import Partition, TopicPartition
@@ -74,6 +75,11 @@ class Subtopology:
         return any(isinstance(node, Step) and node.operator.holds_back for node in self.nodes)
 
     @cached_property
+    def heeds_time(self) -> bool:
+        """Whether results depend on stream time, or on the order of records of several tasks."""
+        return any(isinstance(node, Step) and node.operator.heeds_time for node in self.nodes)
+
+    @cached_property
     def stores(self) -> tuple[StoreSpec[Any, Any], ...]:
         """Its stores."""
         steps = [node for node in self.nodes if isinstance(node, Step)]
@@ -105,6 +111,32 @@ class Plan:
         """The user's topics that are written, without those chosen for each record."""
         written = dict.fromkeys(topic for part in self.subtopologies for topic in part.written)
         return tuple(topic for topic in written if topic not in self.repartitions)
+
+    @cached_property
+    def followed(self) -> frozenset[str]:
+        """The repartition topics that carry the progress of the tasks that write them.
+
+        They are those whose readers heed time, or write for some that do. Where topics lead back to
+        a subtopology, as in a join by foreign key, waiting for each other would never end.
+        """
+        reach = _reach(self)
+        readers = {topic: part for part in self.subtopologies for topic in part.topics}
+        heeding = {part.number for part in self.subtopologies if part.heeds_time}
+        return frozenset(
+            topic
+            for topic in self.repartitions
+            if heeding & (reached := reach[readers[topic].number])
+            and not any(writer.number in reached for writer in self.writers(topic))
+        )
+
+    def writers(self, topic: str) -> tuple[Subtopology, ...]:
+        """The subtopologies that write a topic."""
+        return tuple(part for part in self.subtopologies if topic in part.written)
+
+    @cached_property
+    def fingerprint(self) -> int:
+        """Tells topologies apart whose subtopologies have other numbers."""
+        return crc32(repr([part.topics for part in self.subtopologies]).encode())
 
     @property
     def dead_letters(self) -> str:
@@ -165,6 +197,20 @@ class Layout:
     def task_of(self, source: TopicPartition) -> TaskId:
         """The task that reads a partition."""
         return TaskId(self._reader[source.topic], source.partition)
+
+    def sources_of(self, task: TaskId) -> tuple[TopicPartition, ...]:
+        """The partitions that a task reads, in order."""
+        topics = sorted(self.plan.subtopologies[task.subtopology].topics)
+        there = (topic for topic in topics if task.partition < self.partitions[topic])
+        return tuple(TopicPartition(topic, task.partition) for topic in there)
+
+    def writers(self, topic: str) -> tuple[TaskId, ...]:
+        """The tasks that write a repartition topic."""
+        return tuple(
+            TaskId(part.number, Partition(number))
+            for part in self.plan.writers(topic)
+            for number in range(self.tasks_of(part))
+        )
 
     @cached_property
     def _reader(self) -> Mapping[str, int]:
@@ -316,6 +362,22 @@ def _width(plan: Plan, part: Subtopology, known: Mapping[str, int]) -> int:
             )
             seen += [writer for writer in writers if writer not in seen]
     return max(found)
+
+
+def _reach(plan: Plan) -> Mapping[int, frozenset[int]]:
+    """The subtopologies that what each one makes may come to, itself among them, by number."""
+    readers = {topic: part.number for part in plan.subtopologies for topic in part.topics}
+    after = {
+        part.number: {readers[topic] for topic in part.written if topic in plan.repartitions}
+        for part in plan.subtopologies
+    }
+    reach: dict[int, frozenset[int]] = {}
+    for number in after:
+        found, new = {number}, {number}
+        while new := {next_ for each in new for next_ in after[each]} - found:
+            found |= new
+        reach[number] = frozenset(found)
+    return reach
 
 
 def meeting(part: Subtopology) -> Iterator[tuple[Step, list[str]]]:

@@ -1,0 +1,279 @@
+"""Upstream: one partition of a repartition topic, and how far the tasks are that write it.
+
+Records wait here until no task upstream can write an earlier one: until all of them have said that
+they are further, or are known to have nothing left to read. What is given on is in the order of the
+stream times that records count for, whichever of these tasks was faster. Of equal times those go
+first that were written first.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+from processor.operators.base import NO_TIME
+from processor.records import Batch, Offset, RawBatch, Timestamp, TopicPartition
+from processor.runtime.progress import Note, Progress, split
+from processor.topology.plan import TaskId
+
+_PIECES = 16
+"""Batches that wait are joined when there are more."""
+
+
+@dataclass(slots=True)
+class Queue:
+    """Records in the order of their times; the first `done` are gone.
+
+    Attributes:
+        records: Of one partition.
+        times: What each counts for, ascending.
+    """
+
+    records: RawBatch
+    times: Sequence[Timestamp]
+    done: int = 0
+    _bytes: int | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Of all of its values."""
+        if self._bytes is None:
+            self._bytes = sum(map(len, filter(None, self.records.values)))
+        return self._bytes
+
+    def __len__(self) -> int:
+        return len(self.records) - self.done
+
+    def take(self, end: int) -> tuple[RawBatch, Sequence[Timestamp]]:
+        """The next records, up to the one with this number."""
+        begin, self.done = self.done, end
+        if end - begin == len(self.records):
+            return self.records, self.times
+        return sliced(self.records, begin, end), self.times[begin:end]
+
+    def before(self, time: Timestamp) -> int:
+        """The number of the first record that is left and does not count for an earlier time."""
+        return bisect_left(self.times, time, self.done)
+
+
+@dataclass(slots=True)
+class Upstream:
+    """What is known of one partition that other tasks write.
+
+    Args:
+        source: The partition.
+        writers: The tasks that write it, with the partitions that each of them reads.
+        layout: The topology's fingerprint.
+        position: How far the partition is processed.
+        note: What was committed with that; None: nothing.
+    """
+
+    source: TopicPartition
+    writers: Mapping[TaskId, tuple[TopicPartition, ...]]
+    layout: int
+    position: Offset
+    note: Note | None = None
+    told: dict[TaskId, Progress] = field(default_factory=dict[TaskId, Progress])
+    """The last progress of each writer."""
+    bound: Timestamp = NO_TIME
+    """All that counts for an earlier time has been given on."""
+    reached: Timestamp = NO_TIME
+    """How far stream time may go on, once what was given on is worked on."""
+    is_drained: bool = False
+    """Whether all writers were at the ends of their input when that was asked last, and since then
+    nothing has come."""
+    seen: Offset = field(init=False)
+    """The next offset that is to be read."""
+    _waiting: list[Queue] = field(default_factory=list[Queue])
+    _ends: dict[TopicPartition, Offset] = field(default_factory=dict[TopicPartition, Offset])
+    _asked: tuple[Timestamp, Timestamp] = (NO_TIME, NO_TIME)
+    """When ends were asked for, what `bound` and `reached` become if all writers are there."""
+    _has_come: bool = False
+    """Whether anything was read since."""
+    _skip: tuple[Offset, Timestamp] = field(init=False)
+    """Records before that offset that count for an earlier time are processed."""
+
+    def __post_init__(self) -> None:
+        self.seen = self.position
+        self._skip = self.position, NO_TIME
+        if self.note is not None:
+            known = self.note.told.items()
+            self.told = {task: progress for task, progress in known if task in self.writers}
+            self.bound, self.reached = self.note.done, _before(self.note.done)
+            self._skip = self.note.seen, self.note.done
+
+    @property
+    def time(self) -> Timestamp:
+        """The least time that a writer has told: nothing earlier will be written."""
+        if len(self.told) < len(self.writers):
+            return NO_TIME
+        return min((each.time for each in self.told.values()), default=NO_TIME)
+
+    @property
+    def latest(self) -> Timestamp:
+        """The highest time that a writer has told."""
+        return max((each.time for each in self.told.values()), default=NO_TIME)
+
+    @property
+    def first(self) -> Offset | None:
+        """The lowest offset of the records that wait here, if there are any."""
+        return min((_lowest(each) for each in self._waiting), default=None)
+
+    @property
+    def is_read_again(self) -> bool:
+        """Whether it was read further than now before the last restart."""
+        return self.seen < self._skip[0]
+
+    def noted(self, done: Timestamp) -> Note:
+        """What is to be committed, all that counts for a time before `done` being processed."""
+        return Note(max(self.seen, self._skip[0]), done, dict(self.told))
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether records wait, or time does that a writer has told."""
+        return bool(self._waiting) or self.latest > self.bound
+
+    def add(self, records: RawBatch) -> int:
+        """Takes in what was read next; the number of records in it that are not processed yet."""
+        self.seen = Offset(records.offsets[-1] + 1)
+        self.is_drained, self._has_come = False, True
+        records, times, told = split(records, self.layout)
+        for each in told:
+            self._note(each)
+        if not len(records):
+            return 0
+        if records.offsets[0] < self._skip[0]:
+            records, times = self._left(records, times)
+        if len(records):
+            self._waiting.append(in_time([(records, times)]))
+        return len(records)
+
+    def release(self) -> Queue | None:
+        """The records that nothing earlier can come before any more, in order."""
+        time = self.time
+        return None if self.is_read_again else self._release(time, _before(time))
+
+    def ask(self) -> Sequence[TopicPartition]:
+        """The partitions whose ends are to be known before more can be released.
+
+        Nothing is asked as long as a writer that holds the others up is known to have more to read.
+        """
+        if self.is_read_again:
+            return ()
+        slowest = [task for task, each in self.told.items() if each.time == self.time]
+        if not (self.is_waiting and slowest and all(map(self._may_be_drained, slowest))):
+            return ()
+        last = max((each.times[-1] for each in self._waiting), default=NO_TIME)
+        self._asked, self._has_come = (max(Timestamp(last + 1), self.latest), self.latest), False
+        return list(chain.from_iterable(self.writers.values()))
+
+    def release_at(self, ends: Mapping[TopicPartition, Offset]) -> Queue | None:
+        """What can be released as writers were at these ends of their input after `ask`.
+
+        What has come since is not released by that, as they may have got more input before.
+        """
+        self._ends |= {each: ends[each] for sources in self.writers.values() for each in sources}
+        at_work = [
+            self.told[task].time if task in self.told else NO_TIME
+            for task in self.writers
+            if not self._may_be_drained(task)
+        ]
+        bound, reached = (min(at_work), _before(min(at_work))) if at_work else self._asked
+        released = self._release(bound, reached)
+        self.is_drained = not (at_work or self._waiting or self._has_come)
+        return released
+
+    def slowest(self) -> TaskId | None:
+        """The writer that holds the others up, if records or time wait for it."""
+        if not self.is_waiting:
+            return None
+        return min(self.writers, key=lambda task: self.told.get(task, _UNTOLD).time)
+
+    def _release(self, bound: Timestamp, reached: Timestamp) -> Queue | None:
+        bound = self.bound = max(self.bound, bound)
+        self.reached = max(self.reached, reached)
+        parts = [
+            each.take(end) for each in self._waiting if (end := each.before(bound)) > each.done
+        ]
+        self._waiting = [each for each in self._waiting if len(each)]
+        if len(self._waiting) > _PIECES:
+            self._waiting = [in_time([each.take(len(each.times)) for each in self._waiting])]
+        return in_time(parts) if parts else None
+
+    def _note(self, told: Mapping[TaskId, Progress]) -> None:
+        """Progress only grows; what is read again after a restart may be older than what is known.
+
+        Except that a reset begins anew: then no older progress was committed either.
+        """
+        for task, progress in told.items():
+            if task in self.writers:
+                self.told[task] = max(progress, self.told.get(task, _UNTOLD))
+
+    def _may_be_drained(self, task: TaskId) -> bool:
+        """Whether the writer has worked on everything that its partitions are known to hold."""
+        if task not in self.told:
+            return False
+        offsets = zip(self.writers[task], self.told[task].offsets, strict=True)
+        return all(offset >= self._ends.get(source, -1) for source, offset in offsets)
+
+    def _left(
+        self, records: RawBatch, times: Sequence[Timestamp]
+    ) -> tuple[RawBatch, Sequence[Timestamp]]:
+        seen, done = self._skip
+        mask = [
+            offset >= seen or time >= done
+            for offset, time in zip(records.offsets, times, strict=True)
+        ]
+        left = [time for time, is_left in zip(times, mask, strict=True) if is_left]
+        return records.select(mask), left
+
+
+_UNTOLD = Progress(NO_TIME, ())
+
+
+def _before(time: Timestamp) -> Timestamp:
+    """Nothing earlier than `time` will come, but more of that very time may."""
+    return max(NO_TIME, Timestamp(time - 1))
+
+
+def in_time(parts: Sequence[tuple[RawBatch, Sequence[Timestamp]]]) -> Queue:
+    """Records in the order of their times; of equal ones those of earlier parts come first."""
+    records, times = joined([records for records, _ in parts]), parts[0][1]
+    if len(parts) > 1:
+        times = list(chain.from_iterable(times for _, times in parts))
+    ordered = sorted(times)
+    if ordered == times:
+        return Queue(records, ordered)
+    return Queue(records.take(sorted(range(len(times)), key=times.__getitem__)), ordered)
+
+
+def joined(batches: Sequence[RawBatch]) -> RawBatch:
+    """One batch after the other."""
+    if len(batches) == 1:
+        return batches[0]
+    with_headers = any(batch.headers is not None for batch in batches)
+    return Batch(
+        list(chain.from_iterable(batch.keys for batch in batches)),
+        list(chain.from_iterable(batch.values for batch in batches)),
+        list(chain.from_iterable(batch.timestamps for batch in batches)),
+        list(chain.from_iterable(batch.offsets for batch in batches)),
+        [each for batch in batches for each in batch.headers or ((),) * len(batch)]
+        if with_headers
+        else None,
+    )
+
+
+def sliced(records: RawBatch, begin: int, end: int) -> RawBatch:
+    """The records with these numbers."""
+    rows = slice(begin, end)
+    return Batch(
+        records.keys[rows],
+        records.values[rows],
+        records.timestamps[rows],
+        records.offsets[rows],
+        None if records.headers is None else records.headers[rows],
+    )
+
+
+def _lowest(queue: Queue) -> Offset:
+    return min(queue.records.offsets[queue.done :])
