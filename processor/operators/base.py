@@ -134,6 +134,8 @@ class Context:
     """How far the stream time of steps is behind that of the task, by their names."""
     paired: frozenset[str] = frozenset()
     """The tables whose changes somebody reads, by the names of their steps."""
+    promised: Timestamp | None = None
+    """While a table tells what it held back: the stream time at the last checkpoint."""
     brought: Sequence[Timestamp | None] | None = None
     """For each row by its number the stream time that it brings; None: its own timestamp."""
     reached: dict[str, Timestamp] = field(default_factory=dict[str, Timestamp])
@@ -204,16 +206,39 @@ class Context:
 
         A result that a step gave of its own accord is there just before its time.
         """
-        if batch.offsets is self._offsets:
-            times = self._times
-        else:
-            at = dict(zip(self._offsets, self._times, strict=True))
-            times = [at.get(offset, self.task_time) for offset in batch.offsets]
-            if Made in set(map(type, batch.offsets)):
-                times = list(map(_before_due, batch.offsets, times))
+        times = self._task_times(batch)
         if not (delay := self.delay):
             return times
         return [max(NO_TIME, Timestamp(time - delay)) for time in times]
+
+    def _task_times(self, batch: AnyBatch) -> Sequence[Timestamp]:
+        if batch.offsets is self._offsets:
+            return self._times
+        at = dict(zip(self._offsets, self._times, strict=True))
+        times = [at.get(offset, self.task_time) for offset in batch.offsets]
+        if Made in set(map(type, batch.offsets)):
+            times = list(map(_before_due, batch.offsets, times))
+        return times
+
+    def places(self, batch: AnyBatch, lag: int) -> Sequence[Timestamp]:
+        """The times at which rows have their place among those of other tasks, each its own.
+
+        A row that is behind what was promised has its place there: it is late where it goes, too.
+
+        Args:
+            batch: Rows that are written.
+            lag: How far rows may be behind the stream time of the task without being late.
+        """
+        if self.promised is not None:
+            least = max(NO_TIME, Timestamp(self.promised - lag))
+            return [max(least, time) for time in batch.timestamps]
+        times = self._task_times(batch)
+        if not lag and times == batch.timestamps:
+            return times
+        return [
+            max(own, NO_TIME, Timestamp(time - lag))
+            for own, time in zip(batch.timestamps, times, strict=True)
+        ]
 
     def moments(self, since: Timestamp, until: Timestamp) -> Sequence[Timestamp]:
         """The stream times of this pass after `since` up to `until`."""
@@ -335,6 +360,11 @@ class Operator:
     def longest_wait(self) -> int:
         """How long after their time results may come that the step gives of its own accord."""
         return 0
+
+    @property
+    def longest_lag(self) -> int:
+        """How far the timestamps of such results may be behind the time at which they come."""
+        return self.longest_wait
 
     def ports(self, batch: AnyBatch, context: Context) -> Outputs:
         """The batch as each output port gives it; for what `changes`, `advance` and `tick` made."""

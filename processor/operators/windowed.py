@@ -203,6 +203,13 @@ class WindowStep(Operator):
         """Results of closing windows wait for late records."""
         return self.windows.delay if self.emit == "close" else 0
 
+    @property
+    def longest_lag(self) -> int:
+        """A result has the highest time of its records: as early as its window begins."""
+        if self.emit == "change":
+            return 0
+        return (self.windows.delay if self.emit == "close" else self.kept) + self.windows.span
+
     def advance(self, context: Context) -> AnyBatch | None:
         """The results of windows that have closed; what is kept no longer leaves the store.
 

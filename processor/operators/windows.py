@@ -19,6 +19,10 @@ Unit: TypeAlias = Literal["day", "week", "month", "quarter", "year"]
 _UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms"))
 
 
+_LONGEST: dict[str, int] = {"day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}
+"""Days of calendar windows, at most."""
+
+
 class Span(NamedTuple):
     """From `start` to before `end`."""
 
@@ -36,6 +40,11 @@ class Windows:
     def delay(self) -> int:
         """How long after its end a window closes."""
         return self.grace
+
+    @property
+    def span(self) -> int:
+        """How long before its end the last record of a window may be, milliseconds."""
+        return 0
 
     def ends_in(self, after: int, to: int) -> bool:
         """Whether a window may end after `after` and not after `to`."""
@@ -67,6 +76,11 @@ class Hopping(Aligned):
     every: int
 
     @property
+    def span(self) -> int:
+        """Its only record may be its first moment."""
+        return self.size
+
+    @property
     def granule(self) -> int:
         """Starts and ends are multiples of it."""
         return gcd(self.size, self.every)
@@ -95,6 +109,11 @@ class Calendar(Aligned):
 
     unit: Unit
     zone: ZoneInfo
+
+    @property
+    def span(self) -> int:
+        """The longest that there is, with an hour that clocks are set back."""
+        return _LONGEST[self.unit] * 86_400_000 + 3_600_000
 
     @property
     def granule(self) -> int:
@@ -128,6 +147,11 @@ class Sliding(Windows):
     """
 
     size: int
+
+    @property
+    def span(self) -> int:
+        """A window that begins just after a record may have but one."""
+        return self.size
 
     def __str__(self) -> str:
         return self._shown(f"sliding {shown(self.size)}")

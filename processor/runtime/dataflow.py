@@ -8,7 +8,7 @@ they alternate; where rows of one source may, as in a join with a table made of 
 go one by one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 from typing import Any, TypeAlias
@@ -81,15 +81,16 @@ class Dataflow:
             if edge.port == CHANGES and _makes_table(edge.node)
         )
         """The tables whose changes are read, by the names of their steps."""
-        self.delays = _delays(part.nodes)
+        self.delays = _behind(part.nodes, lambda operator: operator.longest_wait)
         """How far the stream time of steps is behind that of the task, by their names."""
         sinks = [node for node in part.nodes if isinstance(node, Sink)]
+        lags = _behind(part.nodes, lambda operator: operator.longest_lag)
         self.followed: Mapping[str, int] = {
-            node.topic: self.delays[node.name]
+            node.topic: lags[node.name]
             for node in sinks
             if isinstance(node.topic, str) and node.topic in followed
         }
-        """How far what is written to such a topic is behind the stream time of the task."""
+        """How far what is written to such a topic may be behind the stream time of the task."""
         self.timed = _steps_with(part, Operator.advance.__name__)
         self._timed = frozenset(self.timed)
         self._apart: dict[frozenset[Node], bool] = {}
@@ -242,9 +243,10 @@ class Dataflow:
     def _sink(self, node: Sink, batch: AnyBatch, context: Context) -> list[Output]:
         context.step = node.name
         outputs = self._written(node, batch, context)
-        if node.topic not in self.followed:
+        if not isinstance(node.topic, str) or (lag := self.followed.get(node.topic)) is None:
             return outputs
-        return [Output(o.topic, stamped(o.records, context.times(o.records))) for o in outputs]
+        made = (output.records for output in outputs)
+        return [Output(node.topic, stamped(rows, context.places(rows, lag))) for rows in made]
 
     def _written(self, node: Sink, batch: AnyBatch, context: Context) -> list[Output]:
         def work(rows: AnyBatch) -> list[Output]:
@@ -360,17 +362,17 @@ def _joined(outputs: list[Output]) -> list[Output]:
     return [Output(topic, in_order(batches)) for topic, batches in topics.items()]
 
 
-def _delays(nodes: Sequence[Node]) -> Mapping[str, int]:
-    """Steps see what all steps on any way to them hold back."""
-    delays: dict[str, int] = {}
+def _behind(nodes: Sequence[Node], of_step: Callable[[Operator], int]) -> Mapping[str, int]:
+    """What all steps on any way to a node add up to at most, by the names of the nodes."""
+    found: dict[str, int] = {}
     for node in nodes:
-        behind = (delays[each.node.name] + _held_back(each.node) for each in node.parents)
-        delays[node.name] = max(behind, default=0)
-    return delays
+        ways = (found[each.node.name] + _of(each.node, of_step) for each in node.parents)
+        found[node.name] = max(ways, default=0)
+    return found
 
 
-def _held_back(node: Node) -> int:
-    return node.operator.longest_wait if isinstance(node, Step) else 0
+def _of(node: Node, of_step: Callable[[Operator], int]) -> int:
+    return of_step(node.operator) if isinstance(node, Step) else 0
 
 
 def _steps_with(part: Subtopology, method: str) -> tuple[Step, ...]:

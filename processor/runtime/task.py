@@ -109,6 +109,7 @@ class Task:
         self.notes: Mapping[TopicPartition, Note] = {}
         """Of partitions that other tasks write: what is committed besides the offset."""
         self._layout = layout
+        self._promised = NO_TIME
         self.restart(start)
 
     @property
@@ -153,7 +154,7 @@ class Task:
             overlay.discard()
         self.offsets = {source: position.offset for source, position in start.items()}
         times = (position.stream_time for position in start.values())
-        self._context.task_time = max(times, default=Timestamp(-1))
+        self._context.task_time = self._promised = max(times, default=NO_TIME)
         self._context.resumed = True
 
     def process(self, portion: Portion) -> list[Output]:
@@ -183,7 +184,11 @@ class Task:
 
     def tell_changes(self) -> list[Output]:
         """What the tables have held back for the checkpoint; afterwards they hold nothing back."""
-        return [each for step in self._dataflow.tables for each in self._tell(step)]
+        context = self._context
+        context.promised = self._promised
+        outputs = [each for step in self._dataflow.tables for each in self._tell(step)]
+        context.promised, self._promised = None, context.task_time
+        return outputs
 
     def tell_held(self) -> list[Output]:
         """What the steps hold back until the stream time goes on, which it does as far as needed.

@@ -313,7 +313,7 @@ class TopologyDriver:
         for command in commands:
             self._carry_out(command)
 
-    def _carry_out(self, command: Command) -> None:
+    def _carry_out(self, command: Command) -> None:  # noqa: C901 - a table
         match command:
             case OpenTask(task):
                 self._open(task)

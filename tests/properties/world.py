@@ -21,10 +21,12 @@ from processor.runtime.commands import (
     Commit,
     CommitFailed,
     Committed,
+    EndsSeen,
     Event,
     Fetch,
     Fetched,
     Finish,
+    LookAtEnds,
     OpenTask,
     Persist,
     Position,
@@ -60,7 +62,8 @@ class Log:
     """A partition; None stands for what a reader never sees: markers and aborted records."""
 
     entries: list[Raw | None] = field(default_factory=list)
-    open: set[int] = field(default_factory=set)  # offsets of the open transaction
+    open: dict[int, str] = field(default_factory=dict)
+    """The offsets of open transactions, and whose they are."""
 
     @property
     def stable(self) -> int:
@@ -90,26 +93,30 @@ class Kafka:
     def log(self, source: TopicPartition) -> Log:
         return self.logs.setdefault(source, Log())
 
-    def end_transaction(self, *, commit: bool) -> None:
+    def end_transaction(self, producer: str, *, commit: bool) -> None:
         for log in self.logs.values():
-            if log.open and not commit:
-                for offset in log.open:
+            ended = [offset for offset, whose in log.open.items() if whose == producer]
+            for offset in ended:
+                del log.open[offset]
+                if not commit:
                     log.entries[offset] = None
-            if log.open:
+            if ended:
                 log.entries.append(None)  # the marker
-                log.open.clear()
 
 
 When = Literal["before", "after", "fails"]
 
 
 class World:
-    """One slot that has all partitions of a topology.
+    """One slot that has all partitions of a topology, or some of them.
 
     Args:
         layout: The topology's.
         options: The worker's; the checkpoint interval is taken from here.
         inputs: What is in the input topics.
+        kafka: What others write to, too, with the input in it.
+        own: The slot's partitions; None: all.
+        name: The slot's.
     """
 
     def __init__(
@@ -117,11 +124,16 @@ class World:
         layout: Layout,
         inputs: Mapping[TopicPartition, list[Raw]],
         options: WorkerOptions | None = None,
+        *,
+        kafka: Kafka | None = None,
+        own: frozenset[TopicPartition] | None = None,
+        name: str = "slot",
     ) -> None:
         self.layout = layout
+        self.name = name
         self.options = options or WorkerOptions(checkpoint_interval=CHECKPOINT_INTERVAL)
-        self.kafka = Kafka({source: Log(list(log)) for source, log in inputs.items()})
-        self.own = frozenset(
+        self.kafka = kafka or Kafka({source: Log(list(log)) for source, log in inputs.items()})
+        self.own = own or frozenset(
             TopicPartition(topic, Partition(number))
             for topic, count in layout.partitions.items()
             for number in range(count)
@@ -146,11 +158,12 @@ class World:
         Args:
             pick: Which of a store's states on disk has survived; None: nothing did.
         """
-        self.kafka.end_transaction(commit=False)
+        self.kafka.end_transaction(self.name, commit=False)
         self._pick = pick
         self.worker = Worker(self.layout, self.own, self.options)
         self._positions: dict[TopicPartition, int] = {}
         self._stores: dict[StoreId, MemoryStore] = {}
+        self._asked: list[LookAtEnds] = []
         self._forget_transaction()
         self.elapsed = 0
         self.carry_out(self.worker.start())
@@ -193,6 +206,14 @@ class World:
             self.tell(Fetched(source, batch(rows)))
         if self._positions.get(source) == log.stable:  # which is not so after an abort
             self.tell(ReachedEnd(source, Offset(offset)))
+
+    def answer(self) -> bool:
+        """The broker tells what the worker has asked for; whether there was anything."""
+        asked, self._asked = self._asked, []
+        for each in asked:
+            ends = {source: Offset(self.kafka.log(source).stable) for source in each.sources}
+            self.tell(EndsSeen(ends, each.asked_at))
+        return bool(asked)
 
     def unread(self, source: TopicPartition) -> int:
         log = self.kafka.log(source)
@@ -268,11 +289,13 @@ class World:
                 saved = Saved(dict(self._stores[store].scan()), position)
                 self.kafka.disk.setdefault(store, []).append(saved)
             case Abort():
-                self.kafka.end_transaction(commit=False)
+                self.kafka.end_transaction(self.name, commit=False)
                 self._forget_transaction()
                 return Aborted()
             case Purge():
                 pass
+            case LookAtEnds():
+                self._asked.append(command)
             case Finish():
                 self.finished = command
         return None
@@ -319,13 +342,13 @@ class World:
             log = self.kafka.log(TopicPartition(command.topic, Partition(number)))
             log.entries.append(record)
             if transactional:
-                log.open.add(len(log.entries) - 1)
+                log.open[len(log.entries) - 1] = self.name
             if command.store is not None:
                 self._written[command.store] = Offset(len(log.entries) - 1)
 
     def _commit(self) -> Committed:
         assert self._begun or self.options.guarantee == "at-least-once"
-        self.kafka.end_transaction(commit=True)
+        self.kafka.end_transaction(self.name, commit=True)
         self.kafka.positions |= self._pending
         written = self._written
         self._forget_transaction()
