@@ -1,0 +1,95 @@
+"""A backfill behind a repartition on a real Kafka: what its source has in order is never late."""
+
+import json
+import os
+import random
+import time
+from collections import Counter
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from tests.integration.conftest import App
+from tests.integration.test_rescale import Rescale, rescale
+
+__all__ = ["rescale"]
+
+pytestmark = pytest.mark.kafka
+
+PARTITIONS = 4
+COUNT = 40_000
+STEP = 5_000
+"""Milliseconds from record to record: 2.3 days in all."""
+
+FIRST = 1_500_000_000_000
+DAY = 86_400_000
+BY_DAY = (
+    "from processor import tumbling\n"
+    "(topology.stream(IN).group_by('other', name='other')\n"
+    "    .window(tumbling('1d', grace='1h')).count(name='counts').to(OUT))"
+)
+
+
+def feed(app: App) -> dict[str, int]:
+    """Records in the order of their times in each partition; how many each key and day has."""
+    rows, expected = [], Counter[str]()
+    for number in range(COUNT):
+        when, other = FIRST + number * STEP, f"o{number * 7919 % 50}"
+        rows.append((number % PARTITIONS, f"k{number}", json.dumps({"other": other}), when))
+        expected[f"{other} {when // DAY}"] += 1
+    app.write(*rows)
+    return dict(expected)
+
+
+def counted(app: App) -> dict[str, int]:
+    """How many each key and day has by the results, of which there is one each."""
+    found: dict[str, int] = {}
+    for row in app.read():
+        key = json.loads(row.key or b"")
+        name = f"{key['key']} {key['start'] // DAY}"
+        assert name not in found, f"{name} was told of twice"
+        found[name] = int(row.value or b"")
+    return found
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4])
+def test_a_backfill_is_counted_whole_whatever_the_number_of_slots(app: App, slots: int) -> None:
+    app.define(BY_DAY)
+    app.topics("in", "out", partitions=PARTITIONS)
+    expected = feed(app)
+    app.run(slots=slots, idle_timeout="1h")
+    assert counted(app) == expected
+    assert app.read("dead-letters") == []
+
+
+def test_a_worker_is_killed_again_and_again_in_the_middle(app: App) -> None:
+    seed = int(os.environ.get("KPROC_SEED", "0"))
+    chance = random.Random(seed)
+    app.define(BY_DAY)
+    app.topics("in", "out", partitions=PARTITIONS)
+    expected = feed(app)
+    app.settings |= {"idle_timeout": "1h", "slots": 2, "max_batch": 500}
+    with app.start("--until-end", "--no-show") as node:
+        app.await_written("other-repartition", COUNT // 20)
+        for _ in range(4):
+            with suppress(psutil.NoSuchProcess):  # the next one has not been started yet
+                node.worker_of(chance.randrange(2)).kill()
+            time.sleep(chance.random())
+        assert node.wait() == 0, node.output[-3000:]
+    assert counted(app) == expected, f"KPROC_SEED={seed}"
+    assert app.read("dead-letters") == []
+
+
+def test_slots_change_between_two_halves(app: App, rescale: Rescale) -> None:
+    app.define(BY_DAY)
+    app.topics("in", "out", partitions=PARTITIONS)
+    expected = feed(app)
+    del app.settings["slots"]
+    with app.start(slots=1, max_batch=500) as node:
+        app.await_written("other-repartition", COUNT // 4)
+        assert node.stop() == 0
+    rescale("--slots", "3", "--yes")
+    app.run(idle_timeout="1h")
+    assert counted(app) == expected
+    assert app.read("dead-letters") == []
