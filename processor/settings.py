@@ -71,6 +71,11 @@ class Settings(BaseSettings):
         description="Records of several inputs are worked on in the order of their timestamps: how "
         "long to wait for more of an input that is at its end; empty: they are taken as they come.",
     )
+    max_upstream_wait: str = Field(
+        "",
+        description="How long the time of a task waits for one upstream that is behind and says "
+        "nothing; what that sends later may be late; empty: as long as need be.",
+    )
     idle_timeout: str = Field(
         "",
         description="Time without input after which windows close as if it went on; empty: never.",
@@ -196,7 +201,7 @@ class Settings(BaseSettings):
             _milliseconds(wait, least=0)
         return wait.strip()
 
-    @field_validator("snapshot_interval", "idle_timeout")
+    @field_validator("snapshot_interval", "idle_timeout", "max_upstream_wait")
     @classmethod
     def _is_interval(cls, interval: str) -> str:
         return "" if interval.strip() in ("", "0", "0s") else cls._is_duration(interval)

@@ -11,13 +11,14 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
+import msgspec
 import structlog
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from processor.cli.area import area
-from processor.cli.summary import Run, print_summary
+from processor.cli.summary import LATE_ADVICE, Run, most_late, print_summary
 from processor.cli.terminal import shared_terminal
 from processor.edges.accounting import Figures
 from processor.edges.channel import ADOPTED, CRASHED, Failure, Log, Report, Status
@@ -136,6 +137,11 @@ class LogDisplay:
         kept = {"dead_letters": run.plan.dead_letters} if run.keeps_dead_letters else {}
         for step, count in figures.bad_records.items():
             self._log.warning("bad records", step=step, count=count, **kept)
+        for step, each in sorted(figures.late.items()):
+            if each.late or each.partly:
+                self._log.warning("late records", step=step, **msgspec.structs.asdict(each))
+        if worst := most_late(figures.late):
+            self._log.warning("many records are late", advice=LATE_ADVICE.format(step=worst))
 
     def _note_event(self, report: Log) -> None:
         if report.slot is not None:

@@ -33,7 +33,17 @@ def overview_tables(overview: Overview) -> Group:
     ]
     tables = (_slots(overview.slots), _adoptions(overview.slots), _nodes(overview.nodes))
     parts += [part for table in tables if table.row_count for part in (table, Text())]
+    parts += [Text(text, "yellow") for text in _about_time(overview.slots)]
     return Group(*parts, Text(verdict(overview), "green" if overview.healthy else "bold red"))
+
+
+def _about_time(slots: Iterable[SlotOverview]) -> list[str]:
+    """What is late, and whose time is held back by whom."""
+    primaries = [slot.primary for slot in slots if slot.primary is not None]
+    late = sum(each.late for each in primaries)
+    judged = sum(each.judged for each in primaries)
+    told = [f"{late:,} of {judged:,} records were late."] if late else []
+    return [*told, *(f"Time is held back: {text}." for each in primaries for text in each.held)]
 
 
 def verdict(overview: Overview) -> str:

@@ -37,6 +37,9 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     starved: float = 0.0  # share of the time in which it waits for a processor
     bytes: int = 0  # of its stores on disk
     restored: float = 0.0  # bytes per second of its last restore; 0 if there was none
+    judged: int = 0  # records that came to steps which judge whether they are late
+    late: int = 0  # those that were
+    held: tuple[str, ...] = ()  # tasks whose time waits for others upstream, and for whom
 
 
 class Claim(msgspec.Struct, frozen=True):

@@ -28,6 +28,9 @@ class Worker(msgspec.Struct, frozen=True):
     starved: float = 0.0
     bytes: int = 0
     restored: float = 0.0
+    judged: int = 0
+    late: int = 0
+    held: tuple[str, ...] = ()
 
 
 class Takeover(msgspec.Struct, frozen=True):
@@ -226,4 +229,7 @@ def _worker(node: NodeOverview, replica: Replica) -> Worker:
         starved=replica.starved,
         bytes=replica.bytes,
         restored=replica.restored,
+        judged=replica.judged,
+        late=replica.late,
+        held=replica.held,
     )

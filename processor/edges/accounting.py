@@ -4,9 +4,11 @@ Pure accounting of what workers report; knows nothing of how it is shown.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
-from processor.edges.channel import Status
+from processor.edges.channel import Lateness, Status
 from processor.edges.rate import Rate
 
 
@@ -22,6 +24,7 @@ class SlotFigures:
     _checkpoints: int = 0
     _busy: float = 0.0
     _bad: Counter[str] = field(default_factory=Counter[str])
+    _late: dict[str, Lateness] = field(default_factory=dict[str, Lateness])
 
     def note(self, status: Status, now: float) -> None:
         """Takes in what its present process reports."""
@@ -30,6 +33,7 @@ class SlotFigures:
             self._checkpoints += self.last.checkpoints
             self._busy += self.last.busy_seconds
             self._bad.update(self.last.bad_records)
+            self._late = _sum(self._late, self.last.late)
         self.last = status
         self.rate.note(now, self.records)
 
@@ -52,6 +56,16 @@ class SlotFigures:
     def bad_records(self) -> Counter[str]:
         """Bad records by `step: reason`."""
         return self._bad + Counter(self.last.bad_records)
+
+    @property
+    def late(self) -> Mapping[str, Lateness]:
+        """How many records were late, by step."""
+        return _sum(self._late, self.last.late)
+
+
+def _sum(one: Mapping[str, Lateness], other: Mapping[str, Lateness]) -> dict[str, Lateness]:
+    none = Lateness()
+    return {step: one.get(step, none) + other.get(step, none) for step in {**one, **other}}
 
 
 def _is_of_another_process(before: Status, status: Status) -> bool:
@@ -140,6 +154,11 @@ class Figures:
     def bad_records(self) -> Counter[str]:
         """Bad records by `step: reason`."""
         return sum((slot.bad_records for slot in self.slots.values()), Counter[str]())
+
+    @property
+    def late(self) -> Mapping[str, Lateness]:
+        """How many records were late, by step."""
+        return reduce(_sum, (slot.late for slot in self.slots.values()), dict[str, Lateness]())
 
     @property
     def restarts(self) -> int:

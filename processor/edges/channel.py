@@ -44,6 +44,20 @@ class RestoreStatus(msgspec.Struct, frozen=True):
         )
 
 
+class Lateness(msgspec.Struct, frozen=True):
+    """How many records came to a step that judges whether they are late, and how many were."""
+
+    judged: int = 0
+    late: int = 0
+    partly: int = 0  # for some of their windows only
+
+    def __add__(self, other: "Lateness") -> "Lateness":
+        """Both."""
+        return Lateness(
+            self.judged + other.judged, self.late + other.late, self.partly + other.partly
+        )
+
+
 class Status(msgspec.Struct, frozen=True, tag="status"):
     """A worker's figures so far, and as of now.
 
@@ -63,6 +77,9 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     tasks: int = 0
     partitions: int = 0
     bad_records: dict[str, int] = {}
+    late: dict[str, Lateness] = {}  # by step
+    held: tuple[str, ...] = ()  # tasks whose time waits for others, and for whom
+    overtaken: int = 0  # how often that went on without them, by max_upstream_wait
     restore: RestoreStatus | None = None
     role: Role = "primary"
     told: int = 0  # topics that have ended, once all is told that waited for more of them

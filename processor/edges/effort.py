@@ -34,8 +34,6 @@ class Effort:
     def __init__(self, most: int) -> None:
         self.limit = min(_FIRST_BATCH, most)
         """Records to take on at once."""
-        self.records = 0
-        """Records worked on."""
         self.busy = 0.0
         """Seconds."""
         self._most = most
@@ -55,7 +53,6 @@ class Effort:
         now = time.monotonic()
         full = records >= self.limit
         self.busy += now - self._began if full else time.thread_time() - self._thread_began
-        self.records += records
         self._fetched, self._began = records, now
 
     def done(self) -> None:

@@ -45,4 +45,7 @@ class Figures:
             starved=min(round(self._starved.per_second, 3), 1.0),
             bytes=status.state_bytes,
             restored=round(self._restored),
+            judged=sum(each.judged for each in status.late.values()),
+            late=sum(each.late for each in status.late.values()),
+            held=status.held,
         )

@@ -87,6 +87,7 @@ def _statuses(replicas: Iterable[Replica], figures: Figures) -> Iterator[Metric]
     partitions = _per_slot("kproc_partitions", "Partitions at work.")
     tasks = _per_slot("kproc_tasks", "Tasks that are open.")
     restored = _per_slot("kproc_restored_records", "Records that a restore has read so far.")
+    held = _per_slot("kproc_held_tasks", "Tasks whose time waits for others upstream.")
     total = _per_slot("kproc_restore_records", "Records that a restore has to read, at most.")
     downloaded = _per_slot("kproc_downloaded_bytes", "Bytes of snapshots fetched so far.")
     download = _per_slot("kproc_download_bytes", "Bytes of snapshots to be fetched.")
@@ -97,12 +98,13 @@ def _statuses(replicas: Iterable[Replica], figures: Figures) -> Iterator[Metric]
         if replica.role == "primary":
             partitions.add_metric(slot, status.partitions)
             tasks.add_metric(slot, status.tasks)
+            held.add_metric(slot, len(status.held))
         if status.restore is not None:
             restored.add_metric(slot, status.restore.records)
             total.add_metric(slot, status.restore.total)
             downloaded.add_metric(slot, status.restore.downloaded)
             download.add_metric(slot, status.restore.to_download)
-    yield from (partitions, tasks, restored, total, downloaded, download)
+    yield from (partitions, tasks, held, restored, total, downloaded, download)
 
 
 def _totals(figures: Figures) -> Iterator[Metric]:
@@ -110,21 +112,37 @@ def _totals(figures: Figures) -> Iterator[Metric]:
     busy = _count_per_slot("kproc_busy_seconds", "Seconds not waiting for records.")
     checkpoints = _count_per_slot("kproc_checkpoints", "Checkpoints.")
     restarts = _count_per_slot("kproc_worker_restarts", "Workers started again after a crash.")
+    overtaken = _count_per_slot(
+        "kproc_upstream_overtaken", "Waits for tasks upstream that max_upstream_wait ended."
+    )
     bad = CounterMetricFamily(
         "kproc_bad_records",
         "Records that could not be processed.",
         labels=["slot", "step", "reason"],
     )
+    judged, late, partly = (
+        CounterMetricFamily(f"kproc_{name}_records", text, labels=["slot", "step"])
+        for name, text in (
+            ("judged", "Records that came to a step which closes its windows or forgets."),
+            ("late", "Of those, the ones that were late for all of their windows."),
+            ("partly_late", "Those that were late for some of their windows."),
+        )
+    )
     for number, slot in sorted(figures.slots.items()):
         label = [str(number)]
+        for step, lateness in sorted(slot.late.items()):
+            judged.add_metric([*label, step], lateness.judged)
+            late.add_metric([*label, step], lateness.late)
+            partly.add_metric([*label, step], lateness.partly)
         records.add_metric(label, slot.records)
         busy.add_metric(label, slot.busy_seconds)
         checkpoints.add_metric(label, slot.checkpoints)
+        overtaken.add_metric(label, slot.last.overtaken)
         restarts.add_metric(label, slot.restarts)
         for step_and_reason, count in sorted(slot.bad_records.items()):
             step, _, reason = step_and_reason.rpartition(": ")
             bad.add_metric([*label, step, reason], count)
-    yield from (records, busy, checkpoints, restarts, bad)
+    yield from (records, busy, checkpoints, restarts, overtaken, bad, judged, late, partly)
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:

@@ -26,9 +26,10 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
+from processor.cluster.slots import slot_partitions
 from processor.edges.aborts import Aborts
 from processor.edges.adoption import Adoption, Step
-from processor.edges.channel import ADOPTED, Channel, Status
+from processor.edges.channel import ADOPTED, Channel, Lateness, Status
 from processor.edges.effort import Effort, Size, cpu_seconds, starved_seconds
 from processor.edges.ends import EndsReader
 from processor.edges.global_tables import GlobalTables
@@ -90,6 +91,9 @@ _STAND_BY = 0.1
 
 _LONGEST = 500
 """Characters of an error's text in the log: it may quote a record."""
+
+_LONG_HOLD = 2_000
+"""Milliseconds for which the time of a task is held back before that is told."""
 
 _WARM_SECONDS = 60.0
 """Seconds after which a backup uses its connections: brokers close them after some idle minutes."""
@@ -347,6 +351,8 @@ class Slot:
         for text in self._inbox.passing:
             self._channel.log_seldom("kafka", text)
         self._inbox.passing.clear()
+        if held := self._held():
+            self._channel.log_seldom("time is held back", "; ".join(held), 30.0)
         untold = self._worker.bad_records.untold
         for (step, reason), error in untold.items():
             self._channel.log_seldom("left out", f"{step}: {reason}: {error[:_LONGEST]}")
@@ -361,7 +367,7 @@ class Slot:
         return Status(
             slot=self._spec.slot,
             state=self._state(),
-            records=self._effort.records,
+            records=self._worker.fetched,
             busy_seconds=round(self._effort.busy, 3),
             cpu_seconds=round(cpu_seconds(), 3),
             starved_seconds=round(starved_seconds(), 3),
@@ -371,10 +377,37 @@ class Slot:
             tasks=len(self._worker.tasks),
             partitions=len(self._worker.active),
             bad_records={f"{step}: {reason}": count for (step, reason), count in bad},
+            late=self._late(),
+            held=self._held(),
+            overtaken=self._worker.overtaken,
             restore=self._tables.status(self._opener.status()),
             role="primary" if self._adopt_asked else "backup",
             told=self._worker.told,
         )
+
+    def _held(self) -> tuple[str, ...]:
+        """Whom tasks wait for, where that takes long."""
+        return tuple(
+            f"{task} waits for {upstream} in slot {self._slot_of(upstream)}, for {ms // 1000} s"
+            for task, (upstream, ms) in sorted(self._worker.held().items())
+            if ms >= _LONG_HOLD
+        )
+
+    def _slot_of(self, task: TaskId) -> int:
+        spec, source = self._spec, self._layout.sources_of(task)[0]
+        slots = range(spec.slots)
+        return next(
+            slot for slot in slots if source in slot_partitions(slot, spec.slots, spec.partitions)
+        )
+
+    def _late(self) -> dict[str, Lateness]:
+        judged = self._worker.judged
+        return {
+            step: Lateness(
+                judged[step, "judged"], judged[step, "late"], judged[step, "partly-late"]
+            )
+            for step in sorted({step for step, _ in judged})
+        }
 
     def _lag(self) -> int | None:
         """Records behind the ends: of the input, or of a backup those of the changelogs."""

@@ -59,6 +59,7 @@ class AlignedStep(WindowStep):
         missed = [0 < len(each) < len(spans[s]) for s, each in zip(slots, opened, strict=True)]
         if any(missed):
             partly = batch.select(missed)
+            context.judge("partly-late", len(partly))
             context.note(partly, [_PARTLY] * len(partly), "partly-late", "skip")
         prefixes = {span: span_bytes(*span) for each in spans.values() for span in each}
         made = [

@@ -5,6 +5,7 @@ changes from task to task and from batch to batch is in the `Context`.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, repeat
@@ -31,6 +32,12 @@ Policy: TypeAlias = Literal["fail", "skip", "dead-letter"]
 
 LATE = 1
 """The output of a windowed step that has its late records."""
+
+
+Punctuality: TypeAlias = Literal["judged", "late", "partly-late"]
+"""What is counted of the rows that come to a step which can be too late for them: all of them, and
+those that were; or were for some of their windows.
+"""
 
 
 class Rejected(NamedTuple):
@@ -134,6 +141,10 @@ class Context:
     """How far the stream time of steps is behind that of the task, by their names."""
     paired: frozenset[str] = frozenset()
     """The tables whose changes somebody reads, by the names of their steps."""
+    judged: Counter[tuple[str, Punctuality]] = field(
+        default_factory=Counter[tuple[str, "Punctuality"]]
+    )
+    """Of how many rows steps have judged in this try whether they are late, and what came of it."""
     promised: Timestamp | None = None
     """While a table tells what it held back: the stream time at the last checkpoint."""
     brought: Sequence[Timestamp | None] | None = None
@@ -148,6 +159,7 @@ class Context:
         """Begins a try: nothing has failed yet."""
         self.rejected, self.punctuated, self.failed, self.reached = [], [], [], {}
         self.noted, self.closed = [], []
+        self.judged = Counter()
 
     def enter(self, batches: Collection[AnyBatch], *, advance: bool) -> None:
         """Begins a pass; with `advance` the rows of the batches let the stream time go on."""
@@ -310,6 +322,11 @@ class Context:
                 offset = Made.at(NO_OFFSET, Closing(self.step, b"%d" % row), self.task_time)
             self.noted.append(Rejected(offset, self.step, "function", error, row=place))
         return states.select(mask).with_values(results)
+
+    def judge(self, outcome: Punctuality, rows: int) -> None:
+        """Counts rows of which the present step has judged whether they are late."""
+        if rows:
+            self.judged[self.step, outcome] += rows
 
     def note(
         self, rows: AnyBatch, errors: Sequence[Exception], reason: str, policy: Policy | None

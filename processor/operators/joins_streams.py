@@ -162,10 +162,12 @@ class StreamStreamJoin(Operator):
     ) -> tuple[Sequence[bytes], AnyBatch, Outputs]:
         """The rows that are not late, and those of each side that are."""
         times = context.times(batch)
+        context.judge("judged", len(batch))
         rows = zip(batch.values, batch.timestamps, times, strict=True)
         late = [self.span.late(given.side, time, now) for given, time, now in rows]
         if not any(late):
             return keys, batch, ()
+        context.judge("late", sum(late))
         kept = list(map(not_, late))
         rows = tuple(self._late_rows(batch, late, times, side, context) for side in (LEFT, RIGHT))
         return list(compress(keys, kept)), batch.select(kept), rows

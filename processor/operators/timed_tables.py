@@ -216,10 +216,12 @@ class Expiring(TableOperator):
     def _timely(self, batch: AnyBatch, context: Context) -> tuple[AnyBatch, list[Timestamp]]:
         """The rows that do not expire when they come, and when they do; the others are noted."""
         ends = list(map(self.wait.end, batch.timestamps))
+        context.judge("judged", len(batch))
         if min(ends, default=context.end_time + 1) > context.end_time:
             return batch, ends
         mask = [end > now for end, now in zip(ends, context.times(batch), strict=True)]
         late = batch.select(list(map(not_, mask)))
+        context.judge("late", len(late))
         context.note(late, [_LATE] * len(late), "late", "skip")
         return batch.select(mask), list(compress(ends, mask))
 

@@ -169,6 +169,7 @@ class Versioned(TableOperator):
 
     def _timely(self, batch: AnyBatch, context: Context) -> AnyBatch:
         """The rows of which history knows; the others are noted."""
+        context.judge("judged", len(batch))
         if min(batch.timestamps, default=context.end_time) >= context.end_time - self.kept.time:
             return batch
         nows = context.times(batch)
@@ -176,6 +177,7 @@ class Versioned(TableOperator):
             time >= now - self.kept.time for time, now in zip(batch.timestamps, nows, strict=True)
         ]
         late = batch.select(list(map(not_, mask)))
+        context.judge("late", len(late))
         context.note(late, [_LATE] * len(late), "late", "skip")
         return batch.select(mask)
 

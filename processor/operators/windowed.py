@@ -99,6 +99,7 @@ class WindowStep(Operator):
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """What is told of the rows, and before them; and the late ones."""
         keys, batch = self.accepted(batch, context)
+        context.judge("judged", len(batch))
         if self.early is None:
             return self.fold(keys, batch, context, None)
         changed = Changed(self.early, context)
@@ -177,6 +178,7 @@ class WindowStep(Operator):
         They are noted, unless a step behind reads them.
         """
         late = batch.select(mask)
+        context.judge("late", len(late))
         if LATE in context.ports_read:
             return late
         errors = [

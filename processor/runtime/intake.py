@@ -15,7 +15,7 @@ from processor.operators.base import NO_TIME
 from processor.records import LATEST, Offset, Partition, RawBatch, Timestamp, TopicPartition
 from processor.runtime.portion import Part, Portion, merged
 from processor.runtime.progress import Note
-from processor.runtime.upstream import Queue, Upstream, in_time
+from processor.runtime.upstream import Hold, Queue, Upstream, in_time
 
 _MOST = 20_000
 """Records at work at once, about: as many as have the same time go together."""
@@ -134,6 +134,27 @@ class Intake:
         for source, upstream in self.upstream.items():
             if all(each in ends for known in upstream.writers.values() for each in known):
                 self._queue(source, upstream.release_at(ends))
+
+    def holds(self, elapsed: int, longest: int) -> list[Hold]:
+        """What holds the task back.
+
+        Args:
+            elapsed: Milliseconds after any moment.
+            longest: How long to wait for a task that says nothing; 0: as long as need be.
+        """
+        holds: list[Hold] = []
+        for source, upstream in self.upstream.items():
+            hold = upstream.hold(elapsed)
+            if hold is not None and longest and elapsed - hold.since >= longest:
+                self._queue(source, upstream.go_on_without(hold))
+            elif hold is not None:
+                holds.append(hold)
+        return holds
+
+    @property
+    def overtaken(self) -> int:
+        """How often it was gone on without tasks upstream."""
+        return sum(each.overtaken for each in self.upstream.values())
 
     def positions(self, before: Mapping[TopicPartition, Offset]) -> Mapping[TopicPartition, Offset]:
         """The next offset of each partition, all before being worked on, from what it was before.

@@ -6,6 +6,7 @@ parts, until only bad records are left out: each leaves no trace but its dead le
 meet the state that they would have met one at a time.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from processor.operators.base import (
     Closing,
     Context,
     Made,
+    Punctuality,
     Rejected,
     Unattributed,
     closing_of,
@@ -96,6 +98,8 @@ class Task:
         self.id = task
         self.overlays = overlays
         self.records = 0
+        self.judged: Counter[tuple[str, Punctuality]] = Counter()
+        """Of how many rows steps have judged whether they are late, and what came of it."""
         self._dataflow = dataflow
         self._bad_records = bad_records
         limit = dataflow.max_data_bytes
@@ -364,8 +368,10 @@ class Task:
         return outputs
 
     def _accept(self) -> None:
-        """Makes what was done part of the next checkpoint; counts the punctuations left out."""
+        """Makes what was done part of the next checkpoint; counts what was late or left out."""
         context = self._context
+        self.judged += context.judged
+        context.judged = Counter()
         for punctuation, error in context.skip.items():
             policy = self._dataflow.policies.get(punctuation.step)
             self._bad_records.punctuation_failed(punctuation.step, error, policy)

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import NamedTuple
 
 from processor.operators.base import NO_TIME
 from processor.records import Batch, Offset, RawBatch, Timestamp, TopicPartition
@@ -56,6 +57,22 @@ class Queue:
         return bisect_left(self.times, time, self.done)
 
 
+class Hold(NamedTuple):
+    """What holds the time of a task back.
+
+    Attributes:
+        task: The one upstream that is waited for.
+        time: How far it is.
+        since: When it was seen first that it is no further: milliseconds after any moment.
+        told: What all of them had told by then.
+    """
+
+    task: TaskId
+    time: Timestamp
+    since: int
+    told: Mapping[TaskId, Progress]
+
+
 @dataclass(slots=True)
 class Upstream:
     """What is known of one partition that other tasks write.
@@ -79,11 +96,16 @@ class Upstream:
     """All that counts for an earlier time has been given on."""
     reached: Timestamp = NO_TIME
     """How far stream time may go on, once what was given on is worked on."""
+    overtaken: int = 0
+    """How often it was gone on without writers that said nothing for too long."""
     is_drained: bool = False
     """Whether all writers were at the ends of their input when that was asked last, and since then
     nothing has come."""
     seen: Offset = field(init=False)
     """The next offset that is to be read."""
+    _hold: Hold | None = None
+    _left_out: set[TaskId] = field(default_factory=set[TaskId])
+    """Writers that are not waited for until they tell more."""
     _waiting: list[Queue] = field(default_factory=list[Queue])
     _ends: dict[TopicPartition, Offset] = field(default_factory=dict[TopicPartition, Offset])
     _asked: tuple[Timestamp, Timestamp] = (NO_TIME, NO_TIME)
@@ -105,9 +127,12 @@ class Upstream:
     @property
     def time(self) -> Timestamp:
         """The least time that a writer has told: nothing earlier will be written."""
-        if len(self.told) < len(self.writers):
-            return NO_TIME
-        return min((each.time for each in self.told.values()), default=NO_TIME)
+        if not self._left_out:
+            if len(self.told) < len(self.writers):
+                return NO_TIME
+            return min((each.time for each in self.told.values()), default=NO_TIME)
+        times = (self._time_of(task) for task in self.writers if task not in self._left_out)
+        return min(times, default=self.latest)
 
     @property
     def latest(self) -> Timestamp:
@@ -174,20 +199,37 @@ class Upstream:
         """
         self._ends |= {each: ends[each] for sources in self.writers.values() for each in sources}
         at_work = [
-            self.told[task].time if task in self.told else NO_TIME
+            self._time_of(task)
             for task in self.writers
-            if not self._may_be_drained(task)
+            if not (task in self._left_out or self._may_be_drained(task))
         ]
         bound, reached = (min(at_work), _before(min(at_work))) if at_work else self._asked
         released = self._release(bound, reached)
         self.is_drained = not (at_work or self._waiting or self._has_come)
         return released
 
-    def slowest(self) -> TaskId | None:
-        """The writer that holds the others up, if records or time wait for it."""
-        if not self.is_waiting:
+    def hold(self, elapsed: int) -> Hold | None:
+        """The writer that holds the others up, if records or time wait for it.
+
+        Args:
+            elapsed: Milliseconds after any moment.
+        """
+        waited_for = [task for task in self.writers if task not in self._left_out]
+        if not (self.is_waiting and waited_for):
+            self._hold = None
             return None
-        return min(self.writers, key=lambda task: self.told.get(task, _UNTOLD).time)
+        slowest = min(waited_for, key=self._time_of)
+        time, before = self._time_of(slowest), self._hold
+        if before is None or (before.task, before.time) != (slowest, time):
+            self._hold = Hold(slowest, time, elapsed, dict(self.told))
+        return self._hold
+
+    def go_on_without(self, hold: Hold) -> Queue | None:
+        """Waits no longer for writers that have told nothing since that hold began."""
+        silent = {task for task in self.writers if self.told.get(task) == hold.told.get(task)}
+        self._left_out |= {task for task in silent if self._time_of(task) <= hold.time}
+        self.overtaken += 1
+        return self.release()
 
     def _release(self, bound: Timestamp, reached: Timestamp) -> Queue | None:
         bound = self.bound = max(self.bound, bound)
@@ -207,7 +249,11 @@ class Upstream:
         """
         for task, progress in told.items():
             if task in self.writers:
+                self._left_out.discard(task)
                 self.told[task] = max(progress, self.told.get(task, _UNTOLD))
+
+    def _time_of(self, task: TaskId) -> Timestamp:
+        return self.told.get(task, _UNTOLD).time
 
     def _may_be_drained(self, task: TaskId) -> bool:
         """Whether the writer has worked on everything that its partitions are known to hold."""

@@ -14,9 +14,11 @@ checkpoint that fails is answered with `Abort`; everything uncommitted is droppe
 fetched again. At least once is the same without `Begin` and `Abort`.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 
 from processor.errors import BadRecordError
+from processor.operators.base import Punctuality
 from processor.records import Batch, Offset, RawBatch, Timestamp, TopicPartition
 from processor.runtime.badrecords import BadRecords
 from processor.runtime.checkpoints import Checkpoints
@@ -57,7 +59,7 @@ from processor.runtime.markers import Asked, Markers
 from processor.runtime.options import WorkerOptions
 from processor.runtime.progress import read_note
 from processor.runtime.task import Task
-from processor.runtime.upstream import Upstream
+from processor.runtime.upstream import Hold, Upstream
 from processor.serdes import SchemasMissing
 from processor.state.overlay import Overlay
 from processor.topology.plan import Layout, StoreId, TaskId
@@ -96,6 +98,12 @@ class Worker:
         self._starts: dict[TopicPartition, Position] = {}
         self._assigned: frozenset[TopicPartition] = frozenset()
         self._checkpoints = Checkpoints()
+        self.fetched = 0
+        """Records that were given to tasks, without those that were given before."""
+        self.overtaken = 0
+        """How often tasks went on without some upstream that said nothing for too long."""
+        self.holds: dict[TaskId, list[Hold]] = {}
+        self._judged: Counter[tuple[str, Punctuality]] = Counter()
         self._markers = Markers(layout)
         self._asked = Asked()
         self._clock = Timestamp(-1)
@@ -118,6 +126,11 @@ class Worker:
     def committed(self) -> Mapping[TopicPartition, Position]:
         """How far the last checkpoint was, or where a partition begins that had none."""
         return self._starts | self._checkpoints.positions
+
+    @property
+    def judged(self) -> Counter[tuple[str, Punctuality]]:
+        """Of how many records steps have judged whether they are late, and what came of it."""
+        return sum((task.judged for task in self.tasks.values()), self._judged.copy())
 
     @property
     def has_opened_all(self) -> bool:
@@ -255,7 +268,7 @@ class Worker:
             return []
         needs_times = intake.needs_times(event.source)
         times = self.tasks[task].times(event.source, records) if needs_times else None
-        intake.add(event.source, records, times)
+        self.fetched += intake.add(event.source, records, times)
         return [*self._work(task), *self._checkpoint_if_full()]
 
     def _work(self, task: TaskId) -> list[Command]:
@@ -324,6 +337,7 @@ class Worker:
         if self._assigned:
             for number, task in self.tasks.items():
                 commands += self._produce(task.tick(since, event.clock))
+                self._note_holds(number)
                 commands += self._work(number)
                 commands += self._idle(number)
         commands += self._look_at_ends()
@@ -331,6 +345,17 @@ class Worker:
         if due or self._is_full():
             commands += self._checkpoint() or self._persist_if_due()
         return commands
+
+    def _note_holds(self, number: TaskId) -> None:
+        intake, longest = self._intakes[number], self._options.max_upstream_wait
+        before = intake.overtaken
+        self.holds[number] = intake.holds(self._elapsed, longest)
+        self.overtaken += intake.overtaken - before
+
+    def held(self) -> Mapping[TaskId, tuple[TaskId, int]]:
+        """The tasks whose time is held back: by which task upstream, and since how long, in ms."""
+        first = ((task, holds[0]) for task, holds in self.holds.items() if holds)
+        return {task: (hold.task, self._elapsed - hold.since) for task, hold in first}
 
     def _idle(self, number: TaskId) -> list[Command]:
         """Has a task tell what it holds back, if nothing has come for long."""
@@ -469,9 +494,11 @@ class Worker:
         return [*self._persist(), *self._close_all(), Finish()]
 
     def _close_all(self) -> list[Command]:
+        self._judged = self.judged
         closed: list[Command] = [CloseTask(task) for task in sorted(self.tasks)]
         self.tasks = {}
         self._intakes = {}
+        self.holds = {}
         self._markers = Markers(self._layout)
         self._closed_transaction()
         return closed
