@@ -71,6 +71,18 @@ class Settings(BaseSettings):
         description="Records of several inputs are worked on in the order of their timestamps: how "
         "long to wait for more of an input that is at its end; empty: they are taken as they come.",
     )
+    max_lead: int = Field(
+        100_000,
+        ge=0,
+        description="Records by which a task may be ahead of the slowest that writes for the same "
+        "tasks downstream, where records wait for it; 0: any number.",
+    )
+    max_time_ahead: str = Field(
+        "1h",
+        description="How far ahead of the clock a record may be and still have stream time go on "
+        "to its own; one from further ahead moves it no further than that, and is named in the "
+        "log; empty: any distance.",
+    )
     max_upstream_wait: str = Field(
         "",
         description="How long the time of a task waits for one upstream that is behind and says "
@@ -201,7 +213,7 @@ class Settings(BaseSettings):
             _milliseconds(wait, least=0)
         return wait.strip()
 
-    @field_validator("snapshot_interval", "idle_timeout", "max_upstream_wait")
+    @field_validator("snapshot_interval", "idle_timeout", "max_upstream_wait", "max_time_ahead")
     @classmethod
     def _is_interval(cls, interval: str) -> str:
         return "" if interval.strip() in ("", "0", "0s") else cls._is_duration(interval)

@@ -17,9 +17,11 @@ from processor.runtime.commands import (
     Command,
     Commit,
     Committed,
+    EndsSeen,
     Event,
     Fetched,
     Finish,
+    LookAtEnds,
     LookUp,
     OpenTask,
     Persist,
@@ -37,6 +39,9 @@ from processor.topology.plan import Layout, StoreId, TaskId
 RawRecord: TypeAlias = Record[bytes | None, bytes | None]
 
 _CHUNK = 1_000
+
+_PAUSE = 100
+"""Milliseconds between two checkpoints: long enough for all that comes only now and then."""
 
 
 @dataclass(slots=True)
@@ -114,6 +119,7 @@ class _Run:
         self._written: dict[StoreId, Offset] = {}
         self._offsets = map(Offset, count())
         self._elapsed = 0
+        self._asked: LookAtEnds | None = None
         self._stores = {spec.name: StoreId(spec.name, task.partition) for spec in self._part.stores}
         self._disk = {store: MemoryStore() for store in self._stores.values()}
         self._made.state = {name: {} for name in self._stores}
@@ -132,13 +138,19 @@ class _Run:
                 if each:
                     self._checkpoint()
         self._checkpoint()
+        if self._asked is not None:
+            # All that the tasks upstream have written was given, in whatever order.
+            self._tell(
+                EndsSeen(dict.fromkeys(self._asked.sources, Offset(0)), self._asked.asked_at)
+            )
+            self._checkpoint()
         return self._made
 
     def _tell(self, event: Event) -> None:
         self._execute(self._worker.handle(event))
 
     def _checkpoint(self) -> None:
-        self._elapsed += 1
+        self._elapsed += _PAUSE
         # The clock on the wall stands still: what follows from it is not compared.
         self._tell(Tick(Timestamp(0), self._elapsed))
 
@@ -158,6 +170,8 @@ class _Run:
                     self._disk[store].write(changes, position)
                 case LookUp(missing):
                     raise missing
+                case LookAtEnds():
+                    self._asked = command
                 case Finish(error) if error is not None:
                     raise error
                 case _:

@@ -54,6 +54,8 @@ class Inbox:
         self._lacking: tuple[frozenset[TopicPartition], float] | None = None
         self._rebalanced: list[Event] = []
         self._assigned: frozenset[TopicPartition] = frozenset()
+        self._flowing: frozenset[TopicPartition] = frozenset()
+        self._paused: frozenset[TopicPartition] = frozenset()
         self.passing: list[str] = []
         """Errors that the client mends by itself, to be told of."""
 
@@ -108,6 +110,8 @@ class Inbox:
 
     def fetch(self, offsets: Mapping[TopicPartition, Offset]) -> None:
         """Lets the records of these partitions flow, and of no others, from these offsets on."""
+        self.pause(frozenset())  # or it would last
+        self._flowing = frozenset(offsets)
         partitions = [
             ClientPartition(source.topic, source.partition, offset)
             for source, offset in offsets.items()
@@ -119,6 +123,17 @@ class Inbox:
             # Why, the next poll tells.
             if error.args[0].code() != ClientError._FATAL:  # noqa: SLF001
                 raise
+
+    def pause(self, sources: frozenset[TopicPartition]) -> None:
+        """Has nothing more fetched of these partitions, but of all others again."""
+        given = {source for source in self._flowing if source in self._assigned}
+        paused = [ClientPartition(*each) for each in given & sources]
+        resumed = [ClientPartition(*each) for each in given & (self._paused - sources)]
+        self._paused = sources & given
+        if paused:
+            self.consumer.pause(paused)
+        if resumed:
+            self.consumer.resume(resumed)
 
     def lag(self, position: TopicPartition, offset: Offset) -> int | None:
         """Records behind the end, as of the last fetch; None where nothing is known yet."""
@@ -163,7 +178,7 @@ class Inbox:
 
     def _forget(self, consumer: Consumer, event: Event) -> None:
         consumer.unassign()
-        self._assigned = frozenset()
+        self._assigned = self._flowing = self._paused = frozenset()
         self._rebalanced.append(event)
 
     def _ends(self, messages: Sequence[Message]) -> Iterator[Event]:

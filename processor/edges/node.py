@@ -327,6 +327,8 @@ def worker_spec(
         max_record_bytes=settings.max_record_bytes,
         on_bad_record=settings.on_bad_record,
         max_task_idle=time_of("max_task_idle") if settings.max_task_idle else None,
+        max_time_ahead=time_of("max_time_ahead") if settings.max_time_ahead else 0,
+        max_lead=settings.max_lead,
         max_upstream_wait=time_of("max_upstream_wait") if settings.max_upstream_wait else 0,
         follows_progress=bool(settings.max_task_idle),
         idle_timeout=time_of("idle_timeout") if settings.idle_timeout else 0,

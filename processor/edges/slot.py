@@ -66,9 +66,11 @@ from processor.runtime.commands import (
     Finish,
     InputEnded,
     LookAtEnds,
+    LookAtOthers,
     LookUp,
     Lost,
     OpenTask,
+    Pause,
     Persist,
     Produce,
     Purge,
@@ -120,7 +122,7 @@ class Slot:
         self._lost_to: KprocError | None = None
         self._outbox = self._make_outbox()
         self._purger = Purger(spec.kafka, channel)
-        self._ends = EndsReader(spec.kafka, channel)
+        self._ends = EndsReader(spec.kafka, spec.application, channel)
         self._registry = Registry(spec.schema_registry)
         self._worker = Worker(self._layout, spec.own, spec.options)
         self._effort = Effort(spec.max_batch)
@@ -330,6 +332,10 @@ class Slot:
                 self._registry.answer(missing)
             case LookAtEnds():
                 self._ends.ask(command)
+            case LookAtOthers():
+                self._ends.ask(command)
+            case Pause(sources):
+                self._inbox.pause(sources)
             case Finish(error):
                 self._finished = True
                 if error is not None:
@@ -351,6 +357,11 @@ class Slot:
         for text in self._inbox.passing:
             self._channel.log_seldom("kafka", text)
         self._inbox.passing.clear()
+        for source, offset, _ in self._worker.ahead():
+            self._channel.log_seldom(
+                "a record is far ahead of the clock",
+                f"{source} offset {offset}: stream time does not follow it (max_time_ahead)",
+            )
         if held := self._held():
             self._channel.log_seldom("time is held back", "; ".join(held), 30.0)
         untold = self._worker.bad_records.untold

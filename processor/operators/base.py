@@ -145,6 +145,10 @@ class Context:
         default_factory=Counter[tuple[str, "Punctuality"]]
     )
     """Of how many rows steps have judged in this try whether they are late, and what came of it."""
+    latest: Timestamp | None = None
+    """The stream time is moved no further by rows, whatever their timestamps; None: any."""
+    ahead: Sequence[Offset] = ()
+    """Of this pass, the rows that would have."""
     promised: Timestamp | None = None
     """While a table tells what it held back: the stream time at the last checkpoint."""
     brought: Sequence[Timestamp | None] | None = None
@@ -165,11 +169,17 @@ class Context:
         """Begins a pass; with `advance` the rows of the batches let the stream time go on."""
         self._offsets, self._timestamps = _in_order(batches) if advance else ((), ())
         self._running = None
+        self.ahead = ()
         if advance and (known := self.brought) is not None:
             self._timestamps = [
                 time if (told := known[offset]) is None else told
                 for offset, time in zip(self._offsets, self._timestamps, strict=True)
             ]
+
+        if self.latest is not None and max(self._timestamps, default=NO_TIME) > self.latest:
+            pairs = zip(self._offsets, self._timestamps, strict=True)
+            self.ahead = [offset for offset, time in pairs if time > self.latest]
+            self._timestamps = [min(time, self.latest) for time in self._timestamps]
 
     def enter_time(self, time: Timestamp) -> None:
         """Begins a pass in which the stream time goes on to there without a record."""
@@ -236,6 +246,7 @@ class Context:
         """The times at which rows have their place among those of other tasks, each its own.
 
         A row that is behind what was promised has its place there: it is late where it goes, too.
+        One that is ahead of the stream time of its task does not have others wait for it.
 
         Args:
             batch: Rows that are written.
@@ -248,7 +259,7 @@ class Context:
         if not lag and times == batch.timestamps:
             return times
         return [
-            max(own, NO_TIME, Timestamp(time - lag))
+            max(min(own, time), NO_TIME, Timestamp(time - lag))
             for own, time in zip(batch.timestamps, times, strict=True)
         ]
 

@@ -140,6 +140,14 @@ class EndsSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class OthersSeen:
+    """What other slots have committed, as far as they have, and the ends of these partitions."""
+
+    positions: Mapping[TopicPartition, Position]
+    ends: Mapping[TopicPartition, Offset]
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Finish: checkpoint, close, stop."""
 
@@ -157,6 +165,7 @@ Event: TypeAlias = (
     | CommitFailed
     | InputEnded
     | EndsSeen
+    | OthersSeen
     | Stop
 )
 
@@ -252,6 +261,20 @@ class LookAtEnds:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAtOthers:
+    """Find what other slots have committed of these partitions, and tell it as `OthersSeen`."""
+
+    sources: frozenset[TopicPartition]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Fetch no more of these partitions for now, but of all others that are fetched."""
+
+    sources: frozenset[TopicPartition]
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Leave: there is nothing more to do, or with an error nothing more that can be done."""
 
@@ -271,5 +294,7 @@ Command: TypeAlias = (
     | Purge
     | LookUp
     | LookAtEnds
+    | LookAtOthers
+    | Pause
     | Finish
 )

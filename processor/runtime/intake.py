@@ -20,8 +20,8 @@ from processor.runtime.upstream import Hold, Queue, Upstream, in_time
 _MOST = 20_000
 """Records at work at once, about: as many as have the same time go together."""
 
-_FULL, _FULL_BYTES = 200_000, 32 * 2**20
-"""Records waiting for those of another partition, at most; then the order has to give way."""
+_FULL, _FULL_BYTES = 100_000, 32 * 2**20
+"""Records of one partition that wait; then no more of it is fetched until a quarter is left."""
 
 _FRESH = 100
 """Milliseconds for which it counts that the tasks upstream had nothing left to read."""
@@ -116,6 +116,30 @@ class Intake:
         if max(times) >= LATEST:
             times = [time if time < LATEST else Timestamp(0) for time in times]
         return list(accumulate(times, max))
+
+    def surplus(self, paused: frozenset[TopicPartition]) -> frozenset[TopicPartition]:
+        """The partitions of which nothing more is to be fetched for now, as so much waits.
+
+        What tasks upstream write is fetched always: it is from there that it is heard of them.
+
+        Args:
+            paused: Those of which that was said before.
+        """
+        found: set[TopicPartition] = set()
+        for source in self._waiting.keys() - self.upstream.keys():
+            queues = self._waiting[source]
+            share = 4 if source in paused else 1
+            count, size = sum(map(len, queues)), sum(each.bytes for each in queues)
+            if count * share > _FULL or size * share > _FULL_BYTES:
+                found.add(source)
+        return frozenset(found)
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether all that there is to read has been worked on."""
+        if self._waiting or any(each.is_waiting for each in self.upstream.values()):
+            return False
+        return self.sources <= self._ended.keys()
 
     def end(self, source: TopicPartition, offset: Offset) -> None:
         """There is nothing more of this partition for now, up to the offset of its end."""
@@ -239,16 +263,12 @@ class Intake:
     def _is_ready(self, elapsed: int) -> bool:
         assert self.max_idle is not None
         lacking = self.sources - self._waiting.keys() - self.upstream.keys()
-        if not lacking or self._is_full():
+        if not lacking:
             return True
         if not lacking <= self._ended.keys():
             return False
         since = [self._lacking.setdefault(each, elapsed) for each in lacking]
         return all(elapsed - time >= self.max_idle for time in since)
-
-    def _is_full(self) -> bool:
-        waiting = [each for many in self._waiting.values() for each in many]
-        return sum(map(len, waiting)) > _FULL or sum(each.bytes for each in waiting) > _FULL_BYTES
 
     def _next_in_order(self, elapsed: int) -> Mapping[TopicPartition, int]:
         """As much as can be put in order, until the first partition may lack more.

@@ -109,6 +109,8 @@ class Task:
         self._context = Context(
             stores, shared=shared, paired=dataflow.paired, delays=dataflow.delays
         )
+        self.ahead: list[tuple[TopicPartition, Offset, Timestamp]] = []
+        """Records too far ahead of the clock to move the stream time there, to be told of."""
         self.offsets: dict[TopicPartition, Offset] = {}
         self.notes: Mapping[TopicPartition, Note] = {}
         """Of partitions that other tasks write: what is committed besides the offset."""
@@ -170,6 +172,8 @@ class Task:
         entering = _Entering(lambda rows: self._decoded(portion, rows), advance=True)
         self._context.brought = portion.times
         outputs = self._enter(entering, portion.rows)
+        if self._context.ahead:
+            self.ahead.append(self._place(portion, self._context.ahead[0]))
         for source, records, _ in portion.shares:
             self.offsets[source] = Offset(records.offsets[-1] + 1)
             self.records += len(records)
@@ -180,6 +184,10 @@ class Task:
     def times(self, source: TopicPartition, records: RawBatch) -> Sequence[Timestamp]:
         """The times that records count for; of those that have none, what they were read with."""
         return self._dataflow.times(self._dataflow.sources[source.topic], records, self._context)
+
+    def limit(self, latest: Timestamp | None) -> None:
+        """The stream time is moved no further by records; None: by any."""
+        self._context.latest = latest
 
     def tick(self, since: Timestamp, now: Timestamp) -> list[Output]:
         """What follows from the wall clock having gone from `since` to `now`."""
@@ -394,6 +402,11 @@ class Task:
                 before = entries.get(Edge(node))
                 entries[Edge(node)] = decoded if before is None else in_order([before, decoded])
         return entries
+
+    def _place(self, portion: Portion, row: int) -> tuple[TopicPartition, Offset, Timestamp]:
+        share = portion.share_of(row)
+        record = share.record(row)
+        return share.source, record.offsets[0], record.timestamps[0]
 
     def _origin(self, portion: Portion, row: int) -> Origin:
         share = portion.share_of(row)

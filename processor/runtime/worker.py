@@ -15,11 +15,12 @@ fetched again. At least once is the same without `Begin` and `Abort`.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from processor.errors import BadRecordError
 from processor.operators.base import Punctuality
 from processor.records import Batch, Offset, RawBatch, Timestamp, TopicPartition
+from processor.runtime.alignment import Alignment, State
 from processor.runtime.badrecords import BadRecords
 from processor.runtime.checkpoints import Checkpoints
 from processor.runtime.commands import (
@@ -39,9 +40,12 @@ from processor.runtime.commands import (
     Finish,
     InputEnded,
     LookAtEnds,
+    LookAtOthers,
     LookUp,
     Lost,
     OpenTask,
+    OthersSeen,
+    Pause,
     Persist,
     Position,
     Produce,
@@ -105,6 +109,8 @@ class Worker:
         self.holds: dict[TaskId, list[Hold]] = {}
         self._judged: Counter[tuple[str, Punctuality]] = Counter()
         self._markers = Markers(layout)
+        self._alignment = Alignment(layout, self._followed, options.max_lead)
+        self._paused: frozenset[TopicPartition] = frozenset()
         self._asked = Asked()
         self._clock = Timestamp(-1)
         self._elapsed = 0
@@ -189,6 +195,9 @@ class Worker:
                 return []
             case EndsSeen():
                 return self._ends_seen(event)
+            case OthersSeen():
+                self._alignment.see(event.positions, event.ends)
+                return []
             case Stop():
                 return self._stop()
 
@@ -251,6 +260,7 @@ class Worker:
         for number, task in self.tasks.items():
             self._restart(number, task.positions)
         self._asked.forget()
+        self._paused = frozenset()
         offsets = {
             source: self.tasks[self._layout.task_of(source)].offsets[source]
             for source in sorted(self.active)
@@ -267,9 +277,23 @@ class Worker:
         if not len(records):
             return []
         needs_times = intake.needs_times(event.source)
-        times = self.tasks[task].times(event.source, records) if needs_times else None
+        times = self._times(task, event.source, records) if needs_times else None
         self.fetched += intake.add(event.source, records, times)
         return [*self._work(task), *self._checkpoint_if_full()]
+
+    def _times(
+        self, task: TaskId, source: TopicPartition, records: RawBatch
+    ) -> Sequence[Timestamp]:
+        times, latest = self.tasks[task].times(source, records), self._latest
+        if latest is None or max(times) <= latest:
+            return times
+        return [min(time, latest) for time in times]
+
+    @property
+    def _latest(self) -> Timestamp | None:
+        """No record moves a stream time further; None: any does."""
+        ahead = self._options.max_time_ahead
+        return Timestamp(self._clock + ahead) if ahead and self._clock >= 0 else None
 
     def _work(self, task: TaskId) -> list[Command]:
         """Has a task work on what it is to work on now, as far as there is memory.
@@ -279,8 +303,11 @@ class Worker:
         """
         commands: list[Command] = []
         intake, at_work = self._intakes[task], self.tasks[task]
+        if self._followed and self._alignment.is_ahead(task, self._states()):
+            return []
         for portion in intake.take(self._elapsed):
             commands += self._produce(at_work.process(portion))
+            self._alignment.note(task, at_work.time, at_work.records)
             self._checkpoints.moved = True
             if self._is_full():
                 break
@@ -290,6 +317,24 @@ class Worker:
         if (offsets, notes) != (at_work.offsets, at_work.notes):
             at_work.offsets, at_work.notes = dict(offsets), notes
             self._checkpoints.moved = True
+        return commands
+
+    def _states(self) -> Mapping[TaskId, State]:
+        return {
+            number: State(task.time, self._intakes[number].is_at_end)
+            for number, task in self.tasks.items()
+        }
+
+    def _look_at_others(self) -> list[Command]:
+        """Asks how far other slots are, and has nothing more fetched of what waits for them."""
+        commands: list[Command] = []
+        if self._followed and (sources := self._alignment.ask(self._elapsed, self._states())):
+            commands.append(LookAtOthers(sources))
+        surplus = (intake.surplus(self._paused) for intake in self._intakes.values())
+        paused = frozenset[TopicPartition]().union(*surplus)
+        if paused != self._paused:
+            self._paused = paused
+            commands.append(Pause(paused))
         return commands
 
     def _advance(self, task: Task, until: Timestamp) -> list[Command]:
@@ -334,13 +379,15 @@ class Worker:
     def _tick(self, event: Tick) -> list[Command]:
         since, self._clock, self._elapsed = self._clock, event.clock, event.elapsed
         commands: list[Command] = []
+        for task in self.tasks.values():
+            task.limit(self._latest)
         if self._assigned:
             for number, task in self.tasks.items():
                 commands += self._produce(task.tick(since, event.clock))
                 self._note_holds(number)
                 commands += self._work(number)
                 commands += self._idle(number)
-        commands += self._look_at_ends()
+        commands += [*self._look_at_ends(), *self._look_at_others()]
         due = event.elapsed - self._checkpoints.elapsed >= self._options.checkpoint_interval
         if due or self._is_full():
             commands += self._checkpoint() or self._persist_if_due()
@@ -351,6 +398,13 @@ class Worker:
         before = intake.overtaken
         self.holds[number] = intake.holds(self._elapsed, longest)
         self.overtaken += intake.overtaken - before
+
+    def ahead(self) -> list[tuple[TopicPartition, Offset, Timestamp]]:
+        """Records too far ahead of the clock to move a stream time there; each is told once."""
+        found = [each for task in self.tasks.values() for each in task.ahead]
+        for task in self.tasks.values():
+            task.ahead.clear()
+        return found
 
     def held(self) -> Mapping[TaskId, tuple[TaskId, int]]:
         """The tasks whose time is held back: by which task upstream, and since how long, in ms."""

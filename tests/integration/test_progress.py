@@ -69,7 +69,7 @@ def test_a_worker_is_killed_again_and_again_in_the_middle(app: App) -> None:
     app.define(BY_DAY)
     app.topics("in", "out", partitions=PARTITIONS)
     expected = feed(app)
-    app.settings |= {"idle_timeout": "1h", "slots": 2, "max_batch": 500}
+    app.settings |= {"idle_timeout": "1h", "slots": 2, "max_batch": 500, "max_lead": 2000}
     with app.start("--until-end", "--no-show") as node:
         app.await_written("other-repartition", COUNT // 20)
         for _ in range(4):
@@ -91,5 +91,30 @@ def test_slots_change_between_two_halves(app: App, rescale: Rescale) -> None:
         assert node.stop() == 0
     rescale("--slots", "3", "--yes")
     app.run(idle_timeout="1h")
+    assert counted(app) == expected
+    assert app.read("dead-letters") == []
+
+
+def test_sums_of_joined_streams_are_whole(app: App) -> None:
+    """Orders with their payments, by user and day: through three repartitions."""
+    app.define(
+        "from processor import tumbling\n"
+        "payments = topology.stream(f'{APP}-payments')\n"
+        "orders = topology.stream(IN)\n"
+        "paid = orders.join(payments, lambda order, paid: {**order, **paid}, within='1h',\n"
+        "    name='paid')\n"
+        "(paid.group_by('user', name='user').window(tumbling('1d')).count(name='sums').to(OUT))"
+    )
+    app.topics("in", "payments", "out", partitions=PARTITIONS)
+    orders, payments, expected = [], [], Counter[str]()
+    for number in range(COUNT // 4):
+        when, user = FIRST + number * 4 * STEP, f"u{number * 7919 % 40}"
+        partition, key = number % PARTITIONS, f"k{number}"
+        orders.append((partition, key, json.dumps({"user": user}), when))
+        payments.append((partition, key, json.dumps({"paid": 1}), when + 1000))
+        expected[f"{user} {(when + 1000) // DAY}"] += 1
+    app.write(*orders)
+    app.write(*payments, topic=f"{app.name}-payments")
+    app.run(slots=2, idle_timeout="1h")
     assert counted(app) == expected
     assert app.read("dead-letters") == []

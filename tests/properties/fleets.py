@@ -24,7 +24,7 @@ from tests.properties.world import (
 )
 
 OPTIONS = WorkerOptions(
-    checkpoint_interval=CHECKPOINT_INTERVAL, max_task_idle=0, follows_progress=True
+    checkpoint_interval=CHECKPOINT_INTERVAL, max_task_idle=0, follows_progress=True, max_lead=3
 )
 
 Results = Mapping[tuple[str, bytes | None], list[Raw]]

@@ -27,7 +27,10 @@ from processor.runtime.commands import (
     Fetched,
     Finish,
     LookAtEnds,
+    LookAtOthers,
     OpenTask,
+    OthersSeen,
+    Pause,
     Persist,
     Position,
     Produce,
@@ -164,6 +167,7 @@ class World:
         self._positions: dict[TopicPartition, int] = {}
         self._stores: dict[StoreId, MemoryStore] = {}
         self._asked: list[LookAtEnds] = []
+        self._others: list[OthersSeen] = []
         self._forget_transaction()
         self.elapsed = 0
         self.carry_out(self.worker.start())
@@ -213,7 +217,10 @@ class World:
         for each in asked:
             ends = {source: Offset(self.kafka.log(source).stable) for source in each.sources}
             self.tell(EndsSeen(ends, each.asked_at))
-        return bool(asked)
+        others, self._others = self._others, []
+        for seen in others:
+            self.tell(seen)
+        return bool(asked or others)
 
     def unread(self, source: TopicPartition) -> int:
         log = self.kafka.log(source)
@@ -296,6 +303,12 @@ class World:
                 pass
             case LookAtEnds():
                 self._asked.append(command)
+            case LookAtOthers(sources):
+                ends = {each: Offset(self.kafka.log(each).stable) for each in sources}
+                known = {each: at for each, at in self.kafka.positions.items() if each in sources}
+                self._others.append(OthersSeen(known, ends))
+            case Pause():
+                pass
             case Finish():
                 self.finished = command
         return None

@@ -127,13 +127,20 @@ def test_without_a_wait_there_is_no_order() -> None:
     assert taken(intake) == [("a", [9, 2])]
 
 
-def test_order_gives_way_before_memory_does() -> None:
+def test_what_waits_for_another_partition_is_fetched_no_more_until_most_is_gone() -> None:
     intake = Intake(frozenset({A, B}), 0)
     many = module._FULL + 1
     intake.add(A, batch(*range(many)))
-    ((name, times),) = taken(intake)
-    assert (name, len(times)) == ("a", module._MOST + 1)
-    assert taken(intake) == []  # there is room again
+    assert taken(intake) == []
+    nothing = frozenset[TopicPartition]()
+    assert intake.surplus(nothing) == {A}
+    intake.add(B, batch(many // 2))
+    assert [(name, len(times)) for name, times in taken(intake)] == [("a", 50_001), ("b", 1)]
+    assert intake.surplus(nothing) == nothing
+    assert intake.surplus(frozenset({A})) == {A}
+    intake.add(B, batch(many - many // 5, first=1))
+    assert sum(len(times) for _, times in taken(intake)) == many - many // 5 - 50_001 + 2
+    assert intake.surplus(frozenset({A})) == nothing
 
 
 def test_a_portion_is_no_larger_than_what_may_be_at_work_at_once() -> None:

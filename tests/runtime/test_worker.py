@@ -597,3 +597,16 @@ def test_a_failed_commit_drops_what_is_uncommitted_in_both_guarantees(guarantee:
     assert worker.handle(CommitFailed(CRASHED)) == [Abort()]
     assert worker.handle(Aborted()) == [Fetch({INPUT: Offset(0)})]
     assert worker.tasks[TASK].overlays["count"].changes == {}
+
+
+def test_a_record_far_ahead_of_the_clock_moves_the_stream_time_no_further_than_that() -> None:
+    worker = running(max_time_ahead=500)
+    far = raw(("a", 1), ("b", 2))
+    times = [Timestamp(900), Timestamp(99_000)]
+    worker.handle(Fetched(INPUT, replace(far, timestamps=times)))
+    assert worker.tasks[TASK].time == 1500  # the clock is at 1000
+    assert worker.ahead() == [(INPUT, Offset(1), Timestamp(99_000))]
+    assert worker.ahead() == []
+    worker.handle(Tick(Timestamp(2000), 10))
+    worker.handle(fetched(("c", 3), start=2))
+    assert worker.tasks[TASK].time == 1500
