@@ -31,6 +31,7 @@ from processor.runtime.commands import (
     Tick,
 )
 from processor.runtime.options import WorkerOptions
+from processor.runtime.progress import without_progress
 from processor.runtime.worker import Worker
 from processor.serdes import SchemasMissing
 from processor.state.store import MemoryStore
@@ -180,7 +181,8 @@ class _Run:
     def _produce(self, command: Produce) -> None:
         if command.store is None:
             # The client takes the timestamp 0 for "now", so that the worker writes 1 for it.
-            records = (row._replace(timestamp=row.timestamp or 1) for row in _raw(command.records))
+            plain = without_progress(command.records)
+            records = (row._replace(timestamp=row.timestamp or 1) for row in plain.records())
             self._made.outputs.setdefault(command.topic, []).extend(records)
             return
         self._written[command.store] = next(self._offsets)
@@ -191,7 +193,3 @@ class _Run:
                 state.pop(key, None)
             else:
                 state[key] = value
-
-
-def _raw(batch: RawBatch) -> list[RawRecord]:
-    return batch.records()

@@ -260,7 +260,9 @@ class ChaosRun:
         self._pass()
         witness.stop()
         options = WorkerOptions(
-            on_bad_record=settings.on_bad_record, max_record_bytes=settings.max_record_bytes
+            on_bad_record=settings.on_bad_record,
+            max_record_bytes=settings.max_record_bytes,
+            follows_progress=bool(settings.max_task_idle),
         )
         registry = Registry(settings.schema_registry)
         client = client_settings(settings)

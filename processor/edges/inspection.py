@@ -21,6 +21,7 @@ from processor.edges.registry import Registry
 from processor.errors import KafkaError
 from processor.records import Offset, Partition, RawBatch, TopicPartition
 from processor.runtime.options import WorkerOptions
+from processor.runtime.progress import without_progress
 from processor.topology.plan import Layout
 
 _PATIENCE = 30.0
@@ -83,7 +84,7 @@ class Inspection:
         unread = frozenset(self._recorder.unread)
         outside = Outside(tables_of(plan, self._read(plan.tables)), self._registry.answer)
         reference = make_reference(layout, read, unread, self._options, outside, on_task)
-        found = logs | repartitioned
+        found = logs | {source: without_progress(log) for source, log in repartitioned.items()}
         found |= self._read(self._existing(set(reference.topics) - {each.topic for each in found}))
         state: dict[str, dict[Partition, Mapping[bytes, bytes]]] = {}
         for source, log in self._read(changelogs).items():

@@ -104,6 +104,11 @@ def split(
     return (plain if not any(left) else _with_headers(plain, left)), times, told
 
 
+def without_progress(records: RawBatch) -> RawBatch:
+    """The records that a topic was given, without what was added of progress."""
+    return split(records, -1)[0]
+
+
 def marker(told: Mapping[TaskId, Progress], layout: int, now: Timestamp) -> RawBatch:
     """One progress marker.
 
