@@ -19,7 +19,7 @@ another that had lost it but joined later, joins again.
 
 import gc
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from threading import Event as Signal
 from typing import Any
@@ -30,13 +30,16 @@ from processor.cluster.slots import slot_partitions
 from processor.edges.aborts import Aborts
 from processor.edges.adoption import Adoption, Step
 from processor.edges.channel import ADOPTED, Channel, Lateness, Status
+from processor.edges.description import check_current, read_description
 from processor.edges.effort import Effort, Size, cpu_seconds, starved_seconds
 from processor.edges.ends import EndsReader
 from processor.edges.global_tables import GlobalTables
 from processor.edges.inbox import Inbox, check_partitions
+from processor.edges.ledger import Ledger
 from processor.edges.opener import TaskOpener
 from processor.edges.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
 from processor.edges.purger import Purger
+from processor.edges.refill import refill
 from processor.edges.registry import Registry, prepare
 from processor.edges.reporter import Reporter
 from processor.edges.snapshots import Snapshots
@@ -49,7 +52,7 @@ from processor.errors import (
     KprocError,
     StoreCorrupt,
 )
-from processor.records import Timestamp
+from processor.records import Timestamp, TopicPartition
 from processor.runtime.commands import (
     Abort,
     Aborted,
@@ -75,6 +78,7 @@ from processor.runtime.commands import (
     ReachedEnd,
     SendOffsets,
     Stop,
+    TaskOpened,
     Tick,
 )
 from processor.runtime.worker import Worker
@@ -117,6 +121,8 @@ class Slot:
         self._tables = GlobalTables(spec, plan, self._stores, channel)
         self._opener = TaskOpener(spec, self._layout, self._stores, channel)
         self._inbox = self._make_inbox()
+        self._ledger = Ledger(spec)
+        self._unfilled: list[TaskOpened] = []
         self._lost_to: KprocError | None = None
         self._outbox = self._make_outbox()
         self._purger = Purger(spec.kafka, channel)
@@ -196,6 +202,7 @@ class Slot:
         adoption = self._adoption = Adoption()
         self._opener.hurry()
         self._report(now=True)
+        self._check_current()
         if isinstance(self._outbox, TransactionalOutbox):
             self._outbox.take_over()
             self.passed("fenced")
@@ -206,6 +213,19 @@ class Slot:
             # Only the group fences: what is committed is asked for once it has done so.
             while not adoption.has("fenced") and not self._stop_asked:
                 self._turn()
+
+    def _check_current(self) -> None:
+        """Looks whether the slot may be adopted at all, before who has it is fenced for nothing.
+
+        What counts is the opener's look afterwards: from then on, who changes the application
+        fences this worker.
+        """
+        if self._spec.role == "backup":
+            self._opener.check_current()
+        elif self._spec.stamp:
+            plan = self._layout.plan
+            found = read_description(self._spec.kafka, plan)
+            check_current(found, self._spec.stamp, plan.application)
 
     def passed(self, step: Step) -> None:
         """Notes a step of the adoption that is done, and tells of the whole of it at its end."""
@@ -226,7 +246,7 @@ class Slot:
         for seen in iter(self._ends.answer, None):
             self._tell(seen)
         for opened in self._tables.complete(iter(self._opener.opened, None)):
-            self._tell(opened)
+            self._opened(opened)
         for event in events:
             if isinstance(event, Assigned):
                 check_partitions(event.partitions, self._layout.partitions)
@@ -236,6 +256,7 @@ class Slot:
         if self._adoption is not None:
             self._look_at(self._adoption, events)
         self._tell(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
+        self._refill()
         if self._ended:
             self._tell(InputEnded(self._ended))
         if self._stop_asked and not self._stop_told and not self._finished:
@@ -243,6 +264,38 @@ class Slot:
             self._tell(Stop())
         self._effort.done()
         self._report()
+
+    def _opened(self, opened: TaskOpened) -> None:
+        """Has a task begin, unless changelogs of its stores have to be made whole before."""
+        if any(self._changelogs(opened)):
+            self._unfilled.append(opened)
+        else:
+            self._tell(opened)
+
+    def _changelogs(self, opened: TaskOpened) -> Iterator[tuple[TopicPartition, str]]:
+        """Those of the task's changelogs that are not whole, with the names of their stores."""
+        for name in opened.stores:
+            changelog = self._layout.plan.changelog(name)
+            source = TopicPartition(changelog, opened.task.partition)
+            if source in self._opener.truncated:
+                yield source, name
+
+    def _refill(self) -> None:
+        """Makes changelogs whole when no transaction is open, and has their tasks begin."""
+        while self._unfilled and not self._outbox.is_open:
+            opened = self._unfilled[0]
+            try:
+                for changelog, name in list(self._changelogs(opened)):
+                    first = self._opener.truncated[changelog]
+                    store = opened.stores[name]
+                    refill(self._outbox, self._ledger, changelog, store, first, self._channel)
+                    del self._opener.truncated[changelog]
+            except Abortable as error:
+                self._outbox.abort()
+                self._aborts.note(error)
+                return
+            self._aborts.committed()
+            self._tell(self._unfilled.pop(0))
 
     def _poll(self) -> list[Event]:
         if self._lost_to is None:
@@ -339,12 +392,13 @@ class Slot:
     def _make_outbox(self) -> Outbox:
         spec, consumer = self._spec, self._inbox.consumer
         if not spec.exactly_once:
-            return PlainOutbox(spec.output_config(), consumer)
+            return PlainOutbox(spec.output_config(), consumer, self._ledger.records)
         return TransactionalOutbox(
             spec.output_config(),
             consumer,
             spec.transaction_timeout / 1000,
             lambda text: self._channel.log_seldom("transaction", text),
+            self._ledger.records,
         )
 
     def _report(self, *, now: bool = False) -> None:
