@@ -19,7 +19,7 @@ another that had lost it but joined later, joins again.
 
 import gc
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from threading import Event as Signal
 from typing import Any
@@ -39,7 +39,7 @@ from processor.edges.ledger import Ledger
 from processor.edges.opener import TaskOpener
 from processor.edges.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
 from processor.edges.purger import Purger
-from processor.edges.refill import refill
+from processor.edges.refill import Refills
 from processor.edges.registry import Registry, prepare
 from processor.edges.reporter import Reporter
 from processor.edges.snapshots import Snapshots
@@ -52,7 +52,7 @@ from processor.errors import (
     KprocError,
     StoreCorrupt,
 )
-from processor.records import Timestamp, TopicPartition
+from processor.records import Timestamp
 from processor.runtime.commands import (
     Abort,
     Aborted,
@@ -78,7 +78,6 @@ from processor.runtime.commands import (
     ReachedEnd,
     SendOffsets,
     Stop,
-    TaskOpened,
     Tick,
 )
 from processor.runtime.worker import Worker
@@ -122,7 +121,7 @@ class Slot:
         self._opener = TaskOpener(spec, self._layout, self._stores, channel)
         self._inbox = self._make_inbox()
         self._ledger = Ledger(spec)
-        self._unfilled: list[TaskOpened] = []
+        self._refills = Refills(plan, self._opener.truncated, self._ledger, channel)
         self._lost_to: KprocError | None = None
         self._outbox = self._make_outbox()
         self._purger = Purger(spec.kafka, channel)
@@ -246,7 +245,8 @@ class Slot:
         for seen in iter(self._ends.answer, None):
             self._tell(seen)
         for opened in self._tables.complete(iter(self._opener.opened, None)):
-            self._opened(opened)
+            if not self._refills.holds(opened):
+                self._tell(opened)
         for event in events:
             if isinstance(event, Assigned):
                 check_partitions(event.partitions, self._layout.partitions)
@@ -265,37 +265,14 @@ class Slot:
         self._effort.done()
         self._report()
 
-    def _opened(self, opened: TaskOpened) -> None:
-        """Has a task begin, unless changelogs of its stores have to be made whole before."""
-        if any(self._changelogs(opened)):
-            self._unfilled.append(opened)
-        else:
-            self._tell(opened)
-
-    def _changelogs(self, opened: TaskOpened) -> Iterator[tuple[TopicPartition, str]]:
-        """Those of the task's changelogs that are not whole, with the names of their stores."""
-        for name in opened.stores:
-            changelog = self._layout.plan.changelog(name)
-            source = TopicPartition(changelog, opened.task.partition)
-            if source in self._opener.truncated:
-                yield source, name
-
     def _refill(self) -> None:
-        """Makes changelogs whole when no transaction is open, and has their tasks begin."""
-        while self._unfilled and not self._outbox.is_open:
-            opened = self._unfilled[0]
-            try:
-                for changelog, name in list(self._changelogs(opened)):
-                    first = self._opener.truncated[changelog]
-                    store = opened.stores[name]
-                    refill(self._outbox, self._ledger, changelog, store, first, self._channel)
-                    del self._opener.truncated[changelog]
-            except Abortable as error:
-                self._outbox.abort()
-                self._aborts.note(error)
-                return
-            self._aborts.committed()
-            self._tell(self._unfilled.pop(0))
+        """Has tasks begin whose changelogs have to be made whole before, as soon as they are."""
+        try:
+            for opened in self._refills.filled(self._outbox):
+                self._tell(opened)
+        except Abortable as error:
+            self._outbox.abort()
+            self._aborts.note(error)
 
     def _poll(self) -> list[Event]:
         if self._lost_to is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from processor.edges import downloads, refill, slot, worker
+from processor.edges import downloads, refill, worker
 from processor.edges.adoption import Step
 from processor.edges.archive import Archive
 from processor.edges.bucket import Bucket
@@ -44,7 +44,7 @@ SNAPSHOT_STEPS: dict[str, tuple[Any, str]] = {
 """What is called at each step; the first of them also come before a snapshot is taken."""
 
 REFILL_STEPS: dict[str, tuple[Any, str]] = {
-    "Refill": (slot, "refill"),
+    "Refill": (refill, "refill"),
     "Refill-Batch": (refill, "_batch"),
     "Refill-Mark": (Ledger, "whole_from"),
 }
