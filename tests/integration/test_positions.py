@@ -55,13 +55,14 @@ def test_a_group_that_was_deleted(app: App, body: str, guarantee: str) -> None:
 @pytest.mark.parametrize("to", [0, 10])
 def test_a_group_that_was_set_back_or_forward(app: App, to: int) -> None:
     prepared(app)
-    before = ledger.committed(app.kafka, app.name, [app.input])
-    ledger.set_offsets(app.kafka, app.name, {(app.input, 1): to})
+    source = (app.input, 1)
+    before = ledger.committed(app.kafka, app.name, [app.input])[source]
+    ledger.set_offsets(app.kafka, app.name, {source: to})
     node = app.run(expect=5)
     assert f"the group was set to {to} since, by another tool" in node.output
     assert "kproc reset FILE.py --to" in node.output
     # As the text says: set back, it goes on.
-    ledger.set_offsets(app.kafka, app.name, before)
+    ledger.set_offsets(app.kafka, app.name, {source: before})
     app.run()
     assert set(app.latest().values()) == {b"2"}
 
