@@ -12,7 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, Producer
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaException,
+    Producer,
+)
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import (
     AdminClient,
@@ -372,3 +378,33 @@ def check_sequences(
     for key, values in wanted.items():
         difference = first_difference(found[key], values)
         assert list(found[key]) == list(values), f"{what}, key {key}: {difference}"
+
+
+def delete_group(kafka: str, group: str) -> None:
+    """Deletes a consumer group with its offsets, as soon as its members are forgotten."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return admin(kafka).delete_consumer_groups([group])[group].result(30)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NON_EMPTY_GROUP or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
+
+
+def set_offsets(kafka: str, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
+    """Sets what a group has committed, as soon as its members are forgotten."""
+    wanted = [ClientPartition(*source, offset) for source, offset in offsets.items()]
+    asked = ConsumerGroupTopicPartitions(group, wanted)
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            done = admin(kafka).alter_consumer_group_offsets([asked])[group].result(30)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_MEMBER_ID:
+                raise
+        else:
+            if all(each.error is None for each in done.topic_partitions):
+                return
+        assert time.monotonic() < deadline, "the group's members are not forgotten"
+        time.sleep(0.1)

@@ -76,3 +76,4 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     claims: tuple[Claim, ...] = ()  # in the order in which they were made
     replicas: tuple[Replica, ...] = ()
     adoptions: tuple[Adoption, ...] = ()  # the last one of each slot that it holds
+    epoch: int = 0  # of the application's description that the node started with

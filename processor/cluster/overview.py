@@ -103,9 +103,11 @@ class Observer:
     def hear(self, beat: Beat, at: Timestamp) -> None:
         """Takes in the topic's next beat and the broker's time of it."""
         members = self._view.members.values()
-        if beat.slots != self._view.slots and all(each.state != "live" for each in members):
-            # Started again with other slots.
-            self._view = View(beat.slots, self._view.failover_timeout)
+        idle = all(each.state != "live" for each in members)
+        other = beat.slots != self._view.slots and beat.epoch == self._view.epoch
+        if beat.epoch > self._view.epoch or (idle and other):
+            # Started again with other slots, or by another description.
+            self._view = View(beat.slots, self._view.failover_timeout, beat.epoch)
         self._view.apply(beat, at)
         self._last = at
 

@@ -50,10 +50,14 @@ class View:
     Args:
         slots: Of the application.
         failover_timeout: ms of view time without a beat until a node counts as dead.
+        epoch: Of the application's description; nodes with an earlier one have been retired.
     """
 
-    def __init__(self, slots: int, failover_timeout: int) -> None:
+    def __init__(self, slots: int, failover_timeout: int, epoch: int = 0) -> None:
         self.slots = slots
+        self.epoch = epoch
+        self.successor: str | None = None
+        """The name of a node with a later epoch, if there is one: nobody with this one may work."""
         self.failover_timeout = failover_timeout
         self.time = 0
         """View time: ms since the first record, long gaps cut short."""
@@ -132,14 +136,28 @@ class View:
             timestamp: The record's, set by the broker.
         """
         self._pass_time(timestamp)
-        if beat.slots != self.slots:
+        if beat.epoch > self.epoch:
+            self.successor = beat.name or beat.node
+        elif beat.epoch < self.epoch:
+            pass
+        elif beat.slots != self.slots:
             known = any(member.state != "dead" for member in self._members.values())
             self._rivals.hear(beat, self.time, first=not known)
-        elif not self.is_replaced(beat.node, beat.boot):
+        elif not (self.is_replaced(beat.node, beat.boot) or self._is_pretender(beat)):
             self._hear(beat)
             self._rivals.replace(beat.node)
         self._bury()
         self._rivals.bury(self.time)
+
+    def _is_pretender(self, beat: Beat) -> bool:
+        """Whether the node's id belongs to another process that lives, as when a folder was copied.
+
+        Who was first has it until it is dead, or has left: then it was started again.
+        """
+        member = self._members.get(beat.node)
+        if member is None or member.beat.boot == beat.boot or member.state == "dead":
+            return False
+        return not (member.beat.leaving and not member.beat.replicas)
 
     def _pass_time(self, timestamp: Timestamp) -> None:
         if self._timestamp is not None:

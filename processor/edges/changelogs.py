@@ -1,5 +1,6 @@
-"""What Kafka tells of a changelog that matters to snapshots."""
+"""What Kafka tells of topics besides their records: ids, and how long tombstones are kept."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import TopicCollection
@@ -12,18 +13,33 @@ _TIMEOUT = 30.0
 _HALF = (1 << 64) - 1
 
 
-def changelog_id(admin: Any, topic: str) -> str:
-    """The topic's id, which a topic that is deleted and made anew does not have again.
+def topic_ids(admin: Any, topics: Iterable[str]) -> dict[str, str]:
+    """Each topic's id, which a topic that is deleted and made anew does not have again.
 
     Raises:
         KafkaError: The broker does not tell.
     """
+    wanted = sorted(topics)
+    if not wanted:
+        return {}
 
-    def ask() -> Any:
-        asked = TopicCollection([topic])
-        return admin.describe_topics(asked, request_timeout=_TIMEOUT)[topic].result().topic_id
+    def ask() -> dict[str, str]:
+        asked = admin.describe_topics(TopicCollection(wanted), request_timeout=_TIMEOUT)
+        return {name: _text(found.result().topic_id) for name, found in asked.items()}
 
-    found = patiently(ask, f"describe the topic {topic}")
+    return patiently(ask, f"describe {', '.join(wanted)}")
+
+
+def changelog_id(admin: Any, topic: str) -> str:
+    """The id of one topic.
+
+    Raises:
+        KafkaError: The broker does not tell.
+    """
+    return topic_ids(admin, [topic])[topic]
+
+
+def _text(found: Any) -> str:
     high, low = found.get_most_significant_bits(), found.get_least_significant_bits()
     return f"{high & _HALF:016x}{low & _HALF:016x}"
 

@@ -4,73 +4,75 @@ Owns one record: who starts writes it if it has changed. What a change means is 
 `topology.changes`.
 """
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer
-from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import KafkaError as ClientError
 
+from processor.edges.changelogs import topic_ids
 from processor.edges.clients import (
-    PASSING,
     QUIET,
     ClientConfig,
     asking_config,
     committed,
     translated,
-    watermarks,
 )
+from processor.edges.compacted import last_value
 from processor.edges.progress import list_offsets
 from processor.errors import KafkaError, StateError, StateMismatch
 from processor.records import Partition, TopicPartition
-from processor.topology.changes import Change, Description, Facts, compare, describe
-from processor.topology.plan import Layout, Plan
+from processor.topology.changes import Change, Description, Facts, compare, stamp
+from processor.topology.plan import DESCRIPTION, Layout, Plan
 
-_KEY = b"topology"
+KEY = b"topology"
 _TIMEOUT = 30.0
-_READER: Mapping[str, Any] = {
-    "enable.partition.eof": True,
-    "auto.offset.reset": "earliest",
-    "fetch.wait.max.ms": 10,
-}
 
 
 def read_description(client: ClientConfig, plan: Plan) -> Description | None:
-    """What was written last; None if nothing was.
+    """What an application wrote last; None if it wrote nothing.
 
     Raises:
         StateError: A newer version wrote it.
         KafkaError: The topic can't be read.
     """
-    topic = plan.description_topic
-    consumer = Consumer({**QUIET, **_READER, **client, **asking_config(plan.application)})
-    try:
-        source = ClientPartition(topic, 0)
-        first, end = watermarks(consumer, source)
-        consumer.assign([ClientPartition(topic, 0, first)])
-        found, reached, deadline = b"", first, time.monotonic() + _TIMEOUT
-        while reached < end:
-            for message in consumer.consume(100, timeout=0.1):
-                error: Any = message.error()
-                if error is None:
-                    found = message.value() or b"" if message.key() == _KEY else found
-                    reached = (message.offset() or 0) + 1
-                elif error.code() == ClientError._PARTITION_EOF:  # noqa: SLF001 - its public name
-                    reached = message.offset() or 0
-                elif error.code() not in PASSING:
-                    raise translated(error, f"read {topic}")
-            if time.monotonic() > deadline:
-                raise KafkaError(f"{topic} can't be read to its end: see whether the broker works")
-    finally:
-        consumer.close()
-    return _decoded(topic, found) if found else None
+    return description_in(client, plan.description_topic)
 
 
-def _decoded(topic: str, data: bytes) -> Description:
+def description_in(client: ClientConfig, topic: str) -> Description | None:
+    """What was written last in a topic of descriptions; None if nothing was.
+
+    Raises:
+        StateError: A newer version wrote it.
+        KafkaError: The topic can't be read.
+    """
+    application = topic.removesuffix(DESCRIPTION)
+    found = last_value(client, application, TopicPartition(topic, Partition(0)), KEY)
+    return decoded(topic, found) if found else None
+
+
+def check_current(found: Description | None, stamp_: str, application: str) -> None:
+    """Makes sure that an application is still as its node has found it; a reset counts, too.
+
+    Raises:
+        StateMismatch: It is not.
+    """
+    if stamp_ and stamp(found) != stamp_:
+        raise StateMismatch(
+            f"{application} was rescaled, reset or given another topology since this node "
+            "started, so that it must not work on: start this node again"
+        )
+
+
+def decoded(topic: str, data: bytes) -> Description:
+    """A description that was read.
+
+    Raises:
+        StateError: It can't be understood.
+    """
     try:
         found = msgspec.json.decode(data, type=Description)
     except msgspec.DecodeError as error:
@@ -95,7 +97,7 @@ def write_description(client: ClientConfig, topic: str, description: Description
             errors.append(error)
 
     producer = Producer({**QUIET, "acks": "all", "linger.ms": 0, **client, "on_delivery": note})
-    producer.produce(topic, msgspec.json.encode(description), _KEY, 0)
+    producer.produce(topic, msgspec.json.encode(description), KEY, 0)
     left = producer.flush(_TIMEOUT)
     if errors:
         raise translated(KafkaException(errors[0]), f"write {topic}")
@@ -138,17 +140,17 @@ def changes(
     return compare(before, layout, facts(client, layout.plan, before, there))
 
 
-def check_changes(client: ClientConfig, layout: Layout, there: Mapping[str, int]) -> bool:
-    """Makes sure that nothing is lost by a start; whether the description has to be written.
+def check_changes(
+    client: ClientConfig, layout: Layout, there: Mapping[str, int], before: Description | None
+) -> None:
+    """Makes sure that nothing is lost by a start with this layout.
 
     Raises:
         StateMismatch: Something would be lost.
-        StateError: As `last_description`.
         KafkaError: Kafka does not tell.
     """
-    before, after = last_description(client, layout.plan, there), describe(layout)
-    if before == after and all(map(there.__contains__, map(layout.plan.changelog, after.stores))):
-        return False  # the usual case: nothing else has to be asked
+    if before is not None:
+        _check_ledger(client, layout.plan, there, before)
     found = changes(client, layout, there, before)
     refused = [change for change in found if change.action == "refuse"]
     if refused:
@@ -157,7 +159,33 @@ def check_changes(client: ClientConfig, layout: Layout, there: Mapping[str, int]
             f"the topology does not fit the state that {layout.plan.application} has. Nothing was "
             f"changed.{lines}\n`kproc plan FILE.py` shows all that would become of it"
         )
-    return before != after
+
+
+def _check_ledger(
+    client: ClientConfig, plan: Plan, there: Mapping[str, int], before: Description
+) -> None:
+    """Makes sure that how far inputs were read is known though the ledger was lost.
+
+    Raises:
+        StateMismatch: It is not.
+        KafkaError: Kafka does not tell.
+    """
+    admin, topic = AdminClient({**QUIET, **client}), plan.ledger_topic
+    present = topic_ids(admin, {topic} & there.keys())
+    if before.ids.get(topic) in (None, present.get(topic)):
+        return
+    read = {name: min(before.began.get(name, 0), there.get(name, 0)) for name in plan.inputs}
+    asking = Consumer({**QUIET, **client, **asking_config(plan.application)})
+    try:
+        found = committed(asking, all_partitions(read, read))
+    finally:
+        asking.close()
+    if unknown := [str(source) for source, each in found.items() if each.offset < 0]:
+        raise StateMismatch(
+            f"it is not known how far {', '.join(unknown)} was processed: the group has no offset, "
+            f"and the topic {topic} was deleted. `kproc reset FILE.py --to TIME` begins anew from "
+            "a time that you choose"
+        )
 
 
 def facts(
@@ -174,6 +202,8 @@ def facts(
     changelogs = all_partitions(map(plan.changelog, stores), there)
     repartitions = all_partitions(dict.fromkeys((*plan.repartitions, *old.repartitions)), there)
     admin = AdminClient({**QUIET, **client})
+    known = (*plan.inputs, *plan.repartitions, *map(plan.changelog, stores))
+    ids = topic_ids(admin, {topic for topic in known if topic in there})
     firsts = list_offsets(admin, [*changelogs, *repartitions], OffsetSpec.earliest())
     ends = list_offsets(admin, [*changelogs, *repartitions], OffsetSpec.latest())
     done = dict(firsts)
@@ -188,6 +218,7 @@ def facts(
         there,
         _sums({each: ends[each] - firsts[each] for each in changelogs}),
         _sums({each: ends[each] - done[each] for each in repartitions}),
+        ids,
     )
 
 

@@ -152,7 +152,7 @@ class Downloads:
         return next((name for name in names if name not in job.tried), None)
 
     def _use(self, job: _Job, manifest: Manifest) -> bool:
-        now = time.time_ns() // 1_000_000
+        now = int(self._stores.clock.now() * 1000)
         cause = snapshot.refusal(manifest, job.wanted, now)
         if cause is not None:
             self._refuse(job, manifest.name, cause)

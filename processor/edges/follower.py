@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
+from processor.edges.broker_clock import since_start
 from processor.edges.channel import Channel, RestoreStatus
 from processor.edges.clients import PASSING, QUIET, patiently, translated
 from processor.edges.messages import runs, source_of, split_errors
@@ -75,10 +76,10 @@ class _Followed:
 
 
 class _Contact:
-    """When a broker was last heard, by the clock on the wall: it goes on while one is suspended."""
+    """When a broker was last heard, by a clock that goes on while one is suspended."""
 
     def __init__(self) -> None:
-        self._sure = self._asked = time.time()
+        self._sure = self._asked = since_start()
         self._cut_off = False
 
     def away(self, messages: Sequence[Message], answers: Callable[[], bool]) -> float:
@@ -86,7 +87,7 @@ class _Contact:
 
         Without errors there was contact up to now, or since the process was suspended.
         """
-        now = time.time()
+        now = since_start()
         errors = [cast("Any", each.error()) for each in messages]
         heard = any(error is None or error.code() not in PASSING for error in errors)
         self._cut_off = not heard and (self._cut_off or bool(errors))

@@ -6,7 +6,6 @@ reads. Knows nothing of tasks or transactions.
 """
 
 import contextlib
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from processor.edges.channel import Channel, RestoreStatus
 from processor.edges.clients import QUIET, partitions_of
 from processor.edges.follower import Follower
 from processor.edges.progress import list_offsets
-from processor.edges.rocksdb import RocksStore
 from processor.edges.spec import WorkerSpec
 from processor.edges.state_dir import destroy
 from processor.edges.stores import StoreOpener
@@ -193,7 +191,7 @@ class GlobalTables:
         if not any(positions.values()):
             return shared
         behind = sum(ends[source] - position for source, position in positions.items())
-        age = time.time() - opened.written if isinstance(opened, RocksStore) else 0.0
+        age = self._stores.age(opened)
         retention = tombstone_retention(admin, table.topic)
         lost = any(not firsts[each] <= positions[each] <= ends[each] for each in positions)
         if lost or outlived(behind, int(age * 1000), retention):

@@ -13,11 +13,12 @@ from typing import Any
 from processor.cluster.beats import Adoption, Beat, Claim, Reason, Replica
 from processor.cluster.decisions import decide, reason
 from processor.cluster.view import View
+from processor.edges.broker_clock import clock_offset
 from processor.edges.channel import Log
 from processor.edges.identity import Identity
 from processor.edges.slots_topic import SlotsTopic
 from processor.edges.supervisor import Wanted
-from processor.errors import Fenced, SettingsError
+from processor.errors import Fenced, SettingsError, StateMismatch
 from processor.records import Timestamp
 
 
@@ -27,6 +28,7 @@ class MemberOptions:
 
     name: str
     slots: int
+    epoch: int
     backups: int
     failover_timeout: int
     heartbeat_interval: int
@@ -56,11 +58,13 @@ class Membership:
         self._identity = identity
         self._options = options
         self._on_log = on_log
-        self.view = View(options.slots, options.failover_timeout)
+        self.view = View(options.slots, options.failover_timeout, options.epoch)
+        self.clock_offset: float | None = None
+        """The brokers' clock, see `broker_clock`; None until a beat of this node has come back."""
         self._leaving = False
         self._told_at = 0.0
         self._gist: object = None
-        self._heard_myself = False
+        self._heard_myself = self._met = False
         self._nodes: Mapping[str, str] = {}
         self._claimed: dict[int, _Claimed] = {}
         self._adoptions: dict[int, Adoption] = {}
@@ -76,18 +80,25 @@ class Membership:
 
         Raises:
             SettingsError: The other nodes have another number of slots.
+            StateMismatch: The application was changed since this node started.
             Fenced: The node was started again, or its state folder was copied.
             KprocError: The slots topic can't be used.
         """
         for beat, timestamp in self._topic.read():
-            self._check(beat)
             self.view.apply(beat, timestamp)
+            self._check(beat)
             if beat.boot == self._identity.boot:
                 self._note_claims(beat, timestamp)
+                self._note_time(timestamp)
         if (other := self.view.other_slots) is not None:
             raise SettingsError(
                 f"node {other[1]} runs the application with {other[0]} slots, this one with "
                 f"{self._options.slots}: all nodes need the same setting `slots`"
+            )
+        if self.view.successor is not None:
+            raise StateMismatch(
+                f"the application was rescaled, reset or given another topology since this node "
+                f"started; {self.view.successor} runs it so: start this node again"
             )
         self._note_nodes()
         me = self._identity
@@ -153,11 +164,24 @@ class Membership:
         if beat.node == mine.node and beat.boot == mine.boot:
             self._heard_myself = True
         elif beat.node == mine.node and self._heard_myself:
+            self._meet(beat)
+
+    def _meet(self, other: Beat) -> None:
+        """Another process has this node's id: the one that was there first goes on."""
+        mine, member = self._identity, self.view.members.get(self._identity.node)
+        advice = "delete the file `node` in the copy's folder of the application"
+        if member is None or member.beat.boot != mine.boot:
             raise Fenced(
-                f"the node {mine.node} was started again elsewhere, or its state folder "
-                f"{mine.state_dir} was copied: delete the file `node` in the copy's folder of the "
-                "application"
+                f"the node {mine.node} runs already, as {other.name}: it was started again "
+                f"elsewhere, or the state folder {mine.state_dir} is a copy of its. In the second "
+                f"case {advice}"
             )
+        if not self._met:
+            text = f"{other.name} has the same id, and stays out: its state folder is a copy"
+            self._on_log(
+                Log(None, "warning", "copied state folder", {"cause": f"{text}; {advice}"})
+            )
+        self._met = True
 
     def _note_claims(self, beat: Beat, timestamp: Timestamp) -> None:
         for claim in beat.claims:
@@ -172,6 +196,11 @@ class Membership:
                 fields: dict[str, str | int | float] = {"node": self._name(node), "state": state}
                 self._on_log(Log(None, "info", "another node", fields))
         self._nodes = nodes
+
+    def _note_time(self, timestamp: Timestamp) -> None:
+        # What takes long to come makes the brokers' clock seem slow: the least late is the best.
+        offset = clock_offset(timestamp)
+        self.clock_offset = max(self.clock_offset or offset, offset)
 
     def _claim(self, slots: Iterable[int]) -> None:
         for slot in slots:
@@ -195,6 +224,7 @@ class Membership:
             node=me.node,
             boot=me.boot,
             slots=options.slots,
+            epoch=options.epoch,
             name=options.name,
             zone=options.zone,
             weight=options.weight,

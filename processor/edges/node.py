@@ -22,12 +22,14 @@ from confluent_kafka.admin import AdminClient
 from processor.cluster.beats import Role
 from processor.cluster.view import View
 from processor.durations import milliseconds, seconds
+from processor.edges.broker_clock import clock_offset
 from processor.edges.bucket import Bucket
 from processor.edges.channel import ADOPTED, Log, Report, Status
 from processor.edges.clients import QUIET
 from processor.edges.ending import Ending
 from processor.edges.global_tables import drop_former
 from processor.edges.identity import Identity, take_identity
+from processor.edges.leftovers import Leftovers
 from processor.edges.machine import cores
 from processor.edges.membership import MemberOptions, Membership
 from processor.edges.pool import WorkerPool
@@ -113,12 +115,13 @@ class Node:
             pool.close()
             raise
         self._membership = Membership(
-            topic, identity, _member_options(settings, layout.slots), self._report
+            topic, identity, _member_options(settings, layout), self._report
         )
         self.state.node, self.state.view = identity.node, self._membership.view
 
         def make_spec(slot: int, role: Role) -> WorkerSpec:
-            return worker_spec(spec, layout, settings, slot, role, identity.state_dir)
+            clock = self._membership.clock_offset
+            return worker_spec(spec, layout, settings, slot, role, identity.state_dir, clock)
 
         self._supervisor = Supervisor(
             make_spec,
@@ -130,6 +133,7 @@ class Node:
         self._supervisor.wake_for(topic)
         if away is not None:
             self._report(Log(None, "warning", "snapshots away", {"cause": away}))
+        self._leftovers = Leftovers(layout, identity.state_dir, self._tell_removed)
         self._ending = self._until_the_end()
         self._drain_until: float | None = None
         self._kill_at: float | None = None
@@ -167,6 +171,8 @@ class Node:
         state, supervisor = self.state, self._supervisor
         supervisor.want(self._membership.hear(supervisor.replicas, supervisor.may_claim))
         self._membership.tell(supervisor.replicas)
+        present = {replica.slot for replica in supervisor.replicas}
+        self._leftovers.look(time.monotonic(), present)
         for watcher in self._watchers:
             watcher.turn(state)
         now = time.monotonic()
@@ -207,6 +213,11 @@ class Node:
         for watcher in self._watchers:
             watcher.report(report)
 
+    def _tell_removed(self, folder: Path, error: str) -> None:
+        """Of a store whose slot has moved away."""
+        why = {"error": error} if error else {}
+        self._report(Log(None, "info", "store is removed", {"folder": str(folder), **why}))
+
     @contextmanager
     def _signals(self) -> Generator[None]:
         def stop(_number: int, _frame: Any) -> None:
@@ -243,10 +254,11 @@ def _identity(plan: Plan, settings: Settings) -> Identity:
     return take_identity(settings.state_dir, plan.application)
 
 
-def _member_options(settings: Settings, slots: int) -> MemberOptions:
+def _member_options(settings: Settings, layout: Layout) -> MemberOptions:
     return MemberOptions(
         name=f"{socket.gethostname()}:{os.getpid()}",
-        slots=slots,
+        slots=layout.slots,
+        epoch=layout.settled.epoch,
         backups=settings.backups if settings.backup_mode == "primary-backup" else 0,
         failover_timeout=milliseconds(settings.failover_timeout, "failover_timeout"),
         heartbeat_interval=milliseconds(settings.heartbeat_interval, "heartbeat_interval"),
@@ -271,6 +283,7 @@ def prepare_topics(plan: Plan, settings: Settings, nodes: int = 1) -> Layout:
         slots=settings.slots if is_set else max(settings.slots, nodes),
         keep_slots=not is_set,
         startup_timeout=seconds(settings.startup_timeout, "startup_timeout"),
+        failover_timeout=milliseconds(settings.failover_timeout, "failover_timeout"),
     )
 
 
@@ -305,6 +318,14 @@ def check_clients(application: str, settings: Settings) -> None:
             ) from error
 
 
+def _store_ids(layout: Layout) -> dict[str, str]:
+    plan = layout.plan
+    own = (spec.name for part in plan.subtopologies for spec in part.stores)
+    topics = {name: plan.changelog(name) for name in own}
+    topics |= {table.store.name: table.topic for table in plan.global_tables}
+    return {name: layout.settled.ids.get(topic, "") for name, topic in topics.items()}
+
+
 def worker_spec(
     topology: str,
     layout: Layout,
@@ -312,8 +333,12 @@ def worker_spec(
     slot: int,
     role: Role = "primary",
     state_dir: Path | None = None,
+    broker_clock: float | None = None,
 ) -> WorkerSpec:
-    """What the worker of one slot is told; `state_dir` is the node's, if not that of settings."""
+    """What the worker of one slot is told.
+
+    `state_dir` is the node's, if not that of the settings, `broker_clock` a `clock_offset`.
+    """
 
     def time_of(name: str) -> int:
         return milliseconds(getattr(settings, name), name, least=0)
@@ -340,6 +365,13 @@ def worker_spec(
         slot=slot,
         slots=layout.slots,
         partitions=dict(layout.partitions),
+        ledger_topic=layout.plan.ledger_topic,
+        ledger=dict(layout.settled.ledger),
+        began=dict(layout.settled.began),
+        topic_ids=dict(layout.settled.ids),
+        store_ids=_store_ids(layout),
+        stamp=layout.settled.stamp,
+        clock_offset=clock_offset() if broker_clock is None else broker_clock,
         options=options,
         kafka=client_settings(settings),
         consumer=settings.consumer,

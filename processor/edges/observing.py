@@ -57,6 +57,17 @@ def overviews(
                 due = now + _FRAME
 
 
+def live_nodes(client: ClientConfig, application: str, failover_timeout: int) -> list[str]:
+    """The names of the nodes that run, which takes a moment of listening.
+
+    Raises:
+        TopicMismatch: No such application has been started.
+        KprocError: Kafka can't be reached, or refuses.
+    """
+    overview, _ = next(overviews(client, application, failover_timeout))
+    return [node.name for node in overview.nodes if node.state in ("live", "leaving")]
+
+
 def applications(client: ClientConfig, timeout: float = _TIMEOUT) -> list[str]:
     """The applications that have been started.
 

@@ -9,6 +9,7 @@ writer's transaction (KAFKA-10167).
 """
 
 import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -24,31 +25,37 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from processor.edges.changelogs import changelog_id, tombstone_retention
 from processor.edges.channel import Channel, RestoreStatus
 from processor.edges.clients import QUIET, committed
+from processor.edges.description import KEY, check_current
+from processor.edges.description import decoded as decoded_description
 from processor.edges.downloads import Downloads
 from processor.edges.follower import Follower
+from processor.edges.ledger import Ledger
 from processor.edges.progress import list_offsets
 from processor.edges.spec import WorkerSpec
-from processor.edges.stores import StoreOpener, meta_of
-from processor.errors import StateError
-from processor.operators.base import NO_TIME
-from processor.records import Offset, TopicPartition
+from processor.edges.stores import StoreOpener, lost_advice, meta_of
+from processor.errors import StateMismatch
+from processor.records import Offset, Partition, TopicPartition
 from processor.runtime.commands import Position, TaskOpened
+from processor.runtime.ledger import Entry, Start, Topic, begin, decoded, key_of
 from processor.state.keyvalue import StoreSpec
 from processor.state.snapshot import Wanted
-from processor.state.store import Store
+from processor.state.store import MemoryStore, Store
 from processor.topology.plan import Layout, StoreId, TaskId
 
 _TIMEOUT = 30.0
+BEGINS = "begins elsewhere"
+"""The log's word for a partition whose group's offset was not followed."""
+
 _PAUSE = 0.02
 """Seconds between two looks at downloads, where there is nothing else to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Start:
-    """Where a task that is asked for begins."""
+class _Asked:
+    """What is known of where a task that is asked for begins, its entries in the ledger aside."""
 
-    positions: Mapping[TopicPartition, Position]
-    fresh: frozenset[TopicPartition]
+    group: Mapping[TopicPartition, Position | None]
+    topics: Mapping[TopicPartition, Topic]
 
 
 class TaskOpener:
@@ -70,11 +77,17 @@ class TaskOpener:
         self._channel = channel
         self._admin = AdminClient({**QUIET, **spec.kafka})
         self._follower = Follower(spec, channel)
+        self._ledger = Ledger(spec)
+        self._entries: dict[TopicPartition, MemoryStore] = {}  # by the ledger's partition
+        self._described = TopicPartition(layout.plan.description_topic, Partition(0))
+        self._shortened = set[TopicPartition]()  # those of which records were deleted
         self._downloads = Downloads(spec, stores, channel) if spec.snapshot_url else None
         self._wanted: SimpleQueue[TaskId | None] = SimpleQueue()
         self._opened: SimpleQueue[TaskOpened | Exception] = SimpleQueue()
         self._held: dict[TaskId, dict[TopicPartition, StoreSpec[Any, Any]]] = {}
-        self._starts: dict[TaskId, _Start] = {}
+        self._asked: dict[TaskId, _Asked] = {}
+        self.truncated: dict[TopicPartition, Offset] = {}
+        """Changelogs with complete stores whose records were deleted, and where they begin now."""
         self._hurried = self._stopped = self._caught_up = False
         self._thread = Thread(target=self._run, name="task-opener", daemon=True)
         self._thread.start()
@@ -88,6 +101,18 @@ class TaskOpener:
     def lag(self) -> int:
         """Records that the stores held here are behind the ends of their changelogs."""
         return self._follower.lag
+
+    def check_current(self) -> None:
+        """Makes sure that the application is as its node has found it, as far as is known here.
+
+        Raises:
+            StateMismatch: It is not.
+        """
+        followed = self._entries.get(self._described)
+        (value,) = followed.get_many([KEY]) if followed is not None else (None,)
+        if value is not None:
+            found = decoded_description(self._described.topic, value)
+            check_current(found, self._spec.stamp, self._layout.plan.application)
 
     def hurry(self) -> None:
         """Asks the broker more often from now on: all tasks are to be opened in a moment."""
@@ -148,11 +173,14 @@ class TaskOpener:
         if not self._follower.is_empty:
             for source in self._follower.poll(hurry=self._hurried):
                 self._follower.release(source)
+                if source in self._entries:
+                    self._read_ledger([source])
+                    continue
                 self._stores.close(self._store(source))
                 self._reopen(source, download=True)
         self._open_downloaded()
-        for task in list(self._starts):
-            if all(map(self._is_done, self._held[task])):
+        for task in list(self._asked):
+            if all(map(self._is_done, [*self._held[task], *self._places(task)])):
                 self._give(task)
 
     def _open_downloaded(self) -> None:
@@ -190,9 +218,9 @@ class TaskOpener:
     def _begin(self, tasks: list[TaskId]) -> None:
         self._hold([task for task in tasks if task not in self._held])
         # What is committed first: then the changelogs have at least what led to that.
-        self._starts |= self._find_starts(tasks)
-        changelogs = [source for task in tasks for source in self._held[task]]
-        for source, end in list_offsets(self._admin, changelogs, OffsetSpec.latest()).items():
+        self._asked |= self._ask(tasks)
+        followed = [source for task in tasks for source in (*self._held[task], *self._places(task))]
+        for source, end in list_offsets(self._admin, followed, OffsetSpec.latest()).items():
             if not self._is_loading(source):
                 self._follower.until(source, end)
 
@@ -204,6 +232,34 @@ class TaskOpener:
                 self._changelog(StoreId(spec.name, task.partition)): spec for spec in part.stores
             }
         self._open({source: spec for task in tasks for source, spec in self._held[task].items()})
+        places = dict.fromkeys(place for task in tasks for place in self._places(task))
+        self._read_ledger([place for place in places if place not in self._entries])
+
+    def _sources(self, task: TaskId) -> list[TopicPartition]:
+        return [each for each in sorted(self._spec.own) if self._layout.task_of(each) == task]
+
+    def _places(self, task: TaskId) -> list[TopicPartition]:
+        """The ledger's partitions with the task's entries; and the application's description."""
+        places = map(self._ledger.place_of, self._sources(task))
+        described = [self._described] if self._spec.stamp else []
+        return [*described, *(place for place in places if place is not None)]
+
+    def _read_ledger(self, places: list[TopicPartition]) -> None:
+        """Follows these partitions of the ledger as if they were changelogs."""
+        firsts = list_offsets(self._admin, places, OffsetSpec.earliest())
+        stable = list_offsets(
+            self._admin, places, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED
+        )
+        for place in places:
+            entries = MemoryStore()
+            if firsts[place]:
+                self._shortened.add(place)
+                entries.write({}, firsts[place])
+            self._entries[place] = entries
+            self._follower.add(place, entries, stable[place])
+            if any(place in self._places(task) for task in self._asked):
+                ends = list_offsets(self._admin, [place], OffsetSpec.latest())
+                self._follower.until(place, ends[place])
 
     def _changelog(self, store: StoreId) -> TopicPartition:
         return TopicPartition(self._layout.plan.changelog(store.name), store.partition)
@@ -221,14 +277,22 @@ class TaskOpener:
         for source, spec in wanted.items():
             store, first = self._store(source), firsts[source]
             retention = partial(tombstone_retention, self._admin, source.topic)
-            opened = self._stores.find(spec, store, first, ends[source], retention)
+            begin = self._ledger.begin_of(source) if first else first
+            opened = self._stores.find(spec, store, first, ends[source], retention, begin)
             if opened is None and download and self._downloads is not None:
                 span = self._wanted_of(source.topic, spec, first, ends[source])
                 self._downloads.start(source, store, spec, span)
                 continue
+            if first > begin:
+                if opened is None:
+                    raise StateMismatch(
+                        f"the changelog of store {store} begins at offset {first}: compaction "
+                        "leaves its beginning alone, so somebody has deleted records, and the "
+                        f"state is not complete. {lost_advice(store)}"
+                    )
+                self.truncated[source] = first
             opened = opened or self._stores.make(spec, store)
             if opened.position < first:
-                self._tell_loss(source, first)
                 opened.write({}, first)
             self._follower.add(source, opened, stable[source])
 
@@ -245,7 +309,7 @@ class TaskOpener:
             (task, held[source]) for task, held in self._held.items() if source in held
         )
         self._open({source: spec}, download=download)
-        if task in self._starts and not self._is_loading(source):
+        if task in self._asked and not self._is_loading(source):
             ends = list_offsets(self._admin, [source], OffsetSpec.latest())
             self._follower.until(source, ends[source])
 
@@ -256,45 +320,70 @@ class TaskOpener:
             if changelog in held
         )
 
-    def _tell_loss(self, changelog: TopicPartition, first: Offset) -> None:
-        advice = "compaction leaves a changelog's beginning alone, so somebody deleted records"
-        self._channel.log(
-            "warning", "state is lost", changelog=str(changelog), begins_at=first, cause=advice
-        )
-
     def _give(self, task: TaskId) -> None:
-        start, stores = self._starts.pop(task), dict[str, Store]()
-        for source, spec in self._held.pop(task).items():
+        self.check_current()
+        starts = self._starts(task, self._asked.pop(task))
+        held = self._held.pop(task)
+        others = {place for each in self._held for place in self._places(each)}
+        for place in set(self._places(task)) - others:
+            self._follower.release(place)
+            del self._entries[place]
+        stores = dict[str, Store]()
+        for source, spec in held.items():
             self._follower.release(source)
             stores[spec.name] = self._stores.stores[StoreId(spec.name, source.partition)]
-        self._opened.put(TaskOpened(task, stores, start.positions, start.fresh))
+        positions = {source: start.position for source, start in starts.items()}
+        fresh = frozenset(source for source, start in starts.items() if not start.settled)
+        self._opened.put(TaskOpened(task, stores, positions, fresh))
 
-    def _find_starts(self, tasks: list[TaskId]) -> Mapping[TaskId, _Start]:
-        """Where the tasks begin: where the last checkpoint was, if there was one."""
-        asked = [each for each in sorted(self._spec.own) if self._layout.task_of(each) in tasks]
-        known = committed(self._follower.consumer, asked)
-        firsts = list_offsets(self._admin, asked, OffsetSpec.earliest())
+    def _starts(self, task: TaskId, asked: _Asked) -> Mapping[TopicPartition, Start]:
+        """Where the task's partitions begin, by the group and the ledger."""
+        exactly_once = self._spec.exactly_once
+        starts: dict[TopicPartition, Start] = {}
+        for source in self._sources(task):
+            entry, topic = self._entry(source), asked.topics[source]
+            start = begin(source, asked.group[source], entry, topic, exactly_once=exactly_once)
+            if start.cause:
+                place, at = str(source), start.position.offset
+                self._channel.log("warning", BEGINS, source=place, offset=at, cause=start.cause)
+            starts[source] = start
+        return starts
+
+    def _entry(self, source: TopicPartition) -> Entry | None:
+        place = self._ledger.place_of(source)
+        if place is None:
+            return None
+        (value,) = self._entries[place].get_many([key_of(source)])
+        return None if value is None else decoded(source, value)
+
+    def _ask(self, tasks: list[TaskId]) -> Mapping[TaskId, _Asked]:
+        """Asks how far the group says that the tasks are, and what their topics have."""
+        sources = [each for task in tasks for each in self._sources(task)]
+        known = committed(self._follower.consumer, sources)
+        firsts = list_offsets(self._admin, sources, OffsetSpec.earliest())
         begin = firsts
         if self._spec.start_from == "latest":
             # Not what the application itself writes: another slot may have begun to.
-            inputs = [each for each in asked if each.topic in self._layout.plan.inputs]
+            inputs = [each for each in sources if each.topic in self._layout.plan.inputs]
             begin = firsts | list_offsets(self._admin, inputs, OffsetSpec.latest())
-        fresh = frozenset(source for source in asked if known[source].offset < 0)
-        starts: dict[TaskId, dict[TopicPartition, Position]] = {task: {} for task in tasks}
-        for source in asked:
-            position = Position(begin[source], NO_TIME)
-            if source not in fresh:
-                position = _position(known[source], firsts[source])
-            starts[self._layout.task_of(source)][source] = position
-        return {task: _Start(starts[task], fresh.intersection(starts[task])) for task in tasks}
+        return {
+            task: _Asked(
+                {each: _position(known[each]) for each in self._sources(task)},
+                {
+                    each: Topic(
+                        id=self._spec.topic_ids.get(each.topic, ""),
+                        first=firsts[each],
+                        fresh=begin[each],
+                        is_new=each.partition >= self._spec.began.get(each.topic, math.inf),
+                        is_told=self._ledger.place_of(each) not in self._shortened,
+                    )
+                    for each in self._sources(task)
+                },
+            )
+            for task in tasks
+        }
 
 
-def _position(found: ClientPartition, first: Offset) -> Position:
-    if found.offset < first:
-        raise StateError(
-            f"{found.topic} partition {found.partition} was processed up to offset "
-            f"{found.offset}, but begins at {first} now: retention has deleted records that "
-            "were not processed. Nothing is skipped silently; commit an offset for the group that "
-            "is there, such as with kafka-consumer-groups --reset-offsets, to go on from it"
-        )
-    return Position.of(Offset(found.offset), found.metadata)
+def _position(found: ClientPartition) -> Position | None:
+    """What the group has committed."""
+    return None if found.offset < 0 else Position.of(Offset(found.offset), found.metadata)

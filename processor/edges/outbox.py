@@ -6,11 +6,11 @@ known whether a commit took place the worker is `Interrupted`.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from itertools import islice, repeat, starmap
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka import TopicPartition as ClientPartition
@@ -41,6 +41,15 @@ _UNTOLD = (ClientError._STATE, ClientError._FATAL)  # noqa: SLF001 - the client'
 """That a transaction, or the client, has failed before; not why."""
 
 
+Witness: TypeAlias = Callable[[Mapping[TopicPartition, Position]], Iterable[Produce]]
+"""The records that tell of positions besides the group."""
+
+
+def nothing(_positions: Mapping[TopicPartition, Position]) -> Iterable[Produce]:
+    """No records."""
+    return ()
+
+
 class Abortable(Exception):
     """The transaction can't be committed; aborting it and doing its work again mends that."""
 
@@ -68,6 +77,11 @@ class Outbox(Protocol):
         Raises:
             KprocError: It is not.
         """
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a transaction is open."""
+        ...
 
     def begin(self) -> None:
         """Begins a transaction."""
@@ -146,6 +160,7 @@ class TransactionalOutbox:
         consumer: In whose group the offsets are committed.
         patience: Seconds to try again what may be tried again.
         on_retry: Called with a text when something is tried again.
+        also: The records that tell of positions besides the group.
     """
 
     def __init__(
@@ -154,9 +169,11 @@ class TransactionalOutbox:
         consumer: Consumer,
         patience: float,
         on_retry: Callable[[str], None],
+        also: Witness = nothing,
     ) -> None:
         self._sender = _Sender(config)
         self._consumer = consumer
+        self._also = also
         self._patience = patience
         self._on_retry = on_retry
         self._begun = False
@@ -190,9 +207,14 @@ class TransactionalOutbox:
         if not begun:
             self.begin()
         with suppress(Abortable):
-            self.send_offsets(positions)
+            self._send_offsets(positions)
         if not begun:
             self.abort()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a transaction is open."""
+        return self._begun
 
     def begin(self) -> None:
         """Begins a transaction."""
@@ -213,6 +235,11 @@ class TransactionalOutbox:
 
     def send_offsets(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Makes the positions part of the transaction, under the group's present generation."""
+        for each in self._also(positions):
+            self.produce(each)
+        self._send_offsets(positions)
+
+    def _send_offsets(self, positions: Mapping[TopicPartition, Position]) -> None:
         offsets = client_positions(positions)
 
         def send() -> None:
@@ -300,12 +327,16 @@ class PlainOutbox:
     Args:
         config: librdkafka settings without a transactional id.
         consumer: In whose group the offsets are committed.
+        also: The records that tell of positions besides the group.
     """
 
-    def __init__(self, config: Mapping[str, Any], consumer: Consumer) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], consumer: Consumer, also: Witness = nothing
+    ) -> None:
         self._sender = _Sender({**config, "on_delivery": self._delivered})
         self._consumer = consumer
-        self._offsets: list[ClientPartition] = []
+        self._also = also
+        self._positions: Mapping[TopicPartition, Position] = {}
         self._failures: list[Exception] = []
 
     def connect(self) -> None:
@@ -321,6 +352,11 @@ class PlainOutbox:
         del positions
         raise lost
 
+    @property
+    def is_open(self) -> bool:
+        """None ever is."""
+        return False
+
     def begin(self) -> None:
         """There is no transaction to begin."""
 
@@ -333,22 +369,30 @@ class PlainOutbox:
 
     def send_offsets(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Notes the positions for the commit."""
-        self._offsets = client_positions(positions)
+        self._positions = positions
 
     def commit(self) -> Mapping[StoreId, Offset]:
         """Commits the offsets, after all records have arrived.
 
+        Only then the other witness: a crash in between must not look as if the group had been set
+        back.
+
         Raises:
             Abortable: A record was refused, or the group has a new generation.
         """
+        offsets = client_positions(self._positions)
         try:
             self._sender.flush()
-            if self._offsets and not self._failures:
-                self._consumer.commit(offsets=self._offsets, asynchronous=False)
+            if offsets and not self._failures:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+                for each in self._also(self._positions):
+                    self._sender.produce(each, self._delivered)
+                self._sender.flush()
         except KafkaException as error:
             raise _to_be_repeated(error, "commit offsets") from error
         if self._failures:
             raise self._failures[0]
+        self._positions = {}
         written, self._sender.written = self._sender.written, {}
         return written
 

@@ -6,31 +6,35 @@ can be started, or rescaled again. What a change means is worked out by `cluster
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException
+import msgspec
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import KafkaError as ClientError
-from confluent_kafka.cimpl import NewPartitions
 
 from processor.cluster.rescale import Rescaling
+from processor.cluster.slots import slot_name
 from processor.edges.clients import (
     QUIET,
     ClientConfig,
     asking_config,
-    await_topics,
     patiently,
+    take_over_transactions,
     topics_of,
     translated,
 )
-from processor.edges.observing import overviews
-from processor.edges.setup import create_topics
+from processor.edges.description import read_description, write_description
+from processor.edges.observing import live_nodes
+from processor.edges.setup import create_topics, grow
 from processor.errors import KafkaError, TopicMismatch, UsageError
-from processor.topology.plan import Plan, check_existing, lay_out
+from processor.topology.plan import Layout, Plan, check_existing, lay_out
 
 _TIMEOUT = 30.0
 _MARGIN = 15.0
+_AT_ONCE = 8
 
 
 def survey(
@@ -71,9 +75,7 @@ def check_stopped(client: ClientConfig, application: str, failover_timeout: int)
         UsageError: One does.
         KafkaError: No broker answers.
     """
-    overview, _ = next(overviews(client, application, failover_timeout))
-    names = [node.name for node in overview.nodes if node.state in ("live", "leaving")]
-    if names:
+    if names := live_nodes(client, application, failover_timeout):
         raise UsageError(
             f"{len(names)} of {application}'s nodes still run ({', '.join(names)}): stop them "
             "first, with Ctrl-C or SIGTERM. What they have done is committed then, and nothing is "
@@ -103,15 +105,51 @@ def rescale(
     """
     admin: Any = AdminClient({**QUIET, **client})
     await_retired(change, admin, patience, on_step)
+    retire(change.before, client, on_step)
     inputs = {topic: new for topic, (_, new) in change.grown.items() if topic in _inputs(change)}
     for topic, count in inputs.items():
         on_step(f"{topic}: {count} partitions")
-        _grow(admin, topic, count)
+        grow(admin, topic, count)
     if inputs:
         _begin_new(change, client, inputs)
     if change.before.slots != change.after.slots:
         on_step(f"{change.after.slots} slots")
         _settle(change, admin, replication)
+
+
+def retire(before: Layout, client: ClientConfig, on_step: Callable[[str], None]) -> None:
+    """Makes sure that no worker of before can commit any more, nor start again.
+
+    First the description says so, which each worker looks at once it has its transactional id;
+    then the ids are taken away from those that have them. What they left open is aborted.
+
+    Raises:
+        KafkaError: Kafka refuses.
+    """
+    plan = before.plan
+    if (found := read_description(client, plan)) is not None:
+        following = msgspec.structs.replace(found, epoch=found.epoch + 1)
+        write_description(client, plan.description_topic, following)
+    fence(plan.application, before.slots, client, on_step)
+
+
+def fence(
+    application: str, slots: int, client: ClientConfig, on_step: Callable[[str], None]
+) -> None:
+    """Takes the slots' transactional ids away from whoever has them.
+
+    Raises:
+        KafkaError: Kafka refuses.
+    """
+    on_step("fences the workers that there were")
+
+    def take(slot: int) -> None:
+        name = {"transactional.id": slot_name(application, slot, slots)}
+        take_over_transactions(Producer({**QUIET, **client, **name}))
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for taken in [pool.submit(take, slot) for slot in range(slots)]:
+            taken.result()
 
 
 def await_retired(
@@ -174,14 +212,6 @@ def members(admin: Any, group: str) -> list[str]:
     return [member.group_instance_id or member.member_id for member in found]
 
 
-def _grow(admin: Any, topic: str, count: int) -> None:
-    try:
-        admin.create_partitions([NewPartitions(topic, count)])[topic].result(_TIMEOUT)
-    except KafkaException as error:
-        raise translated(error, f"add partitions to {topic}") from error
-    await_topics(admin, {topic: count})
-
-
 def _begin_new(change: Rescaling, client: ClientConfig, counts: Mapping[str, int]) -> None:
     """Commits the beginning of new partitions: `start_from` is for topics never read before."""
     group = asking_config(change.after.plan.application)
@@ -201,7 +231,7 @@ def _settle(change: Rescaling, admin: Any, replication: int) -> None:
     """The slots topic has a partition for each slot; what nodes once said there counts no more."""
     topic = change.after.plan.slots_topic
     if change.after.slots > change.before.slots:
-        _grow(admin, topic, change.after.slots)
+        grow(admin, topic, change.after.slots)
         return
     try:
         admin.delete_topics([topic])[topic].result(_TIMEOUT)

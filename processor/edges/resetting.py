@@ -31,10 +31,13 @@ from processor.edges.clients import (
 )
 from processor.edges.description import all_partitions, read_description, write_description
 from processor.edges.progress import list_offsets
-from processor.edges.rescaling import members
+from processor.edges.rescaling import fence, members
 from processor.edges.state_dir import destroy
-from processor.errors import KafkaError, TopicMismatch, UsageError
+from processor.errors import KafkaError, StoreLocked, TopicMismatch, UsageError
+from processor.operators.base import NO_TIME
 from processor.records import Offset, TopicPartition
+from processor.runtime.commands import Position
+from processor.runtime.ledger import Entry, encoded, key_of
 from processor.topology.changes import Description
 from processor.topology.plan import Plan
 
@@ -48,6 +51,7 @@ class Reset:
 
     Attributes:
         plan: The application's.
+        slots: How many it has.
         description: What it ran with, if that is known.
         stores: Whose contents are dropped.
         emptied: Topics whose records are deleted: changelogs and repartition topics.
@@ -57,6 +61,7 @@ class Reset:
     """
 
     plan: Plan
+    slots: int
     description: Description | None
     stores: tuple[str, ...]
     emptied: tuple[TopicPartition, ...]
@@ -107,8 +112,11 @@ def survey(
         gone += sorted(old)
         kept += plan.repartitions
     inputs = [] if given else all_partitions(plan.inputs, there)
+    if before is None:
+        gone.append(plan.ledger_topic)  # nobody knows which of its partitions is whose
     return Reset(
         plan,
+        there[plan.slots_topic],
         before,
         chosen,
         tuple(all_partitions(kept, there)),
@@ -131,24 +139,30 @@ def reset(
 
     Raises:
         KafkaError: Kafka refuses, or a worker still runs.
-        StateError: A store on this machine is open, or can't be deleted.
+        StateError: A store on this machine can't be deleted.
     """
     admin: Any = AdminClient({**QUIET, **client})
     plan = asked.plan
     _await_members(admin, plan.application, patience, on_step)
-    begun = asked.description or Description({}, {}, {})
+    known = asked.description or Description({}, {}, {})
+    begun = msgspec.structs.replace(known, resetting=True, epoch=known.epoch + 1)
     if asked.description is not None:
-        _describe(client, plan, msgspec.structs.replace(begun, resetting=True))
+        _describe(client, plan, begun)
+    fence(plan.application, asked.slots, client, on_step)
     for folder in asked.folders:
         on_step(f"deletes {folder}")
-        destroy(folder)
+        try:
+            destroy(folder)
+        except StoreLocked as error:
+            # Its position will be from before: whoever opens it next drops it.
+            on_step(f"{error}; it is dropped when it is opened again")
     _empty(admin, client, asked, on_step)
     for topic in asked.deleted:
         on_step(f"deletes the topic {topic}")
         _delete(admin, topic)
     if asked.positions:
         on_step("sets where the inputs are read from")
-        _commit(client, asked)
+        _commit(client, asked, asked.positions)
     if asked.description is not None:
         _describe(client, plan, _without(begun, asked))
 
@@ -156,10 +170,15 @@ def reset(
 def _without(before: Description, asked: Reset) -> Description:
     """What is left to be known: stores that were dropped may be anything at the next start."""
     deleted = {*asked.deleted}
-    return Description(
-        {name: store for name, store in before.stores.items() if name not in asked.stores},
-        {name: each for name, each in before.repartitions.items() if name not in deleted},
-        before.inputs,
+    anew = {*deleted, *(source.topic for source in (*asked.emptied, *asked.positions))}
+    return msgspec.structs.replace(
+        before,
+        resetting=False,
+        stores={name: store for name, store in before.stores.items() if name not in asked.stores},
+        repartitions={
+            name: each for name, each in before.repartitions.items() if name not in deleted
+        },
+        ids={topic: each for topic, each in before.ids.items() if topic not in anew},
     )
 
 
@@ -212,9 +231,10 @@ def _empty(admin: Any, client: ClientConfig, asked: Reset, on_step: Callable[[st
     _delete_before(admin, ends)
     for topic in changelogs:
         _configure(admin, topic, "compact")
+    _note(client, asked, ends)
     own = {each: end for each, end in ends.items() if each.topic in asked.plan.repartitions}
     if own:
-        _commit_all(client, asked.plan.application, own)
+        _commit(client, asked, own)
 
 
 def _write_tombstones(client: ClientConfig, sources: Iterable[TopicPartition]) -> None:
@@ -259,16 +279,25 @@ def _delete(admin: Any, topic: str) -> None:
             raise translated(error, f"delete the topic {topic}") from error
 
 
-def _commit(client: ClientConfig, asked: Reset) -> None:
-    _commit_all(client, asked.plan.application, asked.positions)
-
-
-def _commit_all(
-    client: ClientConfig, group: str, positions: Mapping[TopicPartition, Offset]
-) -> None:
-    consumer = Consumer({**QUIET, **client, **asking_config(group)})
+def _commit(client: ClientConfig, asked: Reset, positions: Mapping[TopicPartition, Offset]) -> None:
+    """Sets positions, with both of their witnesses."""
+    consumer = Consumer({**QUIET, **client, **asking_config(asked.plan.application)})
     offsets = [ClientPartition(*source, offset) for source, offset in positions.items()]
     try:
         patiently(lambda: consumer.commit(offsets=offsets, asynchronous=False), "commit positions")
     finally:
         consumer.close()
+    _note(client, asked, positions)
+
+
+def _note(client: ClientConfig, asked: Reset, positions: Mapping[TopicPartition, Offset]) -> None:
+    """Writes positions, or where changelogs begin, into the ledger."""
+    ledger = asked.description.ledger if asked.description is not None else {}
+    producer = Producer({**QUIET, "acks": "all", **client})
+    for source, offset in positions.items():
+        if source.partition < len(numbers := ledger.get(source.topic, ())):
+            value = encoded(Entry(offset, Position(offset, NO_TIME).metadata))
+            place = numbers[source.partition]
+            producer.produce(asked.plan.ledger_topic, value, key_of(source), place)
+    if producer.flush(_TIMEOUT):
+        raise KafkaError(f"positions can't be written in {_TIMEOUT:.0f} s: see what brokers do")

@@ -65,7 +65,10 @@ class RocksResources:
         cache_bytes: int = 64 * MIB,
         write_buffer_bytes: int = 64 * MIB,
         flush_seconds: float = 10.0,
+        now: Callable[[], float] = time,
     ) -> None:
+        self.now = now
+        """The time by which stores are written, in seconds since 1970."""
         self.cache = Cache(cache_bytes)
         self.write_buffers = WriteBufferManager(write_buffer_bytes, allow_stall=False)
         self._flush_seconds = flush_seconds
@@ -129,7 +132,7 @@ class RocksStore:
         # A folder that exists without a database in it is a damaged store, not a new one.
         self._db = self._open(create=not path.exists())
         try:
-            self._position, self._written = _read_position(self._path, self._db)
+            self._position, self._written = _read_position(self._path, self._db, resources.now())
         except StateError:
             self._db.close()
             raise
@@ -177,7 +180,7 @@ class RocksStore:
                 del batch[key]
             else:
                 batch[key] = value
-        written = self._written if self._behind else time()
+        written = self._written if self._behind else self._resources.now()
         batch[_POSITION_KEY] = _POSITION.pack(position, int(written * 1000))
         try:
             self._await_memtable()
@@ -331,19 +334,19 @@ def position_in(folder: Path) -> Offset:
     except Exception as error:
         raise translated(folder, error) from error
     try:
-        return _read_position(folder, database)[0]
+        return _read_position(folder, database, 0.0)[0]
     finally:
         database.close()
 
 
-def _read_position(path: Path, database: Rdict) -> tuple[Offset, float]:
-    """The position, and the time of `written`."""
+def _read_position(path: Path, database: Rdict, now: float) -> tuple[Offset, float]:
+    """The position, and the time of `written`: now, for a new store."""
     try:
         stored = database.get(_POSITION_KEY)
     except Exception as error:
         raise translated(path, error) from error
     if stored is None:
-        return Offset(0), time()
+        return Offset(0), now
     try:
         position, written = _POSITION.unpack(stored)
     except struct.error as error:

@@ -4,6 +4,7 @@ Owns what is created in Kafka. Nothing is created until everything that exists h
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -11,13 +12,29 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import KafkaError as ClientError
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
+from msgspec.structs import replace as replaced
 
+from processor.edges.changelogs import topic_ids
 from processor.edges.clients import QUIET, ClientConfig, await_topics, topics_of, translated
-from processor.edges.description import check_changes, write_description
-from processor.errors import SettingsError, TopicMismatch
-from processor.topology.changes import describe
-from processor.topology.plan import InternalTopic, Layout, Plan, check_existing, lay_out
+from processor.edges.description import (
+    check_changes,
+    description_in,
+    last_description,
+    write_description,
+)
+from processor.edges.observing import live_nodes
+from processor.errors import SettingsError, StateMismatch, TopicMismatch
+from processor.topology.changes import Description, following, is_alike, stamp
+from processor.topology.plan import (
+    DESCRIPTION,
+    InternalTopic,
+    Layout,
+    Plan,
+    Settled,
+    check_existing,
+    lay_out,
+)
 
 _TIMEOUT = 30.0
 
@@ -31,6 +48,7 @@ def prepare(
     slots: int,
     keep_slots: bool = False,
     startup_timeout: float = _TIMEOUT,
+    failover_timeout: int = 1000,
 ) -> Layout:
     """Checks the topics of a plan, creates those that are missing and the application's own.
 
@@ -42,6 +60,7 @@ def prepare(
         slots: Of the application, when it is started for the first time.
         keep_slots: Whether an application that has another number keeps that.
         startup_timeout: Seconds to wait for a broker.
+        failover_timeout: Milliseconds of silence after which a node counts as dead.
 
     Raises:
         SettingsError: The application has another number of slots, and is not to keep it.
@@ -50,23 +69,118 @@ def prepare(
         StateMismatch: The topology would lose what the application holds.
         PermissionDenied: A topic may not be seen or created.
     """
-    admin = AdminClient({**QUIET, **client})
+    admin: Any = AdminClient({**QUIET, **client})
     found = topics_of(client, admin, startup_timeout)
     there = {name: len(topic.partitions) for name, topic in found.items()}
     counts = counts_of(plan, there, create)
     missing = [topic for topic in _users(plan) if topic not in there]
     layout = lay_out(plan, counts, there, _slots(plan, there, slots, keep=keep_slots))
     check_existing(layout, there)
-    is_new = check_changes(client, layout, there)
+    before = last_description(client, plan, there)
+    after = following(before, layout)
+    layout = replace(layout, settled=Settled(after.ledger, after.began, {}))
+    present = topic_ids(admin, {topic for topic in _identified(layout) if topic in there})
+    if (
+        before is None
+        or replaced(before, ids={}) != replaced(after, ids={})
+        or before.ids != present
+    ):
+        check_changes(client, layout, there, before)
+    _check_owners(client, layout, there, before)
+    if before is not None and not is_alike(before, after) and plan.slots_topic in there:
+        _check_alone(client, plan.application, failover_timeout)
     internal = [topic for topic in layout.internal_topics if topic.name not in there]
     for topic in layout.internal_topics:
         if topic not in internal:
             _check_config(admin, topic, plan)
     needed = [InternalTopic(topic, create or 0, {}) for topic in missing] + internal
     create_topics(admin, needed, replication)
-    if is_new:
-        write_description(client, plan.description_topic, describe(layout))
-    return layout
+    _fit_ledger(admin, layout, there)
+    after = replaced(after, ids=topic_ids(admin, _identified(layout)))
+    if after != before:
+        write_description(client, plan.description_topic, after)
+    settled = Settled(after.ledger, after.began, after.ids, after.epoch, stamp(after))
+    return replace(layout, settled=settled)
+
+
+def _check_owners(
+    client: ClientConfig, layout: Layout, there: Mapping[str, int], before: Description | None
+) -> None:
+    """Makes sure that no internal topic is another application's, whose name fits it as well.
+
+    Raises:
+        TopicMismatch: One is.
+    """
+    mine = layout.plan.application
+    known = before.ids if before is not None else {}
+    for topic in layout.internal_topics:
+        if topic.name not in there or topic.name in known:
+            continue
+        parts = topic.name.split("-")
+        names = ("-".join(parts[:count]) for count in range(1, len(parts)))
+        for owner in names:
+            described = f"{owner}{DESCRIPTION}"
+            if owner == mine or described not in there:
+                continue
+            found = description_in(client, described)
+            if found is not None and topic.name in found.ids:
+                raise TopicMismatch(
+                    f"the topic {topic.name} belongs to the application {owner}, and {mine} would "
+                    "call one of its own so, too: give the application, or the store or "
+                    "repartition, another name. Nothing was changed"
+                )
+
+
+def _check_alone(client: ClientConfig, application: str, failover_timeout: int) -> None:
+    """Makes sure that no node runs by another description, which takes a moment of listening.
+
+    Raises:
+        StateMismatch: One does.
+    """
+    if names := live_nodes(client, application, failover_timeout):
+        raise StateMismatch(
+            f"{', '.join(names)} run {application} with other stores, repartitions or inputs: "
+            "whoever has a slot would leave out of its stores what the others keep there. Stop all "
+            "nodes, then start them with this topology; `kproc plan FILE.py` shows what changes. "
+            "Nothing was changed"
+        )
+
+
+def _identified(layout: Layout) -> Sequence[str]:
+    """The topics whose ids matter: positions are positions in them."""
+    plan = layout.plan
+    stores = (spec.name for part in plan.subtopologies for spec in part.stores)
+    return list(
+        dict.fromkeys(
+            (
+                *plan.inputs,
+                *plan.tables,
+                *plan.repartitions,
+                *map(plan.changelog, stores),
+                plan.ledger_topic,
+            )
+        )
+    )
+
+
+def _fit_ledger(admin: Any, layout: Layout, there: Mapping[str, int]) -> None:
+    """Gives the ledger more partitions, if more are read than were."""
+    (ledger,) = (each for each in layout.internal_topics if each.name == layout.plan.ledger_topic)
+    if there.get(ledger.name, ledger.partitions) < ledger.partitions:
+        grow(admin, ledger.name, ledger.partitions)
+
+
+def grow(admin: Any, topic: str, count: int) -> None:
+    """Adds partitions to a topic, up to so many.
+
+    Raises:
+        KafkaError: That fails.
+    """
+    try:
+        admin.create_partitions([NewPartitions(topic, count)])[topic].result(_TIMEOUT)
+    except KafkaException as error:
+        raise translated(error, f"add partitions to {topic}") from error
+    await_topics(admin, {topic: count})
 
 
 def counts_of(plan: Plan, there: Mapping[str, int], create: int | None) -> Mapping[str, int]:

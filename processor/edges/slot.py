@@ -30,13 +30,16 @@ from processor.cluster.slots import slot_partitions
 from processor.edges.aborts import Aborts
 from processor.edges.adoption import Adoption, Step
 from processor.edges.channel import ADOPTED, Channel, Lateness, Status
+from processor.edges.description import check_current, read_description
 from processor.edges.effort import Effort, Size, cpu_seconds, starved_seconds
 from processor.edges.ends import EndsReader
 from processor.edges.global_tables import GlobalTables
 from processor.edges.inbox import Inbox, check_partitions
+from processor.edges.ledger import Ledger
 from processor.edges.opener import TaskOpener
 from processor.edges.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
 from processor.edges.purger import Purger
+from processor.edges.refill import Refills
 from processor.edges.registry import Registry, prepare
 from processor.edges.reporter import Reporter
 from processor.edges.snapshots import Snapshots
@@ -119,6 +122,8 @@ class Slot:
         self._tables = GlobalTables(spec, plan, self._stores, channel)
         self._opener = TaskOpener(spec, self._layout, self._stores, channel)
         self._inbox = self._make_inbox()
+        self._ledger = Ledger(spec)
+        self._refills = Refills(plan, self._opener.truncated, self._ledger, channel)
         self._lost_to: KprocError | None = None
         self._outbox = self._make_outbox()
         self._purger = Purger(spec.kafka, channel)
@@ -198,6 +203,7 @@ class Slot:
         adoption = self._adoption = Adoption()
         self._opener.hurry()
         self._report(now=True)
+        self._check_current()
         if isinstance(self._outbox, TransactionalOutbox):
             self._outbox.take_over()
             self.passed("fenced")
@@ -208,6 +214,19 @@ class Slot:
             # Only the group fences: what is committed is asked for once it has done so.
             while not adoption.has("fenced") and not self._stop_asked:
                 self._turn()
+
+    def _check_current(self) -> None:
+        """Looks whether the slot may be adopted at all, before who has it is fenced for nothing.
+
+        What counts is the opener's look afterwards: from then on, who changes the application
+        fences this worker.
+        """
+        if self._spec.role == "backup":
+            self._opener.check_current()
+        elif self._spec.stamp:
+            plan = self._layout.plan
+            found = read_description(self._spec.kafka, plan)
+            check_current(found, self._spec.stamp, plan.application)
 
     def passed(self, step: Step) -> None:
         """Notes a step of the adoption that is done, and tells of the whole of it at its end."""
@@ -228,7 +247,8 @@ class Slot:
         for seen in iter(self._ends.answer, None):
             self._tell(seen)
         for opened in self._tables.complete(iter(self._opener.opened, None)):
-            self._tell(opened)
+            if not self._refills.holds(opened):
+                self._tell(opened)
         for event in events:
             if isinstance(event, Assigned):
                 check_partitions(event.partitions, self._layout.partitions)
@@ -238,6 +258,7 @@ class Slot:
         if self._adoption is not None:
             self._look_at(self._adoption, events)
         self._tell(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
+        self._refill()
         if self._ended:
             self._tell(InputEnded(self._ended))
         if self._stop_asked and not self._stop_told and not self._finished:
@@ -245,6 +266,15 @@ class Slot:
             self._tell(Stop())
         self._effort.done()
         self._report()
+
+    def _refill(self) -> None:
+        """Has tasks begin whose changelogs have to be made whole before, as soon as they are."""
+        try:
+            for opened in self._refills.filled(self._outbox):
+                self._tell(opened)
+        except Abortable as error:
+            self._outbox.abort()
+            self._aborts.note(error)
 
     def _poll(self) -> list[Event]:
         if self._lost_to is None:
@@ -345,12 +375,13 @@ class Slot:
     def _make_outbox(self) -> Outbox:
         spec, consumer = self._spec, self._inbox.consumer
         if not spec.exactly_once:
-            return PlainOutbox(spec.output_config(), consumer)
+            return PlainOutbox(spec.output_config(), consumer, self._ledger.records)
         return TransactionalOutbox(
             spec.output_config(),
             consumer,
             spec.transaction_timeout / 1000,
             lambda text: self._channel.log_seldom("transaction", text),
+            self._ledger.records,
         )
 
     def _report(self, *, now: bool = False) -> None:

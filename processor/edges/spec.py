@@ -20,6 +20,13 @@ class WorkerSpec(Struct, frozen=True):
     slot: int
     slots: int
     partitions: dict[str, int]
+    ledger_topic: str
+    ledger: dict[str, tuple[int, ...]]
+    began: dict[str, int]
+    topic_ids: dict[str, str]
+    store_ids: dict[str, str]  # store → the id of the topic that it is made of
+    stamp: str
+    clock_offset: float
     options: WorkerOptions
     kafka: dict[str, Any]
     consumer: dict[str, Any]

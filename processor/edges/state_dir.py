@@ -2,7 +2,7 @@
 
     <state_dir>/<application>/<store>/<partition>/
         lock          held by the process that has the store open; has its pid
-        store.json    format version and what the store's bytes mean
+        store.json    format version, what the store's bytes mean, and the id of its changelog
         data/         RocksDB's own files
         download/     a snapshot on its way to be data/
         snapshot/     a snapshot of data/ on its way to object storage
@@ -23,6 +23,9 @@ from processor.edges.rocksdb import RocksResources, RocksStore
 from processor.errors import StateError, StoreCorrupt, StoreLocked
 
 DOWNLOAD, SNAPSHOT = "download", "snapshot"
+CHANGELOG = "changelog"
+"""What store.json calls the id of the topic that the store is made of."""
+
 FORMAT = 2
 """Version of a store's folder; counted up when an older kproc could not read a newer one's."""
 
@@ -35,17 +38,21 @@ def store_directory(state_dir: Path, application: str, store: str, partition: in
     return state_dir / application / store / str(partition)
 
 
-def open_store(directory: Path, meta: Mapping[str, str], resources: RocksResources) -> RocksStore:
+def open_store(
+    directory: Path, meta: Mapping[str, str], resources: RocksResources, changelog: str = ""
+) -> RocksStore:
     """Opens the store in this folder, or makes a new one, after everything is checked.
 
     Args:
         directory: the store's own folder; missing parents are made.
         meta: what the topology wants the store to be, e.g. `{"key": "text", "value": "int64"}`.
         resources: what the stores of this process share.
+        changelog: the id of the topic that its position is a position in; empty if not known.
 
     Raises:
         StoreLocked: another process, or this one, has the store open.
-        StoreCorrupt: the store can't be read: `destroy` it, open it again and restore it.
+        StoreCorrupt: the store can't be read, or is of another changelog: `destroy` it, open it
+            again and restore it.
         StateError: it was written with another meta, or the folder can't be used. Nothing in
             the folder has changed then.
     """
@@ -54,7 +61,7 @@ def open_store(directory: Path, meta: Mapping[str, str], resources: RocksResourc
         lock = _lock(directory)
     try:
         with _os_errors(directory):
-            _check_meta(directory, dict(meta))
+            _check_meta(directory, dict(meta), changelog)
             _clear(directory)
         return RocksStore(directory / "data", resources, release=lambda: os.close(lock))
     except BaseException:
@@ -67,13 +74,16 @@ def has_store(directory: Path) -> bool:
     return (directory / "data").exists()
 
 
-def install_store(directory: Path, meta: Mapping[str, str], fill: Callable[[Path], None]) -> None:
+def install_store(
+    directory: Path, meta: Mapping[str, str], fill: Callable[[Path], None], changelog: str = ""
+) -> None:
     """Puts a store that comes from elsewhere in place: all of it or, whatever happens, nothing.
 
     Args:
         directory: The store's own folder, without a store.
         meta: As for `open_store`.
         fill: Puts RocksDB's files into the folder given to it, or raises.
+        changelog: As for `open_store`.
 
     Raises:
         StoreLocked: A process has the store open.
@@ -83,7 +93,7 @@ def install_store(directory: Path, meta: Mapping[str, str], fill: Callable[[Path
         directory.mkdir(parents=True, exist_ok=True)
         lock = _lock(directory)
         try:
-            _check_meta(directory, dict(meta))
+            _check_meta(directory, dict(meta), changelog)
             _clear(directory)
             (directory / DOWNLOAD).mkdir()
             fill(directory / DOWNLOAD)
@@ -132,20 +142,30 @@ def _lock(directory: Path) -> int:
     return file
 
 
-def _check_meta(directory: Path, wanted: dict[str, str]) -> None:
+def _check_meta(directory: Path, wanted: dict[str, str], changelog: str) -> None:
     path = directory / "store.json"
     expected: dict[str, str | int] = {"format": FORMAT, **wanted}
+    of = {CHANGELOG: changelog} if changelog else {}
+    has_data = (directory / "data").exists()
     if not path.exists():
-        if (directory / "data").exists():
+        if has_data:
             raise StoreCorrupt(f"the store {directory} has data but no store.json: drop it")
-        _write_atomically(path, msgspec.json.encode(expected))
-        return
+        _write_atomically(path, msgspec.json.encode({**expected, **of}))
+        return None
     try:
         found = msgspec.json.decode(path.read_bytes(), type=dict[str, str | int])
     except msgspec.DecodeError as error:
         raise StoreCorrupt(f"{path} is not readable ({error}): drop the store") from error
+    former = found.pop(CHANGELOG, "")
     if found == expected:
-        return
+        if former == changelog or not changelog:
+            return None
+        if former and has_data:
+            raise StoreCorrupt(
+                f"the store {directory} is of another changelog of that name, as after the topic "
+                "was made anew, or of another cluster: it is restored anew"
+            )
+        return _write_atomically(path, msgspec.json.encode({**expected, **of}))
     version = found.get("format")
     if isinstance(version, int) and version < FORMAT:
         raise StoreCorrupt(f"the store {directory} is from an older kproc: it is restored anew")

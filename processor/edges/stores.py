@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
+from processor.edges.broker_clock import BrokerClock
 from processor.edges.channel import Channel
 from processor.edges.rocksdb import RocksResources, RocksStore
 from processor.edges.spec import WorkerSpec
@@ -19,7 +20,7 @@ from processor.edges.state_dir import (
     open_store,
     store_directory,
 )
-from processor.errors import StateError, StoreCorrupt, StoreLocked
+from processor.errors import StateError, StateMismatch, StoreCorrupt, StoreLocked
 from processor.records import Offset
 from processor.state.keyvalue import StoreSpec
 from processor.state.store import MemoryStore, Store, outlived
@@ -54,6 +55,7 @@ class StoreOpener:
         self._spec = spec
         self._channel = channel
         self._resources: RocksResources | None = None
+        self.clock = BrokerClock(spec.clock_offset)
         self._lock = Lock()
         self.stores: dict[StoreId, Store] = {}
 
@@ -64,14 +66,17 @@ class StoreOpener:
         first: Offset,
         end: Offset,
         retention: Callable[[], int],
+        begin: Offset | None = None,
     ) -> Store | None:
         """Opens a store that is on disk, whose changelog has offsets from `first` to before `end`.
 
         A store that can't be read, or that the changelog can't bring up to date any more, is
         dropped: then, as where there has been none, the answer is None. `retention` tells for how
-        many ms the changelog keeps tombstones.
+        many ms the changelog keeps tombstones. `begin` is from where on the changelog was whole; if
+        records behind that are gone, a store is kept that has them all.
 
         Raises:
+            StateMismatch: It has not all that is gone from the changelog.
             StoreLocked: Another process does not let go of it.
             StateError: It belongs to another changelog or topology, or the disk is unusable.
         """
@@ -89,19 +94,38 @@ class StoreOpener:
                 f"{end}: the changelog was deleted or made anew. If the state may be lost, delete "
                 f"the folder {directory}; else restore the topic"
             )
+        whole = first if begin is None else begin
+        if first > whole and whole <= opened.position < first and opened.position:
+            # The last offset of a transaction is its marker's, of which a store need not know.
+            if opened.position < end - self._spec.exactly_once:
+                opened.close()
+                raise StateMismatch(
+                    f"store {store} is at offset {opened.position} of its changelog, which ends at "
+                    f"{end} and begins at {first}: records that it has not seen were deleted. "
+                    f"Nothing was changed. {lost_advice(store)}"
+                )
+            # At once: what makes the changelog whole moves its end on, whatever happens then.
+            opened.write({}, end)
+            opened.flush()
         if 0 < opened.position < first:
             opened.close()
             reason = f"its position {opened.position} is gone from the changelog"
             return self._rebuild(store, reason)
-        age = time.time() - opened.written if isinstance(opened, RocksStore) else 0.0
+        age = self.age(opened)
         behind = end - opened.position
         # The broker is asked only where its answer matters.
-        if age > _FRESH and behind > 1 and outlived(behind, int(age * 1000), retention()):
+        if abs(age) > _FRESH and behind > 1 and outlived(behind, int(age * 1000), retention()):
             opened.close()
             reason = f"it is {age / 3600:.1f} h old, and deletions may be gone from the changelog"
+            if age < 0:
+                reason = "it is from the future: clocks were set, and nobody knows how old it is"
             return self._rebuild(store, reason)
         self.stores[store] = opened
         return opened
+
+    def age(self, store: Store) -> float:
+        """Seconds since it was up to date, by the brokers' time; 0 where it lives in memory."""
+        return self.clock.now() - store.written if isinstance(store, RocksStore) else 0.0
 
     def folders(self) -> list[Path]:
         """Where the open stores lie; none where they are in memory."""
@@ -110,12 +134,17 @@ class StoreOpener:
         return [self._directory(store) for store in list(self.stores)]
 
     def make(self, spec: StoreSpec[Any, Any], store: StoreId) -> Store:
-        """Opens a store that is not there yet.
+        """Opens a store as it is, or a new one where there is none that can be used.
 
         Raises:
             StateError: The folder can't be used.
         """
-        self.stores[store] = opened = self._open(spec, store)
+        try:
+            opened = self._open(spec, store)
+        except StoreCorrupt as error:
+            self._rebuild(store, str(error))
+            opened = self._open(spec, store)
+        self.stores[store] = opened
         return opened
 
     def make_anew(self, spec: StoreSpec[Any, Any], store: StoreId, reason: str) -> Store:
@@ -137,7 +166,9 @@ class StoreOpener:
             StateError: The folder can't be used; and whatever `fill` raises.
         """
         directory = self._directory(store)
-        self._unlocked(lambda: install_store(directory, meta_of(spec), fill))
+        self._unlocked(
+            lambda: install_store(directory, meta_of(spec), fill, self._changelog(store))
+        )
 
     def checkpoint(self, store: StoreId) -> Checkpoint | None:
         """A copy of a store as it is now, in its folder; None if it is not open, or in memory.
@@ -184,7 +215,9 @@ class StoreOpener:
         if self._spec.state_store == "memory":
             return MemoryStore()
         directory = self._directory(store)
-        return self._unlocked(lambda: open_store(directory, meta_of(spec), self._shared()))
+        return self._unlocked(
+            lambda: open_store(directory, meta_of(spec), self._shared(), self._changelog(store))
+        )
 
     def _unlocked(self, call: Callable[[], R]) -> R:
         """The result of a call that needs a store's lock."""
@@ -207,13 +240,27 @@ class StoreOpener:
             if self._resources is None:
                 spec = self._spec
                 self._resources = RocksResources(
-                    spec.block_cache_bytes, spec.write_buffer_bytes, spec.flush_interval / 1000
+                    spec.block_cache_bytes,
+                    spec.write_buffer_bytes,
+                    spec.flush_interval / 1000,
+                    self.clock.now,
                 )
             return self._resources
+
+    def _changelog(self, store: StoreId) -> str:
+        return self._spec.store_ids.get(store.name, "")
 
     def _directory(self, store: StoreId) -> Path:
         folder = Path(self._spec.state_dir)
         return store_directory(folder, self._spec.application, store.name, store.partition)
+
+
+def lost_advice(store: StoreId) -> str:
+    """What to do where a part of the state is gone from its changelog."""
+    return (
+        "If another node has the complete store on its disk, start that one: it makes the "
+        f"changelog whole again. To begin empty: kproc reset FILE.py --store {store.name}"
+    )
 
 
 def meta_of(spec: StoreSpec[Any, Any]) -> Mapping[str, str]:

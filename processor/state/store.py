@@ -10,6 +10,9 @@ from typing import Protocol
 
 from processor.records import Offset
 
+_SKEW = 60_000
+"""Milliseconds by which clocks may differ."""
+
 
 def outlived(behind: int, age: int, retention: int) -> bool:
     """Whether deletions may be gone from a changelog before a store has seen them.
@@ -19,10 +22,11 @@ def outlived(behind: int, age: int, retention: int) -> bool:
 
     Args:
         behind: Offsets between the store's position and the changelog's end.
-        age: Milliseconds since the store was up to date.
+        age: Milliseconds since the store was up to date; if it was in the future, some clock was
+            wrong, and nobody knows.
         retention: The changelog's `delete.retention.ms`.
     """
-    return behind > 1 and age > retention * 9 // 10
+    return behind > 1 and not -_SKEW <= age <= retention * 9 // 10
 
 
 class Store(Protocol):

@@ -5,9 +5,11 @@ verdict for each store and topic out. Who keeps the description, and who asks Ka
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from processor.state.keyvalue import StoreSpec
@@ -42,6 +44,10 @@ class Description(Struct, frozen=True):
     """What an application runs with, by the names of stores and topics.
 
     Attributes:
+        began: Topic → how many partitions an input had when it was read for the first time.
+        ledger: Topic → the ledger's partition for each of its partitions.
+        ids: Topic → its id, of inputs and the application's own topics.
+        epoch: Counted up whenever what runs from then on must not meet what ran before.
         resetting: Whether a reset has begun, and has not ended.
         version: Of this form; counted up when an older kproc would misunderstand a newer one's.
     """
@@ -51,6 +57,10 @@ class Description(Struct, frozen=True):
     stores: dict[str, DescribedStore]
     repartitions: dict[str, DescribedTopic]
     inputs: dict[str, DescribedTopic]
+    began: dict[str, int] = {}
+    ledger: dict[str, tuple[int, ...]] = {}
+    ids: dict[str, str] = {}
+    epoch: int = 0
     resetting: bool = False
     version: int = VERSION
 
@@ -72,11 +82,13 @@ class Facts:
         there: The partition counts of the topics that there are.
         held: Topic → about how many records it has, of changelogs.
         unread: Topic → how many records of it were not worked on, of repartition topics.
+        ids: Topic → its id, of inputs and the application's own topics.
     """
 
     there: Mapping[str, int]
     held: Mapping[str, int]
     unread: Mapping[str, int]
+    ids: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def describe(layout: Layout) -> Description:
@@ -96,6 +108,59 @@ def describe(layout: Layout) -> Description:
         for spec in step.stores
     }
     return Description(stores, repartitions, inputs)
+
+
+def following(before: Description | None, layout: Layout) -> Description:
+    """What a start with this layout runs with, after what ran before; topics' ids are to come."""
+    known, now = before or Description({}, {}, {}), describe(layout)
+    counts = {name: each.partitions for name, each in now.inputs.items()}
+    changelogs = {layout.plan.changelog(name): each.partitions for name, each in now.stores.items()}
+    return msgspec.structs.replace(
+        now,
+        epoch=known.epoch + (not is_alike(known, now)),
+        began=counts | known.began,
+        ledger=_allocated(known.ledger, {**layout.partitions, **changelogs}),
+        ids=known.ids,
+    )
+
+
+def is_alike(one: Description, other: Description) -> bool:
+    """Whether nodes that run by one and nodes that run by the other may share the work.
+
+    If not, the one that has a slot would leave out of its stores what the other one keeps there.
+    """
+    return (one.stores, one.repartitions, one.inputs) == (
+        other.stores,
+        other.repartitions,
+        other.inputs,
+    )
+
+
+def stamp(description: Description | None) -> str:
+    """What tells a description from any other: whoever has another must not work on."""
+    if description is None:
+        return ""
+    core = (description.stores, description.repartitions, description.inputs)
+    text = msgspec.json.encode(core, order="deterministic")
+    return f"{description.epoch}-{sha256(text).hexdigest()[:16]}" + "*" * description.resetting
+
+
+def _allocated(
+    before: Mapping[str, tuple[int, ...]], partitions: Mapping[str, int]
+) -> dict[str, tuple[int, ...]]:
+    """Topic → the ledger's partition for each of its partitions; what was once given stays.
+
+    Each partition that is read, and each changelog's, has one of its own, so that its entry can be
+    read while transactions of other slots are open.
+    """
+    after = dict(before)
+    free = 1 + max((number for numbers in before.values() for number in numbers), default=-1)
+    for topic in sorted(partitions):
+        have = before.get(topic, ())
+        end = free + max(0, partitions[topic] - len(have))
+        after[topic] = (*have, *range(free, end))
+        free = end
+    return after
 
 
 def _described(
@@ -161,6 +226,11 @@ class _Comparison:
         if count != now.partitions:
             moved = was is not None and was.fed_by != now.fed_by
             return "refuse", self._partitions(changelog, count, now.partitions, moved=moved)
+        if was is not None and self._is_anew(changelog):
+            return "refuse", (
+                f"its changelog {changelog} was deleted and made anew, and what is in it now is "
+                f"not the state: {_reset(name)} to begin empty"
+            )
         held = self.facts.held.get(changelog, 0)
         if was is None:
             return "keep", "what it was written with is not known" if held else EMPTY
@@ -209,6 +279,11 @@ class _Comparison:
             return "new", "it is made"
         if count != now.partitions:
             return "refuse", self._partitions(name, count, now.partitions, moved=False)
+        if was is not None and self._is_anew(name):
+            return "refuse", (
+                "it was deleted and made anew, and records in it may not have been worked on: "
+                "kproc reset FILE.py to begin anew"
+            )
         unread = self.facts.unread.get(name, 0)
         if was is None or (was.key, was.value) == (now.key, now.value):
             return "keep", f"{unread:,} records to be worked on" if unread else "nothing is in it"
@@ -232,11 +307,22 @@ class _Comparison:
         was = self.before.inputs.get(name)
         if was is None:
             return "new", "it is read from where the setting start_from says, or the group is"
+        if self._is_anew(name):
+            return "refuse", (
+                "it was deleted and made anew: how far it was read, and the state, stand for "
+                "records that are gone. kproc reset FILE.py to begin anew with the records that "
+                "there are now, or with --to"
+            )
         if was.partitions != now.partitions:
             return "migrate", f"it has {now.partitions} partitions, and had {was.partitions}"
         if (was.key, was.value) != (now.key, now.value):
             return "migrate", f"read as {now.key} → {now.value}, before as {was.key} → {was.value}"
         return "keep", "it is read on"
+
+    def _is_anew(self, topic: str) -> bool:
+        """Whether the topic is not the one that there was, but for its name."""
+        was, now = self.before.ids.get(topic), self.facts.ids.get(topic)
+        return was is not None and now is not None and was != now
 
     def _partitions(self, topic: str, found: int, needed: int, *, moved: bool) -> str:
         moving = "the store has moved behind other topics" if moved else "its input has grown"

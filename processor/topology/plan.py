@@ -26,6 +26,10 @@ DEAD_LETTERS = "-dead-letters"
 """What follows it in the name of the topic for dead letters."""
 
 
+DESCRIPTION = "-topology"
+"""What follows it in the name of the topic with its description."""
+
+
 class TaskId(NamedTuple):
     """One subtopology, one partition; printed as `0_3`."""
 
@@ -151,14 +155,19 @@ class Plan:
     @property
     def description_topic(self) -> str:
         """The topic that holds what the application ran with."""
-        return f"{self.application}-topology"
+        return self.application + DESCRIPTION
 
     @cached_property
     def internal(self) -> frozenset[str]:
         """The topics of the application which nobody else may write."""
         stores = (spec.name for part in self.subtopologies for spec in part.stores)
-        own = self.slots_topic, self.description_topic
+        own = self.slots_topic, self.description_topic, self.ledger_topic
         return frozenset((*self.repartitions, *map(self.changelog, stores), *own))
+
+    @property
+    def ledger_topic(self) -> str:
+        """The topic that says, beside the consumer group, how far each partition is processed."""
+        return f"{self.application}-positions"
 
     def changelog(self, store: str) -> str:
         """The topic that backs a store up."""
@@ -174,12 +183,35 @@ class InternalTopic(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Settled:
+    """What an application's description has settled for all that run it.
+
+    Attributes:
+        ledger: Topic → the ledger's partition for each of its partitions.
+        began: Topic → how many partitions it had when it was read for the first time.
+        ids: Topic → its id.
+        epoch: How often the description has changed.
+        stamp: What tells the description from any other; empty where there is none.
+    """
+
+    ledger: Mapping[str, tuple[int, ...]]
+    began: Mapping[str, int]
+    ids: Mapping[str, str]
+    epoch: int = 0
+    stamp: str = ""
+
+
+UNSETTLED = Settled({}, {}, {})
+
+
+@dataclass(frozen=True)
 class Layout:
     """A plan with the number of partitions of every topic it reads, and that of the slots."""
 
     plan: Plan
     partitions: Mapping[str, int]
     slots: int = 1
+    settled: Settled = UNSETTLED
 
     @cached_property
     def tasks(self) -> tuple[TaskId, ...]:
@@ -219,7 +251,7 @@ class Layout:
 
     @cached_property
     def internal_topics(self) -> tuple[InternalTopic, ...]:
-        """Repartition topics, changelogs, and those for dead letters, slots and the description."""
+        """Repartition topics, changelogs, and those that each application has."""
         parts, plan = self.plan.subtopologies, self.plan
         repartitions = (
             InternalTopic(name, self.partitions[name], REPARTITION_CONFIG)
@@ -233,7 +265,9 @@ class Layout:
         dead_letters = InternalTopic(plan.dead_letters, 1, DEAD_LETTERS_CONFIG)
         slots = InternalTopic(plan.slots_topic, self.slots, SLOTS_CONFIG)
         description = InternalTopic(plan.description_topic, 1, CHANGELOG_CONFIG)
-        return (*repartitions, *changelogs, dead_letters, slots, description)
+        numbers = (each for given in self.settled.ledger.values() for each in given)
+        ledger = InternalTopic(plan.ledger_topic, max(numbers, default=0) + 1, LEDGER_CONFIG)
+        return (*repartitions, *changelogs, dead_letters, slots, description, ledger)
 
 
 # Kafka Streams' settings for the same topics. Records of a repartition topic carry event times that
@@ -247,6 +281,13 @@ REPARTITION_CONFIG: Mapping[str, str] = {
 CHANGELOG_CONFIG: Mapping[str, str] = {
     "cleanup.policy": "compact",
     "message.timestamp.type": "CreateTime",
+}
+# Compacted soon, as it is read from its beginning; at the broker's time, which no clock can spoil.
+LEDGER_CONFIG: Mapping[str, str] = {
+    "cleanup.policy": "compact",
+    "message.timestamp.type": "LogAppendTime",
+    "segment.bytes": str(2**20),
+    "min.cleanable.dirty.ratio": "0.1",
 }
 DEAD_LETTERS_CONFIG: Mapping[str, str] = {
     "cleanup.policy": "delete",
@@ -332,9 +373,10 @@ def check_existing(layout: Layout, there: Mapping[str, int]) -> None:
         TopicMismatch: An internal topic has another number of partitions than is needed.
     """
     plan = layout.plan
+    free = (plan.dead_letters, plan.slots_topic, plan.ledger_topic)
     for topic in layout.internal_topics:
         found = there.get(topic.name, topic.partitions)
-        if found != topic.partitions and topic.name not in (plan.dead_letters, plan.slots_topic):
+        if found != topic.partitions and topic.name not in free:
             raise TopicMismatch(
                 f"{topic.name} has {found} partitions, but the topology needs {topic.partitions}, "
                 "as many as its input: the input has grown since, or the topology has changed. "

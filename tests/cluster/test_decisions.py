@@ -114,7 +114,7 @@ def test_who_seems_dead_claims_nothing_and_keeps_its_workers() -> None:
 
 
 def test_another_start_of_the_same_node_decides_nothing() -> None:
-    topic = pair().says("a", boot="2")
+    topic = pair().passes(TIMEOUT, "b").says("a", boot="2")
     assert not topic.decide("a", boot="1").workers
     assert topic.decide("a", boot="2").workers
 

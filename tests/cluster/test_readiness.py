@@ -52,7 +52,8 @@ def test_a_backup_that_catches_up() -> None:
 
 
 def test_a_slot_of_an_earlier_run_of_the_node() -> None:
-    topic = Topic().says("a", primary(), claims={0: 1}).says("a", boot="2")
+    topic = Topic().says("a", primary(), claims={0: 1})
+    topic.says("a", claims={0: 1}, leaving=True).says("a", boot="2")
     assert unsettled(topic.view, "a") is None
     topic.says("a", primary(state="starting"), claims={0: 2}, boot="2")
     assert unsettled(topic.view, "a") == "its primary of slot 0 is starting"

@@ -171,11 +171,40 @@ def test_who_leaves_lives_but_counts_no_more() -> None:
 
 
 def test_a_node_that_was_started_again_has_lost_its_slots() -> None:
-    assert working().says("a", boot="2").view.loss(0) == "start"
+    topic = working().passes(TIMEOUT, "b", "c").says("a", boot="2")
+    assert topic.view.loss(0) == "start"
+
+
+def test_a_second_process_with_the_id_of_a_node_that_lives_is_nobody() -> None:
+    """As with a copied state folder: who was first goes on."""
+    topic = working().says("a", boot="2", claims={0: 2}).says("a", primary(), claims={0: 1})
+    assert (topic.view.holders[0].boot, topic.view.term(0)) == ("1", 1)
+    assert topic.view.members["a"].beat.boot == "1"
+    assert topic.view.loss(0) is None
+    # Once the first is dead, the other has it; and the first, if it wakes up, is nobody.
+    topic.passes(TIMEOUT, "b", "c").says("a", boot="2").says("a", primary(), claims={0: 1})
+    assert topic.view.members["a"].beat.boot == "2"
+    assert topic.view.is_replaced("a", "1")
+
+
+def test_who_has_left_makes_room_for_its_next_start() -> None:
+    topic = working().says("a", leaving=True).says("a", boot="2")
+    assert topic.view.members["a"].beat.boot == "2"
+
+
+def test_nodes_that_were_retired_are_nobody() -> None:
+    topic = working()
+    topic.view.epoch = 1
+    topic.says("d")
+    assert "d" not in topic.view.members
+    assert topic.view.successor is None
+    topic.view.epoch = -1
+    assert topic.says("d").view.successor == "d.host"
 
 
 def test_a_former_start_of_a_node_says_nothing_any_more() -> None:
-    topic = working().says("a", boot="2", claims={0: 2}).says("a", claims={0: 3})
+    topic = working().passes(TIMEOUT, "b", "c")
+    topic.says("a", boot="2", claims={0: 2}).says("a", claims={0: 3})
     assert (topic.view.holders[0].boot, topic.view.term(0)) == ("2", 2)
     assert topic.view.is_replaced("a", "1")
     assert not topic.view.is_replaced("a", "2")
@@ -184,7 +213,7 @@ def test_a_former_start_of_a_node_says_nothing_any_more() -> None:
 def test_a_change_of_members_is_noted() -> None:
     topic = working().passes(500, "a", "b", "c")
     assert topic.view.changed < topic.view.time
-    topic.says("c", boot="2")
+    topic.says("c", leaving=True).says("c", boot="2", after=100)
     assert topic.view.changed == topic.view.time
     topic.passes(500, "a", "b", "c").says("c", boot="2", leaving=True)
     assert topic.view.changed == topic.view.time

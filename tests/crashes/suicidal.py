@@ -3,7 +3,7 @@
 KIND is the name of a command, and of a Produce also what is written: Produce-output,
 Produce-repartition, Produce-changelog; * is any. N counts the commands of that kind from 1.
 after:fenced:1, after:joined:1 and after:caught-up:1 are the steps of an adoption.
-The steps of a snapshot and of a restore from one are kinds, too: see `SNAPSHOT_STEPS`.
+The steps of a snapshot, of a restore from one, and of making a changelog whole are kinds, too.
 KILL_AT=abort:KIND:N lets the command fail in the way that an abort mends, then kills nothing.
 Several are separated by commas.
 """
@@ -15,10 +15,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from processor.edges import downloads, worker
+from processor.edges import downloads, refill, worker
 from processor.edges.adoption import Step
 from processor.edges.archive import Archive
 from processor.edges.bucket import Bucket
+from processor.edges.ledger import Ledger
 from processor.edges.outbox import Abortable
 from processor.edges.slot import Slot
 from processor.edges.stores import StoreOpener
@@ -41,6 +42,13 @@ SNAPSHOT_STEPS: dict[str, tuple[Any, str]] = {
     "Prune": (Archive, "prune"),
 }
 """What is called at each step; the first of them also come before a snapshot is taken."""
+
+REFILL_STEPS: dict[str, tuple[Any, str]] = {
+    "Refill": (refill, "refill"),
+    "Refill-Batch": (refill, "_batch"),
+    "Refill-Mark": (Ledger, "whole_from"),
+}
+"""The same where a changelog is made whole."""
 
 
 class SuicidalSlot(Slot):
@@ -98,7 +106,7 @@ _LOCK = Lock()
 
 if __name__ == "__main__":
     worker.Slot = SuicidalSlot
-    for kind, (owner, name) in SNAPSHOT_STEPS.items():
+    for kind, (owner, name) in (SNAPSHOT_STEPS | REFILL_STEPS).items():
         setattr(owner, name, lethal(kind, getattr(owner, name)))
     snapshot.GRACE = 0  # what nobody refers to is removed at once
     os._exit(worker.main())

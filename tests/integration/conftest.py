@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -84,6 +86,21 @@ class App:
             code = node.wait()
             assert code == expect, f"exit code {code}: {node.output[-3000:]}"
             return node
+
+    def kproc(self, name: str, *options: str, expect: int = 0) -> str:
+        """Runs another command on it; what it printed. The exit code must be as expected."""
+        sets = {"state_dir": self.folder / "state", **self.settings}
+        given = [f"--set={key}={value}" for key, value in sets.items() if key != "slots"]
+        command = [sys.executable, "-m", "processor.cli", name, str(self.file)]
+        done = subprocess.run(
+            [*command, "--bootstrap", self.kafka, *given, *options],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     def read(self, name: str = "out") -> list[ledger.Row]:
         """The committed records of a topic with the application's name before it."""

@@ -137,23 +137,32 @@ def test_behind_a_foreign_open_transaction(counting: Counting) -> None:
 
 
 def test_position_out_of_range(counting: Counting) -> None:
+    """Records are gone that the store has not seen: it may not go on as if there had been none."""
     counting.run_and_put_back()
     ends = ledger.offsets(counting.app.kafka, counting.changelog)
-    # All keys have changed since, and every record of then is deleted.
     ledger.delete_before(
         counting.app.kafka,
         counting.changelog,
         {partition: end - KEYS // 2 - 1 for partition, end in ends.items()},
     )
     counting.feed()
-    counting.run("store is rebuilt")
+    before = ledger.store(counting.state / "counts" / "0")
+    node = counting.app.run(expect=5)
+    assert "records that it has not seen were deleted" in node.output
+    assert ledger.store(counting.state / "counts" / "0") == before
+    counting.wipe()
+    assert "the state is not complete" in counting.app.run(expect=5).output
 
 
-def test_a_disk_that_was_away_for_days(counting: Counting) -> None:
-    """Meanwhile the changelog may have forgotten what was deleted."""
+@pytest.mark.parametrize("days", [2, -2])
+def test_a_disk_that_was_away_for_days(counting: Counting, days: float) -> None:
+    """Meanwhile the changelog may have forgotten what was deleted.
+
+    So it may where a store is from the future: a clock was set ahead, and back.
+    """
     counting.run_and_put_back()
     for partition in range(2):
-        ledger.age(counting.state / "counts" / str(partition), days=2)
+        ledger.age(counting.state / "counts" / str(partition), days=days)
     counting.feed()
     counting.run("store is rebuilt")
 
@@ -166,29 +175,58 @@ def test_a_quiet_store_is_not_rebuilt_for_its_age(counting: Counting) -> None:
     assert not [line for line in node.logged if line["event"] == "store is rebuilt"]
 
 
-def test_deleted_state_is_told_of(counting: Counting) -> None:
-    counting.run()
-    counting.wipe()
+def truncate(counting: Counting) -> None:
+    """Deletes all records of the changelog, as a tool can."""
     ends = ledger.offsets(counting.app.kafka, counting.changelog)
     ledger.delete_before(counting.app.kafka, counting.changelog, ends)
-    counting.counts = {}
+
+
+def test_a_truncated_changelog_is_made_whole_by_a_complete_store(counting: Counting) -> None:
+    counting.run()
+    truncate(counting)
     counting.feed()
-    counting.run("state is lost")
+    counting.run("changelog is made whole")
+    # Once is enough; and now it is whole for a machine without the store, too.
+    counting.wipe()
+    counting.feed()
+    node = counting.app.run()
+    assert counting.app.latest() == counting.counts
+    assert "made whole" not in node.output
+    truncate(counting)
+    counting.feed()
+    counting.run("changelog is made whole")
 
 
-def test_a_store_ahead_of_its_changelog(counting: Counting) -> None:
+def test_state_that_is_gone_is_refused(counting: Counting) -> None:
+    counting.run()
+    kept = counting.app.folder / "kept"
+    shutil.move(counting.state, kept)
+    truncate(counting)
+    counting.feed()
+    node = counting.app.run(expect=5)
+    assert "the state is not complete" in node.output
+    assert "kproc reset FILE.py --store counts" in node.output
+    # As the text says: the complete store mends it.
+    counting.wipe()
+    shutil.move(kept, counting.state)
+    counting.run("changelog is made whole")
+
+
+def test_a_changelog_that_was_made_anew(counting: Counting) -> None:
     partitions = len(ledger.offsets(counting.app.kafka, counting.changelog))
     ledger.delete(counting.app.kafka, [counting.changelog])
     made_anew = {counting.changelog: partitions}
     ledger.create(counting.app.kafka, made_anew, **{"cleanup.policy": "compact"})
-    node = counting.app.run(expect=5)
-    print(node.output.splitlines()[-1])
-    assert "the changelog was deleted or made anew" in node.output
+    for wiped in (False, True):
+        if wiped:
+            counting.wipe()
+        node = counting.app.run(expect=5)
+        assert f"{counting.changelog} was deleted and made anew" in node.output
     # As the text says: without the state, it begins anew.
-    counting.wipe()
+    counting.app.kproc("reset", "--store", "counts", "--yes")
     counting.counts = {}
     counting.feed()
-    node = counting.app.run()
+    counting.app.run()
     assert {counting.app.latest()[f"k{n}"] for n in range(KEYS)} == {b"2"}
 
 

@@ -8,6 +8,7 @@ from processor.records import Partition, TopicPartition
 from processor.topology.plan import (
     CHANGELOG_CONFIG,
     DEAD_LETTERS_CONFIG,
+    LEDGER_CONFIG,
     REPARTITION_CONFIG,
     SLOTS_CONFIG,
     StoreId,
@@ -200,6 +201,7 @@ def test_internal_topics_and_their_settings(app: Topology) -> None:
         ("app-dead-letters", 1, DEAD_LETTERS_CONFIG),
         ("app-slots", 1, SLOTS_CONFIG),
         ("app-topology", 1, CHANGELOG_CONFIG),
+        ("app-positions", 1, LEDGER_CONFIG),
     )
     assert CHANGELOG_CONFIG["cleanup.policy"] == "compact"
     assert REPARTITION_CONFIG["retention.ms"] == "-1"

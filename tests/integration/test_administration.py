@@ -1,0 +1,124 @@
+"""Workers that sleep while an operator changes the application, and wake up afterwards."""
+
+import os
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+
+from processor.errors import StateMismatch
+from tests import ledger
+from tests.integration.conftest import App
+from tests.integration.node_process import NodeProcess
+
+pytestmark = pytest.mark.kafka
+
+SEED = int(os.environ.get("KPROC_SEED", "1"))
+# Each task counts its punctuations, so that a stale one gives a number that was there already.
+TICKS = """
+TICKS = key_value("ticks", key=str, value=int)
+
+def note(record, context):
+    context.store(TICKS).put(record.key, 0)
+
+def tick(time, context):
+    store = context.store(TICKS)
+    for key, count in list(store.items()):
+        store.put(key, count + 1)
+        yield Record(key, count + 1, time)
+
+wall = every("50ms", tick, clock="wall")
+topology.stream(IN).process(note, stores=[TICKS], punctuators=[wall], name="ticking").to(OUT)
+"""
+PARTITIONS = 6
+CHANGES: dict[str, tuple[str, ...]] = {
+    "fewer slots": ("rescale", "--slots", "1", "--yes"),
+    "more slots": ("rescale", "--slots", "6", "--yes"),
+    "reset": ("reset", "--yes"),
+}
+
+
+def ticking(make_app: Callable[[str], App], kafka: str) -> App:
+    app = make_app(kafka)
+    app.define(TICKS)
+    app.settings |= {"session_timeout": "6s", "slots": 3}
+    app.topics("in", "out", partitions=PARTITIONS)
+    app.write(*((n, f"k{n}", "1") for n in range(PARTITIONS)))
+    return app
+
+
+def fall_asleep(node: NodeProcess) -> None:
+    node.process.suspend()
+    for worker in node.workers:
+        worker.suspend()
+
+
+def wake_up(node: NodeProcess) -> None:
+    """Workers first: what they do then nobody tells them not to."""
+    for worker in node.workers:
+        worker.resume()
+    time.sleep(0.6)
+    node.process.resume()
+
+
+def numbers_of(app: App) -> dict[str, list[int]]:
+    values = ledger.by_key(app.read())
+    return {key: [int(each or b"0") for each in found] for key, found in values.items()}
+
+
+def await_ticks(app: App, count: int, *, resets: int) -> None:
+    """Waits until each key has come so far since it last began anew."""
+    deadline = time.monotonic() + 60
+    while not all(
+        numbers.count(1) == 1 + resets and numbers[-1] >= count
+        for numbers in numbers_of(app).values()
+    ):
+        assert time.monotonic() < deadline, numbers_of(app)
+        time.sleep(0.1)
+
+
+def check_ticks(app: App, *, resets: int) -> None:
+    """Each key's numbers follow each other, and begin anew once for each reset."""
+    for key, numbers in numbers_of(app).items():
+        assert numbers.count(1) == 1 + resets, (key, numbers)
+        wanted: list[int] = []
+        for number in numbers:
+            wanted.append(1 if number == 1 else wanted[-1] + 1)
+        assert numbers == wanted, (key, numbers)
+
+
+@pytest.mark.parametrize("heir", [False, True], ids=["alone", "beside an heir"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_who_sleeps_while_the_application_is_changed(
+    kafka: str, make_app: Callable[[str], App], change: str, *, heir: bool
+) -> None:
+    app, chance = ticking(make_app, kafka), random.Random(f"{SEED} {change} {heir}")
+    with app.start() as sleeper:
+        app.await_output(5 * PARTITIONS)
+        time.sleep(chance.random() / 5)
+        fall_asleep(sleeper)
+        app.kproc(*CHANGES[change])
+        app.settings.pop("slots")
+        # What was left open is aborted: nobody waits for it.
+        ledger.await_stable(kafka, [f"{app.name}-out", f"{app.name}-ticks-changelog"])
+        before = len(app.read())
+        resets = int(change == "reset")
+        top = max(max(numbers) for numbers in numbers_of(app).values()) * (1 - resets)
+        if heir:
+            with app.start() as node:
+                await_ticks(app, top + 5, resets=resets)
+                wake_up(sleeper)
+                assert sleeper.wait() == StateMismatch.exit_code, sleeper.output
+                await_ticks(app, top + 20, resets=resets)
+                assert node.stop() == 0, node.output
+        else:
+            wake_up(sleeper)
+            assert sleeper.wait() == StateMismatch.exit_code, sleeper.output
+            ledger.await_stable(kafka, [app.output])
+            assert len(app.read()) == before
+            with app.start() as node:
+                await_ticks(app, top + 5, resets=resets)
+                assert node.stop() == 0, node.output
+    assert "start this node again" in sleeper.output
+    check_ticks(app, resets=resets)
