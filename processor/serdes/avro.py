@@ -14,7 +14,7 @@ from processor.serdes.avro_types import is_untyped
 from processor.serdes.avro_write import writer
 from processor.serdes.base import Serde
 from processor.serdes.registry import SchemaRegistry, SchemaText, with_registry
-from processor.serdes.types import plain_type, type_name
+from processor.serdes.types import plain_type, runs_code, type_name
 
 T = TypeVar("T")
 
@@ -87,7 +87,13 @@ def avro(
             'plain Avro does not tell its schema: give framing="single-object" with older='
         )
     name = f"avro({_named(own, type)}, {own.fingerprint.hex()})"
-    return Serde(name, _framed(own, type, b""), reader(own, None, type), type=_told(type))
+    return Serde(
+        name,
+        _framed(own, type, b""),
+        reader(own, None, type),
+        type=_told(type),
+        faithful=not runs_code(type),
+    )
 
 
 def _told(annotation: Any) -> Any:
@@ -118,7 +124,13 @@ def _single_object(own: AvroSchema, annotation: Any, older: Sequence[AvroSchema]
         return read(data, _HEAD_BYTES)
 
     name = f"avro({_named(own, annotation)}, single-object)"
-    return Serde(name, _framed(own, annotation, _head(own)), decode, type=_told(annotation))
+    return Serde(
+        name,
+        _framed(own, annotation, _head(own)),
+        decode,
+        type=_told(annotation),
+        faithful=not runs_code(annotation),
+    )
 
 
 def _head(schema: AvroSchema) -> bytes:
@@ -144,6 +156,7 @@ class _Avro:
             reader(schema, None, annotation)  # raises what is wrong with the type, now
             self._own = SchemaText("AVRO", schema.text)
         self.type = _told(annotation)
+        self.faithful = schema is not None and not runs_code(annotation)
         self.title = f"avro({'' if schema is None else _named(schema, annotation)})"
 
     def name(self, schema: SchemaText) -> str:

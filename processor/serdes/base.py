@@ -3,7 +3,7 @@
 Knows nothing of formats or of the types that they carry.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import is_
@@ -25,7 +25,10 @@ class Serde(Generic[T]):
     with one serde is never read with another. None is never given to either function: a null key or
     value stays null. Both functions raise an `Exception` for what they can't do, and nothing worse
     but `SchemasMissing`, if they use a schema registry. `type` is that of the values, if it is
-    known: fields are checked against it when a topology is written.
+    known: fields are checked against it when a topology is written. `faithful` tells that a value
+    comes back as it was, and that no code of its type runs on the way: stores and internal topics
+    may use the serde as it is. `shape` has the fields of the models in it, class → field → type,
+    names of fields with a default ending in "?": where it changes, what was kept may not fit.
     """
 
     name: str
@@ -33,6 +36,8 @@ class Serde(Generic[T]):
     decode: Callable[[bytes], T]
     registered: "Registered | None" = None
     type: Any = field(default=None, compare=False)
+    faithful: bool = field(default=True, compare=False)
+    shape: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Any], compare=False)
 
 
 class Registered(Protocol):
@@ -83,8 +88,8 @@ def decode_column(
 def lossless(serde: Serde[Any], value: object) -> None:
     """Makes sure that a value comes back from its bytes as it went in.
 
-    Meant for the first write of a store whose type is not known: JSON turns a tuple into a list and
-    an int key of a dict into text, and the topology would see the other value after a restart only.
+    Meant for what goes through a topic whose type is not known: JSON turns a tuple into a list and
+    an int key of a dict into text.
 
     Raises:
         UsageError: another value, or one of another type, came back.
@@ -95,8 +100,8 @@ def lossless(serde: Serde[Any], value: object) -> None:
     given, got = type(value).__name__, type(back).__name__
     change = f"comes back as a {got}" if given != got else "comes back changed"
     raise UsageError(
-        f"a {given} kept as {serde.name} {change}: name the type that the store keeps "
-        "(value=TYPE), or keep str, int, float, bool, lists of these and dicts with str keys only"
+        f"a {given} written as {serde.name} {change}: name the type (value=TYPE), or write values "
+        "of exactly these types: str, int, float, bool, lists of these and dicts with str keys"
     )
 
 

@@ -83,6 +83,8 @@ def _text(schema: dict[str, Any]) -> str:
 class _JsonSchema:
     """JSON as a registry's serdes use it."""
 
+    faithful = False
+
     def __init__(self, serde: Serde[Any], text: str | None) -> None:
         self._serde = serde
         self._own = None if text is None else SchemaText("JSON", text)

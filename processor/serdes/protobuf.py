@@ -67,6 +67,8 @@ def protobuf(message: type[M], *, registry: SchemaRegistry | None = None) -> Ser
 class _Protobuf:
     """One message as serdes use it."""
 
+    faithful = True
+
     def __init__(self, message: Any, descriptor: Any) -> None:
         self._message = self.type = message
         self._descriptor = descriptor

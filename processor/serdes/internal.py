@@ -1,0 +1,77 @@
+"""The internal form: how values stand in stores and in the topics between steps.
+
+Owns the promise that a value comes back equal, of whatever type: nothing of a user runs on its way,
+and what could not come back is refused when it is written, or with its type, when the topology is.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from processor.serdes.base import Serde
+from processor.serdes.internal_models import Codec, Walk
+from processor.serdes.internal_values import from_bytes, pack, to_bytes, to_sorted_bytes
+from processor.serdes.types import checked, plain_type, type_name
+
+internal: Serde[Any] = Serde("internal", lambda value: to_bytes(pack(value)), from_bytes, type=Any)
+"""Any value of Python's own types and of the standard library's usual ones, kept as it is."""
+
+
+def internal_of(annotation: Any) -> Serde[Any]:
+    """The internal form of values of a type.
+
+    Raises:
+        TopologyError: No form keeps values of the type.
+    """
+    model = plain_type(annotation)
+    if model is Any or model is object:
+        return internal
+    walk = Walk()
+    codec = walk.codec(annotation)
+    packer, unpacker = codec.pack, codec.unpack
+
+    def encode(value: Any) -> bytes:
+        return to_bytes(packer(value))
+
+    def decode(data: bytes) -> Any:
+        return unpacker(from_bytes(data))
+
+    return Serde(
+        f"internal({type_name(annotation)})",
+        checked(encode, model),
+        decode if codec.typed else from_bytes,
+        type=annotation,
+        shape=walk.shape,
+    )
+
+
+def internal_list(
+    name: str,
+    types: Sequence[Any],
+    dumps: Sequence[Callable[[Any], Any]],
+    loads: Sequence[Callable[[Any], Any]],
+) -> Serde[list[Any]]:
+    """The internal form of lists whose members have a type each; equal ones have equal bytes.
+
+    Args:
+        name: Tells what the members are.
+        types: Of the members, as they are kept.
+        dumps: What is kept of each member.
+        loads: Each member from what was kept.
+
+    Raises:
+        TopologyError: No form keeps values of a type.
+    """
+    walk = Walk()
+    codecs: list[Codec] = [walk.codec(each) for each in types]
+    packers = [(codec.pack, dump) for codec, dump in zip(codecs, dumps, strict=True)]
+    unpackers = [(codec.unpack, load) for codec, load in zip(codecs, loads, strict=True)]
+
+    def encode(members: list[Any]) -> bytes:
+        pairs = zip(packers, members, strict=True)
+        return to_sorted_bytes([packer(dump(member)) for (packer, dump), member in pairs])
+
+    def decode(data: bytes) -> list[Any]:
+        pairs = zip(unpackers, from_bytes(data), strict=True)
+        return [load(unpacker(tree)) for (unpacker, load), tree in pairs]
+
+    return Serde(f"internal {name}", encode, decode, shape=walk.shape)
