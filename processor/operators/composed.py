@@ -105,7 +105,12 @@ class Composed(Folding):
     def shown(self) -> Serde[Any]:
         """Reads results where states are kept."""
         decode, result = self.value.decode, self.last_result
-        return Serde(self.value.name, self.value.encode, lambda data: result(decode(data)))
+        return Serde(
+            self.value.name,
+            self.value.encode,
+            lambda data: result(decode(data)),
+            shape=self.value.shape,
+        )
 
     @property
     def can_merge(self) -> bool:

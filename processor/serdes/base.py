@@ -27,8 +27,8 @@ class Serde(Generic[T]):
     but `SchemasMissing`, if they use a schema registry. `type` is that of the values, if it is
     known: fields are checked against it when a topology is written. `faithful` tells that a value
     comes back as it was, and that no code of its type runs on the way: stores and internal topics
-    may use the serde as it is. `shape` has the fields of the models in it, class → field → type,
-    names of fields with a default ending in "?": where it changes, what was kept may not fit.
+    may use the serde as it is. `shape` has the fields of the models in them, see `serdes.shapes`:
+    where it changes, what was kept may not fit.
     """
 
     name: str

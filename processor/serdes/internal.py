@@ -10,6 +10,7 @@ from typing import Any
 from processor.serdes.base import Serde
 from processor.serdes.internal_models import Codec, Walk
 from processor.serdes.internal_values import from_bytes, pack, to_bytes, to_sorted_bytes
+from processor.serdes.shapes import shape_of
 from processor.serdes.types import checked, plain_type, type_name
 
 internal: Serde[Any] = Serde("internal", lambda value: to_bytes(pack(value)), from_bytes, type=Any)
@@ -36,11 +37,11 @@ def internal_of(annotation: Any) -> Serde[Any]:
         return unpacker(from_bytes(data))
 
     return Serde(
-        f"internal({type_name(annotation)})",
+        f"internal({type_name(model)})",
         checked(encode, model),
         decode if codec.typed else from_bytes,
         type=annotation,
-        shape=walk.shape,
+        shape=shape_of(annotation),
     )
 
 
@@ -74,4 +75,4 @@ def internal_list(
         pairs = zip(unpackers, from_bytes(data), strict=True)
         return [load(unpacker(tree)) for (unpacker, load), tree in pairs]
 
-    return Serde(f"internal {name}", encode, decode, shape=walk.shape)
+    return Serde(f"internal {name}", encode, decode, shape=shape_of(tuple[tuple(types)]))

@@ -49,20 +49,23 @@ class Fields(NamedTuple):
 def fields_of(model: Any) -> Fields | None:
     """The fields of a type; None where it is no model."""
     origin = get_origin(model) or model
+    if not isinstance(origin, type):
+        return None
     types = _types(model, origin)
     if is_typeddict(origin):
         return _typed_dict(origin, types)
     for attribute, fields in _LIBRARIES.items():
-        if isinstance(origin, type) and hasattr(origin, attribute):
+        if hasattr(origin, attribute):
             return fields(origin, types)
     return None
 
 
 def _types(model: Any, origin: Any) -> dict[str, Any]:
     """The types of annotated fields, with a generic's arguments in place of its variables."""
-    if not isinstance(origin, type):
+    variables: Any = getattr(origin, "__parameters__", ())
+    if type(variables) is not tuple:  # of unions themselves
         return {}
-    given = dict(zip(getattr(origin, "__parameters__", ()), get_args(model), strict=False))
+    given: dict[Any, Any] = dict(zip(cast("Any", variables), get_args(model), strict=False))
     return {name: _with(given, each) for name, each in hints(origin).items()}
 
 

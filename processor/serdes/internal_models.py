@@ -63,14 +63,9 @@ GENERIC: Final = Codec(pack, _same, typed=False)
 
 
 class Walk:
-    """Makes codecs of types, each class once, and notes the fields of the models that it meets.
-
-    Attributes:
-        shape: Class → field → its type's name; names of fields with a default end in "?".
-    """
+    """Makes codecs of types, each class once."""
 
     def __init__(self) -> None:
-        self.shape: dict[str, dict[str, str]] = {}
         self._known: dict[Any, Codec] = {}
         self._labels: dict[str, type] = {}
 
@@ -109,7 +104,7 @@ class Walk:
 
     def _class(self, model: Any, origin: type, where: str) -> Codec:
         if issubclass(origin, Enum):
-            return self._enum(origin)
+            return _flag_codec(origin) if issubclass(origin, Flag) else _enum_codec(origin)
         if fields_of(model) is not None:
             return self._model(model, origin)
         if origin.__module__.partition(".")[0] in {"pydantic", "annotated_types", "typing"}:
@@ -127,9 +122,6 @@ class Walk:
         fields = fields_of(model)
         assert fields is not None
         label = type_name(model) if get_args(model) else self.label(origin)
-        self.shape[label] = {
-            each.name + ("?" if each.optional else ""): type_name(each.type) for each in fields.each
-        }
         codecs = {each.name: self.codec(each.type, f"{label}.{each.name}") for each in fields.each}
         made = _model_codec(model, fields, codecs)
         self._known[key] = made
@@ -146,13 +138,6 @@ class Walk:
             return known[key].unpack(tree)
 
         return Codec(pack_later, unpack_later)
-
-    def _enum(self, cls: type[Enum]) -> Codec:
-        self.shape[self.label(cls)] = {
-            name: repr(member.value) if issubclass(cls, Flag) else ""
-            for name, member in cls._member_map_.items()
-        }
-        return _flag_codec(cls) if issubclass(cls, Flag) else _enum_codec(cls)
 
     def _container(self, origin: type, arguments: tuple[Any, ...], where: str) -> Codec:
         if origin not in _CONTAINERS and not issubclass(origin, Collection):

@@ -13,6 +13,7 @@ from msgspec.json import Decoder, Encoder
 
 from processor.errors import TopologyError
 from processor.serdes.base import Serde
+from processor.serdes.shapes import shape_of
 from processor.serdes.types import checked, plain_type, type_name, uses_pydantic
 
 T = TypeVar("T")
@@ -107,6 +108,7 @@ def json_of(annotation: Any, *, sort: bool = False) -> Serde[Any]:
         decode,
         type=annotation,
         faithful=False,
+        shape=shape_of(model),
     )
 
 

@@ -155,8 +155,13 @@ def runs_code(annotation: Any) -> bool:
     )
 
 
+def parts(annotation: Any) -> Iterator[Any]:
+    """The type and every type that it is made of."""
+    return _parts(annotation, {})
+
+
 def _parts(annotation: Any, seen: dict[int, Any]) -> Iterator[Any]:
-    """The type and every type that it is made of; `seen` keeps them alive, so that ids stay."""
+    """`seen` keeps the types alive, so that ids stay."""
     annotation = plain_type(annotation)
     if id(annotation) in seen:
         return
