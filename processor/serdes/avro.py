@@ -9,7 +9,13 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 from processor.errors import TopologyError
 from processor.serdes.avro_read import reader
-from processor.serdes.avro_schema import AvroSchema, Source, read_schema, schema_of_text
+from processor.serdes.avro_schema import (
+    AvroSchema,
+    Source,
+    read_schema,
+    schema_of_text,
+    schema_of_writer,
+)
 from processor.serdes.avro_types import is_untyped
 from processor.serdes.avro_write import writer
 from processor.serdes.base import Serde
@@ -167,7 +173,7 @@ class _Avro:
         return None if self._schema is None else self._own
 
     def decoder(self, writer: SchemaText) -> Callable[[bytes, int], Any]:
-        return reader(_avro_schema(writer), self._schema, self._annotation)
+        return reader(_avro_schema(writer, _written), self._schema, self._annotation)
 
     def encoder(self, writer: SchemaText) -> Callable[[Any, bytes], bytes]:
         return _write_with(_avro_schema(writer), self._annotation)
@@ -177,10 +183,17 @@ def _write_with(schema: AvroSchema, annotation: Any) -> Callable[[Any, bytes], b
     return writer(schema, annotation)
 
 
-def _avro_schema(schema: SchemaText) -> AvroSchema:
+def _avro_schema(
+    schema: SchemaText, parse: Callable[[SchemaText], AvroSchema] | None = None
+) -> AvroSchema:
     if schema.kind != "AVRO":
         raise TopologyError(f"it is a schema of {schema.kind}, not of Avro")
-    return _parsed(schema)
+    return (parse or _parsed)(schema)
+
+
+@lru_cache(_KEPT)
+def _written(schema: SchemaText) -> AvroSchema:
+    return schema_of_writer(schema.text, schema.used)
 
 
 @lru_cache(_KEPT)
