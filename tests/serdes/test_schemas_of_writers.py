@@ -27,6 +27,21 @@ def record(name: str, /, **fields: Any) -> dict[str, Any]:
     return {"type": "record", "name": name, "fields": listed}
 
 
+def enum(name: str, *symbols: str) -> dict[str, Any]:
+    return {"type": "enum", "name": name, "symbols": symbols}
+
+
+def fixed(name: str, size: int) -> dict[str, Any]:
+    return {"type": "fixed", "name": name, "size": size}
+
+
+MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+MICROS = {"type": "long", "logicalType": "timestamp-micros"}
+LOCAL = {"type": "long", "logicalType": "local-timestamp-micros"}
+MILLIS_OF_DAY = {"type": "int", "logicalType": "time-millis"}
+MICROS_OF_DAY = {"type": "long", "logicalType": "time-micros"}
+
+
 def there_and_back(schema: Any, value: Any, annotation: Any = Any) -> Any:
     serde = avro(schema, annotation)
     return serde.decode(serde.encode(value))
@@ -44,7 +59,7 @@ def test_a_union_of_two_records_of_one_last_name_keeps_each() -> None:
 
 
 def test_a_last_name_of_two_records_names_neither() -> None:
-    with pytest.raises(TypeError, match="one of v1.Order, v2.Order, but \"-type\" is 'Order'"):
+    with pytest.raises(TypeError, match=r"one of v1\.Order, v2\.Order, but .* is 'Order'"):
         avro(TWO_ORDERS).encode({"-type": "Order", "name": "q"})
 
 
@@ -73,12 +88,12 @@ def test_classes_of_one_name_go_to_the_record_that_has_their_fields() -> None:
         (["float", "double"], 1.5),
         (["float", "double"], 1e300),
         (["float", "string", "double"], float("inf")),
-        ([{"type": "enum", "name": "A", "symbols": ["X"]}] + [{"type": "enum", "name": "B", "symbols": ["Y"]}], "Y"),
-        ([{"type": "fixed", "name": "A", "size": 2}, {"type": "fixed", "name": "B", "size": 4}], b"abcd"),
-        (["bytes", {"type": "fixed", "name": "B", "size": 4}], b"abc"),
-        (["null", "int", {"type": "long", "logicalType": "timestamp-millis"}], datetime(2026, 1, 1, tzinfo=UTC)),
+        ([enum("A", "X"), enum("B", "Y")], "Y"),
+        ([fixed("A", 2), fixed("B", 4)], b"abcd"),
+        (["bytes", fixed("B", 4)], b"abc"),
+        (["null", "int", MILLIS], datetime(2026, 1, 1, tzinfo=UTC)),
     ],
-)  # fmt: skip
+)
 def test_what_was_read_from_a_union_can_be_written_to_it(schema: Any, value: Any) -> None:
     assert there_and_back(schema, value) == value
 
@@ -100,20 +115,13 @@ def resolved(old: Any, new: Any, value: Any) -> Any:
     return reader(old, new, Any)(bytes(data))
 
 
-MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
-MICROS = {"type": "long", "logicalType": "timestamp-micros"}
-LOCAL = {"type": "long", "logicalType": "local-timestamp-micros"}
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 
 
 def test_moments_in_other_units_stay_the_same_moments() -> None:
     assert resolved(MILLIS, MICROS, MOMENT) == MOMENT
     assert resolved(MICROS, MILLIS, MOMENT) == MOMENT
-    day = (
-        {"type": "int", "logicalType": "time-millis"},
-        {"type": "long", "logicalType": "time-micros"},
-    )
-    assert resolved(*day, time(1, 2, 3)) == time(1, 2, 3)
+    assert resolved(MILLIS_OF_DAY, MICROS_OF_DAY, time(1, 2, 3)) == time(1, 2, 3)
     assert resolved(["null", MILLIS], ["null", MICROS], MOMENT) == MOMENT
     assert resolved("long", MICROS, 1) == datetime(1970, 1, 1, 0, 0, 0, 1, UTC)
 
