@@ -9,11 +9,30 @@ from typing import Any
 
 from processor.serdes.base import Serde
 from processor.serdes.internal_models import Codec, Walk
-from processor.serdes.internal_values import from_bytes, pack, to_bytes, to_sorted_bytes
+from processor.serdes.internal_values import (
+    from_bytes,
+    pack,
+    plain_bytes,
+    to_bytes,
+    to_sorted_bytes,
+)
 from processor.serdes.shapes import shape_of
 from processor.serdes.types import checked, plain_type, type_name
 
-internal: Serde[Any] = Serde("internal", lambda value: to_bytes(pack(value)), from_bytes, type=Any)
+
+def _encoder(packer: Callable[[Any], Any]) -> Callable[[Any], bytes]:
+    """Writes what is packed; nearly all values need no second look."""
+
+    def encode(value: Any) -> bytes:
+        try:
+            return plain_bytes(packer(value))
+        except (OverflowError, UnicodeEncodeError):
+            return to_bytes(packer(value))
+
+    return encode
+
+
+internal: Serde[Any] = Serde("internal", _encoder(pack), from_bytes, type=Any)
 """Any value of Python's own types and of the standard library's usual ones, kept as it is."""
 
 
@@ -28,17 +47,14 @@ def internal_of(annotation: Any) -> Serde[Any]:
         return internal
     walk = Walk()
     codec = walk.codec(annotation)
-    packer, unpacker = codec.pack, codec.unpack
-
-    def encode(value: Any) -> bytes:
-        return to_bytes(packer(value))
+    unpacker, encode = codec.unpack, _encoder(codec.pack)
 
     def decode(data: bytes) -> Any:
         return unpacker(from_bytes(data))
 
     return Serde(
         f"internal({type_name(model)})",
-        checked(encode, model),
+        encode if codec.checks else checked(encode, model),
         decode if codec.typed else from_bytes,
         type=annotation,
         shape=shape_of(annotation),

@@ -136,13 +136,15 @@ def _object_fields(cls: type, each: Sequence[Field]) -> Fields:
     if any("__slots__" in base.__dict__ for base in cls.__mro__[:-1]):
         return _slotted(cls, each)
     names = {field.name: None for field in each}
+    size = len(names)
+    may_lack = any(field.optional and field.default is None for field in each)
     complete = _completing(cls, each)
     new: Any = object.__new__
     put = object.__setattr__
 
     def parts(value: Any) -> Parts:
         held: Parts = value.__dict__
-        if held.keys() == names.keys():
+        if len(held) == size and not may_lack:
             return held
         return {name: held[name] for name in names if name in held}
 
@@ -246,6 +248,7 @@ def _pydantic(cls: Any, _types: Mapping[str, Any]) -> Fields:
         default = None if needed else _pydantic_default(field)
         each.append(Field(name, field.annotation, default, not needed))
     names = {field.name: None for field in each}
+    size, all_names = len(names), set(names)
     complete = _completing(cls, each)
     has_more = not cls.__pydantic_root_model__
     new: Any = object.__new__
@@ -253,28 +256,29 @@ def _pydantic(cls: Any, _types: Mapping[str, Any]) -> Fields:
 
     def parts(value: Any) -> Parts:
         held: Parts = value.__dict__
-        if held.keys() != names.keys():
+        if len(held) != size:
             held = {name: held[name] for name in names if name in held}
         known = value.__pydantic_fields_set__
-        more = (value.__pydantic_extra__, value.__pydantic_private__) if has_more else _NO_MORE
-        if more == _NO_MORE and known == names.keys():
+        extra, private = value.__pydantic_extra__, value.__pydantic_private__
+        if extra is None and private is None and len(known) == size:
             return held
-        return {**held, _PYDANTIC: [sorted(known), *more]}
+        return {**held, _PYDANTIC: [sorted(known), extra, private]}
 
     def make(tree: Parts) -> Any:
-        known, extra, private = tree.pop(_PYDANTIC, None) or (names, *_NO_MORE)
         made = new(cls)
-        put(made, "__dict__", tree if tree.keys() == names.keys() else complete(tree))
-        put(made, "__pydantic_fields_set__", set(known))
+        if tree.keys() == names.keys():
+            known, extra, private = all_names.copy(), None, None
+        else:
+            known, extra, private = tree.get(_PYDANTIC) or (names, None, None)
+            tree = complete(tree)
+        put(made, "__dict__", tree)
+        put(made, "__pydantic_fields_set__", known if type(known) is set else set(known))
         if has_more:
             put(made, "__pydantic_extra__", extra)
             put(made, "__pydantic_private__", private)
         return made
 
     return Fields(each, parts, make)
-
-
-_NO_MORE: Final = (None, None)
 
 
 def _pydantic_default(field: Any) -> Callable[[], Any]:

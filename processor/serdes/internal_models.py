@@ -47,11 +47,15 @@ _KINDS: Final[Mapping[str, Any]] = {"tuple": tuple, "set": set, "frozenset": fro
 
 
 class Codec(NamedTuple):
-    """Packs values of a type and makes them again; `typed` where more than their kind is needed."""
+    """Packs values of a type and makes them again.
+
+    `typed` where more than their kind is needed; `checks` where other values are refused.
+    """
 
     pack: Convert
     unpack: Convert
     typed: bool = True
+    checks: bool = False
 
 
 def _same(value: Any) -> Any:
@@ -209,7 +213,7 @@ def _model_codec(model: Any, fields: Fields, codecs: Mapping[str, Codec]) -> Cod
         return GENERIC
     packers = {name: codec.pack for name, codec in codecs.items()}
     unpackers = [(name, codec.unpack) for name, codec in codecs.items() if codec.typed]
-    parts, make, none = fields.parts, fields.make, NoneType
+    parts, make, none, are_simple = fields.parts, fields.make, NoneType, SIMPLE.issuperset
 
     def pack_model(value: Any) -> Any:
         if type(value) is not cls:
@@ -217,7 +221,7 @@ def _model_codec(model: Any, fields: Fields, codecs: Mapping[str, Codec]) -> Cod
                 return None
             raise TypeError(mismatch(origin, value))
         tree = parts(value)
-        if SIMPLE.issuperset(map(type, tree.values())):
+        if are_simple(map(type, tree.values())):
             return tree
         return {
             name: item if type(item) in SIMPLE else packers.get(name, pack)(item)
@@ -226,14 +230,16 @@ def _model_codec(model: Any, fields: Fields, codecs: Mapping[str, Codec]) -> Cod
 
     def unpack_model(tree: Any) -> Any:
         if type(tree) is not dict:
-            return tree
-        tree = cast("Parts", tree)
+            return cast("Any", tree)
         for name, unpacker in unpackers:
             if name in tree:
                 tree[name] = unpacker(tree[name])
-        return make(tree)
+        return make(cast("Parts", tree))
 
-    return Codec(pack_model, unpack_model)
+    def unpack_flat(tree: Any) -> Any:
+        return make(tree) if type(tree) is dict else tree
+
+    return Codec(pack_model, unpack_model if unpackers else unpack_flat, checks=True)
 
 
 def _enum_codec(cls: type[Enum]) -> Codec:

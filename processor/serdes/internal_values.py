@@ -20,6 +20,7 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
+from itertools import chain
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath
 from struct import Struct
 from types import NoneType
@@ -32,6 +33,8 @@ from msgspec.msgpack import Decoder, Encoder, Ext
 
 SIMPLE: Final = frozenset({str, int, float, bool, bytes, NoneType})
 """Types that msgpack keeps as they are."""
+
+_are_simple = SIMPLE.issuperset
 
 _BIG, _TEXT, _TUPLE, _SET, _FROZENSET, _PAIRS, _DECIMAL, _DATETIME, _DATE, _TIME = range(1, 11)
 _DELTA, _UUID, _LEAF, _NAMED, _GROUP, _CHOICE, _PLAIN = range(11, 18)
@@ -84,15 +87,15 @@ def pack(value: Any) -> Any:
     Raises:
         TypeError: There is no form that keeps it.
     """
-    kind = cast("type[Any]", type(value))
+    kind: Any = type(value)
     if kind in SIMPLE:
         return value
     if kind is dict:
-        if SIMPLE.issuperset(map(type, value.values())) and SIMPLE.issuperset(map(type, value)):
+        if _are_simple(map(type, chain(value, value.values()))):
             return value
         return _packed_dict(value)
     if kind is list:
-        return value if SIMPLE.issuperset(map(type, value)) else list(map(pack, value))
+        return value if _are_simple(map(type, value)) else list(map(pack, value))
     packer = _PACKERS.get(kind) or _leaf_packer(kind)
     return packer(value)
 
@@ -398,7 +401,13 @@ def _extension(code: int, data: memoryview) -> Any:
     return unpacker(bytes(data))
 
 
-_encode = Encoder().encode
+_encode = plain_bytes = Encoder().encode
+"""The bytes of a packed value that 64 bits and UTF-8 can hold.
+
+Raises:
+    OverflowError: They can't, see `to_bytes`.
+    UnicodeEncodeError: The same.
+"""
 _encode_sorted = Encoder(order="deterministic").encode
 from_bytes: Callable[[bytes], Any] = Decoder(ext_hook=_extension).decode
 """The tree of packed values, with what needs no type made already."""
