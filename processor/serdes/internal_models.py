@@ -211,9 +211,29 @@ def _model_codec(model: Any, fields: Fields, codecs: Mapping[str, Codec]) -> Cod
     cls = dict if is_typeddict(origin) else origin
     if cls is dict and not any(codec.typed for codec in codecs.values()):
         return GENERIC
-    packers = {name: codec.pack for name, codec in codecs.items()}
+    packer = _model_packer(origin, cls, fields.parts, codecs)
     unpackers = [(name, codec.unpack) for name, codec in codecs.items() if codec.typed]
-    parts, make, none, are_simple = fields.parts, fields.make, NoneType, SIMPLE.issuperset
+    make = fields.make
+
+    def unpack_model(tree: Any) -> Any:
+        if type(tree) is not dict:
+            return cast("Any", tree)
+        for name, unpacker in unpackers:
+            if name in tree:
+                tree[name] = unpacker(tree[name])
+        return make(cast("Parts", tree))
+
+    def unpack_flat(tree: Any) -> Any:
+        return make(tree) if type(tree) is dict else tree
+
+    return Codec(packer, unpack_model if unpackers else unpack_flat, checks=True)
+
+
+def _model_packer(
+    origin: Any, cls: type, parts: Callable[[Any], Parts], codecs: Mapping[str, Codec]
+) -> Convert:
+    packers = {name: codec.pack for name, codec in codecs.items()}
+    none, are_simple = NoneType, SIMPLE.issuperset
 
     def pack_model(value: Any) -> Any:
         if type(value) is not cls:
@@ -228,18 +248,7 @@ def _model_codec(model: Any, fields: Fields, codecs: Mapping[str, Codec]) -> Cod
             for name, item in tree.items()
         }
 
-    def unpack_model(tree: Any) -> Any:
-        if type(tree) is not dict:
-            return cast("Any", tree)
-        for name, unpacker in unpackers:
-            if name in tree:
-                tree[name] = unpacker(tree[name])
-        return make(cast("Parts", tree))
-
-    def unpack_flat(tree: Any) -> Any:
-        return make(tree) if type(tree) is dict else tree
-
-    return Codec(pack_model, unpack_model if unpackers else unpack_flat, checks=True)
+    return pack_model
 
 
 def _enum_codec(cls: type[Enum]) -> Codec:
