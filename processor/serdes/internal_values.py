@@ -20,7 +20,6 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
-from itertools import chain
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath
 from struct import Struct
 from types import NoneType
@@ -88,12 +87,12 @@ def pack(value: Any) -> Any:
         TypeError: There is no form that keeps it.
     """
     kind: Any = type(value)
-    if kind in SIMPLE:
-        return value
     if kind is dict:
-        if _are_simple(map(type, chain(value, value.values()))):
+        if _are_simple(map(type, value.values())) and _are_simple(map(type, value)):
             return value
         return _packed_dict(value)
+    if kind in SIMPLE:
+        return value
     if kind is list:
         return value if _are_simple(map(type, value)) else list(map(pack, value))
     packer = _PACKERS.get(kind) or _leaf_packer(kind)
