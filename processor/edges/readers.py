@@ -188,7 +188,7 @@ def _typed_csv(lines: Any, columns: Columns) -> Iterator[tuple[int, _Fields]]:
             lines = aside
         kinds: dict[str, Kind] = {}
         for _, fields in _csv(lines, columns):
-            for name, cell in (fields.columns or {}).items():
+            for name, cell in cast("dict[str, str]", fields.columns or {}).items():
                 if cell and _is_unicode(cell):
                     kinds[name] = _wider(kinds.get(name, int), cell)
         lines.seek(0)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from processor.operators.aggregate import UNCHANGING
@@ -18,18 +18,18 @@ _FIXED: Final = UNCHANGING | {datetime, date, time, timedelta, Decimal, UUID}
 
 def copied(batch: Batch[Any, Any]) -> Batch[Any, Any]:
     """The same rows with values of their own; what refuses to be copied is shared."""
-    values = batch.values
     # Other sequences make their values for each who looks at them.
-    if type(values) is not list or _FIXED.issuperset(map(type, values)):
+    if type(batch.values) is not list or _all_fixed(batch.values):
         return batch
-    return batch.with_values(list(map(copy_of, values)))
+    return batch.with_values(list(map(copy_of, batch.values)))
 
 
 def copy_of(value: Any) -> Any:
     """A value that shares nothing with this one that can be changed."""
-    if type(value) in _FIXED:
+    kind = cast("type[Any]", type(value))
+    if kind in _FIXED:
         return value
-    copier = _COPIERS.get(type(value))
+    copier = _COPIERS.get(kind)
     try:
         return deepcopy(value) if copier is None else copier(value)
     except Exception:  # noqa: BLE001 - a user's value may refuse to be copied in any way

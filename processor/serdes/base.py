@@ -4,6 +4,7 @@ Knows nothing of formats or of the types that they carry.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import is_
@@ -28,7 +29,8 @@ class Serde(Generic[T]):
     known: fields are checked against it when a topology is written. `faithful` tells that a value
     comes back as it was, and that no code of its type runs on the way: stores and internal topics
     may use the serde as it is. `shape` has the fields of the models in them, see `serdes.shapes`:
-    where it changes, what was kept may not fit.
+    where it changes, what was kept may not fit. `encode_all` and `decode_all` do a batch for less,
+    of values that are not null; where they raise, or give None, it is done one by one.
     """
 
     name: str
@@ -38,6 +40,11 @@ class Serde(Generic[T]):
     type: Any = field(default=None, compare=False)
     faithful: bool = field(default=True, compare=False)
     shape: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Any], compare=False)
+    encode_all: "AllAtOnce | None" = field(default=None, compare=False)
+    decode_all: "AllAtOnce | None" = field(default=None, compare=False)
+
+
+AllAtOnce: TypeAlias = Callable[[Sequence[Any]], list[Any] | None]
 
 
 class Registered(Protocol):
@@ -65,7 +72,7 @@ def encode_column(
     serde: Serde[Any], column: Sequence[Any]
 ) -> tuple[list[bytes | None], list[Fault]]:
     """Every value as bytes; rows that fail are left out and named."""
-    encoded, faults = _through(serde.encode, column)
+    encoded, faults = _through(serde.encode, column, serde.encode_all)
     return encoded, [
         _explain(fault, f"can't encode {type(column[fault.row]).__name__} as {serde.name}")
         for fault in faults
@@ -78,7 +85,7 @@ def decode_column(
     """Every value from its bytes; rows that fail are left out and named."""
     if serde.registered is not None:
         serde.registered.require(column)
-    decoded, faults = _through(serde.decode, column)
+    decoded, faults = _through(serde.decode, column, serde.decode_all)
     return decoded, [
         _explain(fault, f"can't decode {len(column[fault.row] or b'')} bytes as {serde.name}")
         for fault in faults
@@ -106,10 +113,14 @@ def lossless(serde: Serde[Any], value: object) -> None:
 
 
 def _through(
-    function: Callable[[Any], Any], column: Sequence[Any]
+    function: Callable[[Any], Any], column: Sequence[Any], all_at_once: AllAtOnce | None
 ) -> tuple[list[Any], list[Fault]]:
     # By identity: `None in column` asks values for ==, and arrays answer that with an array.
     if not any(map(is_, column, repeat(None))):
+        with suppress(Exception):  # which row it is, and why, is found out one by one
+            done = None if all_at_once is None else all_at_once(column)
+            if done is not None:
+                return done, []
         return attempt(function, column)
 
     def present(value: object) -> object:

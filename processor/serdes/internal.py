@@ -4,12 +4,14 @@ Owns the promise that a value comes back equal, of whatever type: nothing of a u
 and what could not come back is refused when it is written, or with its type, when the topology is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from processor.serdes.base import Serde
 from processor.serdes.internal_models import Codec, Walk
 from processor.serdes.internal_values import (
+    SIMPLE,
     from_bytes,
     pack,
     plain_bytes,
@@ -32,7 +34,24 @@ def _encoder(packer: Callable[[Any], Any]) -> Callable[[Any], bytes]:
     return encode
 
 
-internal: Serde[Any] = Serde("internal", _encoder(pack), from_bytes, type=Any)
+def _encode_dicts(values: Sequence[Any]) -> list[Any] | None:
+    """Dicts of simple values."""
+    if {*map(type, values)} != {dict}:
+        return None
+    return _encode_simple(values, chain.from_iterable(values))
+
+
+def _encode_simple(trees: Sequence[Any], keys: Iterable[Any] = ()) -> list[Any] | None:
+    """Dicts as they are if their keys and values are simple."""
+    items = chain.from_iterable(map(dict[Any, Any].values, trees))
+    return list(map(plain_bytes, trees)) if _are_simple(map(type, chain(keys, items))) else None
+
+
+_are_simple = SIMPLE.issuperset
+
+internal: Serde[Any] = Serde(
+    "internal", _encoder(pack), from_bytes, type=Any, encode_all=_encode_dicts
+)
 """Any value of Python's own types and of the standard library's usual ones, kept as it is."""
 
 
@@ -58,7 +77,25 @@ def internal_of(annotation: Any) -> Serde[Any]:
         decode if codec.typed else from_bytes,
         type=annotation,
         shape=shape_of(annotation),
+        **_at_once(codec),
     )
+
+
+def _at_once(codec: Codec) -> dict[str, Any]:
+    """How a batch of models is done whose fields are simple."""
+    fields = codec.flat
+    if fields is None or fields.parts_of_all is None or fields.make_all is None:
+        return {}
+    parts_of_all, make_all = fields.parts_of_all, fields.make_all
+
+    def encode_all(values: Sequence[Any]) -> list[Any] | None:
+        parts = parts_of_all(values)
+        return None if parts is None else _encode_simple(parts)
+
+    def decode_all(column: Sequence[bytes]) -> list[Any] | None:
+        return make_all(list(map(from_bytes, column)))
+
+    return {"encode_all": encode_all, "decode_all": decode_all}
 
 
 def internal_list(

@@ -49,13 +49,15 @@ _KINDS: Final[Mapping[str, Any]] = {"tuple": tuple, "set": set, "frozenset": fro
 class Codec(NamedTuple):
     """Packs values of a type and makes them again.
 
-    `typed` where more than their kind is needed; `checks` where other values are refused.
+    `typed` where more than their kind is needed; `checks` where other values are refused; `flat`
+    has the fields of a model none of which needs a type.
     """
 
     pack: Convert
     unpack: Convert
     typed: bool = True
     checks: bool = False
+    flat: Fields | None = None
 
 
 def _same(value: Any) -> Any:
@@ -217,16 +219,18 @@ def _model_codec(model: Any, fields: Fields, codecs: Mapping[str, Codec]) -> Cod
 
     def unpack_model(tree: Any) -> Any:
         if type(tree) is not dict:
-            return cast("Any", tree)
+            return tree
         for name, unpacker in unpackers:
             if name in tree:
                 tree[name] = unpacker(tree[name])
         return make(cast("Parts", tree))
 
     def unpack_flat(tree: Any) -> Any:
-        return make(tree) if type(tree) is dict else tree
+        return make(cast("Parts", tree)) if isinstance(tree, dict) else tree
 
-    return Codec(packer, unpack_model if unpackers else unpack_flat, checks=True)
+    if unpackers:
+        return Codec(packer, unpack_model, checks=True)
+    return Codec(packer, unpack_flat, checks=True, flat=fields)
 
 
 def _model_packer(

@@ -86,7 +86,7 @@ def pack(value: Any) -> Any:
     Raises:
         TypeError: There is no form that keeps it.
     """
-    kind: Any = type(value)
+    kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind is dict:
         if _are_simple(map(type, value.values())) and _are_simple(map(type, value)):
             return value

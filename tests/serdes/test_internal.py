@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from processor.errors import TopologyError
-from processor.serdes import kept_serde_for
+from processor.serdes import decode_column, encode_column, kept_serde_for
 from processor.serdes.internal import internal, internal_of
 from tests.serdes import kinds
 
@@ -215,3 +215,26 @@ def test_shapes_tell_the_fields_of_all_models() -> None:
         "Color": {"RED": "", "BLUE": ""},
     }
     assert through(internal_of(Tree), Tree("a", [Tree("b", [])])) == Tree("a", [Tree("b", [])])
+
+
+@pytest.mark.parametrize(("annotation", "value"), kinds.EXAMPLES)
+def test_batches_come_back_as_values_do(annotation: Any, value: Any) -> None:
+    serde = internal_of(annotation)
+    for column in ([value] * 3, [value, None, value]):
+        encoded, faults = encode_column(serde, column)
+        assert faults == []
+        assert encoded[0] == serde.encode(value)
+        decoded, faults = decode_column(serde, encoded)
+        assert (faults, decoded) == ([], column)
+        assert list(map(repr, decoded)) == list(map(repr, column))
+
+
+def test_what_is_not_alike_in_a_batch_is_done_one_by_one() -> None:
+    serde = internal_of(kinds.Checked)
+    values = [kinds.Checked(1), Plain(), kinds.Checked(2**70), kinds.Checked(3)]
+    encoded, faults = encode_column(serde, values)
+    assert [row for row, _ in faults] == [1]
+    assert decode_column(serde, encoded)[0] == [values[0], values[2], values[3]]
+    odd = [{"a": 1}, {1: (2,)}, "x", {"a": "\ud800"}]
+    encoded, faults = encode_column(internal, odd)
+    assert (decode_column(internal, encoded)[0], faults) == (odd, [])
