@@ -19,9 +19,10 @@ _FIXED: Final = UNCHANGING | {datetime, date, time, timedelta, Decimal, UUID}
 def copied(batch: Batch[Any, Any]) -> Batch[Any, Any]:
     """The same rows with values of their own; what refuses to be copied is shared."""
     # Other sequences make their values for each who looks at them.
-    if type(batch.values) is not list or _all_fixed(batch.values):
+    values = cast("list[Any]", batch.values)
+    if type(values) is not list or _all_fixed(values):
         return batch
-    return batch.with_values(list(map(copy_of, batch.values)))
+    return batch.with_values(list(map(copy_of, values)))
 
 
 def copy_of(value: Any) -> Any:
