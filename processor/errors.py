@@ -15,6 +15,7 @@ KprocError                     base; carries the exit code of `kproc run`
 │   ├── StoreLocked            another process has the store open: wait for it to end
 │   ├── StoreCorrupt           the store can't be read: it is dropped and rebuilt
 │   ├── RestoreStalled         the changelog yields nothing more before its end
+│   ├── StateUnreadable        an operator: what a store holds is none of its topology's types
 │   ├── StateMismatch          an operator: the topology would lose what the application holds
 │   └── SnapshotError          object storage fails: the next snapshot, an older one, the changelog
 ├── Fenced                (6)  nobody: another worker has the slot now; this one must stop
@@ -109,6 +110,10 @@ class RestoreStalled(StateError):
 
 class StateMismatch(StateError):
     """The topology does not fit the state that the application has; nothing was changed."""
+
+
+class StateUnreadable(StateError):
+    """A store has a value that its serde can't read; the store and the key are in the text."""
 
 
 class SnapshotError(StateError):

@@ -3,6 +3,7 @@
 Knows what is allowed, not what it leads to. Secrets are never shown.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -36,6 +37,12 @@ _OWNED: Final = {
     "bootstrap.servers": "use the setting bootstrap",
     "enable.partition.eof": "the end of a topic is found by it",
 }
+
+_BROKER: Final = re.compile(
+    r"((PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)://)?([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?",
+    re.ASCII | re.IGNORECASE,
+)
+"""As librdkafka takes it: a port is 9092 by default."""
 
 
 class Settings(BaseSettings):
@@ -198,6 +205,17 @@ class Settings(BaseSettings):
         _milliseconds(duration)
         return duration
 
+    @field_validator("bootstrap")
+    @classmethod
+    def _is_bootstrap(cls, bootstrap: str) -> str:
+        for each in bootstrap.split(","):
+            if not _BROKER.fullmatch(each.strip()):
+                kind = "it is a URL" if "://" in each else "it is no address of a broker"
+                raise ValueError(
+                    f"{kind}: write host:port, such as broker:9092, several with commas in between"
+                )
+        return bootstrap
+
     @field_validator("http")
     @classmethod
     def _is_address(cls, address: str) -> str:
@@ -232,6 +250,20 @@ class Settings(BaseSettings):
                 "snapshot_url must not hold credentials: set variables such as AWS_ACCESS_KEY_ID"
             )
         return self
+
+    @model_validator(mode="after")
+    def _has_token(self) -> "Settings":
+        own = {name: str(value) for name, value in self.kafka.items()}
+        mechanism = own.get("sasl.mechanism") or own.get("sasl.mechanisms") or ""
+        if mechanism.upper() != "OAUTHBEARER" or own.get("sasl.oauthbearer.method") == "oidc":
+            return self
+        if own.get("enable.sasl.oauthbearer.unsecure.jwt", "").lower() == "true":
+            return self
+        raise ValueError(
+            f"[kafka] sasl.mechanism = {mechanism!r}, but nothing gives a token: set "
+            'sasl.oauthbearer.method = "oidc" with sasl.oauthbearer.client.id, '
+            "sasl.oauthbearer.client.secret and sasl.oauthbearer.token.endpoint.url"
+        )
 
     @model_validator(mode="after")
     def _leaves_owned_alone(self) -> "Settings":

@@ -161,3 +161,31 @@ def test_malformed_assignments_and_files_are_not_repeated(folder: Path) -> None:
     with pytest.raises(SettingsError) as error:
         load()
     assert CANARY not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "bootstrap", ["a", "a:9092", "10.0.0.1:1,b:2", "[::1]:9092", "SASL_SSL://b:1, c_d:2"]
+)
+def test_addresses_of_brokers(bootstrap: str) -> None:
+    assert load({"bootstrap": bootstrap}).settings.bootstrap == bootstrap
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"bootstrap": "http://u:canary-7f3a@broker:9092"}, "it is a URL: write host:port"),
+        ({"bootstrap": "broker:9092,"}, "it is no address of a broker: write host:port"),
+        ({"bootstrap": ""}, "it is no address of a broker"),
+        ({"kafka": {"sasl.mechanism": "OAUTHBEARER"}}, "nothing gives a token: set"),
+    ],
+)
+def test_what_can_never_connect_is_said_at_once(given: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(given)
+    assert message in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
+def test_tokens_of_an_identity_provider() -> None:
+    given = {"sasl.mechanism": "OAUTHBEARER", "sasl.oauthbearer.method": "oidc"}
+    assert load({"kafka": given}).settings.kafka == given

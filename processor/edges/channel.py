@@ -80,6 +80,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     late: dict[str, Lateness] = {}  # by step
     held: tuple[str, ...] = ()  # tasks whose time waits for others, and for whom
     overtaken: int = 0  # how often that went on without them, by max_upstream_wait
+    misplaced: dict[str, int] = {}  # keys by topic, of those looked at, that belong elsewhere
     restore: RestoreStatus | None = None
     role: Role = "primary"
     told: int = 0  # topics that have ended, once all is told that waited for more of them

@@ -136,10 +136,7 @@ def translated(  # noqa: PLR0911 - a table
     cause: Any = error.args[0] if isinstance(error, KafkaException) else error
     code, text = cause.code(), cause.str()
     if code in _UNREACHABLE:
-        return BrokerUnreachable(
-            f"Kafka did not answer while it was to {doing} ({text}): check the address, "
-            "security.protocol, and that the broker runs. `kproc dev` starts one on this machine."
-        )
+        return _unreachable(doing, text)
     if code in _INSECURE:
         return _refusal(code, text)
     if code in _DENIED:
@@ -253,18 +250,29 @@ def topics_of(
     # Asking for one topic by name would create it on brokers that do so.
     with contextlib.suppress(KafkaException):
         return asked.list_topics(timeout=prompt).topics
-    _check_security(config)
+    why = _check_connection(config)
     try:
         return asked.list_topics(timeout=max(prompt, timeout - 2 * prompt)).topics
     except KafkaException as error:
+        if why and error.args[0].code() in _UNREACHABLE:
+            raise _unreachable(doing, why) from error
         raise translated(error, doing) from error
 
 
-def _check_security(config: ClientConfig) -> None:
-    """Finds out whether TLS or the login is why no broker answers: a client tells only that.
+def _unreachable(doing: str, why: str) -> BrokerUnreachable:
+    return BrokerUnreachable(
+        f"Kafka did not answer while it was to {doing} ({why}): check the address, "
+        "security.protocol, and that the broker runs. `kproc dev` starts one on this machine."
+    )
+
+
+def _check_connection(config: ClientConfig) -> str:
+    """Finds out why no broker answers, which a client's calls don't tell; empty: it is not known.
+
+    A name that can't be resolved, or a port where nobody listens, may be there a moment later.
 
     Raises:
-        PermissionDenied: It is.
+        PermissionDenied: It is TLS or the login.
     """
     heard: list[Any] = []
     own: dict[str, Any] = {**QUIET, **config, "error_cb": heard.append}
@@ -277,6 +285,8 @@ def _check_security(config: ClientConfig) -> None:
             lost = error.code() == ClientError._TRANSPORT and "SSL" in error.str()  # noqa: SLF001
             if lost or error.code() in _INSECURE:
                 raise _refusal(ClientError._SSL if lost else error.code(), error.str())  # noqa: SLF001
+    causes = [each for each in heard if each.code() != ClientError._ALL_BROKERS_DOWN]  # noqa: SLF001
+    return str(causes[-1].str()) if causes else ""
 
 
 def partitions_of(

@@ -91,6 +91,11 @@ def _statuses(replicas: Iterable[Replica], figures: Figures) -> Iterator[Metric]
     total = _per_slot("kproc_restore_records", "Records that a restore has to read, at most.")
     downloaded = _per_slot("kproc_downloaded_bytes", "Bytes of snapshots fetched so far.")
     download = _per_slot("kproc_download_bytes", "Bytes of snapshots to be fetched.")
+    misplaced = GaugeMetricFamily(
+        "kproc_misplaced_keys",
+        "Keys, of those looked at, that are in another partition than the default one.",
+        labels=["slot", "topic"],
+    )
     for replica in replicas:
         known = figures.slots.get(replica.slot)
         status = known.last if known else Status(replica.slot, "starting")
@@ -99,12 +104,14 @@ def _statuses(replicas: Iterable[Replica], figures: Figures) -> Iterator[Metric]
             partitions.add_metric(slot, status.partitions)
             tasks.add_metric(slot, status.tasks)
             held.add_metric(slot, len(status.held))
+            for topic, count in status.misplaced.items():
+                misplaced.add_metric([*slot, topic], count)
         if status.restore is not None:
             restored.add_metric(slot, status.restore.records)
             total.add_metric(slot, status.restore.total)
             downloaded.add_metric(slot, status.restore.downloaded)
             download.add_metric(slot, status.restore.to_download)
-    yield from (partitions, tasks, held, restored, total, downloaded, download)
+    yield from (partitions, tasks, held, restored, total, downloaded, download, misplaced)
 
 
 def _totals(figures: Figures) -> Iterator[Metric]:

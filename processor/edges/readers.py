@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import SpooledTemporaryFile
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import msgspec
@@ -21,6 +24,10 @@ from processor.errors import UsageError
 from processor.records import Timestamp
 
 STDIN = "-"
+_SPOOLED = 2**24
+"""Bytes that are kept in memory of what is piped in."""
+
+Kind: TypeAlias = type[str] | type[int] | type[float]
 
 
 class FileFormat(StrEnum):
@@ -106,8 +113,9 @@ def count_rows(file: str, kind: FileFormat) -> int | None:
 def read_rows(file: str, kind: FileFormat, columns: Columns, on_bad: OnBad) -> Iterator[Row]:
     """The file's rows in order, one at a time; `-` reads what is piped in.
 
-    A CSV's first line names its columns; its values are JSON numbers where they look like one,
-    null where they are empty, and else strings. The lines of a text file are its column `line`.
+    A CSV's first line names its columns. A column's values are JSON numbers if all of them look
+    like one, and else strings; empty ones are null. So the file is read twice, and what is piped in
+    is put aside first. The lines of a text file are its column `line`.
 
     Raises:
         UsageError: the file can't be read, or has no such column.
@@ -121,11 +129,15 @@ def read_rows(file: str, kind: FileFormat, columns: Columns, on_bad: OnBad) -> I
 
 
 class _Fields(NamedTuple):
-    """A row's columns, or why there are none; `raw` is its text where that is JSON already."""
+    """A row's columns, or why there are none.
+
+    `raw` is its text where that is JSON already, `kinds` is what the cells of a CSV are.
+    """
 
     columns: Any
     raw: bytes | None = None
     error: str = ""
+    kinds: Mapping[str, Kind] = MappingProxyType({})
 
 
 def _fields(file: str, kind: FileFormat, columns: Columns) -> Iterator[tuple[int, _Fields]]:
@@ -135,7 +147,7 @@ def _fields(file: str, kind: FileFormat, columns: Columns) -> Iterator[tuple[int
     try:
         with sys.stdin.buffer if file == STDIN else Path(file).open("rb") as lines:
             if kind is FileFormat.CSV:
-                yield from _csv(lines, columns)
+                yield from _typed_csv(lines, columns)
             elif kind is FileFormat.JSON:
                 yield from _json_lines(lines)
             else:
@@ -165,12 +177,48 @@ def _text_lines(lines: Iterable[bytes], columns: Columns) -> Iterator[tuple[int,
             yield number, _Fields(None, error=str(error))
 
 
+def _typed_csv(lines: Any, columns: Columns) -> Iterator[tuple[int, _Fields]]:
+    if columns.encode is not None or columns.value is ValueFormat.TEXT:
+        yield from _csv(lines, columns)
+        return
+    with SpooledTemporaryFile(_SPOOLED) as aside:
+        if not lines.seekable():
+            copyfileobj(lines, aside)
+            aside.seek(0)
+            lines = aside
+        kinds: dict[str, Kind] = {}
+        for _, fields in _csv(lines, columns):
+            for name, cell in cast("dict[str, str]", fields.columns or {}).items():
+                if cell and _is_unicode(cell):
+                    kinds[name] = _wider(kinds.get(name, int), cell)
+        lines.seek(0)
+        for number, fields in _csv(lines, columns):
+            yield number, fields._replace(kinds=kinds)
+
+
+def _is_unicode(cell: str) -> bool:
+    """Whether it can be written; a row that has another cell is a bad one."""
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _wider(kind: Kind, cell: str) -> Kind:
+    """The kind of a column that has this cell, too."""
+    if kind is str or not _NUMBER.fullmatch(cell):
+        return str
+    return float if "." in cell else kind
+
+
 def _csv(lines: Any, columns: Columns) -> Iterator[tuple[int, _Fields]]:
     # Bytes that are no UTF-8 pass through here as surrogates and fail where the row is encoded.
     text = io.TextIOWrapper(lines, "utf-8-sig", errors="surrogateescape", newline="")
     reader = csv.reader(text, strict=True)
     header = next(reader, None)
     if header is None:
+        text.detach()
         return
     _check_columns(header, columns)
     while True:
@@ -178,6 +226,7 @@ def _csv(lines: Any, columns: Columns) -> Iterator[tuple[int, _Fields]]:
         try:
             cells = next(reader)
         except StopIteration:
+            text.detach()  # it would close the file
             return
         except csv.Error as error:
             yield number, _Fields(None, error=str(error))
@@ -221,7 +270,6 @@ def _check_columns(names: Iterable[str], columns: Columns) -> None:
 
 
 def _row_maker(kind: FileFormat, columns: Columns) -> Callable[[_Fields], Row]:
-    typed = _from_text if kind is FileFormat.CSV else dict[str, Any]
     encode = msgspec.json.Encoder().encode
 
     def to_row(fields: _Fields) -> Row:
@@ -235,7 +283,8 @@ def _row_maker(kind: FileFormat, columns: Columns) -> Callable[[_Fields], Row]:
         elif columns.value is ValueFormat.TEXT:
             value = _to_bytes(_only_other(found, columns))
         else:
-            value = fields.raw or encode(typed(found))
+            is_text = kind is FileFormat.CSV
+            value = fields.raw or encode(_from_text(found, fields.kinds) if is_text else found)
         return Row(key, value, time or None)
 
     return to_row
@@ -265,8 +314,8 @@ def _object(found: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", found)
 
 
-def _from_text(cells: Mapping[str, str]) -> dict[str, Any]:
-    return {name: _typed(cell) for name, cell in cells.items()}
+def _from_text(cells: Mapping[str, str], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    return {name: kinds.get(name, str)(cell) if cell else None for name, cell in cells.items()}
 
 
 def _typed(cell: str) -> Any:

@@ -82,6 +82,7 @@ from processor.runtime.commands import (
     Stop,
     Tick,
 )
+from processor.runtime.partitioning import Partitioning
 from processor.runtime.worker import Worker
 from processor.topology.plan import Layout, Plan, StoreId, TaskId
 
@@ -130,6 +131,7 @@ class Slot:
         self._ends = EndsReader(spec.kafka, spec.application, channel)
         self._registry = Registry(spec.schema_registry)
         self._worker = Worker(self._layout, spec.own, spec.options)
+        self._partitioning = Partitioning(self._layout)
         self._effort = Effort(spec.max_batch)
         self._snapshots = Snapshots(spec, self._layout, self._stores, self._at_work, channel)
         self._told = Signal()  # that there is something to be done
@@ -252,6 +254,10 @@ class Slot:
         for event in events:
             if isinstance(event, Assigned):
                 check_partitions(event.partitions, self._layout.partitions)
+            if isinstance(event, Fetched) and (
+                said := self._partitioning.look(event.source, event.records)
+            ):
+                self._channel.log("warning", "keys are elsewhere", cause=said)
             # What was fetched before a rewind does not follow from where it went back to.
             if not (self._rewound and isinstance(event, Fetched | ReachedEnd)):
                 self._tell(event)
@@ -410,6 +416,7 @@ class Slot:
             slot=self._spec.slot,
             state=self._state(),
             records=self._worker.fetched,
+            misplaced=dict(self._partitioning.misplaced),
             busy_seconds=round(self._effort.busy, 3),
             cpu_seconds=round(cpu_seconds(), 3),
             starved_seconds=round(starved_seconds(), 3),

@@ -59,7 +59,7 @@ def stamped(serde: Serde[Any]) -> StampedSerde:
     def decode_both(data: bytes) -> Stamped:
         return Timestamp(int.from_bytes(data[:8], "big", signed=True)), decode(data[8:])
 
-    return StampedSerde(name, encode_both, decode_both, value=serde)
+    return StampedSerde(name, encode_both, decode_both, value=serde, shape=serde.shape)
 
 
 def _stamped_number(name: str, serde: Serde[Any], form: Struct) -> StampedSerde:

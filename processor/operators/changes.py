@@ -51,4 +51,4 @@ def change_serde(value: Serde[Any]) -> Serde[Change]:
         old = decode(data[5:end]) if data[0] & _HAS_OLD else None
         return Change(old, decode(data[end:]) if data[0] & _HAS_NEW else None)
 
-    return Serde(f"change({value.name})", encode_both, decode_both)
+    return Serde(f"change({value.name})", encode_both, decode_both, shape=value.shape)

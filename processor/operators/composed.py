@@ -12,15 +12,15 @@ from itertools import compress, repeat
 from operator import add, is_
 from typing import TYPE_CHECKING, Any, NamedTuple, is_typeddict
 
-import msgspec
-
 from processor.operators.aggregate import UNCHANGING, Stamped, TableOperator, highest_times, stamped
 from processor.operators.aggregates import Aggregator, one_more
 from processor.operators.base import NO_TIME, AnyBatch, Context, Outputs, Unattributed, encoded_keys
 from processor.operators.changes import Change
 from processor.operators.folding import Folding
 from processor.records import Batch, Timestamp
-from processor.serdes import Serde, lossless
+from processor.serdes import Serde
+from processor.serdes.internal import internal_list
+from processor.serdes.internal_values import pack
 from processor.state.keyvalue import KeyValueStore
 
 if TYPE_CHECKING:
@@ -105,7 +105,12 @@ class Composed(Folding):
     def shown(self) -> Serde[Any]:
         """Reads results where states are kept."""
         decode, result = self.value.decode, self.last_result
-        return Serde(self.value.name, self.value.encode, lambda data: result(decode(data)))
+        return Serde(
+            self.value.name,
+            self.value.encode,
+            lambda data: result(decode(data)),
+            shape=self.value.shape,
+        )
 
     @property
     def can_merge(self) -> bool:
@@ -325,7 +330,7 @@ def _merge(aggregator: Aggregator[Any]) -> Callable[[Any, Any], Any]:
 
 
 def states_serde(name: str, parts: Sequence[Part], types: Sequence[Any]) -> Serde[list[Any]]:
-    """Msgpack of all parts' states, in a form in which equal states have equal bytes.
+    """The internal form of all parts' states, in which equal states have equal bytes.
 
     Args:
         name: Tells what the parts are.
@@ -333,49 +338,20 @@ def states_serde(name: str, parts: Sequence[Part], types: Sequence[Any]) -> Serd
         types: Of their states, as they are kept.
 
     Raises:
-        TypeError: A type is none that msgspec can read.
+        TopologyError: A type is none that can be kept.
     """
     dumps = [part.aggregator.dump for part in parts]
     loads = [part.aggregator.load for part in parts]
-    to_bytes = msgspec.msgpack.Encoder(enc_hook=_plain, order="deterministic").encode
-    kind: Any = tuple.__class_getitem__(tuple(types))
-    read: Callable[[bytes], Any] = msgspec.msgpack.Decoder(kind, dec_hook=_model).decode
-
-    def encode(state: list[Any]) -> bytes:
-        return to_bytes([dump(each) for dump, each in zip(dumps, state, strict=True)])
-
-    def decode(data: bytes) -> list[Any]:
-        return [load(each) for load, each in zip(loads, read(data), strict=True)]
-
-    return Serde(name, encode, decode)
-
-
-def _plain(value: object) -> Any:
-    serializer: Any = getattr(type(value), "__pydantic_serializer__", None)
-    if serializer is None:
-        raise TypeError(f"{type(value).__name__} can't be kept in an aggregate")
-    return msgspec.json.decode(serializer.to_json(value, by_alias=True))
-
-
-def _model(kind: type, data: Any) -> Any:
-    validator: Any = getattr(kind, "__pydantic_validator__", None)
-    if validator is None:
-        raise NotImplementedError
-    return validator.validate_json(msgspec.json.encode(data))
+    return internal_list(name, types, dumps, loads)
 
 
 def careful(get: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
-    """Gets items of unknown types: the first of each is made sure to come back as it is."""
-    known: set[Any] = {*UNCHANGING}
+    """Gets items of unknown types, and refuses those that no store can keep."""
 
     def checked(value: Any) -> Any:
         item: Any = value if get is None else get(value)
-        if type(item) not in known:
-            lossless(_MSGPACK, item)
-            known.add(type(item))
+        if type(item) not in UNCHANGING:
+            pack(item)
         return item
 
     return checked
-
-
-_MSGPACK: Serde[Any] = Serde("msgpack", msgspec.msgpack.encode, msgspec.msgpack.decode)

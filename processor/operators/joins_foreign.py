@@ -81,7 +81,7 @@ def response_serde(value: Serde[Any]) -> Serde[Response]:
         found = data[_HASH] == 1
         return Response(data[:_HASH], value.decode(data[_HASH + 1 :]) if found else None)
 
-    return Serde(f"response({value.name})", encode, decode)
+    return Serde(f"response({value.name})", encode, decode, shape=value.shape)
 
 
 def hash_of(value: Any, serde: Serde[Any]) -> bytes:

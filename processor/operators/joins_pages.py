@@ -55,7 +55,7 @@ def _decode(data: bytes) -> Page:
 
 def pages_of(value: Serde[Any]) -> Serde[Page]:
     """The serde of pages with rows of such values; the operator reads the values themselves."""
-    return Serde(f"pages({value.name})", _encode, _decode)
+    return Serde(f"pages({value.name})", _encode, _decode, shape=value.shape)
 
 
 def before(stretch: int, time: int) -> bytes:

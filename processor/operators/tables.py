@@ -121,6 +121,57 @@ class AggregateChanges(Aggregate):
 
     subtract: Callable[[Any, Any], Any]
 
+    def fold(
+        self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
+    ) -> tuple[Sequence[Any], AnyBatch]:
+        """Brings the aggregates up to date.
+
+        A new value that can't be added is left out and noted, and what it replaces is taken back
+        all the same: the table that the change comes from has gone on to it.
+        """
+        known = len(context.rejected)
+        values, left = super().fold(held, keys, batch, context)
+        if len(left) == len(batch):
+            return values, left
+        del context.rejected[known:]
+        held.clear()
+        held.update(self.held(context).load(list(dict.fromkeys(keys))))
+        return self._half_by_half(held, keys, batch, context)
+
+    def _half_by_half(
+        self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
+    ) -> tuple[Sequence[Any], AnyBatch]:
+        results: list[Any] = []
+        failed: dict[int, Exception] = {}
+        for row, (key, change, time) in enumerate(
+            zip(keys, batch.values, batch.timestamps, strict=True)
+        ):
+            latest, value = held.get(key, (NO_TIME, None))
+            for half in (Change(change.old, None), Change(None, change.new)):
+                try:
+                    value = self.result(
+                        None if value is None else (latest, self._copy(value)), half
+                    )
+                except Exception as error:  # noqa: BLE001 - whatever a user's function raises
+                    if half.old is None or self._takes(value, half.old):
+                        failed[row] = error
+            if value is None:
+                held.pop(key, None)
+            else:
+                held[key] = max(latest, time), value
+            results.append(self._copy(value))
+        rows = batch.take(list(failed))
+        context.note(rows, list(failed.values()), "function", None)
+        return results, batch
+
+    def _takes(self, value: Any, old: Any) -> bool:
+        """Whether a value could have been added; if not, there is nothing to take back."""
+        try:
+            self.result((NO_TIME, self._copy(value)), Change(None, old))
+        except Exception:  # noqa: BLE001 - whatever a user's function raises
+            return False
+        return True
+
     def result(self, before: Stamped | None, value: Any) -> Any:
         """The aggregate without the change's old value and with its new one."""
         held = None if before is None else before[1]

@@ -317,7 +317,7 @@ def buffered_serde(value: Serde[Any]) -> Serde[Buffered]:
         due, time = _TIMES.unpack(data[: _TIMES.size])
         return Buffered(due, time, change.decode(data[_TIMES.size :]))
 
-    return Serde(f"buffered({change.name})", encode, decode)
+    return Serde(f"buffered({change.name})", encode, decode, shape=value.shape)
 
 
 _TIMES = Struct(">qq")

@@ -56,7 +56,7 @@ def history_of(name: str, value: Serde[Any]) -> StoreSpec[bytes, list[Version]]:
             versions.append(Version(begin, end, one))
         return versions
 
-    serde = Serde(f"versions({value.name})", encode_all, decode_all)
+    serde = Serde(f"versions({value.name})", encode_all, decode_all, shape=value.shape)
     return StoreSpec(f"{name}-history", bytes_serde, serde)
 
 

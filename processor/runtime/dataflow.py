@@ -18,6 +18,7 @@ from processor.operators.base import AnyBatch, Context, Operator, Outputs, of_pa
 from processor.operators.changes import CHANGES, ChangeOperator
 from processor.operators.event_time import InvalidTimestampError
 from processor.records import LATEST, Headers, RawBatch, Record, Timestamp, in_order
+from processor.runtime.copies import copied
 from processor.runtime.handling import by_number, process, renumbered, with_policy
 from processor.runtime.progress import stamped
 from processor.serdes import decode_column, encode_column
@@ -67,6 +68,7 @@ class Dataflow:
         self._ports_read = {
             node: frozenset(edge.port for edge in read if edge.node is node) for node in part.nodes
         }
+        self._copies = _copies(part.nodes)
         self._max_record_bytes = max_record_bytes
         self._reserved = reserved
         self.max_data_bytes = max_record_bytes - record_bytes(None, None)
@@ -211,7 +213,7 @@ class Dataflow:
             flows |= self._from_entry(edge, batch, context)
         outputs: list[Output] = []
         for node in self._nodes:
-            inputs = _inputs(node, flows)
+            inputs = _inputs(node, flows, self._copies[node])
             if isinstance(node, Step):
                 flows |= _from(node, self._step(node, inputs, context, advance=advance))
             elif isinstance(node, Sink) and inputs:
@@ -306,9 +308,24 @@ def _runs(entries: Entries) -> Iterator[Entries]:
         yield {edges[number]: entries[edges[number]].take([row for _, _, row in run])}
 
 
-def _inputs(node: Node, flows: Mapping[Edge, AnyBatch]) -> list[AnyBatch]:
+def _copies(nodes: Sequence[Node]) -> Mapping[Node, frozenset[Edge]]:
+    """The outputs of which each step gets copies: all but the last who reads them."""
+    last = {edge: node for node in nodes for edge in node.parents}
+    return {
+        node: frozenset(
+            edge for edge in node.parents if isinstance(node, Step) and last[edge] is not node
+        )
+        for node in nodes
+    }
+
+
+def _inputs(node: Node, flows: Mapping[Edge, AnyBatch], copies: frozenset[Edge]) -> list[AnyBatch]:
     """The rows of each parent that has any."""
-    inputs = [(number, flows[edge]) for number, edge in enumerate(node.parents) if edge in flows]
+    inputs = [
+        (number, copied(flows[edge]) if edge in copies else flows[edge])
+        for number, edge in enumerate(node.parents)
+        if edge in flows
+    ]
     if isinstance(node, Step) and node.operator.sided:
         return [of_parent(number, rows) for number, rows in inputs]
     return [rows for _, rows in inputs]

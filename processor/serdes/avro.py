@@ -9,12 +9,18 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 from processor.errors import TopologyError
 from processor.serdes.avro_read import reader
-from processor.serdes.avro_schema import AvroSchema, Source, read_schema, schema_of_text
+from processor.serdes.avro_schema import (
+    AvroSchema,
+    Source,
+    read_schema,
+    schema_of_text,
+    schema_of_writer,
+)
 from processor.serdes.avro_types import is_untyped
 from processor.serdes.avro_write import writer
 from processor.serdes.base import Serde
 from processor.serdes.registry import SchemaRegistry, SchemaText, with_registry
-from processor.serdes.types import plain_type, type_name
+from processor.serdes.types import plain_type, runs_code, type_name
 
 T = TypeVar("T")
 
@@ -87,7 +93,13 @@ def avro(
             'plain Avro does not tell its schema: give framing="single-object" with older='
         )
     name = f"avro({_named(own, type)}, {own.fingerprint.hex()})"
-    return Serde(name, _framed(own, type, b""), reader(own, None, type), type=_told(type))
+    return Serde(
+        name,
+        _framed(own, type, b""),
+        reader(own, None, type),
+        type=_told(type),
+        faithful=not runs_code(type),
+    )
 
 
 def _told(annotation: Any) -> Any:
@@ -118,7 +130,13 @@ def _single_object(own: AvroSchema, annotation: Any, older: Sequence[AvroSchema]
         return read(data, _HEAD_BYTES)
 
     name = f"avro({_named(own, annotation)}, single-object)"
-    return Serde(name, _framed(own, annotation, _head(own)), decode, type=_told(annotation))
+    return Serde(
+        name,
+        _framed(own, annotation, _head(own)),
+        decode,
+        type=_told(annotation),
+        faithful=not runs_code(annotation),
+    )
 
 
 def _head(schema: AvroSchema) -> bytes:
@@ -144,6 +162,7 @@ class _Avro:
             reader(schema, None, annotation)  # raises what is wrong with the type, now
             self._own = SchemaText("AVRO", schema.text)
         self.type = _told(annotation)
+        self.faithful = schema is not None and not runs_code(annotation)
         self.title = f"avro({'' if schema is None else _named(schema, annotation)})"
 
     def name(self, schema: SchemaText) -> str:
@@ -154,7 +173,7 @@ class _Avro:
         return None if self._schema is None else self._own
 
     def decoder(self, writer: SchemaText) -> Callable[[bytes, int], Any]:
-        return reader(_avro_schema(writer), self._schema, self._annotation)
+        return reader(_avro_schema(writer, _written), self._schema, self._annotation)
 
     def encoder(self, writer: SchemaText) -> Callable[[Any, bytes], bytes]:
         return _write_with(_avro_schema(writer), self._annotation)
@@ -164,10 +183,17 @@ def _write_with(schema: AvroSchema, annotation: Any) -> Callable[[Any, bytes], b
     return writer(schema, annotation)
 
 
-def _avro_schema(schema: SchemaText) -> AvroSchema:
+def _avro_schema(
+    schema: SchemaText, parse: Callable[[SchemaText], AvroSchema] | None = None
+) -> AvroSchema:
     if schema.kind != "AVRO":
         raise TopologyError(f"it is a schema of {schema.kind}, not of Avro")
-    return _parsed(schema)
+    return (parse or _parsed)(schema)
+
+
+@lru_cache(_KEPT)
+def _written(schema: SchemaText) -> AvroSchema:
+    return schema_of_writer(schema.text, schema.used)
 
 
 @lru_cache(_KEPT)

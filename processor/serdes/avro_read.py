@@ -20,7 +20,14 @@ from processor.serdes.avro_types import (
     positional,
     shape_of,
 )
-from processor.serdes.avro_values import PROMOTIONS, chained, default_of, finish_of, tagging
+from processor.serdes.avro_values import (
+    PROMOTIONS,
+    chained,
+    counts_alike,
+    default_of,
+    finish_of,
+    tagging,
+)
 from processor.serdes.types import plain_type
 
 
@@ -150,8 +157,9 @@ class _Compiler:
     def _into_union(self, writer: Type, reader: UnionType, annotation: Any, place: str) -> Read:
         members = members_of(reader, annotation, place)
         pairs = list(zip(reader.branches, members, strict=True))
-        # What is the same comes before what it can become.
-        ordered = [pair for pair in pairs if _same(writer, pair[0])]
+        # What is the same, and called so in full, comes before what it can become.
+        same = [pair for pair in pairs if _same(writer, pair[0])]
+        ordered = sorted(same, key=lambda pair: _name(pair[0]) != _name(writer))
         ordered += [pair for pair in pairs if pair not in ordered and _matches(writer, pair[0])]
         problem: Incompatible | None = None
         for branch, member in ordered:
@@ -175,10 +183,15 @@ def _deferred(made: list[Read]) -> Read:
     return read_later
 
 
+def _name(type_: Type) -> str:
+    return type_.name if isinstance(type_, Named) else ""
+
+
 def _matches(writer: Type, reader: Type) -> bool:
     return _same(writer, reader) or (
         (writer.kind, reader.kind) in PROMOTIONS
         and not {writer.logical, reader.logical} & {"decimal"}
+        and counts_alike(writer, reader)
     )
 
 
@@ -195,7 +208,7 @@ def _same(writer: Type, reader: Type) -> bool:
         return (writer.logical, writer.scale) == (reader.logical, reader.scale) and (
             writer.precision <= reader.precision
         )
-    return True
+    return counts_alike(writer, reader)
 
 
 def _with(read: Read, finish: Callable[[Any], Any] | None) -> Read:

@@ -122,6 +122,13 @@ def schema_of_text(text: str, used: Sequence[str] = ()) -> AvroSchema:
     return AvroSchema(_parsed_json(text, what), what, [_parsed_json(each, what) for each in used])
 
 
+def schema_of_writer(text: str, used: Sequence[str] = ()) -> AvroSchema:
+    """As `schema_of_text`, for reading what was written with it: its defaults say nothing then."""
+    what = "the schema"
+    forms = [_without_defaults(_parsed_json(each, what)) for each in (*used, text)]
+    return AvroSchema(forms[-1], what, forms[:-1])
+
+
 def read_schema(source: Source) -> AvroSchema:
     """A schema from wherever it is.
 
@@ -178,6 +185,21 @@ def _plain(form: Any) -> Any:
     if isinstance(form, list):
         return [_plain(each) for each in cast("list[Any]", form)]
     return form
+
+
+def _without_defaults(form: Any) -> Any:
+    """The schema without the defaults of its fields, which need not fit their types."""
+    if isinstance(form, list):
+        return [_without_defaults(each) for each in cast("list[Any]", form)]
+    if not isinstance(form, dict):
+        return form
+    entries = {name: _without_defaults(each) for name, each in cast("dict[str, Any]", form).items()}
+    fields = entries.get("fields")
+    if isinstance(fields, list):
+        for field in cast("list[Any]", fields):
+            if isinstance(field, dict):
+                cast("dict[str, Any]", field).pop("default", None)
+    return entries
 
 
 def _parsed_json(text: str, where: str) -> Any:

@@ -241,7 +241,23 @@ def members_of(union: avro.UnionType, annotation: Any, place: str) -> list[Any]:
     if is_untyped(wanted) or len(present) == 1:
         return [wanted if each.kind != "null" else Any for each in union.branches]
     members = get_args(wanted) if get_origin(wanted) in UNIONS else (wanted,)
-    return [_member(each, members, place) for each in union.branches]
+    found = [_member(each, members, place) for each in union.branches]
+    _check_apart(union, found, place)
+    return found
+
+
+def _check_apart(union: avro.UnionType, members: Sequence[Any], place: str) -> None:
+    """No class stands for two records: one of them would be written as the other."""
+    known: dict[Any, str] = {}
+    for branch, member in zip(union.branches, members, strict=True):
+        if isinstance(branch, avro.RecordType) and shape_of(branch, member, place).cls is not None:
+            other = known.setdefault(plain_type(member), branch.name)
+            if other != branch.name:
+                raise TopologyError(
+                    f"{place}: {type_name(member)} would stand for {other} and for {branch.name} "
+                    "in the schema's union: name a class for each with the fields of its own, or "
+                    f'leave them dicts, which say it with "{TAG}"'
+                )
 
 
 def _member(branch: avro.Type, members: Sequence[Any], place: str) -> Any:
@@ -251,6 +267,10 @@ def _member(branch: avro.Type, members: Sequence[Any], place: str) -> Any:
     if isinstance(branch, avro.Named):
         named = [each for each in fitting if getattr(each, "__name__", "") == branch.short]
         fitting = named or fitting
+    if isinstance(branch, avro.RecordType) and len(fitting) > 1:
+        names = {field.name for field in branch.fields}
+        alike = [each for each in fitting if (_attributes(plain_type(each)) or {}).keys() == names]
+        fitting = alike or fitting
     if not fitting:
         raise TopologyError(
             f"{place}: {' | '.join(map(type_name, members))} has no type for "

@@ -34,14 +34,28 @@ PROMOTIONS: Final[Mapping[tuple[str, str], Callable[[Any], Any] | None]] = {
 def finish_of(
     writer: Type, reader: Type, annotation: Any, place: str
 ) -> Callable[[Any], Any] | None:
-    """What is done to a value when it has been read."""
-    logical = logical_of(reader)
+    """What is done to a value when it has been read.
+
+    A moment is counted in the writer's units; the specification leaves that out, and has 1970 then.
+    """
+    logical = logical_of(writer if reader.logical and writer.logical else reader)
     converted = conversion(reader, annotation, place)
     return chained(
         PROMOTIONS.get((writer.kind, reader.kind)),
         None if logical is None else logical.load,
         None if converted is None else converted.load,
     )
+
+
+def counts_alike(writer: Type, reader: Type) -> bool:
+    """Whether what both logical types stand for is the same kind of thing, if in other units."""
+    if not (writer.logical and reader.logical) or writer.logical == reader.logical:
+        return True
+    return _without_unit(writer.logical) == _without_unit(reader.logical)
+
+
+def _without_unit(logical: str) -> str:
+    return logical.removesuffix("-millis").removesuffix("-micros")
 
 
 def tagging(union: UnionType, branch: Type, member: Any) -> Callable[[Any], Any] | None:

@@ -4,8 +4,11 @@ What a value must be is checked while it is written, strictly: no field is left 
 and no number is cut.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from math import isfinite
+from struct import Struct
 from struct import error as StructError  # noqa: N812 - a class, by a name like one
 from typing import Any, TypeAlias, cast
 
@@ -25,6 +28,7 @@ from processor.serdes.avro_types import (
     class_of,
     conversion,
     described,
+    is_untyped,
     items_of,
     members_of,
     shape_of,
@@ -34,6 +38,7 @@ from processor.serdes.avro_writes import BITS, Write, plain_writer, write_long, 
 from processor.serdes.types import mismatch, plain_type
 
 Accepts: TypeAlias = Callable[[Any], bool]
+_SINGLE = Struct("<f")
 
 
 def writer(schema: AvroSchema, annotation: Any) -> Callable[[Any, bytes], bytes]:
@@ -106,15 +111,17 @@ class _Compiler:
         others = [each for each in branches if each[1].kind != "null"]
         if len(nulls) == 1 and len(others) == 1:
             return _nullable(nulls[0], others[0][0], others[0][2])
-        records = sum(isinstance(branch, RecordType) for branch in union.branches)
+        records = [each for each in union.branches if isinstance(each, RecordType)]
+        shorts = Counter(each.short for each in records)
         choices = [
-            (prefix, _accepts(branch, member, several=records > 1), write)
+            (prefix, _accepts(branch, member, shorts), write)
             for prefix, branch, write, member in branches
         ]
-        # An int is written as a float if there is nothing else for it.
-        floats = (each for each in branches if each[1].kind in ("float", "double"))
-        choices += [(prefix, _is_integer, write) for prefix, _, write, _ in floats]
-        return _choice(choices)
+        # A number is written as another one if there is nothing else for it, the widest first.
+        floats = [each for each in branches if each[1].kind in ("float", "double")]
+        floats.sort(key=lambda each: each[1].kind)
+        choices += [(prefix, _is_number, write) for prefix, _, write, _ in floats]
+        return _choice(choices, [each.name for each in records])
 
 
 def _deferred(made: list[Write]) -> Write:
@@ -199,31 +206,49 @@ def _nullable(null: bytes, present: bytes, write: Write) -> Write:
     return write_nullable
 
 
-def _choice(choices: list[tuple[bytes, Accepts, Write]]) -> Write:
+def _choice(choices: list[tuple[bytes, Accepts, Write]], records: Sequence[str]) -> Write:
     def write_choice(value: Any, out: bytearray) -> None:
         for prefix, accepts, write in choices:
             if accepts(value):
                 out += prefix
                 write(value, out)
                 return
-        raise TypeError(f"the schema's union has no type for this {type(value).__name__}")
+        raise TypeError(_no_branch(value, records))
 
     return write_choice
 
 
-def _accepts(branch: Type, member: Any, *, several: bool) -> Accepts:
-    """Which values a branch of a union is for."""
+def _no_branch(value: Any, records: Sequence[str]) -> str:
+    if len(records) > 1 and isinstance(value, Mapping):
+        if not _is_tagged(value):
+            why = f'it does not say which record it is: add {{"{TAG}": "{records[0]}"}}'
+        else:
+            why = f'"{TAG}" is {value[TAG]!r}'
+        return f"a dict in the schema's union has to be one of {', '.join(records)}, but {why}"
+    return f"the schema's union has no type for this {type(value).__name__}"
+
+
+def _accepts(branch: Type, member: Any, shorts: Counter[str]) -> Accepts:
+    """Which values a branch of a union is for.
+
+    Args:
+        branch: The branch.
+        member: The type of its values.
+        shorts: How many records of the union have each last name.
+    """
     if isinstance(branch, RecordType):
-        return _accepts_record(branch, member, several=several)
+        return _accepts_record(branch, member, shorts)
     if isinstance(branch, Collection):
         classes = items_of(branch, member, "the value").classes
         return lambda value: isinstance(value, classes) and not _is_tagged(value)
     wanted, exact = plain_type(member), class_of(branch)
-    cls = wanted if isinstance(wanted, type) and wanted is not object else exact
+    cls = wanted if isinstance(wanted, type) and not is_untyped(wanted) else exact
     accepts: Accepts = lambda value: type(value) is cls or type(value) is exact  # noqa: E731
     if branch.kind in BITS and cls is int:
         limit = 1 << BITS[branch.kind]
         accepts = lambda value: type(value) is int and -limit <= value < limit  # noqa: E731
+    elif branch.kind == "float" and cls is float:
+        accepts = _is_single
     elif isinstance(branch, EnumType) and cls is str:
         symbols = frozenset(branch.symbols)
         accepts = lambda value: isinstance(value, str) and value in symbols  # noqa: E731
@@ -233,20 +258,31 @@ def _accepts(branch: Type, member: Any, *, several: bool) -> Accepts:
     return accepts
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_single(value: Any) -> bool:
+    """Whether four bytes hold a float as it is."""
+    if type(value) is not float:
+        return False
+    try:
+        return not isfinite(value) or _SINGLE.unpack(_SINGLE.pack(value))[0] == value
+    except OverflowError:
+        return False
 
 
 def _is_tagged(value: Any) -> bool:
     return isinstance(value, dict) and TAG in cast("dict[Any, Any]", value)
 
 
-def _accepts_record(record: RecordType, member: Any, *, several: bool) -> Accepts:
+def _accepts_record(record: RecordType, member: Any, shorts: Counter[str]) -> Accepts:
     shape = shape_of(record, member, "the value")
     if (cls := shape.cls) is not None:
         return lambda value: isinstance(value, cls)
-    names = (record.name, record.short)
-    if several:
+    # A last name that two records have names neither.
+    names = (record.name, record.short) if shorts[record.short] == 1 else (record.name,)
+    if shorts.total() > 1:
         return lambda value: _is_tagged(value) and value[TAG] in names
     return lambda value: isinstance(value, Mapping)
 
@@ -282,11 +318,12 @@ def _map(write: Write, classes: tuple[type, ...]) -> Write:
         if not isinstance(value, classes):
             raise TypeError(f"expected dict, not {type(value).__name__}")
         if value:
-            items = cast("Mapping[str, Any]", value).items()
+            items = cast("Mapping[str, Any]", value)
             write_long(len(items), out)
-            for name, item in items:
+            # In one order, so that equal ones, such as in keys, give equal bytes.
+            for name in sorted(items):
                 write_text(name, out)
-                write(item, out)
+                write(items[name], out)
         out.append(0)
 
     return write_map

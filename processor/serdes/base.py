@@ -3,7 +3,8 @@
 Knows nothing of formats or of the types that they carry.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import is_
@@ -25,7 +26,11 @@ class Serde(Generic[T]):
     with one serde is never read with another. None is never given to either function: a null key or
     value stays null. Both functions raise an `Exception` for what they can't do, and nothing worse
     but `SchemasMissing`, if they use a schema registry. `type` is that of the values, if it is
-    known: fields are checked against it when a topology is written.
+    known: fields are checked against it when a topology is written. `faithful` tells that a value
+    comes back as it was, and that no code of its type runs on the way: stores and internal topics
+    may use the serde as it is. `shape` has the fields of the models in them, see `serdes.shapes`:
+    where it changes, what was kept may not fit. `encode_all` and `decode_all` do a batch for less,
+    of values that are not null; where they raise, or give None, it is done one by one.
     """
 
     name: str
@@ -33,6 +38,13 @@ class Serde(Generic[T]):
     decode: Callable[[bytes], T]
     registered: "Registered | None" = None
     type: Any = field(default=None, compare=False)
+    faithful: bool = field(default=True, compare=False)
+    shape: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Any], compare=False)
+    encode_all: "AllAtOnce | None" = field(default=None, compare=False)
+    decode_all: "AllAtOnce | None" = field(default=None, compare=False)
+
+
+AllAtOnce: TypeAlias = Callable[[Sequence[Any]], list[Any] | None]
 
 
 class Registered(Protocol):
@@ -60,7 +72,7 @@ def encode_column(
     serde: Serde[Any], column: Sequence[Any]
 ) -> tuple[list[bytes | None], list[Fault]]:
     """Every value as bytes; rows that fail are left out and named."""
-    encoded, faults = _through(serde.encode, column)
+    encoded, faults = _through(serde.encode, column, serde.encode_all)
     return encoded, [
         _explain(fault, f"can't encode {type(column[fault.row]).__name__} as {serde.name}")
         for fault in faults
@@ -73,7 +85,7 @@ def decode_column(
     """Every value from its bytes; rows that fail are left out and named."""
     if serde.registered is not None:
         serde.registered.require(column)
-    decoded, faults = _through(serde.decode, column)
+    decoded, faults = _through(serde.decode, column, serde.decode_all)
     return decoded, [
         _explain(fault, f"can't decode {len(column[fault.row] or b'')} bytes as {serde.name}")
         for fault in faults
@@ -83,8 +95,8 @@ def decode_column(
 def lossless(serde: Serde[Any], value: object) -> None:
     """Makes sure that a value comes back from its bytes as it went in.
 
-    Meant for the first write of a store whose type is not known: JSON turns a tuple into a list and
-    an int key of a dict into text, and the topology would see the other value after a restart only.
+    Meant for what goes through a topic whose type is not known: JSON turns a tuple into a list and
+    an int key of a dict into text.
 
     Raises:
         UsageError: another value, or one of another type, came back.
@@ -95,16 +107,20 @@ def lossless(serde: Serde[Any], value: object) -> None:
     given, got = type(value).__name__, type(back).__name__
     change = f"comes back as a {got}" if given != got else "comes back changed"
     raise UsageError(
-        f"a {given} kept as {serde.name} {change}: name the type that the store keeps "
-        "(value=TYPE), or keep str, int, float, bool, lists of these and dicts with str keys only"
+        f"a {given} written as {serde.name} {change}: name the type (value=TYPE), or write values "
+        "of exactly these types: str, int, float, bool, lists of these and dicts with str keys"
     )
 
 
 def _through(
-    function: Callable[[Any], Any], column: Sequence[Any]
+    function: Callable[[Any], Any], column: Sequence[Any], all_at_once: AllAtOnce | None
 ) -> tuple[list[Any], list[Fault]]:
     # By identity: `None in column` asks values for ==, and arrays answer that with an array.
     if not any(map(is_, column, repeat(None))):
+        with suppress(Exception):  # which row it is, and why, is found out one by one
+            done = None if all_at_once is None else all_at_once(column)
+            if done is not None:
+                return done, []
         return attempt(function, column)
 
     def present(value: object) -> object:

@@ -5,16 +5,16 @@ imports pydantic before a model of it is met.
 """
 
 from collections.abc import Callable
-from itertools import chain
 from types import NoneType
-from typing import Annotated, Any, TypeVar, get_args, get_origin, is_typeddict, overload
+from typing import Annotated, Any, TypeVar, get_origin, overload
 
 import msgspec
 from msgspec.json import Decoder, Encoder
 
 from processor.errors import TopologyError
 from processor.serdes.base import Serde
-from processor.serdes.types import UNIONS, mismatch, plain_type, type_name, uses_pydantic
+from processor.serdes.shapes import shape_of
+from processor.serdes.types import checked, plain_type, type_name, uses_pydantic
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ def _decode_auto(data: bytes) -> Any:
         return data.decode()
 
 
-json: Serde[Any] = Serde("json", _encode, _decode)
+json: Serde[Any] = Serde("json", _encode, _decode, faithful=False)
 """Any value as JSON, and what JSON makes of it: dict, list, str, int, float, bool, None.
 
 Models, dataclasses, sets, tuples, dates and the like can be written; they come back as JSON has
@@ -64,7 +64,7 @@ them. JSON has no NaN and no infinity: they become null, as msgspec and pydantic
 The text `null` reads as None, which every step takes for a null value.
 """
 
-auto: Serde[Any] = Serde("auto", _encode_auto, _decode_auto)
+auto: Serde[Any] = Serde("auto", _encode_auto, _decode_auto, faithful=False)
 """For what a function computed: str and bytes as they are, everything else as JSON.
 
 Made for writing. Reading guesses: what parses as JSON is JSON, so that the text `5` comes back as a
@@ -95,14 +95,21 @@ def json_of(annotation: Any, *, sort: bool = False) -> Serde[Any]:
     """
     model = plain_type(annotation)
     # The metadata of Annotated holds what else to check, and how to tell a union's members apart.
-    checked = annotation if get_origin(annotation) is Annotated else model
+    demanded = annotation if get_origin(annotation) is Annotated else model
     if model is NoneType:
         raise TopologyError("None is outside of serdes: there is no value to name a type for")
     if uses_pydantic(model):
-        encode, decode = _pydantic_codec(checked)
+        encode, decode = _pydantic_codec(demanded)
     else:
-        encode, decode = _encode_sorted if sort else _encode, _msgspec_decoder(checked)
-    return Serde(f"json({type_name(model)})", _checked(encode, model), decode, type=annotation)
+        encode, decode = _encode_sorted if sort else _encode, _msgspec_decoder(demanded)
+    return Serde(
+        f"json({type_name(model)})",
+        checked(encode, model),
+        decode,
+        type=annotation,
+        faithful=False,
+        shape=shape_of(model),
+    )
 
 
 def _msgspec_decoder(model: Any) -> Callable[[bytes], Any]:
@@ -148,30 +155,3 @@ def _summary(error: Any) -> str:
     return "; ".join(
         f"{'.'.join(map(str, problem['loc'])) or '$'}: {problem['msg']}" for problem in problems
     )
-
-
-def _checked(encode: Callable[[Any], bytes], model: Any) -> Callable[[Any], bytes]:
-    """Refuses values of another class, which could be written but not read as the type."""
-    classes = _classes(model)
-    if not classes:
-        return encode
-
-    def encode_checked(value: object) -> bytes:
-        if not isinstance(value, classes):
-            raise TypeError(mismatch(model, value))
-        return encode(value)
-
-    return encode_checked
-
-
-def _classes(model: Any) -> tuple[type, ...]:
-    """The classes that values of the type have; none where that can't be told."""
-    origin = get_origin(model) or model
-    if origin in UNIONS:
-        members = [_classes(plain_type(member)) for member in get_args(model)]
-        return tuple(chain.from_iterable(members)) if all(members) else ()
-    if is_typeddict(origin):
-        return (dict,)
-    if origin is float:
-        return (float, int)
-    return (origin,) if isinstance(origin, type) and origin is not Any else ()

@@ -49,7 +49,7 @@ def json_schema(
     else:
         text = _text(_read(schema) if isinstance(schema, str | Path) else schema)
     serde = json if untyped else json_of(type)
-    return with_registry(_JsonSchema(serde, text), registry)
+    return with_registry(_JsonSchema(serde, text, is_own=schema is None), registry)
 
 
 def _schema_of(annotation: Any) -> dict[str, Any]:
@@ -83,9 +83,12 @@ def _text(schema: dict[str, Any]) -> str:
 class _JsonSchema:
     """JSON as a registry's serdes use it."""
 
-    def __init__(self, serde: Serde[Any], text: str | None) -> None:
+    faithful = False
+
+    def __init__(self, serde: Serde[Any], text: str | None, *, is_own: bool) -> None:
         self._serde = serde
         self._own = None if text is None else SchemaText("JSON", text)
+        self._of_type = text if is_own else None
         self.title = serde.name
         self.type = serde.type
 
@@ -112,11 +115,45 @@ class _JsonSchema:
     def encoder(self, writer: SchemaText) -> Callable[[Any, bytes], bytes]:
         _check_kind(writer)
         encode = self._serde.encode
+        check = None if writer.text == self._of_type else _validator(writer)
 
         def write(value: Any, before: bytes) -> bytes:
-            return before + encode(value)
+            data = encode(value)
+            if check is not None:
+                check(data)
+            return before + data
 
         return write
+
+
+def _validator(schema: SchemaText) -> Callable[[bytes], None] | None:
+    """Refuses data that a schema forbids which is not made of the type.
+
+    One that refers to other schemas of the registry is not checked.
+    """
+    if schema.references:
+        return None
+    try:
+        from jsonschema.exceptions import SchemaError  # noqa: PLC0415 - where there is a schema
+        from jsonschema.validators import validator_for  # noqa: PLC0415
+    except ImportError as error:
+        raise TopologyError(
+            "to write with a JSON Schema needs the package jsonschema: install kproc[schemas]"
+        ) from error
+    form = stdlib_json.loads(schema.text)
+    kind: Any = validator_for(form)
+    try:
+        kind.check_schema(form)
+    except SchemaError as error:
+        raise TopologyError(f"it is no JSON Schema: {error.message}") from error
+    errors_of: Callable[[Any], Any] = kind(form).iter_errors
+
+    def check(data: bytes) -> None:
+        for error in errors_of(msgspec.json.decode(data)):
+            place = "".join(f".{each}" for each in error.absolute_path)
+            raise ValueError(f"the schema forbids it: ${place}: {error.validator} is violated")
+
+    return check
 
 
 def _check_kind(schema: SchemaText) -> None:

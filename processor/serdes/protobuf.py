@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from processor.errors import TopologyError
 from processor.serdes.base import Serde
+from processor.serdes.protobuf_text import Declared, declared
 from processor.serdes.registry import (
     BySubject,
     Reference,
@@ -30,8 +31,8 @@ class Message(Protocol):
 
     DESCRIPTOR: Any
 
-    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
-        """Its bytes."""
+    def SerializeToString(self, *, deterministic: bool = False) -> bytes:  # noqa: N802 - its name
+        """Its bytes; with maps in one order, so that equal keys have equal bytes."""
         ...
 
 
@@ -67,6 +68,8 @@ def protobuf(message: type[M], *, registry: SchemaRegistry | None = None) -> Ser
 class _Protobuf:
     """One message as serdes use it."""
 
+    faithful = True
+
     def __init__(self, message: Any, descriptor: Any) -> None:
         self._message = self.type = message
         self._descriptor = descriptor
@@ -89,15 +92,31 @@ class _Protobuf:
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, self._message):
             raise TypeError(mismatch(self._message, value))
-        return value.SerializeToString()
+        return value.SerializeToString(deterministic=True)
 
     def decoder(self, writer: SchemaText) -> Callable[[bytes, int], Any]:
         _check_kind(writer)
+        place_of = _places(writer.text)
+        known: dict[bytes, None] = {}
 
         def read(data: bytes, start: int) -> Any:
-            return self.decode(data[_behind_place(data, start) :])
+            indexes, at = _indexes(data, start)
+            place = data[start:at]
+            if place not in known:
+                self._check_name(place_of(indexes))
+                known[place] = None
+            return self.decode(data[at:])
 
         return read
+
+    def _check_name(self, name: str) -> None:
+        """Fields go by numbers, so that nearly any message could be read as any other."""
+        own = self._descriptor.full_name
+        if name != own.removeprefix(f"{self._descriptor.file.package}."):
+            raise ValueError(
+                f"the record is a {name}, not a {own}: read the topic with "
+                "the class of that message, or the records that are others from a topic of theirs"
+            )
 
     def encoder(self, writer: SchemaText) -> Callable[[Any, bytes], bytes]:
         _check_kind(writer)
@@ -142,13 +161,33 @@ def _place(descriptor: Any) -> bytes:
     return b"".join(map(_zigzag, (len(indexes), *indexes)))
 
 
-def _behind_place(data: bytes, at: int) -> int:
+def _indexes(data: bytes, at: int) -> tuple[list[int], int]:
+    """Where in its file the message is that stands in the data, and where that begins."""
     count, at = _number(data, at)
     if not 0 <= count <= _MOST_INDEXES:
         raise ValueError(f"a message at {count} indexes: the data is no Protobuf of a registry")
+    indexes: list[int] = []
     for _ in range(count):
-        _, at = _number(data, at)
-    return at
+        index, at = _number(data, at)
+        indexes.append(index)
+    return indexes or [0], at
+
+
+def _places(schema: str) -> Callable[[list[int]], str]:
+    """What says which message of a schema is at some indexes; its name goes without the package."""
+    messages = _messages_of(schema)
+
+    def name_at(indexes: list[int]) -> str:
+        names: list[str] = []
+        siblings = messages
+        for index in indexes:
+            if not 0 <= index < len(siblings):
+                raise ValueError(f"its schema has no message at {indexes}")
+            names.append(siblings[index].name)
+            siblings = siblings[index].nested
+        return ".".join(names)
+
+    return name_at
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
@@ -161,6 +200,21 @@ def _number(data: bytes, at: int) -> tuple[int, int]:
         if byte < _ONE_BYTE:
             return (number >> 1) ^ -(number & 1), at
     raise ValueError("the data does not say which message of its file it is")
+
+
+def _messages_of(schema: str) -> list[Declared]:
+    """The messages of a schema, which is a file's text, or its descriptor."""
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto  # noqa: PLC0415 - see above
+
+    try:
+        file = FileDescriptorProto.FromString(base64.b64decode(schema, validate=True))
+    except Exception:  # noqa: BLE001 - its own class is not known before protobuf is imported
+        return declared(schema)
+    return _declared_in(file.message_type)
+
+
+def _declared_in(messages: Any) -> list[Declared]:
+    return [Declared(each.name, _declared_in(each.nested_type)) for each in messages]
 
 
 def _zigzag(number: int) -> bytes:

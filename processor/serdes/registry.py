@@ -195,6 +195,11 @@ class Format(Protocol):
         """The type of the values, None if it is not known."""
         ...
 
+    @property
+    def faithful(self) -> bool:
+        """As `Serde.faithful`."""
+        ...
+
     def name(self, schema: SchemaText) -> str:
         """The full name of what a schema describes."""
         ...
@@ -243,7 +248,9 @@ class _Use:
         self._write: Callable[[Any, bytes], bytes] | None = None
         self._before = b""
         name = f"registry-{format_.title}"
-        self.serde: Serde[Any] = Serde(name, self.encode, self.decode, self, format_.type)
+        self.serde: Serde[Any] = Serde(
+            name, self.encode, self.decode, self, format_.type, faithful=format_.faithful
+        )
 
     def bound(self, topic: str, part: Part) -> Serde[Any]:
         return _Use(self._format, self._registry, topic, part).serde

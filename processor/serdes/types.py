@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from inspect import unwrap
+from itertools import chain
 from types import GenericAlias, NoneType, UnionType
 from typing import (
     Annotated,
@@ -20,6 +21,7 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
+    is_typeddict,
 )
 
 UNIONS = (Union, UnionType)
@@ -63,6 +65,33 @@ def mismatch(expected: Any, value: object) -> str:
     )
 
 
+def checked(encode: Callable[[Any], bytes], model: Any) -> Callable[[Any], bytes]:
+    """The function, for values of the type's classes alone: others could not be read as it."""
+    classes = _classes(model)
+    if not classes:
+        return encode
+
+    def encode_checked(value: object) -> bytes:
+        if not isinstance(value, classes):
+            raise TypeError(mismatch(model, value))
+        return encode(value)
+
+    return encode_checked
+
+
+def _classes(model: Any) -> tuple[type, ...]:
+    """The classes that values of the type have; none where that can't be told."""
+    origin = get_origin(model) or model
+    if origin in UNIONS:
+        members = [_classes(plain_type(member)) for member in get_args(model)]
+        return tuple(chain.from_iterable(members)) if all(members) else ()
+    if is_typeddict(origin):
+        return (dict,)
+    if origin is float:
+        return (float, int)
+    return (origin,) if isinstance(origin, type) and origin is not Any else ()
+
+
 def type_name(annotation: Any) -> str:
     """A name that stays the same wherever the type is defined: `dict[str, Order]`.
 
@@ -95,7 +124,7 @@ def return_type(function: Callable[..., Any]) -> Any | None:
         return function
     if not hasattr(function, "__code__"):
         function = type(function).__call__
-    return _told(_hints(function).get("return")) if hasattr(function, "__code__") else None
+    return _told(hints(function).get("return")) if hasattr(function, "__code__") else None
 
 
 def field_type(model: Any, field: str) -> Any | None:
@@ -118,8 +147,21 @@ def uses_pydantic(annotation: Any) -> bool:
     )
 
 
+def runs_code(annotation: Any) -> bool:
+    """Whether to make values of the type again may call what a user wrote: validators and such."""
+    return uses_pydantic(annotation) or any(
+        hasattr(part, "__post_init__") or hasattr(part, "__attrs_attrs__")
+        for part in _parts(annotation, {})
+    )
+
+
+def parts(annotation: Any) -> Iterator[Any]:
+    """The type and every type that it is made of."""
+    return _parts(annotation, {})
+
+
 def _parts(annotation: Any, seen: dict[int, Any]) -> Iterator[Any]:
-    """The type and every type that it is made of; `seen` keeps them alive, so that ids stay."""
+    """`seen` keeps the types alive, so that ids stay."""
     annotation = plain_type(annotation)
     if id(annotation) in seen:
         return
@@ -131,7 +173,7 @@ def _parts(annotation: Any, seen: dict[int, Any]) -> Iterator[Any]:
 
 def _fields(model: Any) -> dict[str, Any]:
     owner = get_origin(model) or model
-    return _hints(owner) if isinstance(owner, type) else {}
+    return hints(owner) if isinstance(owner, type) else {}
 
 
 def _told(annotation: Any) -> Any | None:
@@ -140,7 +182,7 @@ def _told(annotation: Any) -> Any | None:
     return None if unknown else annotation
 
 
-def _hints(owner: Any) -> dict[str, Any]:
+def hints(owner: Any) -> dict[str, Any]:
     """Annotations resolved; none where one of them names what can't be found."""
     try:
         return get_type_hints(owner, include_extras=True)

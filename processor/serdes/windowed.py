@@ -59,7 +59,7 @@ def windowed(key: Serde[Any]) -> Serde[Windowed[Any]]:
     def decode_windowed(data: bytes) -> Windowed[Any]:
         return Windowed(decode(data[PREFIX:]), *span_of(data))
 
-    return Serde(f"windowed({key.name})", encode_windowed, decode_windowed)
+    return Serde(f"windowed({key.name})", encode_windowed, decode_windowed, shape=key.shape)
 
 
 def windowed_json(key: Serde[Any]) -> Serde[Windowed[Any]]:
@@ -76,4 +76,4 @@ def windowed_json(key: Serde[Any]) -> Serde[Windowed[Any]]:
         found = read(data)
         return Windowed(decode(bytes(found.key)), found.start, found.end)
 
-    return Serde(f"windowed-json({key.name})", encode_windowed, decode_windowed)
+    return Serde(f"windowed-json({key.name})", encode_windowed, decode_windowed, shape=key.shape)

@@ -4,9 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, overload
 
+from processor.attempt import attempt
+from processor.errors import StateUnreadable
 from processor.records import V2, K, V
 from processor.serdes.base import Serde
 from processor.state.overlay import Overlay
+
+_SHOWN = 60
+"""Bytes of a key in a message."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,13 @@ class KeyValueStore(Generic[K, V]):
     def get(self, key: K, default: V) -> V: ...
     def get(self, key: K, default: V | None = None) -> V | None:
         """The key's value, or the default."""
-        data = self._overlay.get(self.spec.key.encode(key))
-        return default if data is None else self.spec.value.decode(data)
+        name = self.spec.key.encode(key)
+        data = self._overlay.get(name)
+        return default if data is None else self._decode_all([name], [data])[0]
 
     def get_many(self, keys: Sequence[K]) -> list[V | None]:
         """The values of the keys, None where there is none."""
-        found = self._overlay.get_many(list(map(self.spec.key.encode, keys)))
-        decode = self.spec.value.decode
-        return [None if data is None else decode(data) for data in found]
+        return self.read(list(map(self.spec.key.encode, keys)))
 
     def put(self, key: K, value: V) -> None:
         """Sets the key's value; None deletes it."""
@@ -75,14 +79,17 @@ class KeyValueStore(Generic[K, V]):
 
     def read(self, keys: Sequence[bytes]) -> list[V | None]:
         """The values of the encoded keys, None where there is none; a copy for each key given."""
-        decode = self.spec.value.decode
-        return [None if data is None else decode(data) for data in self._overlay.get_many(keys)]
+        return self._decode_all(keys, self._overlay.get_many(keys))
 
     def load(self, keys: Sequence[bytes]) -> dict[bytes, V]:
         """The values of those of the encoded keys that have one."""
-        found = zip(keys, self._overlay.get_many(keys), strict=True)
+        found = self._overlay.get_many(keys)
         decode = self.spec.value.decode
-        return {key: decode(data) for key, data in found if data is not None}
+        try:
+            pairs = zip(keys, found, strict=True)
+            return {key: decode(data) for key, data in pairs if data is not None}
+        except Exception as error:
+            raise self._explained(keys, found, error) from error
 
     def save(self, keys: Iterable[bytes], values: Mapping[bytes, V]) -> None:
         """Sets the encoded keys to their values, and deletes those that have none."""
@@ -99,14 +106,13 @@ class KeyValueStore(Generic[K, V]):
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, V]]:
         """Encoded keys from `start` to before `end` with their values, in order."""
-        decode = self.spec.value.decode
-        return ((key, decode(data)) for key, data in self._overlay.scan(start, end))
+        for key, data in self._overlay.scan(start, end):
+            yield key, self._decode_one(key, data)
 
     def changed(self, start: bytes, end: bytes) -> dict[bytes, V | None]:
         """What has changed from `start` to before `end` since the last checkpoint, in order."""
-        decode = self.spec.value.decode
-        fresh = sorted(self._overlay.changed(start, end).items())
-        return {key: None if data is None else decode(data) for key, data in fresh}
+        fresh = dict(sorted(self._overlay.changed(start, end).items()))
+        return dict(zip(fresh, self._decode_all([*fresh], [*fresh.values()]), strict=True))
 
     def holding(self, value: Serde[V2]) -> "KeyValueStore[K, V2]":
         """The same store with its values read and written by another serde."""
@@ -115,16 +121,13 @@ class KeyValueStore(Generic[K, V]):
 
     def changes(self) -> list[tuple[K, V | None]]:
         """What has changed since the last checkpoint, each key once; None: deleted."""
-        spec = self.spec
-        return [
-            (spec.key.decode(key), None if data is None else spec.value.decode(data))
-            for key, data in self._overlay.changes.items()
-        ]
+        changes = self._overlay.changes
+        values = self._decode_all([*changes], [*changes.values()])
+        return list(zip(map(self.spec.key.decode, changes), values, strict=True))
 
     def before_changes(self) -> list[V | None]:
         """The values at the last checkpoint of what `changes` lists, in the same order."""
-        decode = self.spec.value.decode
-        return [None if data is None else decode(data) for data in self._overlay.before_changes()]
+        return self._decode_all([*self._overlay.changes], self._overlay.before_changes())
 
     def _check(self, key: bytes, value: bytes | None) -> None:
         size = len(key) + len(value or b"")
@@ -137,7 +140,33 @@ class KeyValueStore(Generic[K, V]):
 
     def _decoded(self, pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[K, V]]:
         for key, data in pairs:
-            yield self.spec.key.decode(key), self.spec.value.decode(data)
+            yield self.spec.key.decode(key), self._decode_one(key, data)
+
+    def _decode_one(self, key: bytes, data: bytes) -> V:
+        try:
+            return self.spec.value.decode(data)
+        except Exception as error:
+            raise self._explained([key], [data], error) from error
+
+    def _decode_all(self, keys: Sequence[bytes], found: Sequence[bytes | None]) -> list[V | None]:
+        decode = self.spec.value.decode
+        try:
+            return [None if data is None else decode(data) for data in found]
+        except Exception as error:
+            raise self._explained(keys, found, error) from error
+
+    def _explained(
+        self, keys: Sequence[bytes], found: Sequence[bytes | None], error: Exception
+    ) -> StateUnreadable:
+        """What to raise for values of which one can't be read."""
+        pairs = [(key, data) for key, data in zip(keys, found, strict=True) if data is not None]
+        _, faults = attempt(self.spec.value.decode, [data for _, data in pairs])
+        key = pairs[faults[0].row][0] if faults else b""
+        return StateUnreadable(
+            f"store {self.spec.name} has a value for key {key[:_SHOWN]!r} that can't be read as "
+            f"{self.spec.value.name} ({error}): go back to the types that wrote it, give the step "
+            f"another name= to begin anew, or kproc reset FILE.py --store {self.spec.name}"
+        )
 
 
 Stores = Mapping[str, KeyValueStore[Any, Any]]

@@ -57,7 +57,7 @@ def composed(
     serde_name = f"agg({', '.join(described)})"
     try:
         serde = states_serde(serde_name, bound, states)
-    except TypeError as error:
+    except TopologyError as error:
         raise TopologyError(f"{what}: no aggregate can keep that: {error}") from error
     form = Form(_record(results) if model is dict else model)
     return Composed(serde, tuple(bound), model, columns), form

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from processor.serdes.shapes import Shape, misfits
 from processor.state.keyvalue import StoreSpec
 from processor.topology.plan import Layout, Subtopology, meeting
 
@@ -24,20 +25,30 @@ EMPTY = "it is empty"
 
 
 class DescribedStore(Struct, frozen=True):
-    """A store: the names of its serdes, its partitions, and the topics whose records come to it."""
+    """A store: the names of its serdes, its partitions, and the topics whose records come to it.
+
+    The shapes are those of the serdes' types; empty where there are none, or they are not known.
+    """
 
     key: str
     value: str
     partitions: int
     fed_by: tuple[str, ...]
+    key_shape: Shape = {}
+    value_shape: Shape = {}
 
 
 class DescribedTopic(Struct, frozen=True):
-    """A topic that is read: the names of its serdes, and its partitions."""
+    """A topic that is read: the names of its serdes, and its partitions; shapes as of stores.
+
+    Those of inputs are left out: their records are judged one by one.
+    """
 
     key: str
     value: str
     partitions: int
+    key_shape: Shape = {}
+    value_shape: Shape = {}
 
 
 class Description(Struct, frozen=True):
@@ -99,8 +110,13 @@ def describe(layout: Layout) -> Description:
         for source in part.sources:
             for topic in source.topics:
                 count = layout.partitions[topic]
-                own = repartitions if topic in layout.plan.repartitions else inputs
-                own[topic] = DescribedTopic(source.key.name, source.value.name, count)
+                key, value = source.key, source.value
+                if topic in layout.plan.repartitions:
+                    repartitions[topic] = DescribedTopic(
+                        key.name, value.name, count, key.shape, value.shape
+                    )
+                else:
+                    inputs[topic] = DescribedTopic(key.name, value.name, count)
     stores = {
         spec.name: _described(layout, part, spec, fed_by)
         for part in layout.plan.subtopologies
@@ -166,8 +182,9 @@ def _allocated(
 def _described(
     layout: Layout, part: Subtopology, spec: StoreSpec[Any, Any], fed_by: list[str]
 ) -> DescribedStore:
+    key, value, topics = spec.key, spec.value, tuple(sorted(fed_by))
     count = layout.tasks_of(part)
-    return DescribedStore(spec.key.name, spec.value.name, count, tuple(sorted(fed_by)))
+    return DescribedStore(key.name, value.name, count, topics, key.shape, value.shape)
 
 
 def compare(before: Description | None, layout: Layout, facts: Facts) -> list[Change]:
@@ -236,9 +253,13 @@ class _Comparison:
             return "keep", "what it was written with is not known" if held else EMPTY
         if (was.key, was.value) != (now.key, now.value):
             return self._other_serdes(name, was, now, held)
+        if held and (found := _misfits(was, now)):
+            return "refuse", f"{', '.join(found)}: {_other_types(name)}"
         if was.fed_by != now.fed_by:
             fed_by = ", ".join(now.fed_by)
             return "migrate", f"it goes on with what it holds, from now on by records of {fed_by}"
+        if held and (was.key_shape, was.value_shape) != (now.key_shape, now.value_shape):
+            return "migrate", "its types have changed, and read what it holds"
         return "keep", f"about {held:,} records in its changelog" if held else EMPTY
 
     def _other_serdes(
@@ -254,6 +275,7 @@ class _Comparison:
         return "refuse", (
             f"{differences}: what it holds could not be read. Go back to what wrote it, give the "
             f"store another name to begin anew beside it, or {_reset(name)} to begin empty"
+            f"{_named_json(was, now)}"
         )
 
     def _gone_store(self, name: str) -> tuple[Action, str]:
@@ -285,7 +307,14 @@ class _Comparison:
                 "kproc reset FILE.py to begin anew"
             )
         unread = self.facts.unread.get(name, 0)
-        if was is None or (was.key, was.value) == (now.key, now.value):
+        is_same = was is None or (was.key, was.value) == (now.key, now.value)
+        if was is not None and is_same and unread and (found := _misfits(was, now)):
+            return "refuse", (
+                f"{unread:,} records in it were not worked on, and can't be read: "
+                f"{', '.join(found)}. Run the old topology with --until-end first, or give what "
+                "is new a default"
+            )
+        if is_same:
             return "keep", f"{unread:,} records to be worked on" if unread else "nothing is in it"
         if not unread:
             return "migrate", "records are written otherwise from now on; nothing is in it"
@@ -331,6 +360,28 @@ class _Comparison:
             f"where the old number put them. Put .repartition(partitions={found}) in front of the "
             "step, go back to what there was, or kproc reset the application to begin anew"
         )
+
+
+def _misfits(
+    was: DescribedStore | DescribedTopic, now: DescribedStore | DescribedTopic
+) -> list[str]:
+    keys = misfits(was.key_shape, now.key_shape)
+    return [*keys, *misfits(was.value_shape, now.value_shape)]
+
+
+def _other_types(name: str) -> str:
+    return (
+        "what it holds could not be read. Give new fields a default, go back to the types that "
+        f"wrote it, give the store another name to begin anew beside it, or {_reset(name)} to "
+        "begin empty"
+    )
+
+
+def _named_json(was: DescribedStore, now: DescribedStore) -> str:
+    """What else there is for a store that was written as JSON."""
+    if "json(" not in was.value or now.value != was.value.replace("json(", "internal("):
+        return ""
+    return "; value=processor.serdes.json_of(TYPE) in the step reads it as JSON, as it was written"
 
 
 def _reset(name: str) -> str:

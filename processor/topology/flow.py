@@ -10,6 +10,7 @@ from processor.errors import TopologyError
 from processor.operators.aggregate import Emit, StampedSerde, TableOperator
 from processor.operators.base import Operator
 from processor.operators.changes import CHANGES, ChangeOperator
+from processor.serdes import serde_for
 from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import Builder, check_choice
 from processor.topology.form import Form
@@ -88,15 +89,17 @@ class Flow:
     ) -> Flow:
         """The same records behind an internal topic, partitioned by their keys."""
         key_serde = self.key.kept_key(key, f"the key of repartition {name}")
-        value_serde = self.value.kept_value(value, f"the value of repartition {name}")
+        what = f"the value of repartition {name}"
+        value_serde = self.value.kept_value(value, what)
         edge = self.builder.repartition(
             self.edge, key_serde, value_serde, name, partitions, self.on_error
         )
+        read = None if value is None else serde_for(value, what=what)
         return replace(
             self,
             edge=edge,
             key=self.key if key is None else Form(self.key.type, key_serde),
-            value=self.value if value is None else Form(self.value.type, value_serde),
+            value=self.value if value is None else Form(self.value.type, read),
             rekeyed=False,
         )
 

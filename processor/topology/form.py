@@ -12,6 +12,7 @@ from processor.serdes import (
     auto,
     field_type,
     json,
+    kept_serde_for,
     key_json,
     key_serde_for,
     lossless,
@@ -87,16 +88,25 @@ class Form:
 
     def kept_key(self, given: Any, what: str) -> Serde[Any]:
         """The serde for keys in stores and internal topics."""
-        return self._kept(given, key_serde_for, what) or key_json
+        return self._known(given, key_serde_for, what) or key_json
 
     def kept_value(self, given: Any, what: str) -> Serde[Any]:
-        """The serde for values in stores and internal topics.
+        """The serde for values in stores and internal topics, which gives back what it got."""
+        if given is not None:
+            return kept_serde_for(given, what=what)
+        known = self.read or self.kept
+        if known is not None and known.faithful:
+            return known
+        return kept_serde_for(Any if self.type is None else self.type, what=what)
+
+    def through_value(self, given: Any, what: str) -> Serde[Any]:
+        """The serde for values in a topic of the user's that the topology reads again.
 
         Where no type is known it is JSON that refuses what would come back as something else.
         """
-        return self._kept(given, serde_for, what) or _careful_json()
+        return self._known(given, serde_for, what) or _careful_json()
 
-    def _kept(self, given: Any, find: Callable[..., Serde[Any]], what: str) -> Serde[Any] | None:
+    def _known(self, given: Any, find: Callable[..., Serde[Any]], what: str) -> Serde[Any] | None:
         if given is not None:
             return find(given, what=what)
         if self.read is not None or self.kept is not None:
@@ -156,16 +166,13 @@ def _pair(annotation: Any) -> tuple[Form, Form]:
 
 
 def _careful_json() -> Serde[Any]:
-    """JSON that makes sure of the first value of each type that it comes back as it was."""
-    known: set[type] = set()
+    """JSON that makes sure of each value that it comes back as it was."""
 
     def encode(value: object) -> bytes:
-        if type(value) not in known:
-            lossless(json, value)
-            known.add(type(value))
+        lossless(json, value)
         return json.encode(value)
 
-    return Serde(json.name, encode, json.decode)
+    return Serde(json.name, encode, json.decode, faithful=False)
 
 
 def _check_field(model: type, name: str) -> None:

@@ -304,7 +304,7 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
         """Writes the records to a topic of your own and goes on from there."""
         flow = self.flow
         key_serde = flow.key.kept_key(key, f"the key of {topic}")
-        value_serde = flow.value.kept_value(value, f"the value of {topic}")
+        value_serde = flow.value.through_value(value, f"the value of {topic}")
         flow.builder.sink(flow.edge, topic, key_serde, value_serde, flow.on_error)
         source = flow.builder.source((topic,), key_serde, value_serde, None)
         key_form, value_form = Form(flow.key.type, key_serde), Form(flow.value.type, value_serde)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -56,16 +57,38 @@ def test_bad_json_lines_are_named(tmp_path: Path) -> None:
     assert bad[1][1] == "there is no column 'a'; there are b"
 
 
-def test_csv_cells_become_what_they_look_like(tmp_path: Path) -> None:
+def test_csv_columns_become_what_they_look_like(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('\ufeffid,zip,x,note\n7,00712,-1.5,"two\nlines, ""quoted"""\n8,1e5,+1,\n')
     rows, bad = read(path, columns=Columns(key="zip"))
     assert bad == []
     assert [row.key for row in rows] == [b"00712", b"1e5"]
     assert [json.loads(row.value or b"") for row in rows] == [
-        {"id": 7, "zip": "00712", "x": -1.5, "note": 'two\nlines, "quoted"'},
+        {"id": 7, "zip": "00712", "x": "-1.5", "note": 'two\nlines, "quoted"'},
         {"id": 8, "zip": "1e5", "x": "+1", "note": None},
     ]
+
+
+def test_a_csv_column_has_one_type(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("zip,price,n,empty\n94105,5,1,\n01234,2.50,2,\n,,,\n")
+    rows, bad = read(path)
+    assert bad == []
+    assert [row.value for row in rows] == [
+        b'{"zip":"94105","price":5.0,"n":1,"empty":null}',
+        b'{"zip":"01234","price":2.5,"n":2,"empty":null}',
+        b'{"zip":null,"price":null,"n":null,"empty":null}',
+    ]
+
+
+def test_a_csv_that_is_piped_in_has_one_type_a_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"zip\n94105\n01234\n")
+    os.close(writing)
+    with os.fdopen(reading) as piped:
+        monkeypatch.setattr(sys, "stdin", piped)
+        rows = list(read_rows("-", FileFormat.CSV, Columns(), lambda *_: None))
+    assert [row.value for row in rows] == [b'{"zip":"94105"}', b'{"zip":"01234"}']
 
 
 def test_bad_csv_lines_are_named(tmp_path: Path) -> None:

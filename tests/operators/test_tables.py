@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from processor import Topology
 from processor.operators.aggregate import Aggregate, Count, Latest, TableOperator, stamped
 from processor.operators.base import AnyBatch, Context
 from processor.operators.changes import Change
@@ -17,6 +18,7 @@ from processor.operators.tables import (
 )
 from processor.serdes import Serde, int64, json, text
 from processor.state.keyvalue import StoreSpec
+from processor.testing import TopologyDriver
 from tests.operators.rows import batch, context, failed, row
 
 
@@ -201,3 +203,44 @@ def test_an_aggregate_is_an_object_of_its_own() -> None:
     run(step, changed((None, value)).with_keys(["k"]), at)
     value.append(2)
     assert at.stores["table"].get("k") == (0, [1])
+
+
+@pytest.mark.parametrize("one_batch", [True, False])
+def test_a_value_that_can_not_be_added_is_left_out_and_what_it_replaces_taken_back(
+    *, one_batch: bool
+) -> None:
+    topology = Topology("app")
+    table = topology.table("in", name="t", emit="change")
+    grouped = table.group_by(lambda _: "g", name="g")
+    grouped.aggregate(
+        int, lambda so_far, n: so_far + n, lambda so_far, n: so_far - n, name="sum", emit="change"
+    ).to_stream().to("out")
+    driver = (
+        TopologyDriver(topology, auto_checkpoint=False) if one_batch else TopologyDriver(topology)
+    )
+    for value in (1, "x", 5, 6, None):
+        driver.pipe("in", key="k", value=value)
+    driver.checkpoint()
+    assert driver.store("sum") == {"g": 0}
+    (letter,) = driver.dead_letters()
+    assert b"unsupported operand" in (dict(letter.headers)["kproc.error"] or b"")
+
+
+def test_an_aggregate_that_was_changed_before_it_failed_is_as_it_was() -> None:
+    def add(so_far: list[int], n: int) -> list[int]:
+        so_far.append(n)
+        if n == 7:
+            raise ValueError("not 7")
+        return so_far
+
+    def take(so_far: list[int], n: int) -> list[int]:
+        so_far.remove(n)
+        return so_far
+
+    topology = Topology("app")
+    grouped = topology.table("in", name="t", emit="change").group_by(lambda _: "g", name="g")
+    grouped.aggregate(list, add, take, name="all")
+    driver = TopologyDriver(topology)
+    for key, value in (("a", 1), ("b", 7), ("a", 2), ("b", 3)):
+        driver.pipe("in", key=key, value=value)
+    assert sorted(driver.store("all")["g"]) == [2, 3]

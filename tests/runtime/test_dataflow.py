@@ -1,5 +1,7 @@
 """What enters a dataflow and what leaves it: bytes, topics, sizes, order."""
 
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -142,3 +144,34 @@ def test_an_internal_topic_can_not_be_chosen() -> None:
     assert reason == "function"
     assert "internal" in error
     assert driver.store("count") == {}
+
+
+@dataclass
+class Order:
+    items: list[int]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"items": [1]}, Order([1]), ({"items": [1]},), [[1]]],
+    ids=lambda each: str(type(each)),
+)
+def test_a_value_changed_in_place_on_one_way_is_not_changed_on_another(value: Any) -> None:
+    def spoil(given: Any) -> Any:
+        inner = given[0] if isinstance(given, tuple) else given
+        items = inner.items if isinstance(inner, Order) else inner
+        (items if isinstance(items, list) else items["items"]).append(9)
+        return given
+
+    before = deepcopy(value)
+    seen: list[Any] = []
+    topology = Topology("app")
+    stream = topology.stream("in").map_values(lambda _: value, name="make")
+    for name in ("a", "b"):
+        stream.map_values(spoil, name=f"spoil-{name}").to(f"spoiled-{name}")
+        stream.peek(lambda _, given: seen.append(deepcopy(given)), name=f"see-{name}")
+    stream.to("out", value=Any)
+    driver = TopologyDriver(topology)
+    driver.pipe("in", key="k", value=1)
+    assert seen == [before, before]
+    assert driver.dead_letters() == []

@@ -102,7 +102,7 @@ def test_an_aggregate_that_can_not_be_kept_names_its_record() -> None:
     pipe(driver, 1, 2, 3, 4)
     ((letter),) = letters(driver)
     assert (letter["offset"], letter["step"], letter["reason"]) == ("2", "sum", "state")
-    assert "object has no JSON form" in letter["error"]
+    assert "object can't be kept" in letter["error"]
     assert driver.store("sum") == {"k": 7}
 
 

@@ -92,21 +92,21 @@ def test_plain_json_values_are_lossless(value: object) -> None:
 @pytest.mark.parametrize(
     ("value", "change"),
     [
-        ((1, 2), "a tuple kept as json comes back as a list"),
-        ({1: "a"}, "a dict kept as json comes back changed"),
-        ([(1, 2)], "a list kept as json comes back changed"),
-        ({1}, "a set kept as json comes back as a list"),
-        (datetime(2013, 1, 1, tzinfo=UTC), "a datetime kept as json comes back as a str"),
-        (float("nan"), "a float kept as json comes back as a NoneType"),
-        (b"a", "a bytes kept as json comes back as a str"),
+        ((1, 2), "a tuple written as json comes back as a list"),
+        ({1: "a"}, "a dict written as json comes back changed"),
+        ([(1, 2)], "a list written as json comes back changed"),
+        ({1}, "a set written as json comes back as a list"),
+        (datetime(2013, 1, 1, tzinfo=UTC), "a datetime written as json comes back as a str"),
+        (float("nan"), "a float written as json comes back as a NoneType"),
+        (b"a", "a bytes written as json comes back as a str"),
     ],
 )
 def test_what_json_changes_is_refused_with_advice(value: object, change: str) -> None:
     with pytest.raises(UsageError) as error:
         lossless(json, value)
     assert str(error.value) == (
-        f"{change}: name the type that the store keeps (value=TYPE), or keep str, int, float, "
-        "bool, lists of these and dicts with str keys only"
+        f"{change}: name the type (value=TYPE), or write values of exactly these types: str, int, "
+        "float, bool, lists of these and dicts with str keys"
     )
 
 

@@ -84,6 +84,7 @@ def test_public_names() -> None:
         "json",
         "json_of",
         "json_schema",
+        "kept_serde_for",
         "key_json",
         "key_serde_for",
         "lossless",

@@ -50,8 +50,8 @@ def test_imported_files_are_registered_first() -> None:
         (b"\x01", "at -1 indexes"),
         (b"\x80\x01", "at 64 indexes"),
         (b"\x04\x02", "which message of its file"),
-        (b"\x00\xff\xff\xff\xff", "it is no test.Order"),
-        (b"\x00\x22" + b"\xff" * 4 + b"\x0f", "it is no test.Order"),
+        (b"\x02\x02\xff\xff\xff\xff", "it is no test.Order"),
+        (b"\x02\x02\x22" + b"\xff" * 4 + b"\x0f", "it is no test.Order"),
     ],
 )
 def test_payloads_that_mean_harm(data: bytes, why: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from processor.errors import StateUnreadable
 from processor.records import Offset
 from processor.serdes import bytes_serde, int64, json, key_json, text
 from processor.state.keyvalue import KeyValueStore, StoreSpec
@@ -120,3 +121,29 @@ def test_committed_state_is_read() -> None:
     store.delete("a")
     assert list(store.items()) == [("b", 2)]
     assert store.get_many(["a", "b"]) == [None, 2]
+
+
+READS = [
+    lambda store: store.get("b"),
+    lambda store: store.get_many(["a", "b"]),
+    lambda store: store.read([b"a", b"b"]),
+    lambda store: store.load([b"a", b"b"]),
+    lambda store: list(store.items()),
+    lambda store: list(store.scan(b"", b"z")),
+    lambda store: store.changed(b"", b"z"),
+    lambda store: store.changes(),
+]
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_value_that_can_not_be_read_is_told_with_its_store_and_key(read: Any) -> None:
+    store = make(value=bytes_serde)
+    store.put("a", b"1")
+    store.put("b", b"{")
+    store._overlay.accept()
+    with pytest.raises(StateUnreadable) as caught:
+        read(store.holding(json))
+    text_of = str(caught.value)
+    assert "store store has a value for key b'b' that can't be read as json" in text_of
+    assert "kproc reset FILE.py --store store" in text_of
+    assert caught.value.exit_code == 5

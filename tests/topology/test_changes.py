@@ -1,15 +1,26 @@
 """What becomes of stores and topics when a topology changes: one verdict each."""
 
 from collections.abc import Callable
+from dataclasses import make_dataclass
+from enum import Enum
 from typing import Any
 
 import msgspec
 import pytest
 
 from processor import Topology
-from processor.topology.changes import Change, Description, Facts, compare, describe
+from processor.serdes import json_of
+from processor.topology.changes import (
+    Change,
+    DescribedStore,
+    Description,
+    Facts,
+    compare,
+    describe,
+)
 from processor.topology.plan import Layout, lay_out, plan
 
+Color = Enum("Color", {"RED": 1, "BLUE": 2})
 Define = Callable[[Topology], Any]
 
 
@@ -135,3 +146,80 @@ def test_a_description_survives_the_topic() -> None:
     for made in (COUNTS, BY):
         data = msgspec.json.encode(describe(made))
         assert msgspec.json.decode(data, type=Description) == describe(made)
+
+
+def summed(value: type[Any], serde: Any = None) -> Layout:
+    def define(topology: Topology) -> None:
+        grouped = topology.stream("in", value=value).group_by("user", name="by")
+        grouped.reduce(lambda _, new: new, name="last", value=serde)
+
+    return layout(define)
+
+
+def order(*fields: Any, name: str = "Order") -> Any:
+    return make_dataclass(name, [("user", str), *fields])
+
+
+@pytest.mark.parametrize(
+    ("after", "why"),
+    [
+        (
+            [("amount", int), ("currency", str)],
+            "Order has a field currency more, without a default",
+        ),
+        ([("amount", str)], "Order.amount is int and would be str"),
+        ([("amount", Color)], "Order.amount is int and would be Color"),
+    ],
+)
+def test_a_type_that_could_not_read_what_the_store_holds(after: list[Any], why: str) -> None:
+    before, changed = summed(order(("amount", int))), summed(order(*after))
+    found = verdicts(before, changed)["last"]
+    assert found.action == "refuse"
+    assert found.why.startswith(f"{why}: what it holds could not be read. Give new fields")
+    assert "kproc reset FILE.py --store last" in found.why
+    topic = "app-by-repartition"
+    assert verdicts(before, changed)[topic].action == "keep"
+    unread = verdicts(before, changed, unread=2)[topic]
+    assert unread.action == "refuse"
+    assert why in unread.why
+    assert verdicts(before, changed, held=0)["last"].action == "keep"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        [("amount", int), ("currency", str, "EUR")],
+        [("amount", int | None)],
+        [("amount", float)],
+        [("amount", int | str)],
+        [],
+    ],
+)
+def test_a_type_that_reads_what_the_store_holds(after: list[Any]) -> None:
+    found = verdicts(summed(order(("amount", int))), summed(order(*after)))["last"]
+    assert (found.action, found.why) == (
+        "migrate",
+        "its types have changed, and read what it holds",
+    )
+
+
+def test_types_in_types_are_compared() -> None:
+    before = summed(order(("inner", order(("a", int), name="Inner"))))
+    after = summed(order(("inner", order(("a", int), ("b", int), name="Inner"))))
+    assert "Inner has a field b more" in verdicts(before, after)["last"].why
+    less = Enum("Color", {"RED": 1})
+    found = verdicts(summed(order(("color", Color))), summed(order(("color", less))))["last"]
+    assert "Color has no BLUE any more" in found.why
+
+
+def test_state_that_was_written_as_json_is_refused_with_the_way_out() -> None:
+    model = order(("amount", int))
+    before, after = summed(model, json_of(model)), summed(model)
+    why = verdicts(before, after)["last"].why
+    assert "its value is stamped(json(Order)) and would be stamped(internal(Order))" in why
+    assert "value=processor.serdes.json_of(TYPE) in the step reads it as JSON" in why
+
+
+def test_a_description_of_before_shapes_were_kept() -> None:
+    data = b'{"key":"text","value":"stamped(json(Order))","partitions":2,"fed_by":["in"]}'
+    assert msgspec.json.decode(data, type=DescribedStore).value_shape == {}

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, NewType, TypedDict, TypeVar
 
 import msgspec
@@ -116,19 +117,29 @@ def test_what_is_unchanged_is_written_as_it_was_read() -> None:
 
 def test_what_is_kept_is_kept_by_its_type() -> None:
     assert Form(int).kept_value(None, "x") is int64
-    assert Form(int, json).kept_value(None, "x") is json
+    assert Form(int, json).kept_value(None, "x") is int64
+    assert Form(None, json).kept_value(None, "x").name == "internal"
     assert Form(int).kept_value(str, "x") is text
     assert Form().kept_key(None, "x") is key_json
     assert Form(UserId).kept_key(None, "x") is text
 
 
-def test_values_of_no_known_type_are_refused_if_json_would_change_them() -> None:
+def test_values_of_no_known_type_are_kept_as_they_are_or_refused() -> None:
     serde = Form().kept_value(None, "x")
+    for kept in ({"a": [1, "b", None]}, (1, 2), {1: 2}, Decimal("1.00")):
+        back = serde.decode(serde.encode(kept))
+        assert (type(back), back) == (type(kept), kept)
+    with pytest.raises(TypeError, match="Data can't be kept without its type"):
+        serde.encode(Data("ann", 1))
+
+
+def test_each_value_of_a_topic_of_no_known_type_is_refused_if_json_would_change_it() -> None:
+    serde = Form().through_value(None, "x")
     assert serde.name == "json"
     assert serde.decode(serde.encode({"a": [1, "b", None]})) == {"a": [1, "b", None]}
     for changed in ((1, 2), Data("ann", 1), {1: 2}):
-        with pytest.raises(UsageError, match="name the type that the store keeps"):
-            Form().kept_value(None, "x").encode(changed)
+        with pytest.raises(UsageError, match="name the type"):
+            serde.encode(changed)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -167,7 +178,9 @@ def test_serdes_of_a_grouping_by_a_field(model: type) -> None:
     topology = Topology("app")
     topology.stream("in", value=model).group_by("amount").count()
     sources = [node for node in topology.builder.nodes if node.name.endswith("repartition")]
-    assert [(s.key.name, s.value.name) for s in sources] == [("int64", f"json({model.__name__})")]
+    assert [(s.key.name, s.value.name) for s in sources] == [
+        ("int64", f"internal({model.__name__})")
+    ]
 
 
 def serdes_of_store(topology: Topology, name: str) -> tuple[str, str]:
@@ -182,9 +195,9 @@ def test_serdes_through_functions_with_annotations() -> None:
     stream.key_by(to_int).to_table(name="t")
     stream.key_by(lambda data: data.user, name="untyped").to_table(name="u")
     stream.group_by("user").aggregate(dict[str, int], lambda so_far, data: so_far, name="a")
-    assert serdes_of_store(topology, "t") == ("int64", "stamped(json(Data))")
-    assert serdes_of_store(topology, "u") == ("json-key", "stamped(json(Data))")
-    assert serdes_of_store(topology, "a") == ("text", "stamped(json(dict[str, int]))")
+    assert serdes_of_store(topology, "t") == ("int64", "stamped(internal(Data))")
+    assert serdes_of_store(topology, "u") == ("json-key", "stamped(internal(Data))")
+    assert serdes_of_store(topology, "a") == ("text", "stamped(internal(dict[str, int]))")
 
 
 def split(record: Record[str, Any], context: ProcessContext) -> Iterator[Record[int, Data]]: ...
@@ -198,9 +211,9 @@ def test_serdes_through_functions_that_return_several() -> None:
     stream.process(split, name="p").to_table(name="t1")
     stream.flat_map_values(explode).to_table(name="t2")
     stream.map(swap, name="m").to_table(name="t3")
-    assert serdes_of_store(topology, "t1") == ("int64", "stamped(json(Data))")
-    assert serdes_of_store(topology, "t2") == ("text", "stamped(json(Data))")
-    assert serdes_of_store(topology, "t3") == ("int64", "stamped(json(Data))")
+    assert serdes_of_store(topology, "t1") == ("int64", "stamped(internal(Data))")
+    assert serdes_of_store(topology, "t2") == ("text", "stamped(internal(Data))")
+    assert serdes_of_store(topology, "t3") == ("int64", "stamped(internal(Data))")
 
 
 def test_what_several_forms_agree_on() -> None:

@@ -53,7 +53,7 @@ def test_sample_data_waits_until_it_is_asked_for() -> None:
 
 def test_a_store_has_serdes_of_its_types() -> None:
     spec = key_value("seen", key=int, value=list[str])
-    assert (spec.name, spec.key.name, spec.value.name) == ("seen", "int64", "json(list[str])")
+    assert (spec.name, spec.key.name, spec.value.name) == ("seen", "int64", "internal(list[str])")
     with pytest.raises(TopologyError, match="the key of store seen"):
         key_value("seen", key=dict, value=int)
 

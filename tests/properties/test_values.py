@@ -1,0 +1,155 @@
+"""What goes in comes out equal, whatever topics and stores lie between.
+
+Objects are compared with the objects that went in and not with what serdes make of their bytes, so
+that what these lose shows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor import Topology, tumbling
+from processor.operators.aggregates import collect_of, last_of
+from processor.testing import TopologyDriver
+from processor.topology.stream import Stream
+from tests.serdes import kinds
+from tests.serdes.test_internal import ANYTHING, alike
+
+AnyStream = Stream[Any, Any]
+Place = Callable[[AnyStream, list[Any]], None]
+
+
+def collecting(seen: list[Any]) -> Callable[[Any], int]:
+    def see(value: Any) -> int:
+        seen.append(value)
+        return 0
+
+    return see
+
+
+def behind_repartition(stream: AnyStream, seen: list[Any]) -> None:
+    stream.repartition(name="r").map_values(collecting(seen)).to("out")
+
+
+def behind_group_by(stream: AnyStream, seen: list[Any]) -> None:
+    grouped = stream.group_by(lambda _: "g", name="g")
+    grouped.reduce(lambda _, new: new, name="n").to_stream().map_values(collecting(seen)).to("out")
+
+
+def in_a_table(stream: AnyStream, seen: list[Any]) -> None:
+    stream.to_table(name="t").map_values(collecting(seen)).to_stream().to("out")
+
+
+def in_a_window(stream: AnyStream, seen: list[Any]) -> None:
+    windowed = stream.group_by_key().window(tumbling("1h"), emit="change")
+    windowed.reduce(lambda _, new: new, name="w").to_stream().map_values(collecting(seen)).to("out")
+
+
+def in_parts(stream: AnyStream, seen: list[Any]) -> None:
+    table = stream.group_by_key().agg(last=last_of(), every=collect_of(), name="p")
+    table.to_stream().map_values(lambda made: seen.extend([made["last"], *made["every"]])).to("out")
+
+
+def in_a_join(stream: AnyStream, seen: list[Any]) -> None:
+    other = stream.map_values(lambda _: 0, name="other")
+    stream.join(other, lambda value, _: collecting(seen)(value), within="1m", name="j").to("out")
+
+
+def kept_by_the_user(stream: AnyStream, seen: list[Any]) -> None:
+    stream.deduplicate(within="1h", name="d").repartition(name="r").map_values(collecting(seen)).to(
+        "out"
+    )
+
+
+PLACES: list[Place] = [
+    behind_repartition,
+    behind_group_by,
+    in_a_table,
+    in_a_window,
+    in_parts,
+    in_a_join,
+    kept_by_the_user,
+]
+
+
+def typed(annotation: Any, value: Any) -> Callable[[Any], Any]:
+    def make(_: Any) -> Any:
+        return value
+
+    make.__annotations__["return"] = annotation
+    return make
+
+
+def what_comes_out(place: Place, make: Callable[[Any], Any]) -> list[Any]:
+    seen: list[Any] = []
+    topology = Topology("app")
+    place(topology.stream("in", key=str, value=int).map_values(make, name="make"), seen)
+    driver = TopologyDriver(topology, on_bad_record="fail")
+    driver.pipe("in", key="k", value=1, timestamp=1_000)
+    driver.checkpoint()
+    driver.restart()
+    driver.pipe("in", key="k", value=2, timestamp=2_000)
+    driver.checkpoint()
+    return seen
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("annotation", "value"), kinds.EXAMPLES, ids=lambda each: str(each)[:40])
+def test_values_of_every_kind(place: Place, annotation: Any, value: Any) -> None:
+    seen = what_comes_out(place, typed(annotation, value))
+    assert seen
+    for each in seen:
+        assert type(each) is type(value)
+        assert each == value
+
+
+@settings(max_examples=30, deadline=None)
+@given(ANYTHING.filter(lambda value: value is not None), st.sampled_from(PLACES))
+def test_any_value_without_a_type(value: Any, place: Place) -> None:
+    seen = what_comes_out(place, lambda _: value)
+    assert seen
+    assert all(alike(each, value) for each in seen)
+
+
+def test_a_validator_sees_a_value_once() -> None:
+    topology = Topology("app")
+    stream = topology.stream("in", value=kinds.Cents)
+    grouped = stream.group_by(lambda _: "all", name="all")
+    grouped.aggregate(float, lambda so_far, order: so_far + order.v, name="sum").to_stream().to(
+        "out"
+    )
+    driver = TopologyDriver(topology)
+    for v in (10_000, 5_000):
+        driver.pipe_bytes("in", key=b"k", value=b'{"v": %d}' % v)
+    assert driver.read("out")[-1] == ("all", 150.0)
+
+
+def test_a_store_without_a_type_judges_each_value() -> None:
+    values = iter([None, Decimal("12.34"), Decimal("1.00"), object()])
+    topology = Topology("app")
+    table = topology.stream("in").map_values(lambda _: next(values)).to_table(name="t")
+    table.to_stream().map_values(repr).to("out")
+    driver = TopologyDriver(topology)
+    for _ in range(4):
+        driver.pipe("in", key="k", value=1)
+    assert driver.store("t") == {"k": Decimal("1.00")}
+    (letter,) = driver.dead_letters()
+    assert b"object can't be kept without its type" in (dict(letter.headers)["kproc.error"] or b"")
+
+
+@dataclass
+class Order:
+    amount: int
+
+
+def test_a_topic_of_the_user_is_written_for_others_behind_a_repartition() -> None:
+    topology = Topology("app")
+    topology.stream("in", value=Order).repartition(value=Order).to("out")
+    driver = TopologyDriver(topology)
+    driver.pipe("in", key="k", value=Order(5))
+    assert driver.read("out", value=bytes) == [("k", b'{"amount":5}')]
