@@ -29,6 +29,7 @@ READ_TIMEOUT = 60.0
 _PATIENCE = 60.0
 _SETTLING = {
     KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
     KafkaError._WAIT_COORD,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -37,10 +38,14 @@ _SETTLING = {
     KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.OFFSET_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.UNSTABLE_OFFSET_COMMIT,
 }
 """What a broker answers that has just started, or has just been given a topic."""
+
+_PASSING = {*_SETTLING, KafkaError._ALL_BROKERS_DOWN}
+"""What a consumer tells when a broker goes, and mends by itself."""
 
 R = TypeVar("R")
 
@@ -76,7 +81,7 @@ def _patiently(call: Callable[[], R]) -> R:
 
 def create(kafka: str, topics: Mapping[str, int], **config: str) -> None:
     """Makes topics with these numbers of partitions; they can be written and read then."""
-    wanted = [NewTopic(name, count, 1, config=config) for name, count in topics.items()]
+    wanted = [NewTopic(name, count, config=config) for name, count in topics.items()]
     for made in admin(kafka).create_topics(wanted).values():
         made.result(30)
     # The broker that answers next may learn of them, and of their leaders, a moment later.
@@ -203,7 +208,7 @@ def read_all(kafka: str, topics: Iterable[str]) -> dict[str, list[Row]]:
                 source = (message.topic() or "", message.partition() or 0)
                 if (message.offset() or 0) >= ends[source]:
                     left.discard(source)
-            else:
+            elif error.code() not in _PASSING:
                 raise AssertionError(error)
     consumer.close()
     return rows
@@ -235,8 +240,11 @@ def offsets(
             raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
         wanted = which or OffsetSpec.latest()
         asked = {ClientPartition(topic, each): wanted for each in range(count)}
-        found = client.list_offsets(asked, isolation_level=isolation)
-        return {each.partition: future.result().offset for each, future in found.items()}
+        answers = client.list_offsets(asked, isolation_level=isolation, request_timeout=5)
+        found = {each.partition: future.result().offset for each, future in answers.items()}
+        if min(found.values()) < 0:  # the client's word for: no leader has answered
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+        return found
 
     return _patiently(ask)
 
