@@ -117,8 +117,8 @@ class Follower:
         self._contact = _Contact()
         self._records = self._bytes = 0
         self._began = self._heard = time.monotonic()
-        self.lag = 0
-        """Records behind the ends of the changelogs, as of the last fetch."""
+        self.lag: int | None = 0
+        """Records behind the ends of the changelogs, as of the last fetch; None: not known yet."""
 
     @property
     def consumer(self) -> Consumer:
@@ -266,10 +266,13 @@ class Follower:
         return None
 
     def _look(self, heard: bool) -> None:  # noqa: FBT001 - called once
-        self.lag = sum(
-            max(0, self._high(source) - each.store.position)
-            for source, each in self._followed.items()
-        )
+        highs = {source: self._high(source) for source in self._followed}
+        lags = [
+            max(0, high - self._followed[source].store.position)
+            for source, high in highs.items()
+            if high is not None
+        ]
+        self.lag = sum(lags) if len(lags) == len(highs) else None
         if heard or not self._pending():
             self._heard = time.monotonic()
         else:
@@ -283,12 +286,13 @@ class Follower:
             return False
         return True
 
-    def _high(self, source: TopicPartition) -> int:
+    def _high(self, source: TopicPartition) -> int | None:
         try:
             found = self._consumer.get_watermark_offsets(ClientPartition(*source), cached=True)
         except KafkaException:
-            return 0
-        return found[1] if found else 0
+            return None
+        # Before the first fetch the client knows none, and says so by a negative one.
+        return found[1] if found and found[1] >= 0 else None
 
     def _check_progress(self) -> None:
         silent = time.monotonic() - self._heard

@@ -85,8 +85,8 @@ class TaskOpener:
         return self._caught_up and self.status() is None
 
     @property
-    def lag(self) -> int:
-        """Records that the stores held here are behind the ends of their changelogs."""
+    def lag(self) -> int | None:
+        """Records that the stores held here are behind their changelogs' ends; None: not known."""
         return self._follower.lag
 
     def hurry(self) -> None:
