@@ -305,9 +305,11 @@ class Slot:
             case Begin():
                 self._outbox.begin()
             case SendOffsets(positions):
-                self._outbox.send_offsets(positions)
+                with self._effort.waiting():
+                    self._outbox.send_offsets(positions)
             case Commit():
-                written = self._outbox.commit()
+                with self._effort.waiting():
+                    written = self._outbox.commit()
                 self._aborts.committed()
                 return Committed(written)
             case Persist(store, changes, position):
@@ -316,7 +318,8 @@ class Slot:
                 self._rewound = True
                 self._inbox.fetch(offsets)
             case Abort():
-                self._outbox.abort()
+                with self._effort.waiting():
+                    self._outbox.abort()
                 return Aborted()
             case OpenTask(task):
                 self._opener.open(task)
