@@ -42,6 +42,7 @@ from processor.edges.reporter import Reporter
 from processor.edges.snapshots import Snapshots
 from processor.edges.spec import WorkerSpec
 from processor.edges.stores import StoreOpener
+from processor.edges.withheld import Withheld
 from processor.errors import (
     BrokerUnreachable,
     Fenced,
@@ -49,7 +50,7 @@ from processor.errors import (
     KprocError,
     StoreCorrupt,
 )
-from processor.records import Timestamp
+from processor.records import Offset, Timestamp, TopicPartition
 from processor.runtime.commands import (
     Abort,
     Aborted,
@@ -95,6 +96,9 @@ _LONGEST = 500
 _LONG_HOLD = 2_000
 """Milliseconds for which the time of a task is held back before that is told."""
 
+_REMIND = 60.0
+"""Seconds between two warnings of what lasts until somebody does something."""
+
 _WARM_SECONDS = 60.0
 """Seconds after which a backup uses its connections: brokers close them after some idle minutes."""
 
@@ -117,6 +121,7 @@ class Slot:
         self._tables = GlobalTables(spec, plan, self._stores, channel)
         self._opener = TaskOpener(spec, self._layout, self._stores, channel)
         self._inbox = self._make_inbox()
+        self._withheld = Withheld(spec)
         self._lost_to: KprocError | None = None
         self._outbox = self._make_outbox()
         self._purger = Purger(spec.kafka, channel)
@@ -356,6 +361,10 @@ class Slot:
         self._inbox.passing.clear()
         if held := self._held():
             self._channel.log_seldom("time is held back", "; ".join(held), 30.0)
+        if self._adopt_asked and self._adoption is None:
+            self._withheld.look(self._inbox.assigned)
+        if self._withheld.by:
+            self._channel.log_seldom("partitions are withheld", self._withheld.by, _REMIND)
         untold = self._worker.bad_records.untold
         for (step, reason), error in untold.items():
             self._channel.log_seldom("left out", f"{step}: {reason}: {error[:_LONGEST]}")
@@ -386,6 +395,7 @@ class Slot:
             restore=self._tables.status(self._opener.status()),
             role="primary" if self._adopt_asked else "backup",
             told=self._worker.told,
+            withheld=self._withheld.by,
         )
 
     def _held(self) -> tuple[str, ...]:
@@ -419,9 +429,15 @@ class Slot:
         positions = (
             pair for task in self._worker.tasks.values() for pair in task.positions.items()
         )
-        lags = [self._inbox.lag(source, position.offset) for source, position in positions]
+        lags = [self._behind(source, position.offset) for source, position in positions]
         known = [lag for lag in lags if lag is not None]
         return sum(known) if known or not self._spec.own else None
+
+    def _behind(self, source: TopicPartition, offset: Offset) -> int | None:
+        """Records of one partition; of those that are not fetched the group's end is known."""
+        if (end := self._withheld.end(source)) is not None:
+            return max(0, end - offset)
+        return self._inbox.lag(source, offset)
 
     def _state(self) -> Any:
         if self._stop_told:
@@ -431,6 +447,8 @@ class Slot:
             return "ready" if ready else "restoring"
         if self._tables.status(self._opener.status()) is not None and not self._worker.active:
             return "restoring"
+        if self._withheld.by:
+            return "deprived"
         return "running" if self._worker.active else "waiting"
 
     def _close(self) -> None:
