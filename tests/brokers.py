@@ -28,7 +28,8 @@ _SETTINGS = {
     "transaction.state.log.replication.factor": "3",
     "transaction.state.log.min.isr": "2",
 }
-_PATIENCE = 60.0
+_PATIENCE = 180.0
+"""Seconds; a machine that does much else may need more than a minute for a broker's start."""
 
 
 class Brokers:
