@@ -5,7 +5,7 @@ Records are read as read_committed; one thread uses it, its figures aside.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias, cast
@@ -16,6 +16,7 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.edges.channel import Channel, RestoreStatus
 from processor.edges.clients import PASSING, QUIET, patiently, translated
+from processor.edges.hanging import ending
 from processor.edges.messages import runs, source_of, split_errors
 from processor.edges.spec import WorkerSpec
 from processor.errors import RestoreStalled
@@ -305,6 +306,15 @@ class Follower:
         if silent > _STALL:
             raise RestoreStalled(
                 f"nothing more comes from {sources} although the end is not reached: see whether "
-                "the brokers that lead these partitions are up, and whether another application "
-                "has a transaction open in them"
+                "the brokers that lead these partitions are up. Else a transaction is open in "
+                f"them that nobody ends. To end it: {'; '.join(self._endings())}"
             )
+
+    def _endings(self) -> Iterator[str]:
+        """What would end the transactions that may hold up what is not read to its end."""
+        bootstrap = str(self._spec.kafka["bootstrap.servers"])
+        for source, each in self._followed.items():
+            # To who reads committed records, the first open transaction is the end.
+            stable = self._high(source)
+            if not each.done and stable is not None:
+                yield ending(bootstrap, source, Offset(stable))

@@ -26,10 +26,11 @@ from processor.edges.channel import Channel, RestoreStatus
 from processor.edges.clients import QUIET, committed
 from processor.edges.downloads import Downloads
 from processor.edges.follower import Follower
+from processor.edges.hanging import holding_offsets
 from processor.edges.progress import list_offsets
 from processor.edges.spec import WorkerSpec
 from processor.edges.stores import StoreOpener, meta_of
-from processor.errors import StateError
+from processor.errors import KafkaError, StateError
 from processor.operators.base import NO_TIME
 from processor.records import Offset, TopicPartition
 from processor.runtime.commands import Position, TaskOpened
@@ -269,10 +270,22 @@ class TaskOpener:
             stores[spec.name] = self._stores.stores[StoreId(spec.name, source.partition)]
         self._opened.put(TaskOpened(task, stores, start.positions, start.fresh))
 
+    def _committed(self, asked: list[TopicPartition]) -> Mapping[TopicPartition, ClientPartition]:
+        """What the group has committed; where that is held back, it is said by what."""
+        try:
+            return committed(self._follower.consumer, asked)
+        except KafkaError as error:
+            spec = self._spec
+            bootstrap = str(spec.kafka["bootstrap.servers"])
+            advice = holding_offsets(self._admin, bootstrap, spec.application)
+            if advice:
+                raise KafkaError(f"{error}{advice}") from error
+            raise
+
     def _find_starts(self, tasks: list[TaskId]) -> Mapping[TaskId, _Start]:
         """Where the tasks begin: where the last checkpoint was, if there was one."""
         asked = [each for each in sorted(self._spec.own) if self._layout.task_of(each) in tasks]
-        known = committed(self._follower.consumer, asked)
+        known = self._committed(asked)
         firsts = list_offsets(self._admin, asked, OffsetSpec.earliest())
         begin = firsts
         if self._spec.start_from == "latest":
