@@ -25,6 +25,7 @@ from processor.durations import milliseconds, seconds
 from processor.edges.bucket import Bucket
 from processor.edges.channel import ADOPTED, Log, Report, Status
 from processor.edges.clients import QUIET
+from processor.edges.durability import shortcomings
 from processor.edges.ending import Ending
 from processor.edges.global_tables import drop_former
 from processor.edges.identity import Identity, take_identity
@@ -108,6 +109,7 @@ class Node:
                 self.state.backlog = Backlog(client, layout)
             identity = _identity(plan, settings)
             drop_former(layout, identity.state_dir)
+            warnings = shortcomings(client, layout)
             topic = SlotsTopic(client, plan.slots_topic)
         except BaseException:
             pool.close()
@@ -128,6 +130,8 @@ class Node:
             on_report=self._report,
         )
         self._supervisor.wake_for(topic)
+        for text in warnings:
+            self._report(Log(None, "warning", "brokers", {"text": text}))
         if away is not None:
             self._report(Log(None, "warning", "snapshots away", {"cause": away}))
         self._ending = self._until_the_end()
