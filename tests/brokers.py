@@ -95,6 +95,17 @@ class Brokers:
             self.start([node])
             self.await_whole()
 
+    @contextlib.contextmanager
+    def suspended(self, node: int) -> Generator[None]:
+        """Suspends a node until others lead what it led; it goes on when the block ends."""
+        self.suspend(node)
+        try:
+            self.await_led_without(node)
+            yield
+        finally:
+            self.resume(node)
+            self.await_whole()
+
     def suspend(self, node: int) -> None:
         """Stops a node's process: its connections stay, and nothing is answered."""
         psutil.Process(self.nodes[node].pid).send_signal(signal.SIGSTOP)

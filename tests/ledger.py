@@ -27,6 +27,9 @@ from rocksdict import AccessType, Options, Rdict
 
 READ_TIMEOUT = 60.0
 _PATIENCE = 60.0
+_SWIFT = {"socket.timeout.ms": 3000, "socket.connection.setup.timeout.ms": 3000}
+"""A broker that hangs is noticed soon."""
+
 _SETTLING = {
     KafkaError._TIMED_OUT,
     KafkaError._TRANSPORT,
@@ -64,7 +67,7 @@ class Row(NamedTuple):
 @cache
 def admin(kafka: str) -> Any:
     """The admin client; kept, as one that is let go of gives up what it was asked."""
-    return AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+    return AdminClient({"bootstrap.servers": kafka, "log_level": 0, **_SWIFT})
 
 
 def _patiently(call: Callable[[], R]) -> R:
@@ -184,6 +187,7 @@ def read_all(kafka: str, topics: Iterable[str]) -> dict[str, list[Row]]:
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 10,
             "log_level": 0,
+            **_SWIFT,
         }
     )
     rows: dict[str, list[Row]] = {topic: [] for topic in topics}
@@ -195,7 +199,7 @@ def read_all(kafka: str, topics: Iterable[str]) -> dict[str, list[Row]]:
     }
     left = {each for each, end in ends.items() if end > firsts[each]}
     # With the topics known, the client need not wait for its one-second timer to ask about them.
-    consumer.list_topics(timeout=30)
+    _patiently(lambda: consumer.list_topics(timeout=5))
     consumer.assign([ClientPartition(*each, firsts[each]) for each in left])
     deadline = time.monotonic() + READ_TIMEOUT
     while left:
@@ -235,7 +239,7 @@ def offsets(
     client = admin(kafka)
 
     def ask() -> dict[int, int]:
-        count = len(client.list_topics(topic, timeout=30).topics[topic].partitions)
+        count = len(client.list_topics(topic, timeout=5).topics[topic].partitions)
         if count == 0:  # the broker that answers does not know of the topic yet
             raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
         wanted = which or OffsetSpec.latest()

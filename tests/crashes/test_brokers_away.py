@@ -17,6 +17,10 @@ from tests.integration.watch import Watch
 pytestmark = pytest.mark.kafka
 
 SLOTS = 1
+ROLES = ("transactions", "group", "input", "changelog", "slots")
+HANGS = 30.0
+"""Seconds for which a broker hangs that others have already replaced."""
+
 SETTINGS = {"slots": SLOTS, "backup_mode": "primary-backup", "checkpoint_interval": "50ms"}
 PATIENCE = 40.0
 """Seconds in which output has to go on, on a machine that does much else at the same time."""
@@ -66,7 +70,7 @@ def application(
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("role", ["transactions", "group", "input", "changelog", "slots"])
+@pytest.mark.parametrize("role", ROLES)
 def test_output_goes_on_without_a_broker(application: Application, role: str) -> None:
     brokers, steady = application.brokers, application.steady
     with brokers.without(application.find(role)):
@@ -77,6 +81,20 @@ def test_output_goes_on_without_a_broker(application: Application, role: str) ->
     waited = steady.longest_wait(led, until)
     print(f"{role}: {waited:.1f} s after the new leaders")
     assert waited < (5 if os.environ.get("KPROC_LONG") else PATIENCE)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("role", ROLES if os.environ.get("KPROC_LONG") else ["group", "input"])
+def test_output_goes_on_beside_a_broker_that_hangs(application: Application, role: str) -> None:
+    brokers, steady = application.brokers, application.steady
+    with brokers.suspended(application.find(role)):
+        led = time.time()
+        steady.await_results(PATIENCE)
+        until = time.time()
+        time.sleep(max(0.0, led + HANGS - until))
+    steady.await_results(PATIENCE)
+    waited = steady.longest_wait(led, until)
+    print(f"{role}: {waited:.1f} s after the new leaders")
 
 
 @pytest.mark.timeout(400)
