@@ -24,6 +24,15 @@ IMAGE = os.environ.get("KPROC_KAFKA_IMAGE", "apache/kafka:4.1.0")
 KIND = os.environ.get("KPROC_TEST_KAFKA", "")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has the mark `long` be all there is to it: `KPROC_LONG=1 pytest -m long` runs what has it."""
+    if "KPROC_LONG" in os.environ:
+        return
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="KPROC_LONG=1 runs it"))
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """The address of a Kafka that all tests of the session share: use topics of your own.

@@ -84,7 +84,10 @@ def test_output_goes_on_without_a_broker(application: Application, role: str) ->
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("role", ROLES if os.environ.get("KPROC_LONG") else ["group", "input"])
+@pytest.mark.parametrize(
+    "role",
+    ["group", *(pytest.param(each, marks=pytest.mark.long) for each in ROLES if each != "group")],
+)
 def test_output_goes_on_beside_a_broker_that_hangs(application: Application, role: str) -> None:
     brokers, steady = application.brokers, application.steady
     with brokers.suspended(application.find(role)):
