@@ -34,6 +34,7 @@ from processor.edges.effort import Effort, Size, cpu_seconds, starved_seconds
 from processor.edges.ends import EndsReader
 from processor.edges.global_tables import GlobalTables
 from processor.edges.inbox import Inbox, check_partitions
+from processor.edges.obstacles import Obstacles
 from processor.edges.opener import TaskOpener
 from processor.edges.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
 from processor.edges.purger import Purger
@@ -42,7 +43,6 @@ from processor.edges.reporter import Reporter
 from processor.edges.snapshots import Snapshots
 from processor.edges.spec import WorkerSpec
 from processor.edges.stores import StoreOpener
-from processor.edges.withheld import Withheld
 from processor.errors import (
     BrokerUnreachable,
     Fenced,
@@ -96,9 +96,6 @@ _LONGEST = 500
 _LONG_HOLD = 2_000
 """Milliseconds for which the time of a task is held back before that is told."""
 
-_REMIND = 60.0
-"""Seconds between two warnings of what lasts until somebody does something."""
-
 _WARM_SECONDS = 60.0
 """Seconds after which a backup uses its connections: brokers close them after some idle minutes."""
 
@@ -121,7 +118,7 @@ class Slot:
         self._tables = GlobalTables(spec, plan, self._stores, channel)
         self._opener = TaskOpener(spec, self._layout, self._stores, channel)
         self._inbox = self._make_inbox()
-        self._withheld = Withheld(spec)
+        self._obstacles = Obstacles(spec, channel)
         self._lost_to: KprocError | None = None
         self._outbox = self._make_outbox()
         self._purger = Purger(spec.kafka, channel)
@@ -362,9 +359,7 @@ class Slot:
         if held := self._held():
             self._channel.log_seldom("time is held back", "; ".join(held), 30.0)
         if self._adopt_asked and self._adoption is None:
-            self._withheld.look(self._inbox.assigned)
-        if self._withheld.by:
-            self._channel.log_seldom("partitions are withheld", self._withheld.by, _REMIND)
+            self._obstacles.look(self._inbox.assigned)
         untold = self._worker.bad_records.untold
         for (step, reason), error in untold.items():
             self._channel.log_seldom("left out", f"{step}: {reason}: {error[:_LONGEST]}")
@@ -395,7 +390,7 @@ class Slot:
             restore=self._tables.status(self._opener.status()),
             role="primary" if self._adopt_asked else "backup",
             told=self._worker.told,
-            withheld=self._withheld.by,
+            withheld=self._obstacles.withheld,
         )
 
     def _held(self) -> tuple[str, ...]:
@@ -434,8 +429,8 @@ class Slot:
         return sum(known) if known or not self._spec.own else None
 
     def _behind(self, source: TopicPartition, offset: Offset) -> int | None:
-        """Records of one partition; of those that are not fetched the group's end is known."""
-        if (end := self._withheld.end(source)) is not None:
+        """Records of one partition, those included that others keep from the slot."""
+        if (end := self._obstacles.end(source)) is not None:
             return max(0, end - offset)
         return self._inbox.lag(source, offset)
 
@@ -447,7 +442,7 @@ class Slot:
             return "ready" if ready else "restoring"
         if self._tables.status(self._opener.status()) is not None and not self._worker.active:
             return "restoring"
-        if self._withheld.by:
+        if self._obstacles.withheld:
             return "deprived"
         return "running" if self._worker.active else "waiting"
 

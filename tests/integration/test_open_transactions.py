@@ -11,6 +11,7 @@ from processor.edges.hanging import first_open
 from processor.records import Partition, TopicPartition
 from tests import ledger
 from tests.integration.conftest import App
+from tests.integration.watch import Watch
 
 pytestmark = pytest.mark.kafka
 
@@ -32,6 +33,28 @@ def opened(app: App) -> Producer:
     producer.send_offsets_to_transaction([ClientPartition(app.input, 0, 1)], metadata, 30)
     consumer.close()
     return producer
+
+
+def test_what_waits_behind_a_transaction_in_the_input_is_lag(app: App) -> None:
+    app.define("topology.stream(IN, value=dict[str, Any]).to(OUT)")
+    app.topics("in", "out", partitions=1)
+    app.write((0, "k", b"{}"))
+    with app.start("--no-show") as node:
+        app.await_output(1)
+        start = ledger.offsets(app.kafka, app.input)[0]
+        forgotten = opened(app)
+        forgotten.produce(app.input, b"{}", b"k", 0)
+        assert forgotten.flush(30) == 0
+        app.write(*((0, "k", b"{}") for _ in range(5)))
+        text = app.await_log(node, "open transaction", timeout=120)["text"]
+        assert f"open in {app.input}[0] since offset {start}, and what is behind it waits" in text
+        assert text.endswith(f"--topic {app.input} --partition 0 --start-offset {start}")
+        watch = Watch(app.kafka, app.name, 1)
+        watch.until(lambda: any(each.replicas[0].lag == 6 for each in watch.beats))
+        forgotten.abort_transaction(30)
+        app.await_output(6)
+        watch.until(lambda: any(each.replicas[0].lag == 0 for each in watch.beats))
+        assert node.stop() == 0
 
 
 def test_a_transaction_that_holds_the_groups_offsets_is_named(app: App) -> None:
