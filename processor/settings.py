@@ -35,6 +35,8 @@ _OWNED: Final = {
     "group.protocol": "slots need the classic protocol",
     "auto.offset.reset": 'use the setting start_from = "earliest" or "latest"',
     "bootstrap.servers": "use the setting bootstrap",
+    "acks": "what a checkpoint commits has to be on all replicas in sync",
+    "request.required.acks": "what a checkpoint commits has to be on all replicas in sync",
     "enable.partition.eof": "the end of a topic is found by it",
 }
 

@@ -14,6 +14,7 @@ from testcontainers.core.container import DockerContainer
 
 from processor.edges.embedded import BROKER_DEFAULTS, EmbeddedKafka, free_port
 from tests import ledger
+from tests.brokers import Brokers
 
 # The same examples in each run, so that what fails does so again; KPROC_LONG looks for others.
 settings.register_profile("kproc", derandomize="KPROC_LONG" not in os.environ, print_blob=True)
@@ -21,6 +22,15 @@ settings.load_profile("kproc")
 
 IMAGE = os.environ.get("KPROC_KAFKA_IMAGE", "apache/kafka:4.1.0")
 KIND = os.environ.get("KPROC_TEST_KAFKA", "")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has the mark `long` be all there is to it: `KPROC_LONG=1 pytest -m long` runs what has it."""
+    if "KPROC_LONG" in os.environ:
+        return
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="KPROC_LONG=1 runs it"))
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +47,13 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     else:
         with EmbeddedKafka.start(tmp_path_factory.mktemp("kafka"), port=0, timeout=180) as embedded:
             yield embedded.bootstrap
+
+
+@pytest.fixture(scope="module")
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Brokers]:
+    """Three brokers, for tests in which one of them goes; all must be there again at the end."""
+    with Brokers(tmp_path_factory.mktemp("brokers")) as three:
+        yield three
 
 
 @pytest.fixture

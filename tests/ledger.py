@@ -33,8 +33,12 @@ from rocksdict import AccessType, Options, Rdict
 
 READ_TIMEOUT = 60.0
 _PATIENCE = 60.0
+_SWIFT = {"socket.timeout.ms": 3000, "socket.connection.setup.timeout.ms": 3000}
+"""A broker that hangs is noticed soon."""
+
 _SETTLING = {
     KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
     KafkaError._WAIT_COORD,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -43,10 +47,14 @@ _SETTLING = {
     KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.OFFSET_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.UNSTABLE_OFFSET_COMMIT,
 }
 """What a broker answers that has just started, or has just been given a topic."""
+
+_PASSING = {*_SETTLING, KafkaError._ALL_BROKERS_DOWN}
+"""What a consumer tells when a broker goes, and mends by itself."""
 
 R = TypeVar("R")
 
@@ -65,7 +73,7 @@ class Row(NamedTuple):
 @cache
 def admin(kafka: str) -> Any:
     """The admin client; kept, as one that is let go of gives up what it was asked."""
-    return AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+    return AdminClient({"bootstrap.servers": kafka, "log_level": 0, **_SWIFT})
 
 
 def _patiently(call: Callable[[], R]) -> R:
@@ -82,7 +90,7 @@ def _patiently(call: Callable[[], R]) -> R:
 
 def create(kafka: str, topics: Mapping[str, int], **config: str) -> None:
     """Makes topics with these numbers of partitions; they can be written and read then."""
-    wanted = [NewTopic(name, count, 1, config=config) for name, count in topics.items()]
+    wanted = [NewTopic(name, count, config=config) for name, count in topics.items()]
     for made in admin(kafka).create_topics(wanted).values():
         made.result(30)
     # The broker that answers next may learn of them, and of their leaders, a moment later.
@@ -185,6 +193,7 @@ def read_all(kafka: str, topics: Iterable[str]) -> dict[str, list[Row]]:
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 10,
             "log_level": 0,
+            **_SWIFT,
         }
     )
     rows: dict[str, list[Row]] = {topic: [] for topic in topics}
@@ -196,7 +205,7 @@ def read_all(kafka: str, topics: Iterable[str]) -> dict[str, list[Row]]:
     }
     left = {each for each, end in ends.items() if end > firsts[each]}
     # With the topics known, the client need not wait for its one-second timer to ask about them.
-    consumer.list_topics(timeout=30)
+    _patiently(lambda: consumer.list_topics(timeout=5))
     consumer.assign([ClientPartition(*each, firsts[each]) for each in left])
     deadline = time.monotonic() + READ_TIMEOUT
     while left:
@@ -209,7 +218,7 @@ def read_all(kafka: str, topics: Iterable[str]) -> dict[str, list[Row]]:
                 source = (message.topic() or "", message.partition() or 0)
                 if (message.offset() or 0) >= ends[source]:
                     left.discard(source)
-            else:
+            elif error.code() not in _PASSING:
                 raise AssertionError(error)
     consumer.close()
     return rows
@@ -236,13 +245,16 @@ def offsets(
     client = admin(kafka)
 
     def ask() -> dict[int, int]:
-        count = len(client.list_topics(topic, timeout=30).topics[topic].partitions)
+        count = len(client.list_topics(topic, timeout=5).topics[topic].partitions)
         if count == 0:  # the broker that answers does not know of the topic yet
             raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
         wanted = which or OffsetSpec.latest()
         asked = {ClientPartition(topic, each): wanted for each in range(count)}
-        found = client.list_offsets(asked, isolation_level=isolation)
-        return {each.partition: future.result().offset for each, future in found.items()}
+        answers = client.list_offsets(asked, isolation_level=isolation, request_timeout=5)
+        found = {each.partition: future.result().offset for each, future in answers.items()}
+        if min(found.values()) < 0:  # the client's word for: no leader has answered
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+        return found
 
     return _patiently(ask)
 

@@ -66,6 +66,10 @@ def test_librdkafka_settings_meet_by_their_dotted_names(
         ({"guarantee": "twice"}, r"guarantee \(command line\): .*'exactly-once'"),
         ({"kafka": {"group.id": "x"}}, "group.id can't be set: it is the application's name"),
         ({"producer": {"transactional.id": "x"}}, "transactional.id can't be set"),
+        (
+            {"producer": {"acks": 1}},
+            "acks can't be set: what a checkpoint commits has to be on all",
+        ),
         ({"snapshot_interval": "5m"}, "need each other: set both or none"),
         ({"snapshot_url": "/x", "snapshot_interval": "0s"}, "need each other"),
         ({"snapshot_url": "/x", "snapshot_interval": "often"}, "'often' is no duration"),

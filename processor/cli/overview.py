@@ -19,7 +19,7 @@ STYLES: Mapping[str, str] = {
     **dict.fromkeys(
         ("starting", "restoring", "waiting", "adopting", "leaving", "stopping"), "yellow"
     ),
-    **dict.fromkeys(("dead", "gone", "silent", "crashed"), "bold red"),
+    **dict.fromkeys(("dead", "gone", "silent", "crashed", "deprived"), "bold red"),
 }
 """Of the states of workers and nodes."""
 
@@ -54,6 +54,12 @@ def verdict(overview: Overview) -> str:
         last = overview.last_heartbeat
         when = "" if last is None else f"; the last heartbeat came at {_date(last)}"
         return f"No node of {overview.application} is live{when}: start one with `kproc run`."
+    withheld = [each.primary.withheld for each in overview.slots if each.primary]
+    if told := sorted({text for text in withheld if text}):
+        return (
+            "Nobody works on partitions that the group has given to others. "
+            f"{'. '.join(told)}. End these members, or give them a group of their own."
+        )
     slots, several = numbers(overview.unattended), len(overview.unattended) > 1
     return (
         f"Slot{'s' * several} {slots} {'have' if several else 'has'} no live primary: if that "
@@ -74,7 +80,7 @@ def _slots(slots: Iterable[SlotOverview]) -> Table:
     table = _table("slot>", "primary", "state", "lag>", "records/s>", "busy>", "backups")
     for slot in slots:
         primary = slot.primary or Worker("", _UNKNOWN, "nobody's")
-        working = slot.live and slot.primary is not None
+        working = slot.live or primary.state == "deprived"
         table.add_row(
             str(slot.slot),
             Text(primary.name),

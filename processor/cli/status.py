@@ -30,9 +30,9 @@ _WIDE = 160
 """Columns where no terminal sets a limit."""
 
 STATUS_EXIT_CODES = (
-    "Exit codes: [bold]0[/] each slot has a live primary · [bold]9[/] one has none, or no node is "
-    "live · [bold]2[/] the command or a setting is wrong · [bold]3[/] there is no such application "
-    "or Kafka is not as needed"
+    "Exit codes: [bold]0[/] each slot has a live primary with its partitions · [bold]9[/] one has "
+    "not, or no node is live · [bold]2[/] the command or a setting is wrong · [bold]3[/] there is "
+    "no such application or Kafka is not as needed"
 )
 
 

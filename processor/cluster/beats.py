@@ -13,7 +13,15 @@ Reason = Literal["start", "failure", "crash", "leave", "move"]
 """Why a slot changes hands."""
 
 ReplicaState = Literal[
-    "starting", "restoring", "waiting", "ready", "running", "stopping", "silent", "crashed"
+    "starting",
+    "restoring",
+    "waiting",
+    "ready",
+    "running",
+    "stopping",
+    "silent",
+    "crashed",
+    "deprived",
 ]
 
 
@@ -23,6 +31,7 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     A backup is `starting`, then `restoring` until it has caught up with the changelogs, then
     `ready`. A primary is `starting`, `restoring` while none of its tasks is open, `waiting` until
     the group gives it its partitions, then `running`.
+    It is `deprived` while others in the group keep partitions from it: `withheld` names them.
     A `silent` worker has not answered its supervisor for `failover_timeout`; one that has `crashed`
     will be started again.
     """
@@ -40,6 +49,7 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     judged: int = 0  # records that came to steps which judge whether they are late
     late: int = 0  # those that were
     held: tuple[str, ...] = ()  # tasks whose time waits for others upstream, and for whom
+    withheld: str = ""
 
 
 class Claim(msgspec.Struct, frozen=True):

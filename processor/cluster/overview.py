@@ -31,6 +31,7 @@ class Worker(msgspec.Struct, frozen=True):
     judged: int = 0
     late: int = 0
     held: tuple[str, ...] = ()
+    withheld: str = ""  # partitions that are kept from it, and by whom
 
 
 class Takeover(msgspec.Struct, frozen=True):
@@ -53,7 +54,7 @@ class SlotOverview(msgspec.Struct, frozen=True):
     """One slot."""
 
     slot: int
-    live: bool  # whether its primary is there
+    live: bool  # whether its primary is there, with its partitions
     primary: Worker | None
     backups: tuple[Worker, ...]
     adoption: Takeover | None
@@ -83,7 +84,7 @@ class Overview(msgspec.Struct, frozen=True):
 
     @property
     def unattended(self) -> list[int]:
-        """The slots without a live primary."""
+        """The slots without a primary that works on all of their partitions."""
         return [each.slot for each in self.slots if not each.live]
 
 
@@ -234,4 +235,5 @@ def _worker(node: NodeOverview, replica: Replica) -> Worker:
         judged=replica.judged,
         late=replica.late,
         held=replica.held,
+        withheld=replica.withheld,
     )

@@ -1,6 +1,6 @@
 """What Kafka tells of topics besides their records: ids, and how long tombstones are kept."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import TopicCollection
@@ -45,7 +45,7 @@ def _text(found: Any) -> str:
 
 
 def tombstone_retention(admin: Any, topic: str) -> int:
-    """Milliseconds for which the topic keeps tombstones, at least.
+    """Milliseconds for which the topic keeps tombstones, at least; 0 where brokers don't tell.
 
     Raises:
         KafkaError: The broker does not tell.
@@ -55,4 +55,10 @@ def tombstone_retention(admin: Any, topic: str) -> int:
     def ask() -> Any:
         return admin.describe_configs([resource])[resource].result(_TIMEOUT)
 
-    return int(patiently(ask, f"describe the topic {topic}")["delete.retention.ms"].value)
+    return retention_of(patiently(ask, f"describe the topic {topic}"))
+
+
+def retention_of(config: Mapping[str, Any]) -> int:
+    """The same, by a topic's settings as the client describes them."""
+    found = config.get("delete.retention.ms")
+    return 0 if found is None or found.value is None else max(0, int(found.value))

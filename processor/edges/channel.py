@@ -62,11 +62,12 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     """A worker's figures so far, and as of now.
 
     A backup is `restoring` until it has reached the ends of all changelogs, then `ready`; its lag
-    is that behind the changelogs. A primary that has no partitions at work is `waiting` for them.
+    is that behind the changelogs. A primary that has no partitions at work is `waiting` for them;
+    one is `deprived` if others in its group keep them from it, as `withheld` says.
     """
 
     slot: int
-    state: Literal["starting", "restoring", "ready", "waiting", "running", "stopping"]
+    state: Literal["starting", "restoring", "ready", "waiting", "running", "deprived", "stopping"]
     records: int = 0
     busy_seconds: float = 0.0  # all but waiting for records
     cpu_seconds: float = 0.0  # of all its threads
@@ -84,6 +85,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     restore: RestoreStatus | None = None
     role: Role = "primary"
     told: int = 0  # topics that have ended, once all is told that waited for more of them
+    withheld: str = ""  # partitions that others in the group keep from the slot, and who they are
 
 
 class Log(msgspec.Struct, frozen=True, tag="log"):

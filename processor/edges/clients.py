@@ -95,6 +95,10 @@ PASSING = {
 
 OUTDATED = {
     ClientError._NOENT,  # noqa: SLF001
+    ClientError._TIMED_OUT,  # noqa: SLF001
+    ClientError._TRANSPORT,  # noqa: SLF001
+    ClientError.LEADER_NOT_AVAILABLE,
+    ClientError.NOT_LEADER_FOR_PARTITION,
     ClientError.FENCED_LEADER_EPOCH,
     ClientError.UNKNOWN_LEADER_EPOCH,
 }

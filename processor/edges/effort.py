@@ -5,8 +5,8 @@ do. One thread's loop; knows nothing of records but their number.
 """
 
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _BATCH_SECONDS = 0.1
@@ -38,6 +38,7 @@ class Effort:
         """Seconds."""
         self._most = most
         self._fetched = 0
+        self._waited = 0.0
         self._began, self._thread_began = time.monotonic(), time.thread_time()
 
     def begin(self) -> None:
@@ -53,14 +54,27 @@ class Effort:
         now = time.monotonic()
         full = records >= self.limit
         self.busy += now - self._began if full else time.thread_time() - self._thread_began
-        self._fetched, self._began = records, now
+        self._fetched, self._began, self._waited = records, now, 0.0
+
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        """What is done meanwhile takes as long as brokers do, however many records there are."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waited += time.monotonic() - began
 
     def done(self) -> None:
-        """The turn's work is done; fits the next batch to the time that one should take."""
+        """The turn's work is done; fits the next batch to the time that one should take.
+
+        By what the records took alone: small batches for slow brokers would be slower yet.
+        """
         seconds = time.monotonic() - self._began
         self.busy += seconds
         if not self._fetched:
             return
+        seconds -= self._waited
         if seconds > 2 * _BATCH_SECONDS:
             self.limit = max(1, self.limit // 2)
         elif seconds < _BATCH_SECONDS:

@@ -1,4 +1,4 @@
-"""A real single-node Apache Kafka on this machine, from Python packages alone.
+"""A real Apache Kafka on this machine, from Python packages alone: one node, or one of several.
 
 Owns the process and its data folder: `data/` is Kafka's, `server.properties` is written at every
 start, `kafka.log` holds what Kafka says, `kafka.json` tells other processes where it runs. Knows
@@ -66,6 +66,21 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
+class Seat:
+    """A node's place in a cluster of several; those of one cluster differ in `node` alone.
+
+    Attributes:
+        node: Its number.
+        cluster: The cluster's id.
+        controllers: The port of each node's controller on 127.0.0.1, by its number.
+    """
+
+    node: int
+    cluster: str
+    controllers: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class _Identity:
     """What `kafka.json` says; the process's start time tells it from a later one with its id."""
 
@@ -93,13 +108,14 @@ class EmbeddedKafka:
         self._process = process
 
     @classmethod
-    def start(
+    def start(  # noqa: PLR0913 - given by name
         cls,
         data_dir: Path = DEFAULT_DATA,
         *,
         port: int = DEFAULT_PORT,
         version: str = DEFAULT_VERSION,
         config: Mapping[str, str] | None = None,
+        seat: Seat | None = None,
         heap: str = "512m",
         detach: bool = False,
         timeout: float = 60.0,
@@ -112,6 +128,8 @@ class EmbeddedKafka:
             port: Where it listens on 127.0.0.1; 0 chooses a free one.
             version: The version of Kafka; fetched if it was never used on this machine.
             config: Broker settings that are added to, and go before, `BROKER_DEFAULTS`.
+            seat: Its place in a cluster of several, started at the same time: none answers before
+                most of them run.
             heap: The most that its Java heap takes, as `java -Xmx` takes it.
             detach: Whether it outlives the thread that starts it; if not, that thread's end,
                 however sudden, ends Kafka as well.
@@ -132,9 +150,10 @@ class EmbeddedKafka:
                     f"Kafka already runs on {data_dir}, at {other.bootstrap}: use that one, stop "
                     "it first, or give another folder."
                 )
-            _format(jars, data_dir)
+            taken = seat or _seat()
+            _format(jars, data_dir, taken)
             ports = [port] if port else [free_port() for _ in range(_PORT_ATTEMPTS)]
-            launch = _Launch(jars, data_dir, config or {}, heap, detach, timeout)
+            launch = _Launch(jars, data_dir, taken, config or {}, heap, detach, timeout)
             return cls(data_dir, *launch.on_first_free(ports))
 
     @property
@@ -218,6 +237,7 @@ def delete_data(data_dir: Path = DEFAULT_DATA) -> None:
 class _Launch:
     jars: KafkaJars
     data_dir: Path
+    seat: Seat
     config: Mapping[str, str]
     heap: str
     detach: bool
@@ -240,7 +260,7 @@ class _Launch:
     def on(self, port: int) -> tuple[_Identity, psutil.Process]:
         _probe(port)
         properties = self.data_dir / "server.properties"
-        listeners = _listeners(port, free_port(), self.data_dir)
+        listeners = _listeners(port, self.seat, self.data_dir)
         settings = {**listeners, **BROKER_DEFAULTS, **self.config}
         properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         process = self._run(properties)
@@ -281,29 +301,38 @@ class _PortTaken(Exception):
     """Another process listens on the port."""
 
 
-def _listeners(port: int, controller_port: int, data_dir: Path) -> dict[str, str]:
+def _seat() -> Seat:
+    """That of the only node."""
+    return Seat(1, secrets.token_urlsafe(16), {1: free_port()})
+
+
+def _listeners(port: int, seat: Seat, data_dir: Path) -> dict[str, str]:
+    voters = (f"{node}@{_HOST}:{controller}" for node, controller in seat.controllers.items())
+    own = seat.controllers[seat.node]
     return {
         "process.roles": "broker,controller",
-        "node.id": "1",
-        "controller.quorum.voters": f"1@{_HOST}:{controller_port}",
+        "node.id": str(seat.node),
+        "controller.quorum.voters": ",".join(voters),
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://{_HOST}:{port},CONTROLLER://{_HOST}:{controller_port}",
+        "listeners": f"PLAINTEXT://{_HOST}:{port},CONTROLLER://{_HOST}:{own}",
         "advertised.listeners": f"PLAINTEXT://{_HOST}:{port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": str(data_dir / "data"),
     }
 
 
-def _format(jars: KafkaJars, data_dir: Path) -> None:
+def _format(jars: KafkaJars, data_dir: Path, seat: Seat) -> None:
     """Does what Kafka's own storage tool does, without the second that starting it takes."""
     data = data_dir / "data"
     if (data / "meta.properties").exists():
         return
     data.mkdir(exist_ok=True)
     shutil.copyfile(jars.checkpoint, data / "bootstrap.checkpoint")
-    cluster, directory = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
     fresh = data / "meta.properties.new"
-    fresh.write_text(f"version=1\ncluster.id={cluster}\nnode.id=1\ndirectory.id={directory}\n")
+    fresh.write_text(
+        f"version=1\ncluster.id={seat.cluster}\nnode.id={seat.node}\n"
+        f"directory.id={secrets.token_urlsafe(16)}\n"
+    )
     fresh.replace(data / "meta.properties")
 
 

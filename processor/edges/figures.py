@@ -48,4 +48,5 @@ class Figures:
             judged=sum(each.judged for each in status.late.values()),
             late=sum(each.late for each in status.late.values()),
             held=status.held,
+            withheld=status.withheld,
         )

@@ -5,7 +5,7 @@ Records are read as read_committed; one thread uses it, its figures aside.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias, cast
@@ -17,6 +17,7 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 from processor.edges.broker_clock import since_start
 from processor.edges.channel import Channel, RestoreStatus
 from processor.edges.clients import PASSING, QUIET, patiently, translated
+from processor.edges.hanging import ending
 from processor.edges.messages import runs, source_of, split_errors
 from processor.edges.spec import WorkerSpec
 from processor.errors import RestoreStalled
@@ -118,8 +119,8 @@ class Follower:
         self._contact = _Contact()
         self._records = self._bytes = 0
         self._began = self._heard = time.monotonic()
-        self.lag = 0
-        """Records behind the ends of the changelogs, as of the last fetch."""
+        self.lag: int | None = 0
+        """Records behind the ends of the changelogs, as of the last fetch; None: not known yet."""
 
     @property
     def consumer(self) -> Consumer:
@@ -267,10 +268,13 @@ class Follower:
         return None
 
     def _look(self, heard: bool) -> None:  # noqa: FBT001 - called once
-        self.lag = sum(
-            max(0, self._high(source) - each.store.position)
-            for source, each in self._followed.items()
-        )
+        highs = {source: self._high(source) for source in self._followed}
+        lags = [
+            max(0, high - self._followed[source].store.position)
+            for source, high in highs.items()
+            if high is not None
+        ]
+        self.lag = sum(lags) if len(lags) == len(highs) else None
         if heard or not self._pending():
             self._heard = time.monotonic()
         else:
@@ -284,12 +288,13 @@ class Follower:
             return False
         return True
 
-    def _high(self, source: TopicPartition) -> int:
+    def _high(self, source: TopicPartition) -> int | None:
         try:
             found = self._consumer.get_watermark_offsets(ClientPartition(*source), cached=True)
         except KafkaException:
-            return 0
-        return found[1] if found else 0
+            return None
+        # Before the first fetch the client knows none, and says so by a negative one.
+        return found[1] if found and found[1] >= 0 else None
 
     def _check_progress(self) -> None:
         silent = time.monotonic() - self._heard
@@ -302,6 +307,15 @@ class Follower:
         if silent > _STALL:
             raise RestoreStalled(
                 f"nothing more comes from {sources} although the end is not reached: see whether "
-                "the brokers that lead these partitions are up, and whether another application "
-                "has a transaction open in them"
+                "the brokers that lead these partitions are up. Else a transaction is open in "
+                f"them that nobody ends. To end it: {'; '.join(self._endings())}"
             )
+
+    def _endings(self) -> Iterator[str]:
+        """What would end the transactions that may hold up what is not read to its end."""
+        bootstrap = str(self._spec.kafka["bootstrap.servers"])
+        for source, each in self._followed.items():
+            # To who reads committed records, the first open transaction is the end.
+            stable = self._high(source)
+            if not each.done and stable is not None:
+                yield ending(bootstrap, source, Offset(stable))

@@ -143,6 +143,11 @@ class Inbox:
             return None
         return max(0, high - offset) if high >= 0 else None
 
+    @property
+    def assigned(self) -> frozenset[TopicPartition]:
+        """What the group has given last, of what the topology reads."""
+        return self._assigned
+
     def close(self) -> None:
         """Ends the consumer; a static member keeps its place in the group."""
         self.consumer.close()

@@ -26,6 +26,7 @@ from processor.edges.broker_clock import clock_offset
 from processor.edges.bucket import Bucket
 from processor.edges.channel import ADOPTED, Log, Report, Status
 from processor.edges.clients import QUIET
+from processor.edges.durability import shortcomings
 from processor.edges.ending import Ending
 from processor.edges.global_tables import drop_former
 from processor.edges.identity import Identity, take_identity
@@ -110,6 +111,7 @@ class Node:
                 self.state.backlog = Backlog(client, layout)
             identity = _identity(plan, settings)
             drop_former(layout, identity.state_dir)
+            warnings = shortcomings(client, layout)
             topic = SlotsTopic(client, plan.slots_topic)
         except BaseException:
             pool.close()
@@ -131,6 +133,8 @@ class Node:
             on_report=self._report,
         )
         self._supervisor.wake_for(topic)
+        for text in warnings:
+            self._report(Log(None, "warning", "brokers", {"text": text}))
         if away is not None:
             self._report(Log(None, "warning", "snapshots away", {"cause": away}))
         self._leftovers = Leftovers(layout, identity.state_dir, self._tell_removed)

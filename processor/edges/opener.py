@@ -29,11 +29,12 @@ from processor.edges.description import KEY, check_current
 from processor.edges.description import decoded as decoded_description
 from processor.edges.downloads import Downloads
 from processor.edges.follower import Follower
+from processor.edges.hanging import holding_offsets
 from processor.edges.ledger import Ledger
 from processor.edges.progress import list_offsets
 from processor.edges.spec import WorkerSpec
 from processor.edges.stores import StoreOpener, lost_advice, meta_of
-from processor.errors import StateMismatch
+from processor.errors import KafkaError, StateMismatch
 from processor.records import Offset, Partition, TopicPartition
 from processor.runtime.commands import Position, TaskOpened
 from processor.runtime.ledger import Entry, Start, Topic, begin, decoded, key_of
@@ -98,8 +99,8 @@ class TaskOpener:
         return self._caught_up and self.status() is None
 
     @property
-    def lag(self) -> int:
-        """Records that the stores held here are behind the ends of their changelogs."""
+    def lag(self) -> int | None:
+        """Records that the stores held here are behind their changelogs' ends; None: not known."""
         return self._follower.lag
 
     def check_current(self) -> None:
@@ -336,6 +337,18 @@ class TaskOpener:
         fresh = frozenset(source for source, start in starts.items() if not start.settled)
         self._opened.put(TaskOpened(task, stores, positions, fresh))
 
+    def _committed(self, asked: list[TopicPartition]) -> Mapping[TopicPartition, ClientPartition]:
+        """What the group has committed; where that is held back, it is said by what."""
+        try:
+            return committed(self._follower.consumer, asked)
+        except KafkaError as error:
+            spec = self._spec
+            bootstrap = str(spec.kafka["bootstrap.servers"])
+            advice = holding_offsets(self._admin, bootstrap, spec.application)
+            if advice:
+                raise KafkaError(f"{error}{advice}") from error
+            raise
+
     def _starts(self, task: TaskId, asked: _Asked) -> Mapping[TopicPartition, Start]:
         """Where the task's partitions begin, by the group and the ledger."""
         exactly_once = self._spec.exactly_once
@@ -359,7 +372,7 @@ class TaskOpener:
     def _ask(self, tasks: list[TaskId]) -> Mapping[TaskId, _Asked]:
         """Asks how far the group says that the tasks are, and what their topics have."""
         sources = [each for task in tasks for each in self._sources(task)]
-        known = committed(self._follower.consumer, sources)
+        known = self._committed(sources)
         firsts = list_offsets(self._admin, sources, OffsetSpec.earliest())
         begin = firsts
         if self._spec.start_from == "latest":

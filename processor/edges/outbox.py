@@ -31,10 +31,13 @@ from processor.topology.plan import StoreId
 
 _FLUSH_TIMEOUT = 60.0
 _ABORT_FLUSH_TIMEOUT = 5.0
-_LATE = 5.0
-"""Seconds after which a call with a timeout that has passed will not come back any more."""
+_COORDINATED = 5.0
+"""Seconds after which offsets that are sent have not arrived because the client waits in vain."""
 
 _ANY_PARTITION = -1
+
+_METADATA = 4000
+"""Bytes of an offset's metadata; brokers take 4096 unless they are told otherwise."""
 
 
 _UNTOLD = (ClientError._STATE, ClientError._FATAL)  # noqa: SLF001 - the client's own names
@@ -105,7 +108,7 @@ class _Sender:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.producer = Producer({**QUIET, **config})
-        self.written: dict[StoreId, Offset] = {}
+        self._written: dict[StoreId, Offset | None] = {}
 
     def produce(self, command: Produce, on_delivery: Callable[..., None] | None) -> None:
         records = command.records
@@ -129,10 +132,11 @@ class _Sender:
 
     def _noting(self, row: Any, store: StoreId) -> Any:
         """The row with a delivery report that tells its offset, the only one asked for."""
+        self._written[store] = None
 
         def noted(error: ClientError | None, message: Any) -> None:
             if error is None:
-                self.written[store] = Offset(message.offset())
+                self._written[store] = message.offset()
 
         return (*row[:4], noted, *row[5:])
 
@@ -145,6 +149,25 @@ class _Sender:
             except BufferError:
                 self.producer.poll(0.05)
         self.producer.poll(0)
+
+    def take_written(self) -> Mapping[StoreId, Offset]:
+        """The last changelog offset of each store, once all of it is committed.
+
+        Raises:
+            Interrupted: One is not known, as of records that arrived twice: who opens the store
+                anew finds it out.
+        """
+        written, self._written = self._written, {}
+        known = {store: offset for store, offset in written.items() if offset is not None}
+        if missing := sorted(map(str, written.keys() - known.keys())):
+            raise Interrupted(
+                f"all is committed, but Kafka did not say where the changelog of {missing[0]} ends"
+            )
+        return known
+
+    def forget_written(self) -> None:
+        """What was written is not committed."""
+        self._written = {}
 
     def flush(self) -> None:
         left = self.producer.flush(_FLUSH_TIMEOUT)
@@ -261,8 +284,7 @@ class TransactionalOutbox:
         self._try("commit", lambda: producer.commit_transaction(self._patience))
         self._topics.clear()
         self._begun = False
-        written, self._sender.written = self._sender.written, {}
-        return written
+        return self._sender.take_written()
 
     def abort(self) -> None:
         """Aborts the transaction.
@@ -279,16 +301,20 @@ class TransactionalOutbox:
         producer.poll(0)
         self._topics.clear()
         self._begun = False
-        self._sender.written = {}
+        self._sender.forget_written()
 
     def _in_time(self, send: Callable[[], None]) -> None:
-        """Sends offsets in another thread: the client may forget the call and its timeout.
+        """Sends offsets in another thread: without their coordinator the client may never return.
 
-        See https://github.com/confluentinc/librdkafka/issues/5456.
+        It waits for the broker that was the group's coordinator until any broker comes or goes, and
+        forgets the timeout: https://github.com/confluentinc/librdkafka/issues/5511 and 5456.
+        Another worker goes on at once, and finds the coordinator that there is now.
         """
         sending = self._caller.submit(send)
-        if not wait([sending], self._patience + _LATE).done:
-            raise Interrupted(f"offsets could not be sent in {self._patience:.0f} s")
+        if not wait([sending], _COORDINATED).done:
+            raise Interrupted(
+                f"the coordinator of the group did not take offsets in {_COORDINATED:.0f} s"
+            )
         sending.result()
 
     def _reason(self, error: KafkaException) -> KafkaException:
@@ -393,13 +419,12 @@ class PlainOutbox:
         if self._failures:
             raise self._failures[0]
         self._positions = {}
-        written, self._sender.written = self._sender.written, {}
-        return written
+        return self._sender.take_written()
 
     def abort(self) -> None:
         """Forgets what failed; what has arrived stays, and comes again."""
         self._failures.clear()
-        self._sender.written = {}
+        self._sender.forget_written()
 
     def _delivered(self, error: ClientError | None, message: Any) -> None:
         if error is not None:
@@ -428,8 +453,16 @@ def _to_be_repeated(error: KafkaException, doing: str) -> Exception:
 
 
 def client_positions(positions: Mapping[TopicPartition, Position]) -> list[ClientPartition]:
-    """Positions as the client takes them: what else there is goes along as metadata."""
+    """Positions as the client takes them: what else there is goes along as metadata.
+
+    Brokers refuse long metadata (`offset.metadata.max.bytes`); the ledger has them whole.
+    """
     return [
-        ClientPartition(source.topic, source.partition, position.offset, position.metadata)
+        ClientPartition(
+            source.topic,
+            source.partition,
+            position.offset,
+            position.metadata if len(position.metadata) <= _METADATA else str(position.stream_time),
+        )
         for source, position in positions.items()
     ]

@@ -2,12 +2,14 @@
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, repeat
 from typing import Any
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException
+from confluent_kafka import OFFSET_INVALID, Consumer, IsolationLevel, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.edges.clients import (
     OUTDATED,
@@ -21,6 +23,8 @@ from processor.records import Offset, Partition, TopicPartition
 from processor.topology.plan import Layout
 
 _TIMEOUT = 30.0
+_TRIES = (1.0, 2.0, 4.0, 8.0)
+"""Seconds for the first answers: a client that waits for a leader which is gone waits in vain."""
 
 
 class Backlog:
@@ -117,30 +121,40 @@ def list_offsets(
 ) -> dict[TopicPartition, Offset]:
     """The first or last offsets of partitions; by default open transactions' records count.
 
+    Where `which` is a time and no record is as late, the offset is -1.
+
     Raises:
         KafkaError: The broker does not tell.
     """
     asked = {ClientPartition(*each): which for each in sources}
     if not asked:
         return {}
+    waits = chain(_TRIES, repeat(_TIMEOUT))
 
     def ask() -> dict[TopicPartition, Offset]:
-        futures = admin.list_offsets(asked, isolation_level=isolation, request_timeout=_TIMEOUT)
+        wait = next(waits)
+        futures = admin.list_offsets(asked, isolation_level=isolation, request_timeout=wait)
         try:
-            return {
-                TopicPartition(each.topic, Partition(each.partition)): Offset(
-                    future.result().offset
-                )
-                for each, future in futures.items()
-            }
+            return {_source(each): _offset(future.result()) for each, future in futures.items()}
         except KafkaException as error:
             if error.args[0].code() in OUTDATED:
                 # The client would ask in the same way for ever: it learns of new leaders by this.
                 with contextlib.suppress(KafkaException):
-                    admin.list_topics(timeout=_TIMEOUT)
+                    admin.list_topics(timeout=wait)
             raise
 
     return patiently(ask, "list offsets")
+
+
+def _source(partition: ClientPartition) -> TopicPartition:
+    return TopicPartition(partition.topic, Partition(partition.partition))
+
+
+def _offset(found: Any) -> Offset:
+    """The offset found; without an answer of the partition's leader the client gives -1001."""
+    if found.offset == OFFSET_INVALID:
+        raise KafkaException(ClientError(ClientError.LEADER_NOT_AVAILABLE))
+    return Offset(found.offset)
 
 
 def _stages(layout: Layout) -> list[list[str]]:

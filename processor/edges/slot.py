@@ -36,6 +36,7 @@ from processor.edges.ends import EndsReader
 from processor.edges.global_tables import GlobalTables
 from processor.edges.inbox import Inbox, check_partitions
 from processor.edges.ledger import Ledger
+from processor.edges.obstacles import Obstacles
 from processor.edges.opener import TaskOpener
 from processor.edges.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
 from processor.edges.purger import Purger
@@ -52,7 +53,7 @@ from processor.errors import (
     KprocError,
     StoreCorrupt,
 )
-from processor.records import Timestamp
+from processor.records import Offset, Timestamp, TopicPartition
 from processor.runtime.commands import (
     Abort,
     Aborted,
@@ -125,6 +126,7 @@ class Slot:
         self._inbox = self._make_inbox()
         self._ledger = Ledger(spec)
         self._refills = Refills(plan, self._opener.truncated, self._ledger, channel)
+        self._obstacles = Obstacles(spec, channel)
         self._lost_to: KprocError | None = None
         self._outbox = self._make_outbox()
         self._purger = Purger(spec.kafka, channel)
@@ -246,11 +248,7 @@ class Slot:
         self._effort.fetched(
             sum(len(event.records) for event in events if isinstance(event, Fetched))
         )
-        for seen in iter(self._ends.answer, None):
-            self._tell(seen)
-        for opened in self._tables.complete(iter(self._opener.opened, None)):
-            if not self._refills.holds(opened):
-                self._tell(opened)
+        self._tell_answers()
         for event in events:
             if isinstance(event, Assigned):
                 check_partitions(event.partitions, self._layout.partitions)
@@ -272,6 +270,14 @@ class Slot:
             self._tell(Stop())
         self._effort.done()
         self._report()
+
+    def _tell_answers(self) -> None:
+        """Tells what other threads have found out since."""
+        for seen in iter(self._ends.answer, None):
+            self._tell(seen)
+        for opened in self._tables.complete(iter(self._opener.opened, None)):
+            if not self._refills.holds(opened):
+                self._tell(opened)
 
     def _refill(self) -> None:
         """Has tasks begin whose changelogs have to be made whole before, as soon as they are."""
@@ -343,9 +349,11 @@ class Slot:
             case Begin():
                 self._outbox.begin()
             case SendOffsets(positions):
-                self._outbox.send_offsets(positions)
+                with self._effort.waiting():
+                    self._outbox.send_offsets(positions)
             case Commit():
-                written = self._outbox.commit()
+                with self._effort.waiting():
+                    written = self._outbox.commit()
                 self._aborts.committed()
                 return Committed(written)
             case Persist(store, changes, position):
@@ -354,7 +362,8 @@ class Slot:
                 self._rewound = True
                 self._inbox.fetch(offsets)
             case Abort():
-                self._outbox.abort()
+                with self._effort.waiting():
+                    self._outbox.abort()
                 return Aborted()
             case OpenTask(task):
                 self._opener.open(task)
@@ -401,6 +410,8 @@ class Slot:
             )
         if held := self._held():
             self._channel.log_seldom("time is held back", "; ".join(held), 30.0)
+        if self._adopt_asked and self._adoption is None:
+            self._obstacles.look(self._inbox.assigned)
         untold = self._worker.bad_records.untold
         for (step, reason), error in untold.items():
             self._channel.log_seldom("left out", f"{step}: {reason}: {error[:_LONGEST]}")
@@ -432,6 +443,7 @@ class Slot:
             restore=self._tables.status(self._opener.status()),
             role="primary" if self._adopt_asked else "backup",
             told=self._worker.told,
+            withheld=self._obstacles.withheld,
         )
 
     def _held(self) -> tuple[str, ...]:
@@ -465,9 +477,15 @@ class Slot:
         positions = (
             pair for task in self._worker.tasks.values() for pair in task.positions.items()
         )
-        lags = [self._inbox.lag(source, position.offset) for source, position in positions]
+        lags = [self._behind(source, position.offset) for source, position in positions]
         known = [lag for lag in lags if lag is not None]
         return sum(known) if known or not self._spec.own else None
+
+    def _behind(self, source: TopicPartition, offset: Offset) -> int | None:
+        """Records of one partition, those included that others keep from the slot."""
+        if (end := self._obstacles.end(source)) is not None:
+            return max(0, end - offset)
+        return self._inbox.lag(source, offset)
 
     def _state(self) -> Any:
         if self._stop_told:
@@ -477,6 +495,8 @@ class Slot:
             return "ready" if ready else "restoring"
         if self._tables.status(self._opener.status()) is not None and not self._worker.active:
             return "restoring"
+        if self._obstacles.withheld:
+            return "deprived"
         return "running" if self._worker.active else "waiting"
 
     def _close(self) -> None:

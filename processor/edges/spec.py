@@ -10,6 +10,10 @@ from processor.cluster.slots import slot_name, slot_partitions
 from processor.records import TopicPartition
 from processor.runtime.options import WorkerOptions
 
+_UNANSWERED = 10_000
+"""Milliseconds after which a broker that answers nothing is asked no more: its connection stays up
+when its machine hangs, while others have long taken over what it led."""
+
 
 class WorkerSpec(Struct, frozen=True):
     """One slot's work. Times in milliseconds, sizes in bytes; the settings may hold secrets."""
@@ -77,6 +81,7 @@ class WorkerSpec(Struct, frozen=True):
             "fetch.wait.max.ms": 50,
             # Until then nobody is told of a topic that is gone, or has more partitions.
             "topic.metadata.refresh.interval.ms": 30_000,
+            "socket.timeout.ms": _UNANSWERED,
             "heartbeat.interval.ms": 500,
             "session.timeout.ms": self.session_timeout,
             "max.poll.interval.ms": max(300_000, self.session_timeout),  # as librdkafka demands
@@ -131,6 +136,8 @@ class WorkerSpec(Struct, frozen=True):
             # Java's partitioner: equal keys meet, whoever wrote them.
             "partitioner": "murmur2_random",
             "enable.idempotence": True,
+            # No longer than a transaction lasts, or the client refuses it.
+            "socket.timeout.ms": min(_UNANSWERED, self.transaction_timeout),
         }
         identity = {
             "transactional.id": self.name,

@@ -37,7 +37,7 @@ _CRASH_SECONDS = 60.0
 _SPARE_SECONDS = 3.0
 """After a start or an adoption, until a spare process is made ready: they have the processor."""
 
-_SETTLED: frozenset[ReplicaState] = frozenset({"running", "ready", "silent"})
+_SETTLED: frozenset[ReplicaState] = frozenset({"running", "ready", "silent", "deprived"})
 
 _BACKOFF = 10.0
 """Seconds at most between two starts of a worker that can't go on for a reason outside."""

@@ -15,7 +15,8 @@ fetched again. At least once is the same without `Begin` and `Abort`.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from processor.errors import BadRecordError
 from processor.operators.base import Punctuality
@@ -115,6 +116,7 @@ class Worker:
         self._clock = Timestamp(-1)
         self._elapsed = 0
         self._stopping = False
+        self._then: Callable[[], list[Command]] | None = None
         self._ended: frozenset[str] = frozenset()
 
     @property
@@ -160,8 +162,7 @@ class Worker:
         try:
             return self._handle(event)
         except BadRecordError as error:
-            self._stopping = False  # or being told of the abort would finish without the error
-            return [*self._abort(), *self._close_all(), Finish(error)]
+            return self._after_abort(partial(self._give_up, error))
         except SchemasMissing as missing:
             # What is uncommitted is done again with the schemas known: wherever they were missed,
             # that is as if they always had been.
@@ -232,9 +233,14 @@ class Worker:
 
     def _lost(self) -> list[Command]:
         self._assigned = frozenset()
-        abort = self._abort()
+        return self._after_abort(self._reopen)
+
+    def _give_up(self, error: BadRecordError) -> list[Command]:
+        return [*self._close_all(), Finish(error)]
+
+    def _reopen(self) -> list[Command]:
         reopened = [OpenTask(task) for task in sorted(self.tasks)]
-        return [*abort, *self._close_all(), *reopened]
+        return [*self._close_all(), *reopened]
 
     def _restart(self, task: TaskId, positions: Mapping[TopicPartition, Position]) -> None:
         """Begins to read anew from these positions."""
@@ -520,8 +526,21 @@ class Worker:
             return []
         return [Purge(offsets)]
 
+    def _after_abort(self, then: Callable[[], list[Command]]) -> list[Command]:
+        """What is to be done once nothing is uncommitted.
+
+        It follows when that is told: commands behind an abort that fails would be forgotten.
+        """
+        if not self._checkpoints.begun:
+            return then()
+        self._then = then
+        return [Abort()]
+
     def _aborted(self) -> list[Command]:
         self._closed_transaction()
+        then, self._then = self._then, None
+        if then is not None:
+            return then()
         for task in self.tasks.values():
             positions = {source: self.committed[source] for source in self._own[task.id]}
             task.restart(positions)

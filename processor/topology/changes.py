@@ -295,7 +295,9 @@ class _Comparison:
             f"is to be given up, {_reset(name)}"
         )
 
-    def _repartition(self, name: str, now: DescribedTopic) -> tuple[Action, str]:
+    def _repartition(  # noqa: PLR0911 - a table
+        self, name: str, now: DescribedTopic
+    ) -> tuple[Action, str]:
         count, was = self.facts.there.get(name), self.before.repartitions.get(name)
         if count is None:
             return "new", "it is made"

@@ -189,7 +189,6 @@ def test_help_teaches_by_examples(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-@pytest.mark.skipif(not os.environ.get("KPROC_LONG"), reason="KPROC_LONG=1 runs it")
 def test_flights_survive_for_minutes(tmp_path: Path) -> None:
     options = ["--minutes", "5", "--rate", "500", "--json"]
     done = chaos(tmp_path, str(FLIGHTS), *options, timeout=1100)

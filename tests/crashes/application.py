@@ -169,7 +169,7 @@ class Application:
         self.plan = plan(load(self.file))
         ledger.create(kafka, {f"{name}-{each}": PARTITIONS for each in ("in", *OUTPUTS)})
         client = client_settings(self.settings)
-        self.layout = prepare(self.plan, client, create=None, replication=1, slots=slots)
+        self.layout = prepare(self.plan, client, create=None, replication=-1, slots=slots)
         self.feed = Feed(kafka, f"{name}-in", seed)
 
     def moved(self, state_dir: Path) -> Self:

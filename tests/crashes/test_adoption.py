@@ -21,7 +21,6 @@ from tests.crashes.application import DRAIN_TIMEOUT, Application, WorkerProcess
 pytestmark = pytest.mark.kafka
 
 SEED = int(os.environ.get("KPROC_SEED", "1"))
-long = pytest.mark.skipif(not os.environ.get("KPROC_LONG"), reason="KPROC_LONG=1 runs it")
 STEPS = (
     *("after:fenced:1", "after:joined:1", "after:caught-up:1", "after:Fetch:1"),
     *("before:Produce-output:1", "after:Produce-output:1", "after:Produce-changelog:1"),
@@ -107,14 +106,12 @@ def test_primary_and_heir_die(machines: Machines, step: str) -> None:
 
 
 @pytest.mark.long
-@long
 @pytest.mark.parametrize("point", CYCLE)
 def test_the_primary_dies_at_each_command(machines: Machines, point: str) -> None:
     _succession(machines, [_at(point)])
 
 
 @pytest.mark.long
-@long
 @pytest.mark.parametrize("step", STEPS)
 def test_the_heir_dies_at_each_step(machines: Machines, step: str) -> None:
     _succession(machines, [_at("after:Produce-changelog:{}"), step, step])
@@ -134,7 +131,9 @@ def test_the_predecessor_works_on_while_it_is_fenced(machines: Machines) -> None
     machines.end(backup)
 
 
-@pytest.mark.parametrize("delay", [0.0, *(pytest.param(n / 200, marks=long) for n in range(1, 31))])
+@pytest.mark.parametrize(
+    "delay", [0.0, *(pytest.param(n / 200, marks=pytest.mark.long) for n in range(1, 31))]
+)
 def test_two_adopt_at_once(machines: Machines, delay: float) -> None:
     application = machines.application
     primary, one, other = machines.backups(["before:Commit:3", "", ""])

@@ -1,6 +1,5 @@
 """The broker is killed, and comes back with the same data."""
 
-import os
 from collections.abc import Generator
 from pathlib import Path
 
@@ -26,9 +25,11 @@ def _restart(broker: EmbeddedKafka) -> EmbeddedKafka:
 
 
 @pytest.mark.timeout(1200)
-def test_broker_is_killed(own_kafka: EmbeddedKafka, topic_name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.long)])
+def test_broker_is_killed(
+    own_kafka: EmbeddedKafka, topic_name: str, tmp_path: Path, rounds: int
+) -> None:
     application = Application(own_kafka.bootstrap, topic_name, tmp_path, seed=5)
-    rounds = 10 if os.environ.get("KPROC_LONG") else 1
     broker = own_kafka
     with NodeProcess(broker.bootstrap, application.file, slots=2) as node:
         application.feed.write(100)

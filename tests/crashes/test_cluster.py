@@ -249,7 +249,6 @@ def test_faults_leave_no_trace(own_kafka: EmbeddedKafka, topic_name: str, tmp_pa
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not os.environ.get("KPROC_LONG"), reason="KPROC_LONG=1 runs it")
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("number", range(10))
 def test_30_faults_leave_no_trace(

@@ -91,7 +91,6 @@ def test_aborted_transactions_leave_no_trace(shared: Shared) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not os.environ.get("KPROC_LONG"), reason="KPROC_LONG=1 runs it")
 @pytest.mark.timeout(1800)
 def test_killed_after_every_single_command(shared: Shared) -> None:
     """One kill after each command, counted through the start and several checkpoints."""

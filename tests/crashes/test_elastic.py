@@ -122,7 +122,6 @@ def test_nodes_join_and_leave(kafka: str, topic_name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not os.environ.get("KPROC_LONG"), reason="KPROC_LONG=1 runs it")
 @pytest.mark.timeout(3600)
 def test_nodes_join_and_leave_50_times(kafka: str, topic_name: str, tmp_path: Path) -> None:
     began = time.monotonic()

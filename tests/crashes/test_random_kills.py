@@ -84,7 +84,6 @@ def test_killed_at_random_moments(kafka: str, topic_name: str, tmp_path: Path) -
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not os.environ.get("KPROC_LONG"), reason="KPROC_LONG=1 runs it")
 @pytest.mark.timeout(3600)
 def test_killed_200_times(kafka: str, topic_name: str, tmp_path: Path) -> None:
     application = Application(kafka, topic_name, tmp_path, SEED)

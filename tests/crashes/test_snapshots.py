@@ -18,11 +18,7 @@ pytestmark = pytest.mark.kafka
 SEED = int(os.environ.get("KPROC_SEED", "1"))
 SAVING = ("Checkpoint", "Upload", "Publish", "Remove", "Prune")
 LOADING = ("List", "Read", "Fetch", "Piece", "Verify", "Rename", "Install", "Open")
-LONG = (
-    pytest.mark.long,
-    pytest.mark.skipif(not os.environ.get("KPROC_LONG"), reason="KPROC_LONG=1 runs it"),
-)
-WHEN = ["after", pytest.param("before", marks=LONG)]
+WHEN = ["after", pytest.param("before", marks=pytest.mark.long)]
 
 
 @pytest.fixture
@@ -62,7 +58,6 @@ def test_killed_while_it_restores_from_a_snapshot(application: Snapshotted, when
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not os.environ.get("KPROC_LONG"), reason="KPROC_LONG=1 runs it")
 @pytest.mark.timeout(1800)
 def test_killed_at_any_moment(application: Snapshotted) -> None:
     """Kills at seeded moments of runs that restore and take snapshots all the time."""

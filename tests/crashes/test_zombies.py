@@ -1,6 +1,5 @@
 """A worker that was taken for dead, and wakes up when another has its slot."""
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -36,13 +35,13 @@ def test_who_wakes_up_behind_another_is_fenced(
     application.check()
 
 
+@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.long)])
 @pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
 def test_who_wakes_up_behind_its_backup_is_fenced(
-    kafka: str, topic_name: str, tmp_path: Path, guarantee: str
+    kafka: str, topic_name: str, tmp_path: Path, guarantee: str, rounds: int
 ) -> None:
     """Again and again: each backup that has adopted falls asleep, and the next one adopts."""
     application = Application(kafka, topic_name, tmp_path, seed=6, guarantee=guarantee)
-    rounds = 50 if os.environ.get("KPROC_LONG") else 2
     for number in range(rounds):
         points = [f"Commit:{2 + number % 4}", ""]
         zombie, heir = (_backup(application, tmp_path / str(number), at) for at in points)

@@ -67,6 +67,17 @@ def test_batches_shrink_when_they_take_long() -> None:
     assert effort.limit == 128
 
 
+def test_batches_stay_as_large_however_long_brokers_take() -> None:
+    effort = Effort(1000)
+    effort.begin()
+    effort.fetched(256)
+    with effort.waiting():
+        time.sleep(0.25)
+    effort.done()
+    assert effort.limit >= 256
+    assert effort.busy >= 0.25
+
+
 def test_processor_time_passes_with_work() -> None:
     before, starved = cpu_seconds(), starved_seconds()
     spin(0.05)

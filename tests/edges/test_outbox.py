@@ -6,10 +6,11 @@ from collections.abc import Callable, Generator
 import pytest
 from confluent_kafka import Consumer
 
-from processor.edges.outbox import Abortable, TransactionalOutbox
+from processor.edges.outbox import Abortable, PlainOutbox, TransactionalOutbox
 from processor.errors import Interrupted, KafkaError
-from processor.records import Batch, Offset, Timestamp
+from processor.records import Batch, Offset, Partition, Timestamp
 from processor.runtime.commands import Produce
+from processor.topology.plan import StoreId
 from tests import ledger
 
 pytestmark = pytest.mark.kafka
@@ -57,6 +58,25 @@ def test_records_outside_of_a_transaction_are_a_fault_that_no_abort_mends(
     outbox.commit()
     with pytest.raises(Interrupted, match="_STATE"):
         outbox.produce(Produce(make_topic(), records(b"stray")))
+
+
+def test_where_a_changelog_ends_is_told_or_the_work_ends(
+    kafka: str, topic_name: str, make_topic: MakeTopic
+) -> None:
+    """Without acknowledgements the client has no offsets, as for a batch that arrived twice."""
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": topic_name, "log_level": 0})
+    store = StoreId("counts", Partition(0))
+    command = Produce(make_topic(), records(b"one", b"two"), 0, store)
+    config = {"bootstrap.servers": kafka, "linger.ms": 1}
+    told = PlainOutbox(config, consumer)
+    told.produce(command)
+    assert told.commit() == {store: 1}
+    assert told.commit() == {}
+    untold = PlainOutbox({**config, "acks": 0}, consumer)
+    untold.produce(command)
+    with pytest.raises(Interrupted, match=r"did not say where the changelog of counts.* ends"):
+        untold.commit()
+    consumer.close()
 
 
 def test_aborting_what_is_on_its_way_never_ends_the_work(

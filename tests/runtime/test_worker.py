@@ -463,12 +463,13 @@ def test_after_an_abort_the_stream_time_is_the_committed_one() -> None:
 def test_a_bad_record_with_policy_fail_finishes_and_nothing_of_it_is_committed() -> None:
     worker = running(failing(), on_bad_record="fail")
     worker.handle(fetched(("a", 1)))
-    abort, close, finish = worker.handle(fetched(("a", 2), ("a", -1), start=1))
-    assert (abort, close) == (Abort(), CloseTask(TASK))
+    assert worker.handle(fetched(("a", 2), ("a", -1), start=1)) == [Abort()]
+    assert worker.handle(CommitFailed(CRASHED)) == [Abort()]  # until nothing is left open
+    close, finish = worker.handle(Aborted())
+    assert close == CloseTask(TASK)
     assert isinstance(finish, Finish)
     assert isinstance(finish.error, BadRecordError)
     assert "in[0] offset 2" in str(finish.error)
-    assert worker.handle(Aborted()) == []
     assert due(worker) == []
 
 
@@ -483,11 +484,11 @@ def test_a_bad_change_in_the_last_checkpoint_finishes_with_its_error_only() -> N
     table.to_stream().map_values(lambda value: 1 // value, name="check").to("out")
     worker = running(topology, on_bad_record="fail")
     worker.handle(fetched(("a", 0)))
-    abort, close, finish = worker.handle(Stop())
-    assert (abort, close) == (Abort(), CloseTask(TASK))
+    assert worker.handle(Stop()) == [Abort()]
+    close, finish = worker.handle(Aborted())
+    assert close == CloseTask(TASK)
     assert isinstance(finish, Finish)
     assert isinstance(finish.error, BadRecordError)
-    assert worker.handle(Aborted()) == []
 
 
 # The group
@@ -510,13 +511,24 @@ def test_a_rebalance_keeps_what_is_uncommitted() -> None:
 def test_lost_partitions_drop_what_is_uncommitted() -> None:
     worker = running()
     worker.handle(fetched(("a", 1)))
-    assert worker.handle(Lost()) == [Abort(), CloseTask(TASK), OpenTask(TASK)]
-    assert worker.handle(Aborted()) == []
+    assert worker.handle(Lost()) == [Abort()]
+    assert worker.handle(Aborted()) == [CloseTask(TASK), OpenTask(TASK)]
     assert due(worker) == []
     assert worker.handle(opened(offset=5, time=200)) == []
     assert worker.handle(Assigned(frozenset({INPUT}))) == [Fetch({INPUT: Offset(5)})]
     worker.handle(fetched(("a", 1), start=5))
     assert changelog(1000, a=packed(105, 1)) in due(worker)
+
+
+def test_an_abort_that_fails_drops_nothing_of_what_follows() -> None:
+    worker = running()
+    worker.handle(fetched(("a", 1)))
+    assert worker.handle(Lost()) == [Abort()]
+    assert worker.handle(CommitFailed(CRASHED)) == [Abort()]
+    assert worker.handle(CommitFailed(CRASHED)) == [Abort()]
+    assert worker.handle(Aborted()) == [CloseTask(TASK), OpenTask(TASK)]
+    assert worker.handle(opened()) == []
+    assert worker.handle(Assigned(frozenset({INPUT}))) == [Fetch({INPUT: Offset(0)})]
 
 
 def test_lost_partitions_without_open_work() -> None:

@@ -1,6 +1,5 @@
 """Nexmark's queries, each against its recomputation, on several partitions and out of order."""
 
-import os
 import re
 import subprocess
 import sys
@@ -167,7 +166,6 @@ def test_on_kafka(kafka: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.kafka
-@pytest.mark.skipif(not os.environ.get("KPROC_LONG"), reason="KPROC_LONG=1 runs it")
 @pytest.mark.skipif(not which("mvn"), reason="needs a JDK 17 and Maven")
 @pytest.mark.timeout(1200)
 def test_beside_kafka_streams(kafka: str) -> None:

@@ -1,0 +1,69 @@
+"""What is told of brokers and topics at the start."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._resource import ResourceType
+
+from processor import Topology
+from processor.edges.changelogs import retention_of, tombstone_retention
+from processor.edges.durability import _old, shortcomings
+from processor.edges.setup import prepare
+from processor.topology.plan import Layout, plan
+from tests import ledger
+from tests.brokers import Brokers
+from tests.integration.conftest import App
+
+pytestmark = pytest.mark.kafka
+
+
+def prepared(kafka: str, name: str, replication: int) -> Layout:
+    topology = Topology(name)
+    topology.stream(f"{name}-in").group_by_key().count(name="counts")
+    client = {"bootstrap.servers": kafka}
+    return prepare(plan(topology), client, create=None, replication=replication, slots=1)
+
+
+@pytest.mark.timeout(400)
+def test_own_topics_that_are_kept_by_fewer_brokers_than_the_input(brokers: Brokers) -> None:
+    kafka = brokers.bootstrap
+    ledger.create(kafka, {"low-in": 2, "high-in": 2}, **{"min.insync.replicas": "2"})
+    client = {"bootstrap.servers": kafka}
+    assert shortcomings(client, prepared(kafka, "high", -1)) == []
+    low = prepared(kafka, "low", 1)
+    (replicas,) = shortcomings(client, low)
+    assert replicas.startswith(
+        "fewer brokers keep the application's own topics than its input: replicas of low-in is 3, "
+        "but of low-counts-changelog (1), "
+    )
+    ledger.configure(kafka, "low-counts-changelog", {"min.insync.replicas": "1"})
+    _, acknowledged = shortcomings(client, low)
+    assert "min.insync.replicas of low-in is 2, but of low-counts-changelog (1). " in acknowledged
+
+
+def test_an_application_says_so_at_its_start(app: App) -> None:
+    app.define("topology.stream(IN, value=dict[str, Any]).to(OUT)")
+    app.topics("in", "out", **{"min.insync.replicas": "1"})
+    app.write((0, "k", b"{}"))
+    assert not [line for line in app.run().logged if line["event"] == "brokers"]
+    ledger.configure(app.kafka, app.input, {"min.insync.replicas": "2"})
+    (told,) = [line for line in app.run().logged if line["event"] == "brokers"]
+    assert told["level"] == "warning"
+    assert f"min.insync.replicas of {app.input} is 2" in told["text"]
+
+
+def test_brokers_that_lack_settings(kafka: str, make_topic: Callable[..., str]) -> None:
+    topic = make_topic(**{"delete.retention.ms": "12345"})
+    client: Any = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+    assert tombstone_retention(client, topic) == 12345
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    config = client.describe_configs([resource])[resource].result(30)
+    values = {name: entry.value for name, entry in config.items()}
+    assert list(_old([values])) == []
+    del values["message.timestamp.after.max.ms"], config["delete.retention.ms"]
+    (told,) = _old([values])
+    assert "kafka-transactions.sh find-hanging" in told
+    assert retention_of(config) == 0  # so that nothing deleted comes back
