@@ -99,7 +99,7 @@ def what_comes_out(place: Place, make: Callable[[Any], Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize(("annotation", "value"), kinds.EXAMPLES, ids=lambda each: str(each)[:40])
+@pytest.mark.parametrize(("annotation", "value"), kinds.EXAMPLES, ids=kinds.name_of)
 def test_values_of_every_kind(place: Place, annotation: Any, value: Any) -> None:
     seen = what_comes_out(place, typed(annotation, value))
     assert seen
@@ -108,7 +108,7 @@ def test_values_of_every_kind(place: Place, annotation: Any, value: Any) -> None
         assert each == value
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(ANYTHING.filter(lambda value: value is not None), st.sampled_from(PLACES))
 def test_any_value_without_a_type(value: Any, place: Place) -> None:
     seen = what_comes_out(place, lambda _: value)

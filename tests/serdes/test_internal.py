@@ -42,7 +42,7 @@ def test_values_of_every_kind_come_back_equal(annotation: Any, value: Any) -> No
     assert repr(back) == repr(value)
 
 
-@pytest.mark.parametrize("value", kinds.PLAIN_EXAMPLES, ids=repr)
+@pytest.mark.parametrize("value", kinds.PLAIN_EXAMPLES, ids=kinds.name_of)
 def test_plain_values_come_back_as_they_are_without_a_type(value: Any) -> None:
     back = through(internal, value)
     assert type(back) is type(value)
