@@ -7,11 +7,13 @@ import time
 from collections import Counter
 from contextlib import suppress
 
+import polars as pl
 import psutil
 import pytest
 
 from tests.integration.conftest import App
 from tests.integration.test_rescale import Rescale, rescale
+from topologies.flights import records
 
 __all__ = ["rescale"]
 
@@ -117,4 +119,33 @@ def test_sums_of_joined_streams_are_whole(app: App) -> None:
     app.write(*payments, topic=f"{app.name}-payments")
     app.run(slots=2, idle_timeout="1h")
     assert counted(app) == expected
+    assert app.read("dead-letters") == []
+
+
+def test_flights_by_hour_are_as_polars_has_them(app: App) -> None:
+    """A year of flights at once: those of each carrier and hour, and of these sums by hour."""
+    app.define(
+        "from processor import tumbling\n"
+        "by_carrier = topology.stream(IN, value=str).group_by(lambda each: each, name='carrier')\n"
+        "counts = by_carrier.window(tumbling('1h')).count(name='by-carrier').to_stream()\n"
+        "hours = counts.map(lambda window, count: (window.start // 3_600_000 % 24, count))\n"
+        "(hours.group_by_key().window(tumbling('1h')).reduce(lambda a, b: a + b, name='by-hour')\n"
+        "    .to(OUT))"
+    )
+    app.topics("in", "out", partitions=PARTITIONS)
+    flights = sorted(records(), key=lambda record: record.timestamp)
+    rows = [
+        (number % PARTITIONS, "", each.value.carrier, each.timestamp)
+        for number, each in enumerate(flights)
+    ]
+    app.write(*rows)
+    app.run(slots=2, idle_timeout="1h")
+    found: dict[int, int] = {}
+    for row in app.read():
+        key = json.loads(row.key or b"")
+        assert key["start"] not in found
+        found[key["start"]] = int(row.value or b"")
+    frame = pl.DataFrame({"time": [row[3] for row in rows]})
+    by_hour = frame.group_by(pl.col("time") // 3_600_000 * 3_600_000).len()
+    assert found == dict(by_hour.iter_rows())
     assert app.read("dead-letters") == []
