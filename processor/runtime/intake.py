@@ -189,8 +189,8 @@ class Intake:
         found = {each: max(offset, ends.get(each, offset)) for each, offset in before.items()}
         for source, upstream in self.upstream.items():
             queued = (min(q.records.offsets[q.done :]) for q in self._waiting.get(source, ()))
-            lowest = [*queued, *filter(None, [upstream.first])]
-            found[source] = min(lowest, default=upstream.seen)
+            first = upstream.seen if upstream.first is None else upstream.first
+            found[source] = min((first, *queued))
         return found
 
     def notes(self) -> Mapping[TopicPartition, Note]:

@@ -118,7 +118,7 @@ def marker(told: Mapping[TaskId, Progress], layout: int, now: Timestamp) -> RawB
         now: The clock on the wall; the marker's timestamp.
     """
     value = msgspec.msgpack.encode((layout, _rows(told, 0)))
-    return Batch([None], [None], [now], [Offset(0)], [((MARKER, value),)])
+    return Batch([None], [None], [max(Timestamp(0), now)], [Offset(0)], [((MARKER, value),)])
 
 
 def note_text(note: Note, stream_time: Timestamp, offset: Offset, layout: int) -> str:

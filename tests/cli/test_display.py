@@ -20,7 +20,7 @@ from processor.cli.summary import Run, print_summary
 from processor.cluster.beats import Adoption, Beat, Claim
 from processor.cluster.view import View
 from processor.edges.accounting import Figures
-from processor.edges.channel import CRASHED, Failure, Log, RestoreStatus, Status
+from processor.edges.channel import CRASHED, Failure, Lateness, Log, RestoreStatus, Status
 from processor.edges.node import NodeState
 from processor.edges.results import Results
 from processor.records import Timestamp
@@ -278,6 +278,18 @@ def test_the_summary_says_where_bad_records_went(capsys: pytest.CaptureFixture[s
         assert "3  count: null-key" in told
         assert "adoptions    2 failure, 1 move" in told
         assert expected in told
+
+
+def test_the_summary_says_how_many_were_late(capsys: pytest.CaptureFixture[str]) -> None:
+    made, figures = orders(), Figures(0.0)
+    late = {"sums": Lateness(15_942, 7_164), "few": Lateness(1000, 1, 2), "none": Lateness(5)}
+    figures.note(Status(0, "running", records=10, late=late), 2.0)
+    print_summary(Run(made, load({}).settings, until_end=False), figures, state(made))
+    told = capsys.readouterr().err
+    assert "7,164 of 15,942 late  sums" in told
+    assert "1 of 1,000 late, 2 for some of their windows  few" in told
+    assert "none" not in told
+    assert "give sums a grace" in told
 
 
 def test_the_summary_says_that_windows_were_left_open(capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,3 +121,12 @@ def test_numbers(slots: list[int], text: str) -> None:
 )
 def test_spans(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+def test_what_is_late_and_whose_time_is_held_back() -> None:
+    held = "1_0 waits for 0_3 in slot 1, for 12 s"
+    primary = Worker("a", "alpha:412", "running", judged=15_942, late=7_164, held=(held,))
+    slots = (slot(0, primary, live=True),)
+    shown = drawn(msgspec.structs.replace(MIXED, slots=slots))
+    assert "7,164 of 15,942 records were late." in shown
+    assert f"Time is held back: {held}." in shown

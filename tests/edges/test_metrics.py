@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from prometheus_client.metrics_core import Metric
 
 from processor.edges.accounting import Figures
-from processor.edges.channel import RestoreStatus, Status
+from processor.edges.channel import Lateness, RestoreStatus, Status
 from processor.edges.metrics import families
 from tests.cluster.topic import Topic, backup, primary
 
@@ -34,8 +34,8 @@ def test_the_application_as_the_node_sees_it() -> None:
 def test_totals_outlast_a_worker_and_gauges_do_not() -> None:
     topic = Topic(slots=2).says("a", primary(0), backup(1, "restoring", 7), claims={0: 1})
     figures = Figures(0)
-    bad = {"step: x: decode": 2}
-    figures.note(Status(0, "running", 90, 2.5, checkpoints=4, bad_records=bad), 1)
+    bad, late = {"step: x: decode": 2}, {"sums": Lateness(10, 3, 1)}
+    figures.note(Status(0, "running", 90, 2.5, checkpoints=4, bad_records=bad, late=late), 1)
     figures.note_restart(0)
     figures.note(Status(0, "running", 10, 0.5, checkpoints=1, partitions=3, tasks=2), 2)
     restore = RestoreStatus(1, 5, 12, 100, 0.1, 30, 90)
@@ -47,6 +47,10 @@ def test_totals_outlast_a_worker_and_gauges_do_not() -> None:
     assert values(found, "kproc_checkpoints_total")["0",] == 5
     assert values(found, "kproc_worker_restarts_total")["0",] == 1
     assert values(found, "kproc_bad_records_total") == {("0", "step: x", "decode"): 2}
+    assert values(found, "kproc_judged_records_total") == {("0", "sums"): 10}
+    assert values(found, "kproc_late_records_total") == {("0", "sums"): 3}
+    assert values(found, "kproc_partly_late_records_total") == {("0", "sums"): 1}
+    assert values(found, "kproc_held_tasks") == {("0",): 0}
     assert values(found, "kproc_partitions") == {("0",): 3}
     assert values(found, "kproc_tasks") == {("0",): 2}
     assert values(found, "kproc_backup_lag_records") == {("1",): 7}

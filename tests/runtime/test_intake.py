@@ -1,5 +1,6 @@
 """Records of several partitions are taken in the order of their timestamps, as far as is known."""
 
+from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from random import Random
@@ -11,6 +12,9 @@ from processor.records import Batch, Offset, Partition, RawBatch, Timestamp, Top
 from processor.runtime import intake as module
 from processor.runtime.intake import Intake
 from processor.runtime.portion import Portion
+from processor.runtime.progress import Progress, marker
+from processor.runtime.upstream import Upstream
+from processor.topology.plan import TaskId
 
 A, B, C = (TopicPartition(name, Partition(0)) for name in "abc")
 
@@ -245,3 +249,19 @@ def test_whatever_comes_in_whatever_pieces(times: list[list[int]], random: Rando
     assert [time for _, time in found] == sorted(time for rows in times for time in rows)
     for source, rows in sources.items():
         assert [time for each, time in found if each == source] == rows
+
+
+def test_what_waits_for_tasks_upstream_is_not_passed_over() -> None:
+    writers = {TaskId(0, Partition(0)): (B,)}
+    upstream = Upstream(A, writers, 0, Offset(0))
+    intake = Intake(frozenset({A}), 0, {A: upstream})
+    intake.add(A, batch(5, 9))
+    assert taken(intake) == []
+    assert intake.next(A, Offset(0)) == 2
+    assert intake.positions({A: Offset(0)}) == {A: Offset(0)}
+    told = marker({TaskId(0, Partition(0)): Progress(Timestamp(7), (Offset(1),))}, 0, Timestamp(1))
+    intake.add(A, replace(told, offsets=[Offset(2)]))
+    assert taken(intake) == [("a", [5])]
+    assert intake.positions({A: Offset(0)}) == {A: Offset(1)}
+    assert intake.notes()[A].done == 7
+    assert intake.time() == 6
