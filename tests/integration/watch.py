@@ -6,6 +6,7 @@ from collections.abc import Callable
 from processor.cluster.beats import Beat, Replica, Role
 from processor.cluster.view import View
 from processor.edges.slots_topic import BeatsReader
+from processor.records import Timestamp
 
 
 class Watch:
@@ -28,14 +29,19 @@ class Watch:
         while not holds():
             assert time.monotonic() < deadline, self.beats
             for beat, timestamp in self._reader.read(0.1):
-                self.view.apply(beat, timestamp)
+                self._apply(beat, timestamp)
 
     def hear(self, seconds: float) -> None:
         """Hears on for some time."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             for beat, timestamp in self._reader.read(0.1):
-                self.view.apply(beat, timestamp)
+                self._apply(beat, timestamp)
+
+    def _apply(self, beat: Beat, timestamp: Timestamp) -> None:
+        if beat.epoch > self.view.epoch:  # a description that is new
+            self.view = View(len(self._slots), 1000, beat.epoch)
+        self.view.apply(beat, timestamp)
 
     @property
     def beats(self) -> list[Beat]:
