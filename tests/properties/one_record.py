@@ -7,6 +7,7 @@ copy of it and throws that away if the record fails.
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
@@ -114,10 +115,14 @@ class Trial:
         outputs: list[tuple[str, Raw]] = []
         for node in self._nodes:
             sided = isinstance(node, Step) and node.operator.sided
-            inputs = [
-                row._replace(value=(number, row.value)) if sided else row
+            # Each reader has values of its own.
+            given = [
+                (number, deepcopy(row))
                 for number, parent in enumerate(node.parents)
                 for row in flows.get(parent, ())
+            ]
+            inputs = [
+                row._replace(value=(number, row.value)) if sided else row for number, row in given
             ]
             inputs = windowed.Watched(self.brought, inputs)
             if isinstance(node, Sink):
