@@ -67,7 +67,13 @@ def _offsets_of(admin: Any, group: str) -> TopicPartition:
     count = len(topics[_OFFSETS].partitions)
     if not count:
         raise KafkaError(f"Kafka does not show {_OFFSETS}")
+    return TopicPartition(_OFFSETS, Partition(offsets_partition(group, count)))
+
+
+def offsets_partition(group: str, count: int) -> int:
+    """The partition of a group's offsets: its name's hash in Java, without its sign (Utils.abs)."""
     code = 0
     for each in group:
         code = (31 * code + ord(each)) & 0xFFFFFFFF
-    return TopicPartition(_OFFSETS, Partition((code & 0x7FFFFFFF) % count))
+    signed = code - 2**32 if code >= 2**31 else code
+    return 0 if signed == -(2**31) else abs(signed) % count
