@@ -119,8 +119,8 @@ class Follower:
         self._contact = _Contact()
         self._records = self._bytes = 0
         self._began = self._heard = time.monotonic()
-        self.lag: int | None = 0
-        """Records behind the ends of the changelogs, as of the last fetch; None: not known yet."""
+        self.lag = 0
+        """Records behind the ends of the changelogs, as of the last fetch, or of `until` before."""
 
     @property
     def consumer(self) -> Consumer:
@@ -268,13 +268,10 @@ class Follower:
         return None
 
     def _look(self, heard: bool) -> None:  # noqa: FBT001 - called once
-        highs = {source: self._high(source) for source in self._followed}
-        lags = [
-            max(0, high - self._followed[source].store.position)
-            for source, high in highs.items()
-            if high is not None
-        ]
-        self.lag = sum(lags) if len(lags) == len(highs) else None
+        self.lag = sum(
+            max(0, (self._high(source) or each.end) - each.store.position)
+            for source, each in self._followed.items()
+        )
         if heard or not self._pending():
             self._heard = time.monotonic()
         else:

@@ -10,6 +10,7 @@ writer's transaction (KAFKA-10167).
 
 import contextlib
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -50,6 +51,9 @@ BEGINS = "begins elsewhere"
 _PAUSE = 0.02
 """Seconds between two looks at downloads, where there is nothing else to do."""
 
+_TRY_AGAIN = 5.0
+"""Seconds after which a changelog that was not complete is looked at again."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
@@ -87,6 +91,8 @@ class TaskOpener:
         self._opened: SimpleQueue[TaskOpened | Exception] = SimpleQueue()
         self._held: dict[TaskId, dict[TopicPartition, StoreSpec[Any, Any]]] = {}
         self._asked: dict[TaskId, _Asked] = {}
+        self._incomplete: dict[TopicPartition, StateMismatch] = {}  # changelogs
+        self._next_try = 0.0
         self.truncated: dict[TopicPartition, Offset] = {}
         """Changelogs with complete stores whose records were deleted, and where they begin now."""
         self._hurried = self._stopped = self._caught_up = False
@@ -95,12 +101,15 @@ class TaskOpener:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every store that is held here has once reached the end of its changelog."""
-        return self._caught_up and self.status() is None
+        """Whether every store that is held here has once reached the end of its changelog.
+
+        Not while a changelog lacks records that its store does not have.
+        """
+        return self._caught_up and not self._incomplete and self.status() is None
 
     @property
-    def lag(self) -> int | None:
-        """Records that the stores held here are behind their changelogs' ends; None: not known."""
+    def lag(self) -> int:
+        """Records that the stores held here are behind their changelogs' ends."""
         return self._follower.lag
 
     def check_current(self) -> None:
@@ -179,6 +188,10 @@ class TaskOpener:
                     continue
                 self._stores.close(self._store(source))
                 self._reopen(source, download=True)
+        if self._incomplete and time.monotonic() > self._next_try:
+            self._next_try = time.monotonic() + _TRY_AGAIN
+            for source in list(self._incomplete):
+                self._reopen(source, download=True)
         self._open_downloaded()
         for task in list(self._asked):
             if all(map(self._is_done, [*self._held[task], *self._places(task)])):
@@ -209,7 +222,7 @@ class TaskOpener:
             while True:
                 loading = self._downloads is not None and not self._downloads.is_idle
                 idle = self._follower.is_empty and not loading and not tasks
-                task = self._wanted.get(block=idle)
+                task = self._wanted.get(block=idle, timeout=_PAUSE if self._incomplete else None)
                 if task is None:
                     return []
                 tasks.append(task)
@@ -218,6 +231,11 @@ class TaskOpener:
 
     def _begin(self, tasks: list[TaskId]) -> None:
         self._hold([task for task in tasks if task not in self._held])
+        for source in [each for task in tasks for each in self._held[task]]:
+            if source in self._incomplete:
+                self._reopen(source, download=True)
+            if source in self._incomplete:
+                raise self._incomplete[source]
         # What is committed first: then the changelogs have at least what led to that.
         self._asked |= self._ask(tasks)
         followed = [source for task in tasks for source in (*self._held[task], *self._places(task))]
@@ -276,26 +294,51 @@ class TaskOpener:
         )
         ends = list_offsets(self._admin, wanted, OffsetSpec.latest())
         for source, spec in wanted.items():
-            store, first = self._store(source), firsts[source]
-            retention = partial(tombstone_retention, self._admin, source.topic)
-            begin = self._ledger.begin_of(source) if first else first
-            opened = self._stores.find(spec, store, first, ends[source], retention, begin)
-            if opened is None and download and self._downloads is not None:
-                span = self._wanted_of(source.topic, spec, first, ends[source])
-                self._downloads.start(source, store, spec, span)
+            self._incomplete.pop(source, None)
+            try:
+                opened = self._find(source, spec, firsts[source], ends[source], download=download)
+            except StateMismatch as error:
+                # As long as another worker has the slot it may make the changelog whole.
+                self._incomplete[source] = error
+                self._channel.log_seldom("changelog is not complete", str(error))
                 continue
-            if first > begin:
-                if opened is None:
-                    raise StateMismatch(
-                        f"the changelog of store {store} begins at offset {first}: compaction "
-                        "leaves its beginning alone, so somebody has deleted records, and the "
-                        f"state is not complete. {lost_advice(store)}"
-                    )
-                self.truncated[source] = first
-            opened = opened or self._stores.make(spec, store)
-            if opened.position < first:
-                opened.write({}, first)
-            self._follower.add(source, opened, stable[source])
+            if opened is not None:
+                self._follower.add(source, opened, stable[source])
+
+    def _find(
+        self,
+        source: TopicPartition,
+        spec: StoreSpec[Any, Any],
+        first: Offset,
+        end: Offset,
+        *,
+        download: bool,
+    ) -> Store | None:
+        """The store that is on disk, or an empty one; None if it is downloaded first.
+
+        Raises:
+            StateMismatch: Records were deleted from its changelog that it does not have.
+        """
+        store = self._store(source)
+        retention = partial(tombstone_retention, self._admin, source.topic)
+        begin = self._ledger.begin_of(source) if first else first
+        opened = self._stores.find(spec, store, first, end, retention, begin)
+        if opened is None and download and self._downloads is not None:
+            span = self._wanted_of(source.topic, spec, first, end)
+            self._downloads.start(source, store, spec, span)
+            return None
+        if first > begin:
+            if opened is None:
+                raise StateMismatch(
+                    f"the changelog of store {store} begins at offset {first}: compaction "
+                    "leaves its beginning alone, so somebody has deleted records, and the "
+                    f"state is not complete. {lost_advice(store)}"
+                )
+            self.truncated[source] = first
+        opened = opened or self._stores.make(spec, store)
+        if opened.position < first:
+            opened.write({}, first)
+        return opened
 
     def _wanted_of(
         self, changelog: str, spec: StoreSpec[Any, Any], first: Offset, end: Offset

@@ -91,6 +91,7 @@ def test_told_to_adopt_before_it_is_ready(kafka: str, topic_name: str, tmp_path:
 
 def test_what_it_follows_is_deleted(kafka: str, topic_name: str, tmp_path: Path) -> None:
     application = Application(kafka, topic_name, tmp_path, seed=4)
+    own = application.settings.state_dir
     application.feed.write(100)
     primary = application.worker()
     application.drain(primary)
@@ -104,12 +105,19 @@ def test_what_it_follows_is_deleted(kafka: str, topic_name: str, tmp_path: Path)
     changelog = application.plan.changelog("counts")
     ledger.delete_before(kafka, changelog, ledger.offsets(kafka, changelog))
     backup.process.send_signal(signal.SIGCONT)
+    backup.await_log("changelog is not complete")
+    assert primary.stop() == 0, primary.failure
+    # The next one begins with the complete stores, and makes the changelogs whole from them.
+    primary = application.moved(own).worker()
+    primary.await_log("changelog is made whole")
+    application.feed.write(100)
+    application.drain(primary)
     backup.await_log("store is rebuilt")
-    backup.await_log("state is lost")
     _await_followed(backup)
     assert len(backup.logged("store is rebuilt")) == PARTITIONS
     assert backup.stop() == 0, backup.failure
     assert primary.stop() == 0, primary.failure
+    application.check()
 
 
 @pytest.mark.long

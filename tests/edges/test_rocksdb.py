@@ -341,11 +341,9 @@ if __name__ == "__main__":
     write_until_killed(Path(sys.argv[1]), restoring=sys.argv[2] == "1")
 
 
-def test_a_store_is_as_old_as_the_last_time_that_it_was_up_to_date(
-    path: Path, resources: RocksResources, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_is_as_old_as_the_last_time_that_it_was_up_to_date(path: Path) -> None:
     now = 1000.0
-    monkeypatch.setattr("processor.edges.rocksdb.time", lambda: now)
+    resources = RocksResources(now=lambda: now)
     store = RocksStore(path, resources)
     now = 2000.0
     store.write({b"a": b"1"}, Offset(1))
@@ -361,3 +359,4 @@ def test_a_store_is_as_old_as_the_last_time_that_it_was_up_to_date(
     store.write({}, Offset(3))
     assert store.written == 3000
     store.close()
+    resources.close()

@@ -126,6 +126,10 @@ def test_snapshots_of_a_changelog_that_was_made_anew_are_not_used(app: App) -> N
         time.sleep(0.05)
     ledger.create(app.kafka, {changelog: 1}, **CHANGELOG_CONFIG)
     app.write((0, "k1", "1"))
+    refused = app.run(expect=5)
+    assert "was deleted and made anew" in refused.output
+    assert "kproc reset FILE.py --store counts" in refused.output
+    app.kproc("reset", "--store", "counts", "--yes")
     node = app.run()
     assert app.latest()["k1"] == b"1"
     assert not [line for line in node.logged if line["event"] == "snapshot restored"]
