@@ -5,6 +5,7 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 import polars as pl
@@ -13,6 +14,7 @@ import pytest
 
 from tests.integration.conftest import App
 from tests.integration.test_rescale import Rescale, rescale
+from tests.ledger import Row
 from topologies.flights import records
 
 __all__ = ["rescale"]
@@ -33,21 +35,25 @@ BY_DAY = (
 )
 
 
-def feed(app: App) -> dict[str, int]:
+def feed(
+    app: App, numbers: Iterable[int] = range(COUNT), partitions: int = PARTITIONS
+) -> dict[str, int]:
     """Records in the order of their times in each partition; how many each key and day has."""
     rows, expected = [], Counter[str]()
-    for number in range(COUNT):
+    for number in numbers:
         when, other = FIRST + number * STEP, f"o{number * 7919 % 50}"
-        rows.append((number % PARTITIONS, f"k{number}", json.dumps({"other": other}), when))
+        rows.append((number % partitions, f"k{number}", json.dumps({"other": other}), when))
         expected[f"{other} {when // DAY}"] += 1
     app.write(*rows)
     return dict(expected)
 
 
-def counted(app: App) -> dict[str, int]:
-    """How many each key and day has by the results, of which there is one each."""
+def counted(app: App, before: Sequence[Row] = ()) -> dict[str, int]:
+    """How many each key and day has by the results that were not there before, one each."""
     found: dict[str, int] = {}
     for row in app.read():
+        if row in before:
+            continue
         key = json.loads(row.key or b"")
         name = f"{key['key']} {key['start'] // DAY}"
         assert name not in found, f"{name} was told of twice"
@@ -94,6 +100,36 @@ def test_slots_change_between_two_halves(app: App, rescale: Rescale) -> None:
     rescale("--slots", "3", "--yes")
     app.run(idle_timeout="1h")
     assert counted(app) == expected
+    assert app.read("dead-letters") == []
+
+
+def test_an_input_gets_more_partitions_between_two_halves(app: App, rescale: Rescale) -> None:
+    app.define(
+        "from processor import tumbling\n"
+        "others = topology.stream(IN).key_by('other').repartition(partitions=4, name='other')\n"
+        "(others.group_by_key().window(tumbling('1d', grace='1h')).count(name='counts').to(OUT))"
+    )
+    app.topics("in", "out", partitions=PARTITIONS)
+    expected = Counter(feed(app, range(COUNT // 2)))
+    app.run(slots=2)
+    rescale("--partitions", f"{app.input}={PARTITIONS + 2}", "--yes")
+    expected.update(feed(app, range(COUNT // 2, COUNT), PARTITIONS + 2))
+    app.run(slots=2, idle_timeout="1h")
+    assert counted(app) == expected
+    assert app.read("dead-letters") == []
+
+
+def test_all_is_done_again_after_a_reset_in_the_middle(app: App) -> None:
+    app.define(BY_DAY)
+    app.topics("in", "out", partitions=PARTITIONS)
+    expected = feed(app)
+    with app.start(slots=2, max_batch=500, session_timeout="6s") as node:
+        app.await_written("other-repartition", COUNT // 4)
+        assert node.stop() == 0
+    before = app.read()
+    app.kproc("reset", "--yes", "--set=session_timeout=6s")
+    app.run(slots=2, idle_timeout="1h")
+    assert counted(app, before) == expected
     assert app.read("dead-letters") == []
 
 
