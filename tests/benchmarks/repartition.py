@@ -1,10 +1,12 @@
 """What a repartition costs here and in another checkout: processor time, rate and bytes.
 
-    python -m tests.benchmarks.repartition --other ../before [--partitions 4 64] [--rounds 3]
+    python -m tests.benchmarks.repartition --other ../before [--set max_task_idle=]
+        [--jobs count] [--partitions 4 64] [--rounds 3]
 
 Records in the order of their times go through a repartition by another key to a sum by window, to a
 count, or to nothing but a topic. Both checkouts run in turn on the same broker, each in its own
-environment (`uv run --project`); only the ratios count.
+environment (`uv run --project`); only the ratios count. `--other . --set max_task_idle=` is what it
+costs to keep time behind repartitions.
 """
 
 import argparse
@@ -21,9 +23,9 @@ from tests import ledger
 
 COUNT, STEP, FIRST = 1_000_000, 10, 1_500_000_000_000
 JOBS = {
-    "windowed sum": "grouped.window(tumbling('10s', grace='1s'))"
+    "windowed sum": "stream.group_by('other', name='other').window(tumbling('10s', grace='1s'))"
     ".aggregate(int, lambda a, v: a + v['amount'], name='sums').to(OUT)",
-    "count": "grouped.count(name='counts').to(OUT)",
+    "count": "stream.group_by('other', name='other').count(name='counts').to(OUT)",
     "copy": "stream.key_by('other').repartition(name='other').to(OUT)",
 }
 TOPOLOGY = """
@@ -31,7 +33,6 @@ from processor import Topology, tumbling
 OUT = {out!r}
 topology = Topology({run!r})
 stream = topology.stream({topic!r})
-grouped = stream.group_by('other', name='other')
 {job}
 """
 
@@ -60,18 +61,24 @@ def cpu_of(process: psutil.Popen) -> float:
     return found
 
 
-def run(project: Path, file: Path, kafka: str, state: Path) -> tuple[float, float]:
+def run(project: Path, file: Path, kafka: str, state: Path, sets: list[str]) -> tuple[float, float]:
     """Processor seconds and seconds for all of the input."""
     options = ["--until-end", "--no-show", f"--bootstrap={kafka}", f"--set=state_dir={state}"]
     command = ["uv", "run", "--project", str(project), "kproc", "run", str(file), *options]
     began, cpu = time.monotonic(), 0.0
-    process = psutil.Popen(
-        [*command, "--set=slots=2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    log = state.with_suffix(".log")
+    # Elsewhere: workers take the package of the folder in which they are started.
+    with log.open("w") as output:
+        process = psutil.Popen(
+            [*command, "--set=slots=2", *(f"--set={each}" for each in sets)],
+            cwd=state.parent,
+            stdout=subprocess.DEVNULL,
+            stderr=output,
+        )
     while process.poll() is None:
         cpu = max(cpu, cpu_of(process))
         time.sleep(0.05)
-    assert process.returncode == 0, process.returncode
+    assert process.returncode == 0, log.read_text()[-2000:]
     return cpu, time.monotonic() - began
 
 
@@ -79,11 +86,12 @@ def main() -> None:
     """Runs everything in turn."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--other", type=Path, required=True)
+    parser.add_argument("--set", nargs="+", default=[], help="settings of the other one alone")
     parser.add_argument("--partitions", nargs="+", type=int, default=[4, 64])
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    here = Path(__file__).parents[2]
+    sides = (("here", Path(__file__).parents[2], []), ("other", given.other, given.set))
     with (
         tempfile.TemporaryDirectory() as scratch,
         EmbeddedKafka.start(Path(scratch) / "kafka", port=0, config={}, timeout=180) as broker,
@@ -97,7 +105,7 @@ def main() -> None:
             for job in given.jobs:
                 found: dict[str, list[tuple[float, float]]] = {"here": [], "other": []}
                 for number in range(given.rounds):
-                    for name, project in (("here", here), ("other", given.other)):
+                    for name, project, sets in sides:
                         made = f"{job.replace(' ', '-')}-{partitions}-{number}-{name}"
                         ledger.create(kafka, {f"{made}-out": partitions})
                         file = Path(scratch) / f"{made}.py"
@@ -105,7 +113,7 @@ def main() -> None:
                             out=f"{made}-out", run=made, topic=topic, job=JOBS[job]
                         )
                         file.write_text(text)
-                        found[name].append(run(project, file, kafka, Path(scratch) / made))
+                        found[name].append(run(project, file, kafka, Path(scratch) / made, sets))
                 cpu, took = ([median(x[n] for x in found[name]) for name in found] for n in (0, 1))
                 print(
                     f"| {job} | {partitions} | {cpu[0]:.2f}, {cpu[1]:.2f} | {cpu[0] / cpu[1]:.2f} |"
