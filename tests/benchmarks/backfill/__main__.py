@@ -66,7 +66,7 @@ def kafka_streams(kafka: str, topic: str, run: str, slots: int, folder: Path) ->
     classes = ["-cp", f"{JAVA / 'target' / 'classes'}:{JAVA / 'target' / 'lib' / '*'}"]
     given = [kafka, topic, run, str(slots), str(folder / "state"), str(COUNT)]
     command = ["java", *options, *classes, "backfill.Backfill", *given]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     return int(done.stdout.rpartition("late=")[2])
 
 

@@ -40,19 +40,21 @@ public final class Backfill {
       streams.start();
       // Both subtopologies have worked on each record, and nothing more comes for a while.
       double before = -1;
-      for (double done; (done = sum(streams, "process-total")) < 2 * expected || done > before; ) {
+      for (double done; (done = sum(streams, "thread", "process-total")) < 2 * expected
+          || done > before; ) {
         before = done;
         Thread.sleep(2000);
       }
-      System.out.printf("late=%.0f%n", sum(streams, "dropped-records-total"));
+      System.out.printf("late=%.0f%n", sum(streams, "task", "dropped-records-total"));
       streams.close(ofSeconds(10));
     }
   }
 
-  private static double sum(KafkaStreams streams, String name) {
+  private static double sum(KafkaStreams streams, String level, String name) {
+    String group = "stream-" + level + "-metrics";
     return streams.metrics().values().stream()
         .filter(metric -> metric.metricName().name().equals(name))
-        .filter(metric -> metric.metricName().group().equals("stream-task-metrics"))
+        .filter(metric -> metric.metricName().group().equals(group))
         .map(Metric::metricValue)
         .mapToDouble(value -> ((Number) value).doubleValue())
         .sum();
