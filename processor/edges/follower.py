@@ -269,7 +269,7 @@ class Follower:
 
     def _look(self, heard: bool) -> None:  # noqa: FBT001 - called once
         self.lag = sum(
-            max(0, (self._high(source) or each.end) - each.store.position)
+            max(0, self._end(source, each) - each.store.position)
             for source, each in self._followed.items()
         )
         if heard or not self._pending():
@@ -284,6 +284,11 @@ class Follower:
         except KafkaException:
             return False
         return True
+
+    def _end(self, source: TopicPartition, followed: _Followed) -> int:
+        """Where a changelog ends, as far as is known: by the last fetch, or as it was added."""
+        high = self._high(source)
+        return followed.end if high is None else high
 
     def _high(self, source: TopicPartition) -> int | None:
         try:

@@ -91,7 +91,7 @@ class TaskOpener:
         self._opened: SimpleQueue[TaskOpened | Exception] = SimpleQueue()
         self._held: dict[TaskId, dict[TopicPartition, StoreSpec[Any, Any]]] = {}
         self._asked: dict[TaskId, _Asked] = {}
-        self._incomplete: dict[TopicPartition, StateMismatch] = {}  # changelogs
+        self._incomplete = set[TopicPartition]()  # changelogs that lack what their stores lack
         self._next_try = 0.0
         self.truncated: dict[TopicPartition, Offset] = {}
         """Changelogs with complete stores whose records were deleted, and where they begin now."""
@@ -108,9 +108,9 @@ class TaskOpener:
         return self._caught_up and not self._incomplete and self.status() is None
 
     @property
-    def lag(self) -> int:
-        """Records that the stores held here are behind their changelogs' ends."""
-        return self._follower.lag
+    def lag(self) -> int | None:
+        """Records that the stores held here are behind their changelogs' ends; None: not known."""
+        return None if self._incomplete else self._follower.lag
 
     def check_current(self) -> None:
         """Makes sure that the application is as its node has found it, as far as is known here.
@@ -189,7 +189,6 @@ class TaskOpener:
                 self._stores.close(self._store(source))
                 self._reopen(source, download=True)
         if self._incomplete and time.monotonic() > self._next_try:
-            self._next_try = time.monotonic() + _TRY_AGAIN
             for source in list(self._incomplete):
                 self._reopen(source, download=True)
         self._open_downloaded()
@@ -231,13 +230,11 @@ class TaskOpener:
 
     def _begin(self, tasks: list[TaskId]) -> None:
         self._hold([task for task in tasks if task not in self._held])
+        # What is committed first: then the changelogs have at least what led to that.
+        self._asked |= self._ask(tasks)
         for source in [each for task in tasks for each in self._held[task]]:
             if source in self._incomplete:
                 self._reopen(source, download=True)
-            if source in self._incomplete:
-                raise self._incomplete[source]
-        # What is committed first: then the changelogs have at least what led to that.
-        self._asked |= self._ask(tasks)
         followed = [source for task in tasks for source in (*self._held[task], *self._places(task))]
         for source, end in list_offsets(self._admin, followed, OffsetSpec.latest()).items():
             if not self._is_loading(source):
@@ -294,16 +291,19 @@ class TaskOpener:
         )
         ends = list_offsets(self._admin, wanted, OffsetSpec.latest())
         for source, spec in wanted.items():
-            self._incomplete.pop(source, None)
             try:
                 opened = self._find(source, spec, firsts[source], ends[source], download=download)
             except StateMismatch as error:
-                # As long as another worker has the slot it may make the changelog whole.
-                self._incomplete[source] = error
+                if any(source in self._held[task] for task in self._asked):
+                    raise
+                # Another worker has the slot: it may still make the changelog whole.
+                self._incomplete.add(source)
+                self._next_try = time.monotonic() + _TRY_AGAIN
                 self._channel.log_seldom("changelog is not complete", str(error))
                 continue
             if opened is not None:
                 self._follower.add(source, opened, stable[source])
+            self._incomplete.discard(source)  # only now: other threads look
 
     def _find(
         self,

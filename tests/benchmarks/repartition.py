@@ -1,4 +1,4 @@
-"""What a repartition costs here and in another checkout: processor time, rate and bytes.
+"""What a repartition costs here and in another checkout: processor time and rate.
 
     python -m tests.benchmarks.repartition --other ../before [--set max_task_idle=]
         [--jobs count] [--partitions 4 64] [--rounds 3]

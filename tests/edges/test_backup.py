@@ -89,23 +89,32 @@ def test_told_to_adopt_before_it_is_ready(kafka: str, topic_name: str, tmp_path:
     application.check()
 
 
-def test_what_it_follows_is_deleted(kafka: str, topic_name: str, tmp_path: Path) -> None:
-    application = Application(kafka, topic_name, tmp_path, seed=4)
-    own = application.settings.state_dir
+def _behind_deletions(
+    application: Application, folder: Path
+) -> tuple[WorkerProcess, WorkerProcess]:
+    """A primary with complete stores, and a backup that misses what was deleted since."""
     application.feed.write(100)
     primary = application.worker()
     application.drain(primary)
-    backup = application.moved(tmp_path / "other").worker(role="backup")
+    backup = application.moved(folder).worker(role="backup")
     backup.await_state("ready")
     backup.process.send_signal(signal.SIGSTOP)
     # The broker may answer the fetch that is under way: it must not be the answer to everything.
     for _ in range(3):
         application.feed.write(100)
         application.drain(primary)
-    changelog = application.plan.changelog("counts")
+    kafka, changelog = application.kafka, application.plan.changelog("counts")
     ledger.delete_before(kafka, changelog, ledger.offsets(kafka, changelog))
     backup.process.send_signal(signal.SIGCONT)
     backup.await_log("changelog is not complete")
+    assert backup.await_state("restoring").lag is None
+    return primary, backup
+
+
+def test_what_it_follows_is_deleted(kafka: str, topic_name: str, tmp_path: Path) -> None:
+    application = Application(kafka, topic_name, tmp_path, seed=4)
+    own = application.settings.state_dir
+    primary, backup = _behind_deletions(application, tmp_path / "other")
     assert primary.stop() == 0, primary.failure
     # The next one begins with the complete stores, and makes the changelogs whole from them.
     primary = application.moved(own).worker()
@@ -113,11 +122,23 @@ def test_what_it_follows_is_deleted(kafka: str, topic_name: str, tmp_path: Path)
     application.feed.write(100)
     application.drain(primary)
     backup.await_log("store is rebuilt")
+    backup.await_state("ready")
     _await_followed(backup)
     assert len(backup.logged("store is rebuilt")) == PARTITIONS
     assert backup.stop() == 0, backup.failure
     assert primary.stop() == 0, primary.failure
     application.check()
+
+
+def test_what_is_not_complete_is_not_adopted(kafka: str, topic_name: str, tmp_path: Path) -> None:
+    application = Application(kafka, topic_name, tmp_path, seed=5)
+    primary, backup = _behind_deletions(application, tmp_path / "other")
+    assert primary.stop() == 0, primary.failure
+    backup.adopt()
+    backup.wait()
+    assert backup.failure is not None
+    assert backup.failure.error == "StateMismatch"
+    assert "records that it has not seen were deleted" in backup.failure.text
 
 
 @pytest.mark.long

@@ -135,6 +135,15 @@ def test_snapshots_of_a_changelog_that_was_made_anew_are_not_used(app: App) -> N
     assert not [line for line in node.logged if line["event"] == "snapshot restored"]
 
 
+def test_a_changelog_that_is_not_complete_and_no_snapshot(app: App) -> None:
+    changelog = f"{app.name}-counts-changelog"
+    ledger.delete_before(app.kafka, changelog, ledger.offsets(app.kafka, changelog))
+    shutil.rmtree(app.folder / "snapshots")
+    app.write((0, "k1", "1"))
+    node = app.run(expect=5)
+    assert "somebody has deleted records" in node.output.splitlines()[-1]
+
+
 def test_a_snapshot_of_what_was_deleted_since_is_not_used(app: App) -> None:
     changelog = f"{app.name}-counts-changelog"
     app.write((0, "k1", "1"))
