@@ -4,14 +4,14 @@ Owns the promise that a value comes back equal, of whatever type: nothing of a u
 and what could not come back is refused when it is written, or with its type, when the topology is.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from processor.serdes.base import Serde
 from processor.serdes.internal_models import Codec, Walk
 from processor.serdes.internal_values import (
-    SIMPLE,
+    are_kept,
+    decoder_of,
     from_bytes,
     pack,
     plain_bytes,
@@ -34,23 +34,21 @@ def _encoder(packer: Callable[[Any], Any]) -> Callable[[Any], bytes]:
     return encode
 
 
-def _encode_dicts(values: Sequence[Any]) -> list[Any] | None:
-    """Dicts of simple values."""
-    if {*map(type, values)} != {dict}:
-        return None
-    return _encode_simple(values, chain.from_iterable(values))
+def _encode_all(trees: Sequence[Any]) -> list[bytes] | None:
+    """A batch that msgpack keeps as it is, as the first one mostly tells; None if it would not."""
+    return _encode_kept(trees) if _encode_kept(trees[:1]) else None
 
 
-def _encode_simple(trees: Sequence[Any], keys: Iterable[Any] = ()) -> list[Any] | None:
-    """Dicts as they are if their keys and values are simple."""
-    items = chain.from_iterable(map(dict[Any, Any].values, trees))
-    return list(map(plain_bytes, trees)) if _are_simple(map(type, chain(keys, items))) else None
+def _encode_kept(trees: Sequence[Any]) -> list[bytes] | None:
+    """What has been encoded is finite and no larger than its bytes, so can be looked through."""
+    encoded = list(map(plain_bytes, trees))
+    return encoded if sum(map(len, encoded)) < _LARGE and are_kept(trees) else None
 
 
-_are_simple = SIMPLE.issuperset
+_LARGE: Final = 2**24
 
 internal: Serde[Any] = Serde(
-    "internal", _encoder(pack), from_bytes, type=Any, encode_all=_encode_dicts
+    "internal", _encoder(pack), from_bytes, type=Any, encode_all=_encode_all
 )
 """Any value of Python's own types and of the standard library's usual ones, kept as it is."""
 
@@ -82,18 +80,18 @@ def internal_of(annotation: Any) -> Serde[Any]:
 
 
 def _at_once(codec: Codec) -> dict[str, Any]:
-    """How a batch of models is done whose fields are simple."""
-    fields = codec.flat
-    if fields is None or fields.parts_of_all is None or fields.make_all is None:
+    """How a batch of models is done whose fields need no type."""
+    batches = None if codec.flat is None else codec.flat.batches
+    if batches is None:
         return {}
-    parts_of_all, make_all = fields.parts_of_all, fields.make_all
+    read = decoder_of(batches.form)
 
-    def encode_all(values: Sequence[Any]) -> list[Any] | None:
-        parts = parts_of_all(values)
-        return None if parts is None else _encode_simple(parts)
+    def encode_all(values: Sequence[Any]) -> list[bytes] | None:
+        parts = batches.parts(values)
+        return None if parts is None else _encode_all(parts)
 
     def decode_all(column: Sequence[bytes]) -> list[Any] | None:
-        return make_all(list(map(from_bytes, column)))
+        return batches.make(list(map(read, column)))
 
     return {"encode_all": encode_all, "decode_all": decode_all}
 

@@ -9,7 +9,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, repeat
-from operator import attrgetter, eq
+from operator import attrgetter, itemgetter
 from types import NoneType
 from typing import (
     Any,
@@ -17,6 +17,7 @@ from typing import (
     NamedTuple,
     NotRequired,
     TypeAlias,
+    TypedDict,
     cast,
     get_args,
     get_origin,
@@ -42,18 +43,25 @@ class Field(NamedTuple):
     optional: bool
 
 
-class Fields(NamedTuple):
-    """A model's fields; `parts` takes them from an object, `make` makes one of them.
+class Batches(NamedTuple):
+    """How a batch of a model's objects is done at C's speed.
 
-    `parts_of_all` and `make_all` do so for a batch at C's speed; they give None where objects are
-    not all alike, or not of this class, and are None themselves where there is no such way.
+    `parts` takes the fields of each object; `make` makes objects of what msgspec has read as
+    `form`. Both may give None, or raise, where objects are not all alike or not of the class.
     """
+
+    parts: Callable[[Sequence[Any]], list[Parts] | None]
+    form: Any
+    make: Callable[[list[Any]], list[Any] | None]
+
+
+class Fields(NamedTuple):
+    """A model's fields; `parts` takes them from an object, `make` makes one of them."""
 
     each: Sequence[Field]
     parts: Callable[[Any], Parts]
     make: Callable[[Parts], Any]
-    parts_of_all: Callable[[Sequence[Any]], list[Parts] | None] | None = None
-    make_all: Callable[[list[Parts]], list[Any] | None] | None = None
+    batches: Batches | None = None
 
 
 def fields_of(model: Any) -> Fields | None:
@@ -167,23 +175,32 @@ def _object_fields(cls: type, each: Sequence[Field]) -> Fields:
         return None if may_lack else _dicts(cls, size, values)
 
     def make_all(trees: list[Parts]) -> list[Any] | None:
-        return _filled(cls, names, trees)
+        return _filled(cls, size, trees)
 
-    return Fields(each, parts, make, parts_of_all, make_all)
+    return Fields(each, parts, make, Batches(parts_of_all, _form(names), make_all))
+
+
+def _form(names: Iterable[str]) -> Any:
+    """The type of dicts that have all the names, and may have `_PYDANTIC`; more is left out."""
+    typed_dict: Any = TypedDict
+    return typed_dict("Parts", dict.fromkeys(names, Any) | {_PYDANTIC: NotRequired[Any]})
 
 
 def _dicts(cls: type, size: int, values: Sequence[Any]) -> list[Parts] | None:
     """The dicts of objects that are all of the class, and have as many entries as it has fields."""
-    if {*map(type, values)} != {cls}:
+    if not _all_of(cls, values):
         return None
     held = list(map(attrgetter("__dict__"), values))
     return held if {*map(len, held)} == {size} else None
 
 
-def _filled(cls: type, names: Mapping[str, None], trees: list[Parts]) -> list[Any] | None:
-    """Objects that have these for their dicts; None where one has other entries than fields."""
-    keys = map(dict[str, Any].keys, trees)
-    if {*map(type, trees)} != {dict} or not all(map(eq, keys, repeat({*names}))):
+def _all_of(cls: type, values: Iterable[Any]) -> bool:
+    return {*map(type, values)} == {cls}
+
+
+def _filled(cls: type, size: int, trees: list[Parts]) -> list[Any] | None:
+    """Objects that have these for their dicts; None where one has more entries than fields."""
+    if {*map(len, trees)} != {size}:
         return None
     new: Any = object.__new__
     made: list[Any] = list(map(new, repeat(cls, len(trees))))
@@ -211,7 +228,25 @@ def _slotted(cls: type, each: Sequence[Field]) -> Fields:
             put(made, name, item)
         return made
 
-    return Fields(each, parts, make)
+    return Fields(each, parts, make, _slotted_batches(cls, names) if len(names) > 1 else None)
+
+
+def _slotted_batches(cls: type, names: Sequence[str]) -> Batches:
+    take = attrgetter(*names)
+    new: Any = object.__new__
+
+    def parts_of_all(values: Sequence[Any]) -> list[Parts] | None:
+        if not _all_of(cls, values):
+            return None
+        return list(map(dict[str, Any], map(zip, repeat(names), map(take, values))))
+
+    def make_all(trees: list[Parts]) -> list[Any]:
+        made: list[Any] = list(map(new, repeat(cls, len(trees))))
+        for name in names:
+            _put_all(made, name, map(itemgetter(name), trees))
+        return made
+
+    return Batches(parts_of_all, _form(names), make_all)
 
 
 def _completing(cls: type, each: Sequence[Field]) -> Callable[[Parts], Parts]:
@@ -254,7 +289,14 @@ def _struct(cls: Any, types: Mapping[str, Any]) -> Fields:
         made.__class__ = cls
         return made
 
-    return Fields(each, msgspec.structs.asdict, make)
+    def parts_of_all(values: Sequence[Any]) -> list[Parts] | None:
+        return list(map(msgspec.structs.asdict, values)) if _all_of(cls, values) else None
+
+    def make_all(made: list[Any]) -> list[Any]:
+        deque(map(setattr, made, repeat("__class__"), repeat(cls)), 0)
+        return made
+
+    return Fields(each, msgspec.structs.asdict, make, Batches(parts_of_all, twin, make_all))
 
 
 def _named_tuple(cls: Any, types: Mapping[str, Any]) -> Fields:
@@ -317,11 +359,11 @@ def _pydantic(cls: Any, _types: Mapping[str, Any]) -> Fields:
             put(made, "__pydantic_private__", private)
         return made
 
-    return Fields(each, parts, make, *_pydantic_batches(cls, names))
+    return Fields(each, parts, make, _pydantic_batches(cls, names))
 
 
-def _pydantic_batches(cls: Any, names: Mapping[str, None]) -> tuple[Any, Any]:
-    """`parts_of_all` and `make_all` of models without anything besides their fields."""
+def _pydantic_batches(cls: Any, names: Mapping[str, None]) -> Batches:
+    """Of models without anything besides their fields."""
     size, has_more = len(names), not cls.__pydantic_root_model__
 
     def parts_of_all(values: Sequence[Any]) -> list[Parts] | None:
@@ -332,7 +374,7 @@ def _pydantic_batches(cls: Any, names: Mapping[str, None]) -> tuple[Any, Any]:
         return held if {*map(type, more)} == {NoneType} else None
 
     def make_all(trees: list[Parts]) -> list[Any] | None:
-        made = _filled(cls, names, trees)
+        made = _filled(cls, size, trees)
         if made is not None:
             _put_all(made, "__pydantic_fields_set__", map(set[str], repeat(names, len(made))))
             if has_more:
@@ -340,7 +382,7 @@ def _pydantic_batches(cls: Any, names: Mapping[str, None]) -> tuple[Any, Any]:
                 _put_all(made, "__pydantic_private__", repeat(None))
         return made
 
-    return parts_of_all, make_all
+    return Batches(parts_of_all, _form(names), make_all)
 
 
 _FIELDS_SET = attrgetter("__pydantic_fields_set__")

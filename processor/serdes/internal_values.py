@@ -6,11 +6,13 @@ alone, or by pydantic's for its own leaf types; no code of a user is called. Kno
 models.
 """
 
+import sys
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
+from gc import get_referents
 from importlib import import_module
 from ipaddress import (
     IPv4Address,
@@ -34,6 +36,7 @@ SIMPLE: Final = frozenset({str, int, float, bool, bytes, NoneType})
 """Types that msgpack keeps as they are."""
 
 _are_simple = SIMPLE.issuperset
+_KEPT: Final = SIMPLE | {list, dict}
 
 _BIG, _TEXT, _TUPLE, _SET, _FROZENSET, _PAIRS, _DECIMAL, _DATETIME, _DATE, _TIME = range(1, 11)
 _DELTA, _UUID, _LEAF, _NAMED, _GROUP, _CHOICE, _PLAIN = range(11, 18)
@@ -97,6 +100,33 @@ def pack(value: Any) -> Any:
         return value if _are_simple(map(type, value)) else list(map(pack, value))
     packer = _PACKERS.get(kind) or _leaf_packer(kind)
     return packer(value)
+
+
+def are_kept(trees: Iterable[Any]) -> bool:
+    """Whether msgpack keeps all of these as they are: simple values, lists and dicts of them.
+
+    Level by level, at C's speed, with what the garbage collector goes through: all members of a
+    list or dict but keys that are of str itself. Trees have to end.
+    """
+    level = trees
+    while True:
+        kinds = {*map(type, level)}
+        if kinds <= SIMPLE:
+            return True
+        if not kinds <= _KEPT:
+            return False
+        level = _members(level)
+
+
+def _members(level: Iterable[Any]) -> list[Any]:
+    if sys.version_info >= (3, 13):  # an object's own dict shows nothing there, a copy does
+        level = [each.copy() if type(each) is dict else each for each in level]
+    return get_referents(*level)
+
+
+def decoder_of(form: Any) -> Callable[[bytes], Any]:
+    """Reads packed values straight as a type of msgspec's; it raises where they are none."""
+    return Decoder(form, ext_hook=_extension).decode
 
 
 def to_bytes(tree: Any) -> bytes:

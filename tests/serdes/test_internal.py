@@ -1,9 +1,13 @@
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, make_dataclass
-from datetime import datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
+from enum import StrEnum
+from functools import partial
 from math import isnan
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -238,3 +242,88 @@ def test_what_is_not_alike_in_a_batch_is_done_one_by_one() -> None:
     odd = [{"a": 1}, {1: (2,)}, "x", {"a": "\ud800"}]
     encoded, faults = encode_column(internal, odd)
     assert (decode_column(internal, encoded)[0], faults) == (odd, [])
+
+
+class Shade(StrEnum):
+    DARK = "dark"
+
+
+@dataclass
+class Bag:
+    a: Any
+    b: Any = 0
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        (1,), {1}, OrderedDict(a=1), Counter("a"), Decimal(1), datetime(2026, 1, 1, tzinfo=UTC),
+        date(2026, 1, 1), UUID(int=1), bytearray(b"a"), {(1,): 2}, {1: 2}, {Decimal(1): 2},
+        kinds.PLAIN_EXAMPLES[5], kinds.PLAIN_EXAMPLES[8], vars(Bag(Decimal(1))), vars(Bag((1,))),
+    ],
+    ids=repr,
+)  # fmt: skip
+@pytest.mark.parametrize("around", [lambda it: it, lambda it: {"a": [{"b": it}]}], ids=["", "in"])
+def test_a_batch_keeps_what_msgpack_alone_would_lose(odd: Any, around: Any) -> None:
+    values = [around(each) for each in ("x", odd, 1)]
+    for column, serde in ((values, internal), ([Bag(each) for each in values], internal_of(Bag))):
+        for rows in (column, column[1:], [*column, *column[::-1]]):
+            encoded, faults = encode_column(serde, rows)
+            assert faults == []
+            back = decode_column(serde, encoded)[0]
+            assert all(map(alike, map(unwrapped, back), map(unwrapped, rows)))
+
+
+def unwrapped(value: Any) -> Any:
+    return value.a if isinstance(value, Bag) else value
+
+
+@given(st.lists(ANYTHING | st.dictionaries(st.text(), LEAVES), min_size=1, max_size=4))
+def test_batches_of_any_values_come_back_alike(values: list[Any]) -> None:
+    encoded, faults = encode_column(internal, values)
+    assert faults == []
+    assert alike(decode_column(internal, encoded)[0], values)
+
+
+def test_a_batch_refuses_what_is_refused_alone() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    values = ["a", {Shade.DARK: 1}, [Shade.DARK], endless, {"dark": 1}]
+    encoded, faults = encode_column(internal, values)
+    assert [row for row, _ in faults] == [1, 2, 3]
+    assert decode_column(internal, encoded)[0] == ["a", {"dark": 1}]
+
+
+class Bare(msgspec.Struct, rename="kebab", tag="t", forbid_unknown_fields=True, kw_only=True):
+    some_field: Any
+    other: int = 5
+
+    def __post_init__(self) -> None:
+        self.other += 1
+
+
+@dataclass(slots=True)
+class Tight:
+    a: Any
+    b: int = 5
+
+    def __post_init__(self) -> None:
+        self.b += 1
+
+
+def test_batches_of_structs_and_of_objects_with_slots_run_no_code() -> None:
+    for value in (Tight([1]), Bare(some_field={"a": 1}, other=7)):
+        serde = internal_of(type(value))
+        encoded, faults = encode_column(serde, [value] * 3)
+        assert (faults, decode_column(serde, encoded)[0]) == ([], [value] * 3)
+        assert encoded[0] == serde.encode(value)
+
+
+def test_a_batch_goes_on_in_a_type_that_has_changed() -> None:
+    for make in (make_dataclass, partial(make_dataclass, slots=True), msgspec.defstruct):
+        before = make("Order", [("a", int), ("gone", str)])
+        after = make("Order", [("a", int), ("b", str, "new")])
+        column = encode_column(internal_of(before), [before(1, "x"), before(2, "y")])[0]
+        assert decode_column(internal_of(after), column)[0] == [after(1), after(2)]
+        fewer = make("Order", [("a", int), ("gone", str), ("b", int, 3)])
+        assert decode_column(internal_of(fewer), column)[0] == [fewer(1, "x"), fewer(2, "y")]
