@@ -181,6 +181,11 @@ class TableTableJoin(JoinedTable):
         """The value that the other table has for each row."""
         left, right = (context.stores[table.store] for table in self.tables)
         from_left = [parent == LEFT for parent, _ in batch.values]
+        if right.spec.key.name != left.spec.key.name:
+            keys = [
+                (right if is_left else left).spec.key.encode(key)
+                for key, is_left in zip(batch.keys, from_left, strict=True)
+            ]
         on_right = iter(right.read(list(compress(keys, from_left))))
         on_left = iter(left.read(list(compress(keys, map(not_, from_left)))))
         return [next(on_right if is_left else on_left) for is_left in from_left]

@@ -8,7 +8,12 @@ and `protobuf`, whose schemas may be in a `SchemaRegistry`.
 
 from processor.serdes.avro import avro
 from processor.serdes.base import Serde, decode_column, encode_column, for_topic, lossless
-from processor.serdes.infer import kept_serde_for, key_serde_for, serde_for
+from processor.serdes.infer import (
+    kept_key_serde_for,
+    kept_serde_for,
+    key_serde_for,
+    serde_for,
+)
 from processor.serdes.json import auto, json, json_of
 from processor.serdes.json_schema import json_schema
 from processor.serdes.keys import key_json
@@ -34,6 +39,7 @@ __all__ = [
     "json",
     "json_of",
     "json_schema",
+    "kept_key_serde_for",
     "kept_serde_for",
     "key_json",
     "key_serde_for",

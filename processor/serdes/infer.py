@@ -12,7 +12,8 @@ from processor.serdes.base import Serde
 from processor.serdes.internal import internal_of
 from processor.serdes.json import json, json_of
 from processor.serdes.keys import key_json
-from processor.serdes.plain import boolean, bytes_serde, float64, int64, text
+from processor.serdes.plain import boolean, bytes_serde, float64, float64_key, int64, text
+from processor.serdes.typed_keys import own_key
 from processor.serdes.types import UNIONS, plain_type, type_name
 
 _PLAIN: Final[dict[Any, Serde[Any]]] = {
@@ -69,6 +70,17 @@ def key_serde_for(annotation: Any, *, what: str) -> Serde[Any]:
     return _named(_key_serde, annotation, what)
 
 
+def kept_key_serde_for(annotation: Any, *, what: str) -> Serde[Any]:
+    """The serde for keys of a type in stores and in topics between steps.
+
+    As `key_serde_for`, and a key comes back equal: no code of its type runs on the way.
+
+    Raises:
+        TopologyError: There is none for the type.
+    """
+    return _named(_kept_key_serde, annotation, what)
+
+
 def _named(find: Callable[[Any], Serde[Any]], annotation: Any, what: str) -> Serde[Any]:
     if isinstance(annotation, Serde):
         return cast("Serde[Any]", annotation)
@@ -112,7 +124,16 @@ def _key_serde(annotation: Any) -> Serde[Any]:
             f"{type_name(model)} can't be a key, as its values can't be hashed: use a tuple, or "
             "make the model frozen (frozen=True)"
         )
-    return _plain_serde(model) or json_of(annotation, sort=True)
+    return _plain_key_serde(model) or json_of(annotation, sort=True)
+
+
+def _kept_key_serde(annotation: Any) -> Serde[Any]:
+    known = _key_serde(annotation)
+    return known if known.faithful else own_key(annotation)
+
+
+def _plain_key_serde(model: Any) -> Serde[Any] | None:
+    return float64_key if model is float else _plain_serde(model)
 
 
 def _plain_serde(model: Any) -> Serde[Any] | None:

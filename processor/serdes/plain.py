@@ -67,5 +67,10 @@ int64: Serde[int] = _number("int64", ">q", int)
 float64: Serde[float] = _number("float64", ">d", float)
 """A float in 8 bytes, IEEE 754, big end first; Kafka's DoubleSerializer."""
 
+float64_key: Serde[float] = Serde(
+    "float64", lambda key: float64.encode(key + 0.0 if type(key) is float else key), float64.decode
+)
+"""The same for keys: 0.0 and -0.0 are equal, and so are their bytes."""
+
 boolean: Serde[bool] = Serde("boolean", _encode_boolean, _decode_boolean)
 """One byte, 0 or 1; Kafka's BooleanSerializer (KIP-907)."""

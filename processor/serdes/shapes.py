@@ -1,6 +1,6 @@
 """What values of a type are made of, as a text that can be kept and compared.
 
-Owns the question whether what was kept under one shape can be read under another.
+Owns the question whether what was kept under one shape can be read, or found, under another.
 """
 
 from collections.abc import Iterator, Mapping
@@ -49,6 +49,31 @@ def _fields(part: Any) -> dict[str, str]:
 def misfits(was: Shape, now: Shape) -> list[str]:
     """Why what was kept under one shape can't be read under another; empty if it can."""
     return [why for name in now if name in was for why in _misfits(name, was[name], now[name])]
+
+
+def key_misfits(was: Shape, now: Shape) -> list[str]:
+    """Why keys that were kept under one shape would have other bytes under another.
+
+    A key is found by its bytes, so that it does not help that it could be read.
+    """
+    return [
+        f"{name}, of which keys are made, has other fields: {_listed(was[name])}, and would have "
+        f"{_listed(fields)}"
+        for name, fields in now.items()
+        if name in was and not _same_bytes(was[name], fields)
+    ]
+
+
+def _same_bytes(was: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Members of an enum may be added; fields may have a default by now, or none any more."""
+    before, after = (
+        {name.removesuffix("?"): kind for name, kind in each.items()} for each in (was, now)
+    )
+    return before == after or (not any(before.values()) and before.items() <= after.items())
+
+
+def _listed(fields: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}: {kind}" if kind else name for name, kind in fields.items())
 
 
 def _misfits(name: str, was: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:

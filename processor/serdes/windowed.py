@@ -76,4 +76,5 @@ def windowed_json(key: Serde[Any]) -> Serde[Windowed[Any]]:
         found = read(data)
         return Windowed(decode(bytes(found.key)), found.start, found.end)
 
-    return Serde(f"windowed-json({key.name})", encode_windowed, decode_windowed, shape=key.shape)
+    name = f"windowed-json({key.name})"
+    return Serde(name, encode_windowed, decode_windowed, faithful=key.faithful, shape=key.shape)

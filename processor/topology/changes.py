@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from processor.serdes.shapes import Shape, misfits
+from processor.serdes.shapes import Shape, key_misfits, misfits
 from processor.state.keyvalue import StoreSpec
 from processor.topology.plan import Layout, Subtopology, meeting
 
@@ -253,8 +253,8 @@ class _Comparison:
             return "keep", "what it was written with is not known" if held else EMPTY
         if (was.key, was.value) != (now.key, now.value):
             return self._other_serdes(name, was, now, held)
-        if held and (found := _misfits(was, now)):
-            return "refuse", f"{', '.join(found)}: {_other_types(name)}"
+        if held and (why := _lost(name, was, now)):
+            return "refuse", why
         if was.fed_by != now.fed_by:
             fed_by = ", ".join(now.fed_by)
             return "migrate", f"it goes on with what it holds, from now on by records of {fed_by}"
@@ -364,11 +364,25 @@ class _Comparison:
         )
 
 
-def _misfits(
-    was: DescribedStore | DescribedTopic, now: DescribedStore | DescribedTopic
-) -> list[str]:
-    keys = misfits(was.key_shape, now.key_shape)
+def _misfits(was: DescribedTopic, now: DescribedTopic) -> list[str]:
+    keys = key_misfits(was.key_shape, now.key_shape)
     return [*keys, *misfits(was.value_shape, now.value_shape)]
+
+
+def _lost(name: str, was: DescribedStore, now: DescribedStore) -> str | None:
+    """Why what a store holds could not be found, or read; None if it can."""
+    if found := key_misfits(was.key_shape, now.key_shape):
+        return f"{', '.join(found)}: {_other_keys(name)}"
+    if found := misfits(was.value_shape, now.value_shape):
+        return f"{', '.join(found)}: {_other_types(name)}"
+    return None
+
+
+def _other_keys(name: str) -> str:
+    return (
+        "what it holds could not be found. Go back to that type, give the store another name to "
+        f"begin anew beside it, or {_reset(name)} to begin empty"
+    )
 
 
 def _other_types(name: str) -> str:
@@ -381,9 +395,18 @@ def _other_types(name: str) -> str:
 
 def _named_json(was: DescribedStore, now: DescribedStore) -> str:
     """What else there is for a store that was written as JSON."""
-    if "json(" not in was.value or now.value != was.value.replace("json(", "internal("):
+    ways = (
+        ("key", was.key.replace("json(", "internal-key(") == now.key, "json_of(TYPE, sort=True)"),
+        ("value", was.value.replace("json(", "internal(") == now.value, "json_of(TYPE)"),
+    )
+    parts = [
+        f"{part}=processor.serdes.{serde}"
+        for part, is_form, serde in ways
+        if is_form and getattr(was, part) != getattr(now, part)
+    ]
+    if not parts:
         return ""
-    return "; value=processor.serdes.json_of(TYPE) in the step reads it as JSON, as it was written"
+    return f"; {' and '.join(parts)} in the step reads it as JSON, as it was written"
 
 
 def _reset(name: str) -> str:

@@ -10,7 +10,7 @@ from processor.errors import TopologyError
 from processor.operators.aggregate import Emit, StampedSerde, TableOperator
 from processor.operators.base import Operator
 from processor.operators.changes import CHANGES, ChangeOperator
-from processor.serdes import serde_for
+from processor.serdes import key_serde_for, serde_for
 from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import Builder, check_choice
 from processor.topology.form import Form
@@ -95,10 +95,11 @@ class Flow:
             self.edge, key_serde, value_serde, name, partitions, self.on_error
         )
         read = None if value is None else serde_for(value, what=what)
+        written = self.key.read if key is None else key_serde_for(key, what=name)
         return replace(
             self,
             edge=edge,
-            key=self.key if key is None else Form(self.key.type, key_serde),
+            key=Form(self.key.type or key_serde.type, written, key_serde),
             value=self.value if value is None else Form(self.value.type, read),
             rekeyed=False,
         )

@@ -12,6 +12,7 @@ from processor.serdes import (
     auto,
     field_type,
     json,
+    kept_key_serde_for,
     kept_serde_for,
     key_json,
     key_serde_for,
@@ -20,6 +21,7 @@ from processor.serdes import (
     serde_for,
     text,
 )
+from processor.serdes.typed_keys import exact
 from processor.serdes.types import plain_type, type_name
 
 
@@ -28,8 +30,8 @@ class Form:
     """The form of a column.
 
     `read` is the serde it was read with, as long as nothing has changed it; `type` is its type,
-    None where no annotation tells; `kept` is the serde of the store that it comes from, for other
-    stores and internal topics.
+    None where no annotation tells; `kept` is the serde of the store or internal topic that it comes
+    from, for other stores and internal topics.
     """
 
     type: Any = None
@@ -87,7 +89,34 @@ class Form:
         return self.read or (text if self.type is str else auto)
 
     def kept_key(self, given: Any, what: str) -> Serde[Any]:
-        """The serde for keys in stores and internal topics."""
+        """The serde for keys in stores and internal topics, which gives back what it got."""
+        if given is not None:
+            return kept_key_serde_for(given, what=what)
+        known = self.kept or self.read
+        if known is not None and (known.faithful or self.type is None):
+            return known
+        return kept_key_serde_for(Any if self.type is None else self.type, what=what)
+
+    def placed_key(self, what: str) -> Serde[Any]:
+        """The serde that has written the bytes by which the keys have found their partitions."""
+        return self.kept or self.read or self.kept_key(None, what)
+
+    def meeting_key(self, what: str) -> Serde[Any]:
+        """The serde for topics of kproc's own whose keys are to be where these are."""
+        placed = self.placed_key(what)
+        return placed if placed.faithful or placed.type is None else exact(placed)
+
+    def meets(self, other: Serde[Any], what: str) -> bool:
+        """Whether keys of this form, which a function made, can be written by that serde."""
+        if self.type is None:
+            return True
+        return other.name in {
+            self.kept_key(None, what).name,
+            key_serde_for(self.type, what=what).name,
+        }
+
+    def through_key(self, given: Any, what: str) -> Serde[Any]:
+        """The serde for keys in a topic of the user's that the topology reads again."""
         return self._known(given, key_serde_for, what) or key_json
 
     def kept_value(self, given: Any, what: str) -> Serde[Any]:

@@ -173,7 +173,7 @@ def _stream_stream(
     word = _word(kind)
     name = left.needed(name, word, word)
     left, right = _pair(left, right, word, name)
-    key = _key_serde(left)
+    key = left.key.kept_key(None, f"the key of {name}")
     values = tuple(
         flow.value.kept_value(None, f"the value of {name}, {side}")
         for flow, side in ((left, "left"), (right, "right"))
@@ -241,11 +241,12 @@ def foreign(
     if builder is not right.flow.builder:
         raise TopologyError(f"{how.word}: these belong to different topologies; use one")
     by, form = getter(f"{how.word}: on", flow.value, on)
-    key, other_key = _key_serde(flow), _key_serde(right.flow)
-    if form.type is not None and _key_serde_of(form).name != other_key.name:
+    key, other_key = flow.key.kept_key(None, how.word), right.flow.key.meeting_key(how.word)
+    if not form.meets(other_key, how.word):
+        given = form.kept_key(None, how.word).name
         raise TopologyError(
-            f"{how.word}: on= gives {_key_serde_of(form).name}, but the keys of the other table "
-            f"are {other_key.name}: let on= give what the other table has for keys"
+            f"{how.word}: on= gives {given}, but the keys of the other table are "
+            f"{other_key.name}: let on= give what the other table has for keys"
         )
     value = flow.value.kept_value(None, f"the value of {name}")
     other_value = right.flow.value.kept_value(None, f"the other value of {name}")
@@ -259,8 +260,9 @@ def foreign(
     reads = (Read(0, right.store.name),)
     edges = asked, right.flow.edge
     answering = builder.step("respond", edges, respond, (kept,), reads=reads, on_error=on_error)
+    responses, own_key = response_serde(other_value), flow.key.meeting_key(how.word)
     answered = builder.repartition(
-        Edge(answering), key, response_serde(other_value), f"{name}-responses", None, on_error
+        Edge(answering), own_key, responses, f"{name}-responses", None, on_error
     )
     operator = ForeignKeyJoin(name, how.emit, left.view, by, how.joiner, how.kind, value)
     reads = (Read(0, left.store.name),)
@@ -303,14 +305,7 @@ def together(flows: Sequence[Flow], what: str, names: Sequence[str | None]) -> l
     """
     if any(flow.builder is not flows[0].builder for flow in flows):
         raise TopologyError(f"{what}: these belong to different topologies; use one")
-    settled = [flow for flow in flows if not flow.rekeyed or flow.key.type is not None]
-    serdes = {serde.name: serde for serde in map(_key_serde, settled or flows[:1])}
-    if len(serdes) > 1:
-        raise TopologyError(
-            f"{what}: the keys of one side are {' and those of the other '.join(serdes)}, so that "
-            "equal keys are in different partitions: read or repartition both with the same key="
-        )
-    (serde,) = serdes.values()
+    serde = _common_key(flows, what)
     return [
         flow.repartitioned(flow.needed(flow.label or name, what), key=serde)
         if flow.rekeyed
@@ -319,16 +314,22 @@ def together(flows: Sequence[Flow], what: str, names: Sequence[str | None]) -> l
     ]
 
 
+def _common_key(flows: Sequence[Flow], what: str) -> Serde[Any]:
+    """The serde by whose bytes keys find their partitions; that of topics that are read, if any."""
+    settled = [flow.key.meeting_key(what) for flow in flows if not flow.rekeyed]
+    made = [flow.key for flow in flows if flow.rekeyed and flow.key.type is not None]
+    others = [key for key in made if not settled or not key.meets(settled[0], what)]
+    serdes = [*settled, *(key.kept_key(None, what) for key in others)]
+    names = list(dict.fromkeys(serde.name for serde in serdes))
+    if len(names) > 1:
+        raise TopologyError(
+            f"{what}: the keys of one side are {' and those of the other '.join(names)}, so that "
+            "equal keys are in different partitions: read or repartition both with the same key="
+        )
+    return serdes[0] if serdes else flows[0].key.kept_key(None, what)
+
+
 def _pair(one: Flow, other: Flow, what: str, name: str | None) -> tuple[Flow, Flow]:
     names = [name and f"{name}-{side}" for side in ("left", "right")]
     left, right = together((one, other), what, names)
     return left, right
-
-
-def _key_serde(flow: Flow) -> Serde[Any]:
-    """The serde that gives the bytes by which the flow's records are partitioned."""
-    return _key_serde_of(flow.key)
-
-
-def _key_serde_of(form: Form) -> Serde[Any]:
-    return form.kept_key(None, "the key of a join")

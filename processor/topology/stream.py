@@ -241,7 +241,7 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
         edges = tuple(flow.edge for flow in flows)
         node = self.flow.builder.step("merge", edges, Merge(), name=name)
         settled = (flow.key for flow in flows if not flow.rekeyed)
-        written = {key.kept_key(None, "the key of a merge").name for key in settled}
+        written = {key.placed_key("the key of a merge").name for key in settled}
         return Stream(
             Flow(
                 self.flow.builder,
@@ -303,7 +303,7 @@ class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K,
     ) -> Stream[K, V]:
         """Writes the records to a topic of your own and goes on from there."""
         flow = self.flow
-        key_serde = flow.key.kept_key(key, f"the key of {topic}")
+        key_serde = flow.key.through_key(key, f"the key of {topic}")
         value_serde = flow.value.through_value(value, f"the value of {topic}")
         flow.builder.sink(flow.edge, topic, key_serde, value_serde, flow.on_error)
         source = flow.builder.source((topic,), key_serde, value_serde, None)

@@ -11,7 +11,14 @@ from processor.operators.aggregate import Emit
 from processor.operators.event_time import EventTime, InvalidTimestamp, WallClock
 from processor.operators.process import Clock, ProcessContext, Punctuator
 from processor.records import K2, V2, K, Record, Timestamp, V
-from processor.serdes import Serde, for_topic, kept_serde_for, key_serde_for, serde_for
+from processor.serdes import (
+    Serde,
+    for_topic,
+    kept_key_serde_for,
+    kept_serde_for,
+    key_serde_for,
+    serde_for,
+)
 from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import Builder, check_choice
 from processor.topology.flow import Flow
@@ -275,7 +282,7 @@ def key_value(name: str, *, key: type[K] | Serde[K], value: type[V] | Serde[V]) 
         key: Type or serde of the keys.
         value: Type or serde of the values.
     """
-    key_serde: Serde[K] = key_serde_for(key, what=f"the key of store {name}")
+    key_serde: Serde[K] = kept_key_serde_for(key, what=f"the key of store {name}")
     value_serde: Serde[V] = kept_serde_for(value, what=f"the value of store {name}")
     return StoreSpec(name, key_serde, value_serde)
 

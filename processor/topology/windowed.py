@@ -30,6 +30,8 @@ from processor.operators.windows import (
 )
 from processor.records import V2, K, V
 from processor.serdes import Serde, json_of, key_json
+from processor.serdes.typed_keys import exact
+from processor.serdes.types import runs_code
 from processor.serdes.windowed import Windowed, windowed, windowed_json
 from processor.state.keyvalue import StoreSpec
 from processor.topology.aggregating import composed
@@ -277,6 +279,7 @@ def _in_json(form: Form) -> Serde[Any]:
     if form.type is None:
         return key_json
     try:
-        return json_of(form.type, sort=True)
+        serde = json_of(form.type, sort=True)
     except TopologyError:
         return key_json
+    return serde if runs_code(form.type) else exact(serde)

@@ -1,10 +1,11 @@
-"""What a repartition costs here and in another checkout: processor time and rate.
+"""What a repartition, and state, costs here and in another checkout: processor time and rate.
 
     python -m tests.benchmarks.repartition --other ../before [--set max_task_idle=]
         [--jobs count] [--partitions 4 64] [--rounds 3]
 
 Records in the order of their times go through a repartition by another key to a sum by window, to a
-count, or to nothing but a topic. Both checkouts run in turn on the same broker, each in its own
+count, or to nothing but a topic; or without one to a map, or to sums that are kept as dicts or as
+objects. Both checkouts run in turn on the same broker, each in its own
 environment (`uv run --project`); only the ratios count. `--other . --set max_task_idle=` is what it
 costs to keep time behind repartitions.
 """
@@ -14,7 +15,6 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
 
 import psutil
 
@@ -27,9 +27,25 @@ JOBS = {
     ".aggregate(int, lambda a, v: a + v['amount'], name='sums').to(OUT)",
     "count": "stream.group_by('other', name='other').count(name='counts').to(OUT)",
     "copy": "stream.key_by('other').repartition(name='other').to(OUT)",
+    "map": "stream.map_values(lambda v: {**v, 'big': True}).to(OUT, value=json)",
+    "sum": "stream.group_by_key().aggregate(dict, lambda a, v: {'n': a.get('n', 0) + v['amount'],"
+    " 'last': v['other']}, name='sums').to(OUT, value=json)",
+    "sum of objects": "stream.group_by_key().aggregate(Sum, add, name='sums').to(OUT)",
 }
 TOPOLOGY = """
+from dataclasses import dataclass
 from processor import Topology, tumbling
+from processor.serdes import json
+
+@dataclass
+class Sum:
+    amount: int = 0
+    records: int = 0
+    last: str = ""
+
+def add(so_far: Sum, value: dict) -> Sum:
+    return Sum(so_far.amount + value["amount"], so_far.records + 1, value["other"])
+
 OUT = {out!r}
 topology = Topology({run!r})
 stream = topology.stream({topic!r})
@@ -114,7 +130,7 @@ def main() -> None:
                         )
                         file.write_text(text)
                         found[name].append(run(project, file, kafka, Path(scratch) / made, sets))
-                cpu, took = ([median(x[n] for x in found[name]) for name in found] for n in (0, 1))
+                cpu, took = ([min(x[n] for x in found[name]) for name in found] for n in (0, 1))
                 print(
                     f"| {job} | {partitions} | {cpu[0]:.2f}, {cpu[1]:.2f} | {cpu[0] / cpu[1]:.2f} |"
                     f" {took[0]:.1f}, {took[1]:.1f} | {took[0] / took[1]:.2f} |",

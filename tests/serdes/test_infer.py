@@ -17,11 +17,13 @@ from processor.serdes import (
     float64,
     int64,
     json,
+    kept_key_serde_for,
     key_json,
     key_serde_for,
     serde_for,
     text,
 )
+from processor.serdes.plain import float64_key
 
 UserId = NewType("UserId", str)
 Amount = TypeAliasType("Amount", int)
@@ -84,6 +86,7 @@ def test_public_names() -> None:
         "json",
         "json_of",
         "json_schema",
+        "kept_key_serde_for",
         "kept_serde_for",
         "key_json",
         "key_serde_for",
@@ -112,7 +115,9 @@ PLAIN = [
 @pytest.mark.parametrize(("annotation", "serde"), PLAIN)
 def test_plain_types(annotation: Any, serde: Serde[Any]) -> None:
     assert serde_for(annotation, what="value") is serde
-    assert key_serde_for(annotation, what="key") is serde
+    key = float64_key if annotation is float else serde
+    assert key_serde_for(annotation, what="key") is key
+    assert kept_key_serde_for(annotation, what="key") is key
 
 
 @pytest.mark.parametrize("annotation", [Any, object, Any | None])

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from pydantic import BaseModel
 
 from processor import Topology
 from processor.serdes import json_of
@@ -218,6 +219,56 @@ def test_state_that_was_written_as_json_is_refused_with_the_way_out() -> None:
     why = verdicts(before, after)["last"].why
     assert "its value is stamped(json(Order)) and would be stamped(internal(Order))" in why
     assert "value=processor.serdes.json_of(TYPE) in the step reads it as JSON" in why
+
+
+def by_place(*fields: Any) -> Layout:
+    return layout(lambda topology: counts(topology, key=place(*fields)))
+
+
+def place(*fields: Any) -> Any:
+    return make_dataclass("Place", [("city", str), *fields], frozen=True)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [by_place(("zip", str, "")), by_place(("zip", str)), by_place(("height", float))],
+)
+def test_keys_that_would_have_other_bytes_are_refused(after: Layout) -> None:
+    found = verdicts(by_place(("height", int)), after)["counts"]
+    assert found.action == "refuse"
+    assert "Place, of which keys are made, has other fields: city: str, height: int" in found.why
+    assert "what it holds could not be found" in found.why
+    assert "kproc reset FILE.py --store counts" in found.why
+    assert verdicts(by_place(), after, held=0)["counts"].action == "keep"
+
+
+def test_keys_with_the_same_bytes_are_kept() -> None:
+    more = Enum("Color", {"RED": 1, "BLUE": 2, "GREEN": 3})
+    before, after = by_place(("color", Color)), by_place(("color", more))
+    assert verdicts(before, after)["counts"].action == "migrate"
+    assert verdicts(after, before)["counts"].action == "refuse"
+    assert verdicts(by_place(("height", int)), by_place(("height", int, 5)))["counts"].action in {
+        "keep",
+        "migrate",
+    }
+
+
+class Checked(BaseModel, frozen=True):
+    city: str
+
+
+def test_keys_of_models_that_were_written_as_json_are_refused_with_the_way_out() -> None:
+    def as_before(topology: Topology) -> None:
+        stream = topology.stream("in", key=Checked)
+        stream.to_table(name="counts", key=json_of(Checked, sort=True))
+
+    def now(topology: Topology) -> None:
+        topology.stream("in", key=Checked).to_table(name="counts")
+
+    why = verdicts(layout(as_before), layout(now))["counts"].why
+    assert "its key is json(Checked) and would be internal-key(Checked)" in why
+    assert "key=processor.serdes.json_of(TYPE, sort=True) in the step reads it as JSON" in why
+    assert verdicts(layout(as_before), layout(as_before))["counts"].action == "keep"
 
 
 def test_a_description_of_before_shapes_were_kept() -> None:

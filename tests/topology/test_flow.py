@@ -60,7 +60,7 @@ def test_a_repartition_topic_is_called_after_the_label_else_after_the_step(flow:
 def test_a_repartition_keeps_what_it_is_told_to_write(flow: Flow) -> None:
     parted = flow.then("map", Filter(bool), None, key=Form(), value=Form())
     met = parted.repartitioned("r", key=int64)
-    assert met.key == Form(None, int64)
+    assert met.key == Form(None, int64, int64)
     assert met.value == Form()
 
 

@@ -1,0 +1,63 @@
+"""Serdes of keys whose type is named, where equal keys have to meet and come back equal.
+
+Owns the choice between JSON, in which topics of others have such keys, and the internal form, which
+runs no code of the type.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from processor.serdes.base import Serde
+from processor.serdes.canonical import canonical_of
+from processor.serdes.internal import internal_of
+from processor.serdes.json import json_of
+from processor.serdes.types import runs_code, type_name
+
+
+def own_key(annotation: Any) -> Serde[Any]:
+    """For stores and topics of kproc's own.
+
+    Raises:
+        TopologyError: No form keeps keys of the type, or `==` tells apart what their bytes do not.
+    """
+    if not runs_code(annotation):
+        return exact(json_of(annotation, sort=True))
+    form, canonical = internal_of(annotation), canonical_of(annotation)
+    encode = form.encode
+
+    def encode_canonical(key: Any) -> bytes:
+        return encode(canonical(key))
+
+    name = f"internal-key({type_name(annotation)})"
+    return Serde(name, encode_canonical, form.decode, type=annotation, shape=form.shape)
+
+
+def exact(serde: Serde[Any]) -> Serde[Any]:
+    """A serde of a type as it writes what meets topics of others: a key that changes is refused.
+
+    Raises:
+        TopologyError: As `own_key`.
+    """
+    canonical = canonical_of(serde.type)
+    encode, decode = serde.encode, serde.decode
+
+    def encode_exact(key: Any) -> bytes:
+        one = canonical(key)
+        data = encode(one)
+        if not _comes_back(decode, data, one):
+            raise ValueError(
+                f"the key would come back as another from {serde.name}: code of its type changes "
+                "it, or JSON does"
+            )
+        return data
+
+    return Serde(
+        serde.name, encode_exact, decode, serde.registered, type=serde.type, shape=serde.shape
+    )
+
+
+def _comes_back(decode: Callable[[bytes], Any], data: bytes, key: Any) -> bool:
+    try:
+        return bool(decode(data) == key)
+    except ValueError:
+        return False
