@@ -36,7 +36,14 @@ from processor.serdes.internal_values import (
     plain,
     refusal,
 )
-from processor.serdes.types import UNIONS, mismatch, plain_type, type_name
+from processor.serdes.types import (
+    UNIONS,
+    is_message,
+    mismatch,
+    package_of,
+    plain_type,
+    type_name,
+)
 
 Convert = Callable[[Any], Any]
 
@@ -113,7 +120,9 @@ class Walk:
             return _flag_codec(origin) if issubclass(origin, Flag) else _enum_codec(origin)
         if fields_of(model) is not None:
             return self._model(model, origin)
-        if origin.__module__.partition(".")[0] in {"pydantic", "annotated_types", "typing"}:
+        if is_message(origin):
+            return _message_codec(origin)
+        if package_of(origin) in {"pydantic", "annotated_types", "typing"}:
             return GENERIC  # such as EmailStr, whose values are plain ones
         if origin.__module__ == "collections.abc" and issubclass(origin, Collection):
             return GENERIC
@@ -282,6 +291,22 @@ def _flag_codec(cls: type[Flag]) -> Codec:
         return tree.value if type(tree) is Plain else cls(tree)
 
     return Codec(pack_flag, unpack_flag)
+
+
+def _message_codec(cls: Any) -> Codec:
+    read = cls.FromString
+
+    def pack_message(value: Any) -> Any:
+        if type(value) is cls:
+            return value.SerializeToString(deterministic=True)
+        if value is None:
+            return None
+        raise TypeError(mismatch(cls, value))
+
+    def unpack_message(tree: Any) -> Any:
+        return read(tree) if type(tree) is bytes else tree
+
+    return Codec(pack_message, unpack_message, checks=True)
 
 
 def _members_codec(member: Codec) -> Codec:

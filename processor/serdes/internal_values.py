@@ -32,6 +32,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec.msgpack import Decoder, Encoder, Ext
 
+from processor.serdes.types import package_of
+
 SIMPLE: Final = frozenset({str, int, float, bool, bytes, NoneType})
 """Types that msgpack keeps as they are."""
 
@@ -163,7 +165,7 @@ def plain(tree: Any) -> Ext:
 
 def refusal(kind: type) -> TypeError:
     """What to say of a value that can't be kept."""
-    package = kind.__module__.partition(".")[0]
+    package = package_of(kind)
     if package in {"numpy", "pandas"}:
         return TypeError(
             f"{package}.{kind.__name__} can't be kept: make it a value of Python's own, as "
@@ -365,7 +367,7 @@ def _leaf_packer(kind: type) -> Callable[[Any], Any]:
     name = kind.__name__
     if kind in _INTERFACE_TYPES:
         leaf = _LEAVES[name]
-    elif kind.__module__.partition(".")[0] in {"pydantic", "pydantic_core"}:
+    elif package_of(kind) in {"pydantic", "pydantic_core"}:
         leaf = _pydantic_leaf(kind)
         name = f"pydantic.{name}"
     else:

@@ -8,7 +8,7 @@ from enum import Enum, Flag
 from typing import Any, Final, TypeAlias, get_origin
 
 from processor.serdes.internal_fields import fields_of
-from processor.serdes.types import parts, type_name
+from processor.serdes.types import is_message, parts, type_name
 
 Shape: TypeAlias = Mapping[str, Mapping[str, str]]
 """Class → field → its type's name. Names of fields that may be missing end in "?"; members of an
@@ -23,12 +23,27 @@ def shape_of(annotation: Any) -> dict[str, dict[str, str]]:
     """The models and enums in a type."""
     shape: dict[str, dict[str, str]] = {}
     for part in parts(annotation):
-        if fields := _fields(part):
+        if is_message(part):
+            shape |= _messages(part.DESCRIPTOR, {})
+        elif fields := _fields(part):
             name = type_name(part)
             known = shape.setdefault(name, fields)
             if known is not fields:
                 shape[f"{(get_origin(part) or part).__module__}.{name}"] = fields
     return shape
+
+
+def _messages(descriptor: Any, known: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """A message of Protobuf and those in it; a field that lacks has its default."""
+    if descriptor.full_name not in known:
+        fields = known[descriptor.full_name] = dict[str, str]()
+        for each in descriptor.fields:
+            inner = each.message_type
+            kind = each.type if inner is None else inner.full_name
+            fields[f"{each.name}?"] = f"{kind} as {each.number}"
+            if inner is not None:
+                _messages(inner, known)
+    return known
 
 
 def _fields(part: Any) -> dict[str, str]:

@@ -147,6 +147,16 @@ def uses_pydantic(annotation: Any) -> bool:
     )
 
 
+def package_of(cls: Any) -> str:
+    """The package that a class is defined in; "" of those that are made at run time."""
+    return str(cls.__module__ or "").partition(".")[0]
+
+
+def is_message(cls: Any) -> bool:
+    """Whether it is a class of Protobuf's messages, whose package need not be there."""
+    return isinstance(cls, type) and hasattr(cls, "DESCRIPTOR") and hasattr(cls, "FromString")
+
+
 def runs_code(annotation: Any) -> bool:
     """Whether to make values of the type again may call what a user wrote: validators and such."""
     return uses_pydantic(annotation) or any(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from processor import Topology, tumbling
 from processor.operators.aggregates import collect_of, last_of
+from processor.serdes import Serde
 from processor.testing import TopologyDriver
 from processor.topology.stream import Stream
 from tests.serdes import kinds
@@ -106,6 +107,33 @@ def test_values_of_every_kind(place: Place, annotation: Any, value: Any) -> None
     for each in seen:
         assert type(each) is type(value)
         assert each == value
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("serde", "value"), [each[1:] for each in kinds.FROM_TOPICS], ids=lambda _: ""
+)
+def test_values_that_topics_have(place: Place, serde: Serde[Any], value: Any) -> None:
+    seen: list[Any] = []
+    topology = Topology("app")
+    place(topology.stream("in", key=str, value=serde), seen)
+    driver = TopologyDriver(topology, on_bad_record="fail")
+    data = serde.encode(value)
+    read = serde.decode(data)  # as a validator of the model makes it, once
+    for timestamp in (1_000, 2_000):
+        driver.pipe_bytes("in", key=b"k", value=data, timestamp=timestamp)
+        driver.restart()
+    assert seen
+    assert all(type(each) is type(value) and each == read for each in seen)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_messages_that_a_function_made(place: Place) -> None:
+    _, _, message = kinds.FROM_TOPICS[-1]
+    for annotation, value in ((type(message), message), (list[type(message)], [message])):  # type: ignore[misc]
+        seen = what_comes_out(place, typed(annotation, value))
+        assert seen
+        assert all(each == value for each in seen)
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

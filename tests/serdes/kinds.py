@@ -29,6 +29,9 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
+from processor.serdes import Serde, avro, protobuf
+from tests.serdes.messages import Money, Order
+
 T = TypeVar("T")
 
 
@@ -217,6 +220,60 @@ EXAMPLES: list[tuple[Any, Any]] = [
     (datetime, datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=BERLIN)),
 ]
 
+AVRO = {
+    "type": "record",
+    "name": "v2.Order",
+    "fields": [
+        {"name": "user", "type": "string"},
+        {"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9,
+                                   "scale": 2}},
+        {"name": "when", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "rate", "type": ["null", "float", "double"], "default": None},
+        {"name": "number", "type": ["int", "long", "string"]},
+    ],
+}  # fmt: skip
+EITHER = [
+    {"type": "record", "name": "v1.Order", "fields": [{"name": "id", "type": "int"}]},
+    {"type": "record", "name": "v2.Order", "fields": [{"name": "name", "type": "string"}]},
+]
+
+
+@dataclass
+class AvroOrder:
+    user: str
+    price: Decimal
+    when: datetime
+    rate: float | None
+    number: int | str
+
+
+class AvroModel(BaseModel):
+    user: str = Field(max_length=9)
+    price: Decimal
+    when: datetime
+    rate: float | None
+    number: int | str
+
+    @field_validator("price")
+    @classmethod
+    def less(cls, value: Decimal) -> Decimal:
+        return value - 1
+
+
+_NOON = datetime(2026, 1, 2, 12, 0, 0, 123456, UTC)
+_ORDER: dict[str, Any] = {
+    "user": "ann", "price": Decimal("12.30"), "when": _NOON, "rate": 1.1, "number": 2**40,
+}  # fmt: skip
+
+FROM_TOPICS: list[tuple[str, Serde[Any], Any]] = [
+    ("avro", avro(AVRO), _ORDER),
+    ("avro-union", avro(EITHER), {"-type": "v2.Order", "name": "q"}),
+    ("avro-dataclass", avro(AVRO, AvroOrder), AvroOrder(**_ORDER)),
+    ("avro-model", avro(AVRO, AvroModel), AvroModel(**_ORDER)),
+    ("protobuf", protobuf(Order), Order(id=5, total=Money(cents=70), next=Order(id=6))),
+]
+"""What is read of topics, by serdes of these formats."""
+
 PLAIN_EXAMPLES: list[Any] = [
     {"a": None, "b": [1, 2.0, "x", b"\x00", True]},
     {1: "a", "1": "b", (1, 2): "c", None: 0, 1.5: 1, "t": 2},
@@ -257,4 +314,4 @@ def name_of(each: Any) -> str:
     return each.__name__ if isinstance(each, type) else type(each).__name__
 
 
-__all__ = ["EXAMPLES", "PLAIN_EXAMPLES", "name_of"]
+__all__ = ["EXAMPLES", "FROM_TOPICS", "PLAIN_EXAMPLES", "name_of"]

@@ -221,6 +221,21 @@ def test_shapes_tell_the_fields_of_all_models() -> None:
     assert through(internal_of(Tree), Tree("a", [Tree("b", [])])) == Tree("a", [Tree("b", [])])
 
 
+def test_messages_of_protobuf_are_kept_and_compared() -> None:
+    _, _, message = kinds.FROM_TOPICS[-1]
+    serde = internal_of(type(message))
+    assert through(serde, message) == message
+    assert serde.shape["test.Order"] == {
+        "id?": "3 as 1",
+        "total?": "test.Money as 2",
+        "first?": "test.Order.Line as 3",
+        "next?": "test.Order as 4",
+    }
+    assert serde.shape["test.Money"] == {"cents?": "3 as 1"}
+    with pytest.raises(TypeError, match="expected Order, not Money"):
+        serde.encode(message.total)
+
+
 @pytest.mark.parametrize(("annotation", "value"), kinds.EXAMPLES)
 def test_batches_come_back_as_values_do(annotation: Any, value: Any) -> None:
     serde = internal_of(annotation)
