@@ -5,7 +5,6 @@ A batch is folded aggregate by aggregate, which costs less than record by record
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress, repeat
@@ -19,6 +18,7 @@ from processor.operators.changes import Change
 from processor.operators.folding import Folding
 from processor.records import Batch, Timestamp
 from processor.serdes import Serde
+from processor.serdes.copies import copy_of
 from processor.serdes.internal import internal_list
 from processor.serdes.internal_values import pack
 from processor.state.keyvalue import KeyValueStore
@@ -233,7 +233,7 @@ class Composed(Folding):
         results = ((part.name, part.aggregator.result(each)) for part, each in pairs)
         return self.model(
             **{
-                name: result if type(result) in UNCHANGING else deepcopy(result)
+                name: result if type(result) in UNCHANGING else copy_of(result)
                 for name, result in results
             }
         )
@@ -290,7 +290,7 @@ class AggregateTable(TableOperator):
             return self.ports(batch.with_values(values), context)
         changes: list[Change] = []
         for key, new in zip(keys, values, strict=True):
-            changes.append(Change(deepcopy(told.get(key)), new))
+            changes.append(Change(copy_of(told.get(key)), new))
             told[key] = new
         return self.ports(batch.with_values(changes), context)
 

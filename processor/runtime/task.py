@@ -8,7 +8,6 @@ meet the state that they would have met one at a time.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -36,6 +35,7 @@ from processor.records import (
 )
 from processor.runtime.badrecords import BadRecords, Origin
 from processor.runtime.commands import NO_TABLES, Position
+from processor.runtime.copies import copied
 from processor.runtime.dataflow import Dataflow, Entries, Output
 from processor.runtime.portion import Portion
 from processor.runtime.progress import Note, Progress, note_text
@@ -263,7 +263,7 @@ class Task:
         if made is None or not (len(made) or noted):
             return []
         rows = _numbered(made)
-        entering = _Entering(lambda some: {Edge(step): _fresh(rows.take(some))}, noted=noted)
+        entering = _Entering(lambda some: {Edge(step): copied(rows.take(some))}, noted=noted)
         return self._enter_made(entering, rows, step)
 
     def _tell(self, step: Step) -> list[Output]:
@@ -276,7 +276,7 @@ class Task:
 
         def make(rows: Sequence[int]) -> Entries:
             # The first try is with all rows, and mostly the only one: it needs no copy.
-            return {Edge(step): next(first, None) or _fresh(again().take(rows))}
+            return {Edge(step): next(first, None) or copied(again().take(rows))}
 
         return self._enter_made(_Entering(make, noted=noted), made, step)
 
@@ -451,14 +451,6 @@ def _numbered(made: AnyBatch) -> AnyBatch:
         for row, offset in enumerate(made.offsets)
     ]
     return Batch(made.keys, made.values, made.timestamps, numbers, made.headers)
-
-
-def _fresh(rows: AnyBatch) -> AnyBatch:
-    """The rows with values of their own; those that can't be copied are shared between tries."""
-    try:
-        return deepcopy(rows)
-    except Exception:  # noqa: BLE001 - a user's value may refuse to be copied in any way
-        return rows
 
 
 def _shown_rows(rows: AnyBatch) -> RawBatch:

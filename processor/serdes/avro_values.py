@@ -4,7 +4,6 @@ Knows nothing of bytes.
 """
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from typing import Any, Final, cast
 
 from processor.errors import TopologyError
@@ -18,6 +17,7 @@ from processor.serdes.avro_types import (
     members_of,
     shape_of,
 )
+from processor.serdes.copies import copy_of
 
 PROMOTIONS: Final[Mapping[tuple[str, str], Callable[[Any], Any] | None]] = {
     ("int", "long"): None,
@@ -101,7 +101,7 @@ def default_of(type_: Type, default: Any, annotation: Any, name: str) -> Callabl
         ) from error
     if isinstance(value, str | int | float | bytes | None):
         return lambda: value
-    return lambda: deepcopy(value)  # a record may change what it was given
+    return lambda: copy_of(value)  # a record may change what it was given
 
 
 def _default(type_: Type, default: Any, annotation: Any, name: str) -> Any:

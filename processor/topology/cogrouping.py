@@ -6,7 +6,6 @@ Each method adds nodes to the builder and returns something new; nothing is comp
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
@@ -19,6 +18,7 @@ from processor.operators.windowed import WindowEmit
 from processor.operators.windows import AnyWindows
 from processor.records import V2, K
 from processor.serdes import Serde
+from processor.serdes.copies import copy_of
 from processor.topology.flow import Flow
 from processor.topology.form import Form
 from processor.topology.functions import checked_function, told
@@ -151,6 +151,6 @@ def _added(groups: tuple[_Group, ...]) -> Callable[[Any, Any], Any]:
         number, value = numbered
         made = adders[number](so_far, value)
         # Steps beside this one see the value as well; the function may change the result.
-        return deepcopy(made) if made is value else made
+        return copy_of(made) if made is value else made
 
     return update_wrapper(add, adders[0])

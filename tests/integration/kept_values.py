@@ -23,13 +23,13 @@ def repartitioned(stream: AnyStream, name: str, told: Told) -> None:
 
 
 def grouped(stream: AnyStream, name: str, told: Told) -> None:
-    told(stream.group_by(lambda _: "g", name=name).reduce(first, name=name).to_stream())
+    told(stream.group_by(lambda _: "g", name=f"{name}-by").reduce(first, name=name).to_stream())
 
 
 def tabled(stream: AnyStream, name: str, told: Told) -> None:
     """A table that keeps its results back until the checkpoint, and one made of it."""
     table = stream.group_by_key().reduce(first, name=name)
-    kept = table.map_values(same).group_by(lambda _: "g", name=f"{name}-by")
+    kept = table.filter(is_there).group_by(lambda _: "g", name=f"{name}-by")
     told(kept.reduce(second, first, name=f"{name}-of").to_stream())
 
 
@@ -46,8 +46,8 @@ def joined(stream: AnyStream, name: str, told: Told) -> None:
 PLACES: list[Place] = [repartitioned, grouped, tabled, windowed, joined]
 
 
-def same(value: Any) -> Any:
-    return value
+def is_there(value: Any) -> bool:
+    return value is not None
 
 
 def first(so_far: Any, _: Any) -> Any:

@@ -67,7 +67,24 @@ def kept_by_the_user(stream: AnyStream, seen: list[Any]) -> None:
     )
 
 
+def on_several_ways(stream: AnyStream, seen: list[Any]) -> None:
+    for out in ("out", "other", "third"):
+        stream.map_values(collecting(seen)).to(out)
+
+
+def in_derived_tables(stream: AnyStream, seen: list[Any]) -> None:
+    """Tables that hold back what they tell until the checkpoint, and tables made of them."""
+    table = stream.to_table(name="t").filter(lambda value: value is not None)
+    regrouped = table.group_by(lambda _: "g", name="g")
+    last = regrouped.reduce(lambda _, new: new, lambda old, _: old, name="n")
+    last.map_values(collecting(seen)).to("n")
+    joined = table.join(stream.to_table(name="u"), lambda value, _: collecting(seen)(value))
+    joined.to("out")
+
+
 PLACES: list[Place] = [
+    on_several_ways,
+    in_derived_tables,
     behind_repartition,
     behind_group_by,
     in_a_table,
