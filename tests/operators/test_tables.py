@@ -1,5 +1,6 @@
 """Tables of tables: what was told before is taken back, exactly."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -224,6 +225,38 @@ def test_a_value_that_can_not_be_added_is_left_out_and_what_it_replaces_taken_ba
     assert driver.store("sum") == {"g": 0}
     (letter,) = driver.dead_letters()
     assert b"unsupported operand" in (dict(letter.headers)["kproc.error"] or b"")
+
+
+@pytest.mark.parametrize("last", [None, 6])
+@pytest.mark.parametrize("one_batch", [True, False])
+@pytest.mark.parametrize("emits", list(product(["change", "checkpoint"], repeat=3)), ids="-".join)
+def test_tables_of_tables_take_back_what_they_added_whenever_they_tell(
+    emits: tuple[Any, Any, Any], *, one_batch: bool, last: int | None
+) -> None:
+    def add(so_far: int, n: int) -> int:
+        return so_far + n
+
+    def take(so_far: int, n: int) -> int:
+        return so_far - n
+
+    topology = Topology("app")
+    table = topology.table("in", name="t", emit=emits[0])
+    sums = table.group_by(lambda n: n if n == "x" else "g", name="g").aggregate(
+        int, add, take, name="sums", emit=emits[1]
+    )
+    totals = sums.group_by(lambda _: "all", name="all")
+    totals.aggregate(int, add, take, name="total", emit=emits[2]).to("out")
+    driver = TopologyDriver(topology, auto_checkpoint=not one_batch)
+    for value in (1, "x", 5, 7, last):
+        driver.pipe("in", key="k", value=value)
+        driver.pipe("in", key="other", value=10)
+    driver.checkpoint()
+    driver.restart()
+    driver.pipe("in", key="other", value=None)
+    driver.checkpoint()
+    assert driver.store("sums").get("g", 0) == (last or 0)
+    assert driver.store("total").get("all", 0) == (last or 0)
+    assert driver.read("out")[-1] == ("all", last or 0)
 
 
 def test_an_aggregate_that_was_changed_before_it_failed_is_as_it_was() -> None:
