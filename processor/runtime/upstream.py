@@ -34,6 +34,7 @@ class Queue:
     times: Sequence[Timestamp]
     done: int = 0
     _bytes: int | None = None
+    _lowest: tuple[int, Offset] | None = None
 
     @property
     def bytes(self) -> int:
@@ -41,6 +42,13 @@ class Queue:
         if self._bytes is None:
             self._bytes = sum(map(len, filter(None, self.records.values)))
         return self._bytes
+
+    @property
+    def lowest(self) -> Offset:
+        """The lowest offset of the records that are left."""
+        if self._lowest is None or self._lowest[0] != self.done:
+            self._lowest = self.done, min(self.records.offsets[self.done :])
+        return self._lowest[1]
 
     def __len__(self) -> int:
         return len(self.records) - self.done
@@ -142,7 +150,7 @@ class Upstream:
     @property
     def first(self) -> Offset | None:
         """The lowest offset of the records that wait here, if there are any."""
-        return min((_lowest(each) for each in self._waiting), default=None)
+        return min((each.lowest for each in self._waiting), default=None)
 
     @property
     def is_read_again(self) -> bool:
@@ -287,10 +295,10 @@ def in_time(parts: Sequence[tuple[RawBatch, Sequence[Timestamp]]]) -> Queue:
     records, times = joined([records for records, _ in parts]), parts[0][1]
     if len(parts) > 1:
         times = list(chain.from_iterable(times for _, times in parts))
-    ordered = sorted(times)
-    if ordered == times:
-        return Queue(records, ordered)
-    return Queue(records.take(sorted(range(len(times)), key=times.__getitem__)), ordered)
+    if sorted(times) == times:
+        return Queue(records, times)
+    order = sorted(range(len(times)), key=times.__getitem__)
+    return Queue(records.take(order), [times[row] for row in order])
 
 
 def joined(batches: Sequence[RawBatch]) -> RawBatch:
@@ -319,7 +327,3 @@ def sliced(records: RawBatch, begin: int, end: int) -> RawBatch:
         records.offsets[rows],
         None if records.headers is None else records.headers[rows],
     )
-
-
-def _lowest(queue: Queue) -> Offset:
-    return min(queue.records.offsets[queue.done :])
