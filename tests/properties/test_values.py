@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import AnyUrl, SecretBytes, SecretStr
 
 from processor import Topology, tumbling
 from processor.operators.aggregates import collect_of, last_of
@@ -159,6 +160,61 @@ def test_any_value_without_a_type(value: Any, place: Place) -> None:
     seen = what_comes_out(place, lambda _: value)
     assert seen
     assert all(alike(each, value) for each in seen)
+
+
+def opened(given: dict[str, Any]) -> kinds.Open:
+    return kinds.Open(**given)
+
+
+FLOATS, TEXTS = st.floats(allow_nan=False), st.text()
+CENTS = st.builds(kinds.Cents.model_construct, v=FLOATS)
+POINTS = st.builds(kinds.Point, st.integers(), st.sampled_from(kinds.Color))
+MODELS: list[tuple[Any, st.SearchStrategy[Any]]] = [
+    (kinds.Cents, CENTS),
+    (
+        kinds.Aliased,
+        st.builds(
+            kinds.Aliased.model_construct, one=st.integers(), two=st.integers(), hidden=TEXTS
+        ),
+    ),
+    (
+        kinds.Secrets,
+        st.builds(
+            kinds.Secrets.model_construct,
+            text=TEXTS.map(SecretStr),
+            data=st.binary().map(SecretBytes),
+            url=st.just(AnyUrl("http://a/b")),
+            mail=TEXTS,
+        ),
+    ),
+    (kinds.Open, st.dictionaries(st.text("xyz", min_size=1), ANYTHING).map(opened)),
+    (kinds.Root, st.lists(CENTS).map(kinds.Root.model_construct)),
+    (kinds.Halved, st.builds(kinds.Halved, FLOATS, st.none() | st.datetimes(), st.lists(TEXTS))),
+    (kinds.Slotted, st.builds(kinds.Slotted, st.integers(), st.decimals(allow_nan=False))),
+    (kinds.Struct, st.builds(kinds.Struct, st.integers(-(2**62), 2**62), st.none() | TEXTS)),
+    (
+        kinds.Frozen,
+        st.builds(kinds.Frozen, st.lists(st.integers()).map(tuple), st.frozensets(TEXTS)),
+    ),
+    (kinds.Point | kinds.Frozen | Decimal, POINTS | st.builds(kinds.Frozen, st.just(()))),
+    (
+        kinds.Typed,
+        st.fixed_dictionaries({"a": st.integers(), "point": POINTS}, optional={"note": TEXTS}),
+    ),
+    (dict[str, kinds.Cents | None], st.dictionaries(TEXTS, CENTS | st.none())),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("annotation", "values"), MODELS, ids=lambda each: "")
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_any_value_of_a_model(
+    annotation: Any, values: st.SearchStrategy[Any], data: st.DataObject
+) -> None:
+    value, place = data.draw(values), data.draw(st.sampled_from(PLACES))
+    seen = what_comes_out(place, typed(annotation, value))
+    assert seen
+    assert all(type(each) is type(value) and each == value for each in seen)
 
 
 def test_a_validator_sees_a_value_once() -> None:
