@@ -5,23 +5,30 @@ runs no code of the type.
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from datetime import datetime, time
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
 
 from processor.serdes.base import Serde
 from processor.serdes.canonical import canonical_of
 from processor.serdes.internal import internal_of
 from processor.serdes.json import json_of
-from processor.serdes.types import runs_code, type_name
+from processor.serdes.types import parts, runs_code, type_name
 
 
 def own_key(annotation: Any) -> Serde[Any]:
     """For stores and topics of kproc's own.
 
+    The name is another than JSON's where equal keys have not always had these bytes.
+
     Raises:
         TopologyError: No form keeps keys of the type, or `==` tells apart what their bytes do not.
     """
     if not runs_code(annotation):
-        return exact(json_of(annotation, sort=True))
+        found = exact(json_of(annotation, sort=True))
+        return found if _one_form(annotation) else replace(found, name=f"key-{found.name}")
     form, canonical = internal_of(annotation), canonical_of(annotation)
     encode = form.encode
 
@@ -30,6 +37,16 @@ def own_key(annotation: Any) -> Serde[Any]:
 
     name = f"internal-key({type_name(annotation)})"
     return Serde(name, encode_canonical, form.decode, type=annotation, shape=form.shape)
+
+
+def _one_form(annotation: Any) -> bool:
+    """Whether equal values of the type had equal bytes all along, when JSON alone wrote them."""
+    return not any(part is each for part in parts(annotation) for each in _SEVERAL)
+
+
+_SEVERAL: Final[tuple[Any, ...]] = (
+    float, Decimal, Fraction, datetime, time, tuple, object, Any,
+)  # fmt: skip
 
 
 def exact(serde: Serde[Any]) -> Serde[Any]:

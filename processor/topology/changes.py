@@ -395,8 +395,9 @@ def _other_types(name: str) -> str:
 
 def _named_json(was: DescribedStore, now: DescribedStore) -> str:
     """What else there is for a store that was written as JSON."""
+    own = [was.key.replace("json(", form) for form in ("internal-key(", "key-json(")]
     ways = (
-        ("key", was.key.replace("json(", "internal-key(") == now.key, "json_of(TYPE, sort=True)"),
+        ("key", now.key in own, "json_of(TYPE, sort=True)"),
         ("value", was.value.replace("json(", "internal(") == now.value, "json_of(TYPE)"),
     )
     parts = [
