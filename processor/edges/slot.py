@@ -119,7 +119,8 @@ class Slot:
         self._spec = spec
         self._channel = channel
         self._layout = Layout(plan, spec.partitions)
-        self._reporter = Reporter(channel, Status(spec.slot, "starting", role=spec.role))
+        first = Status(spec.slot, "starting", role=spec.role)
+        self._reporter = Reporter(channel, first, spec.stuck_after / 1000 or None)
         self._stores = StoreOpener(spec, channel)
         self._tables = GlobalTables(spec, plan, self._stores, channel)
         self._opener = TaskOpener(spec, self._layout, self._stores, channel)
