@@ -93,6 +93,14 @@ def test_a_silent_worker_stays_until_another_node_has_claimed() -> None:
     assert topic.decide("a").workers == {0: "backup"}
 
 
+def test_a_stuck_worker_is_its_node_s_to_end() -> None:
+    topic = pair().says("a", primary(state="stuck"), claims={0: 1})
+    assert topic.claims("b") == set()
+    assert topic.decide("a").workers == {0: "primary"}
+    topic.says("a", primary(state="crashed"), claims={0: 1})
+    assert (topic.claims("a"), topic.claims("b")) == (set(), {0})
+
+
 def test_who_was_superseded_turns_into_a_backup() -> None:
     topic = pair().says("b", backup(), claims={0: 2})
     assert topic.decide("a").workers == {0: "backup"}
@@ -177,7 +185,7 @@ def test_no_move_to_who_is_not_ready(mine: ReplicaState) -> None:
     assert topic.decide("b").workers[1] == "backup"
 
 
-@pytest.mark.parametrize("state", ["starting", "restoring", "stopping"])
+@pytest.mark.parametrize("state", ["starting", "restoring", "stopping", "stuck"])
 def test_no_move_away_from_who_is_not_running(state: ReplicaState) -> None:
     assert not moving(state).passes(TIMEOUT, "a", "b").claims("b")
 

@@ -124,7 +124,9 @@ def test_a_node_that_starts_no_worker_in_time_has_lost_its_slot() -> None:
     assert Topic().says("a", claims={0: 1}).passes(TIMEOUT, "a").view.loss(0) == "crash"
 
 
-@pytest.mark.parametrize("state", ["starting", "restoring", "running", "stopping", "silent"])
+@pytest.mark.parametrize(
+    "state", ["starting", "restoring", "running", "stopping", "silent", "stuck"]
+)
 def test_a_worker_in_any_other_state_is_at_work(state: ReplicaState) -> None:
     assert not working().says("a", primary(state=state), claims={0: 1}).view.is_orphaned(0)
 
