@@ -26,7 +26,11 @@ from processor.topology.plan import Layout
 _LOOK = 10.0
 """Seconds between two looks."""
 
+_AGAIN = 1.0
+"""Seconds after which it is looked again if a topic seems to be gone: one broker may be behind."""
+
 _TIMEOUT = 10.0
+_PROMPT = 2.0
 
 
 class Deletions:
@@ -40,9 +44,13 @@ class Deletions:
     def __init__(self, spec: WorkerSpec, layout: Layout) -> None:
         self._spec = spec
         self._layout = layout
-        self._known = {topic: found for topic, found in spec.topic_ids.items() if found}
+        plan = layout.plan
+        self._needed = {*plan.inputs, *plan.tables, *plan.outputs}
+        self._own = {topic.name for topic in layout.internal_topics}
+        self._known = {**dict.fromkeys(plan.outputs, ""), **spec.topic_ids}
         self._due = time.monotonic() + _LOOK
         self._asked: Mapping[str, Future[Any]] = {}
+        self._suspected = frozenset[str]()
 
     def look(self) -> None:
         """Looks again, if it is time to, and waits for nothing while all is as it was.
@@ -57,7 +65,24 @@ class Deletions:
             self._asked = self._admin.describe_topics(wanted, request_timeout=_TIMEOUT)
         if self._asked and all(each.done() for each in self._asked.values()):
             asked, self._asked = self._asked, {}
-            if any(self._is_other(topic, answer) for topic, answer in asked.items()):
+            others = (topic for topic, answer in asked.items() if self._is_other(topic, answer))
+            before, self._suspected = self._suspected, frozenset(others)
+            if before & self._suspected:
+                self.check()
+                for topic in self._suspected:  # it does without it, or finds it out by itself
+                    del self._known[topic]
+            elif self._suspected:
+                self._due = now + _AGAIN
+
+    def look_after_abort(self) -> None:
+        """Looks whether a transaction failed because a topic is gone.
+
+        Raises:
+            KprocError: One is.
+        """
+        with suppress(KafkaException):
+            there = self._admin.list_topics(timeout=_PROMPT).topics
+            if (self._needed | self._own) - there.keys():
                 self.check()
 
     def check(self) -> None:
@@ -80,17 +105,15 @@ class Deletions:
         if refused:
             lines = "".join(f"\n  {each.what} {each.name}: {each.why}" for each in refused)
             raise StateMismatch(
-                f"somebody deleted topics while {plan.application} ran. Nothing was changed since."
-                f"{lines}"
+                f"topics were deleted while {plan.application} ran: what it holds has no place "
+                f"any more.{lines}"
             )
-        needed = {*plan.inputs, *plan.tables, *plan.outputs}
-        if gone := sorted(needed - there.keys()):
+        if gone := sorted(self._needed - there.keys()):
             raise TopicMismatch(
                 f"{', '.join(gone)} was deleted while {plan.application} ran: create it, then "
                 "start again. If it is an input, that start says what becomes of the state"
             )
-        own = {topic.name for topic in self._layout.internal_topics}
-        if gone := sorted(own - there.keys()):
+        if gone := sorted(self._own - there.keys()):
             raise TopicMismatch(
                 f"{', '.join(gone)} was deleted while {plan.application} ran: start again, which "
                 "creates it"
@@ -112,7 +135,7 @@ class Deletions:
     def _is_other(self, topic: str, answer: Future[Any]) -> bool:
         """Whether it is known that the topic is not the one that there was."""
         with suppress(KafkaException):
-            return topic_id(answer.result()) != self._known[topic]
+            return self._known[topic] not in ("", topic_id(answer.result()))
         error: Any = answer.exception()
         return error.args[0].code() == ClientError.UNKNOWN_TOPIC_OR_PART
 

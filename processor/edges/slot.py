@@ -344,6 +344,7 @@ class Slot:
                 result = self.carry_out(command)
             except Abortable as error:
                 self._aborts.note(error)
+                self._deletions.look_after_abort()
                 return self._tell(CommitFailed(error))
             if result is not None:
                 self._tell(result)

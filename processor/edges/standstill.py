@@ -86,7 +86,8 @@ class Watch:
         self._limit = limit
         self._clock = clock
         self._thread = threading.get_ident()
-        self._turns = 0
+        self._turns: int = 0
+        self._turns_seen: int = 0
         self._seen: object = None
         self._looked = clock()
         self.age = 0.0
@@ -100,9 +101,14 @@ class Watch:
         """Looks again; what the loop is at if it stands still."""
         now = self._clock()
         passed, self._looked = min(now - self._looked, _LONGEST_LOOK), now
+        turns = self._turns
+        if turns != self._turns_seen:
+            self._turns_seen, self._seen, self.age = turns, None, 0.0
+            return None
         stack = _stack(_FRAMES().get(self._thread))
-        seen = self._turns, _rows_done(stack), _calls(stack)
-        self.age = self.age + passed if seen == self._seen else 0.0
+        seen = _rows_done(stack), _calls(stack)
+        moved = self._seen is not None and seen != self._seen
+        self.age = 0.0 if moved else self.age + passed
         self._seen = seen
         if self._limit is None or self.age < self._limit or not stack:
             return None
@@ -181,7 +187,8 @@ def _explained(places: Sequence[Place], at: _Whereabouts) -> Standstill:
 def _record(stack: Sequence[FrameType]) -> _Whereabouts:
     number: int | None = None
     rows: int | None = None  # that the function is called on, until it is known which they are
-    for frame in reversed(stack):
+    # A look at what belongs to others might run code of theirs.
+    for frame in filter(_is_ours, reversed(stack)):
         known = frame.f_locals
         if frame.f_code is attempt.__code__:
             number, rows = _row(frame), len(known["columns"][0])
