@@ -136,6 +136,14 @@ def test_a_crashed_worker_is_a_loss() -> None:
     assert topic.view.loss(0) == "crash"
 
 
+def test_a_crashed_worker_is_a_loss_also_when_another_was_started_as_a_backup() -> None:
+    topic = working().says("a", primary(state="crashed"), claims={0: 1})
+    topic.says("a", backup(state="starting"), claims={0: 1})
+    assert topic.view.loss(0) == "crash"
+    topic.says("a", backup(state="starting"), claims={0: 2})
+    assert topic.view.loss(0) is None
+
+
 def test_a_worker_that_is_no_more_is_a_loss() -> None:
     assert working().says("a", claims={0: 1}).view.loss(0) == "crash"
 
