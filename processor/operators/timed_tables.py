@@ -349,7 +349,7 @@ class Suppress(ChangeOperator):
         for key, change, time, offset, now in zip(keys, *columns, strict=True):
             run.let_pass(offset, now)
             run.hold(key, change, time)
-            run.tell(now, offset)
+            run.tell(now, key, offset)
             run.tell_surplus(offset)
         return self.ports(run.finished(), context)
 
@@ -406,10 +406,12 @@ class _Suppressing:
             held = Buffered(held.due, time, Change(held.change.old, change.new))
         _save(self.store, key, held)
 
-    def tell(self, now: Timestamp, offset: Offset | None) -> None:
-        """Tells what is due by now, at the record's offset or where its time came."""
+    def tell(
+        self, now: Timestamp, changed: bytes | None = None, offset: Offset | None = None
+    ) -> None:
+        """Tells what is due by now: where its time came, or with the record that has changed it."""
         while (found := self._due.pop(now)) is not None:
-            self._tell(found, offset)
+            self._tell(found, offset if found[1] == changed else None)
 
     def tell_surplus(self, offset: Offset) -> None:
         """Tells what is due first until there is room."""
@@ -418,7 +420,7 @@ class _Suppressing:
 
     def finished(self) -> AnyBatch:
         """Tells what is due by the end of the pass; all rows."""
-        self.tell(self._context.end_time, None)
+        self.tell(self._context.end_time)
         if self._count != self._before:
             count = {_COUNT: self._count.to_bytes(8, "big")} if self._count else {}
             self._expiry.save([_COUNT], count)
