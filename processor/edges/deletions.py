@@ -48,7 +48,8 @@ class Deletions:
         self._needed = {*plan.inputs, *plan.tables, *plan.outputs}
         self._own = {topic.name for topic in layout.internal_topics}
         self._known = {**dict.fromkeys(plan.outputs, ""), **spec.topic_ids}
-        self._due = time.monotonic() + _LOOK
+        self._turned = time.monotonic()
+        self._due = self._turned + _LOOK
         self._asked: Mapping[str, Future[Any]] = {}
         self._suspected = frozenset[str]()
 
@@ -58,7 +59,7 @@ class Deletions:
         Raises:
             KprocError: A topic was deleted.
         """
-        now = time.monotonic()
+        now = self._turned = time.monotonic()
         if now >= self._due and self._known:
             self._due = now + _LOOK
             wanted = TopicCollection(sorted(self._known))
@@ -75,11 +76,13 @@ class Deletions:
                 self._due = now + _AGAIN
 
     def look_after_abort(self) -> None:
-        """Looks whether a transaction failed because a topic is gone.
+        """Looks whether a transaction failed because a topic is gone, which takes the client long.
 
         Raises:
             KprocError: One is.
         """
+        if time.monotonic() - self._turned < _LOOK:
+            return
         with suppress(KafkaException):
             there = self._admin.list_topics(timeout=_PROMPT).topics
             if (self._needed | self._own) - there.keys():

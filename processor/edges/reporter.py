@@ -10,7 +10,7 @@ from threading import Event, Thread
 import msgspec
 
 from processor.edges.channel import Channel, Status
-from processor.edges.standstill import Watch
+from processor.edges.standstill import Standstill, Watch
 
 INTERVAL = 0.2
 """Seconds between two reports."""
@@ -63,9 +63,16 @@ class Reporter:
 
     def _seen(self) -> Status:
         """The status that the loop gave last, and for how long it has not moved on since."""
-        status, stuck = self._status, self._watch.look()
+        status, stuck = self._status, self._look()
         age = round(self._watch.age, 1)
         if stuck is None:
             return msgspec.structs.replace(status, turn_age=age)
         self._channel.log_seldom("stuck", f"for {age:.0f} s in {stuck.text}", _REMIND)
         return msgspec.structs.replace(status, state="stuck", lag=None, turn_age=age, stuck=stuck)
+
+    def _look(self) -> Standstill | None:
+        try:
+            return self._watch.look()
+        except Exception as error:  # noqa: BLE001 - the stack of a thread that may be running
+            self._channel.log_seldom("not seen whether the worker is stuck", repr(error), _REMIND)
+            return None

@@ -193,10 +193,9 @@ def _record(stack: Sequence[FrameType]) -> _Whereabouts:
         if frame.f_code is attempt.__code__:
             number, rows = _row(frame), len(known["columns"][0])
         elif rows is not None and (batch := next(_batches(known, rows), None)) is not None:
-            assert number is not None
-            number, rows = batch.offsets[number], None
-        elif frame.f_code is by_number.__code__ and number is not None:
-            number = known["rows"].offsets[number]
+            number, rows = _offset(batch, number), None
+        elif frame.f_code is by_number.__code__:
+            number = _offset(known["rows"], number)
         for portion in known.values():
             if isinstance(portion, Portion):
                 return _of_portion(portion, number if rows is None else None)
@@ -206,6 +205,11 @@ def _record(stack: Sequence[FrameType]) -> _Whereabouts:
 def _batches(known: dict[str, Any], rows: int) -> Iterator[Batch[Any, Any]]:
     found = (cast("Batch[Any, Any]", each) for each in known.values() if isinstance(each, Batch))
     return (each for each in found if len(each) == rows)
+
+
+def _offset(batch: Batch[Any, Any], row: int | None) -> int | None:
+    """The number that a row goes by; None: the function is through with the last one."""
+    return batch.offsets[row] if row is not None and row < len(batch) else None
 
 
 def _of_portion(portion: Portion, number: int | None) -> _Whereabouts:
