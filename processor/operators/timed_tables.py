@@ -104,10 +104,6 @@ class Due:
         """When the next is due, as far as it is in this pass; it may have been moved since."""
         return self._heap[0][0] if self._heap else math.inf
 
-    def put_back(self, found: tuple[Timestamp, bytes]) -> None:
-        """Takes back a `pop`."""
-        heappush(self._heap, found)
-
     def pop(self, until: Timestamp) -> tuple[Timestamp, bytes] | None:
         """The next that is due up to then, if any; it may have been moved since."""
         return heappop(self._heap) if self._heap and self._heap[0][0] <= until else None
@@ -329,8 +325,9 @@ _COUNT = b""
 class Suppress(ChangeOperator):
     """Holds changes back until the stream time is `wait` behind the first of those of a key.
 
-    Then the last one is told, as a change from what was told before. If there are more keys than
-    `most`, what is due first is told at once.
+    Then the last one is told, as a change from what was told before; what comes later than that,
+    if with the very record that lets the time pass, waits again, so that it does not matter which
+    other records a task has. If there are more keys than `most`, what is due first is told at once.
     """
 
     heeds_time: ClassVar[bool] = True
@@ -347,7 +344,7 @@ class Suppress(ChangeOperator):
         keys, batch = encoded_keys(run.store.spec.key, batch, context)
         columns = batch.values, batch.timestamps, batch.offsets, context.times(batch)
         for key, change, time, offset, now in zip(keys, *columns, strict=True):
-            run.let_pass(offset, now)
+            run.tell(Timestamp(now - 1))
             run.hold(key, change, time)
             run.tell(now, key, offset)
             run.tell_surplus(offset)
@@ -384,15 +381,6 @@ class _Suppressing:
         self._due = Due(self._expiry, step.wait, context, overdue=overdue)
         self._told = _Told(context)
         self._before = self._count = int.from_bytes(self._expiry.get(_COUNT, b""), "big")
-
-    def let_pass(self, offset: Offset, now: Timestamp) -> None:
-        """Tells what was due before the record at this offset."""
-        context = self._context
-        while (found := self._due.pop(now)) is not None:
-            if found[0] > context.stream_time and context.crossing(found[0]) >= offset:
-                self._due.put_back(found)
-                return
-            self._tell(found, None)
 
     def hold(self, key: bytes, change: Change, time: Timestamp) -> None:
         """Holds a change back, or adds it to the one of its key that is held."""

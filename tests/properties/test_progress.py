@@ -224,10 +224,23 @@ WAITED_FOR_ANOTHER_KEY = Case(
         TopicPartition("a", Partition(2)): flushed(2, record("x", "0", 32)),
     },
 )
+LATER_THAN_THE_WAIT = Case(
+    Shape(merged=False, steps=(suppressed, tumble)),
+    partitions=3,
+    slots=1,
+    inputs={
+        TopicPartition("a", Partition(0)): flushed(0),
+        TopicPartition("a", Partition(1)): flushed(1),
+        TopicPartition("a", Partition(2)): flushed(
+            2, record("x", "0", 32), record("x", "2", 41), record("x", "0", 41)
+        ),
+    },
+)
 
 
 @settings(COMMON, max_examples=20_000 if LONG else 200)
 @example(WAITED_FOR_ANOTHER_KEY, [])
+@example(LATER_THAN_THE_WAIT, [])
 @given(cases(), moves)
 def test_as_if_all_had_come_in_the_order_of_time(case: Case, history: list[Move]) -> None:
     fleet = Fleet(case.shape.make(), case.partitions, case.slots, case.inputs)
