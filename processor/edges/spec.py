@@ -86,9 +86,8 @@ class WorkerSpec(Struct, frozen=True):
             "socket.timeout.ms": _UNANSWERED,
             "heartbeat.interval.ms": 500,
             "session.timeout.ms": self.session_timeout,
-            "max.poll.interval.ms": max(
-                POLL_INTERVAL, self.session_timeout
-            ),  # as librdkafka demands
+            # As librdkafka demands, no shorter than a session.
+            "max.poll.interval.ms": max(POLL_INTERVAL, self.session_timeout),
             **self.kafka,
             **self.consumer,
             "group.id": self.application,
