@@ -17,6 +17,7 @@ from processor.cli.run import ConfigOption, SetOption
 from processor.errors import BadRecordError, KprocError, SettingsError, UsageError
 
 if TYPE_CHECKING:
+    from processor.chaos.possible import Scene
     from processor.chaos.schedule import Kind
     from processor.chaos.verdict import Report
     from processor.edges.chaos import Order
@@ -49,10 +50,9 @@ Exit codes: [bold]0[/] nothing lost, doubled or out of order · [bold]9[/] somet
 
 
 def _fault_words(incomplete: str) -> list[str]:
-    from processor.chaos.schedule import KINDS  # noqa: PLC0415 - only where it is needed
+    from processor.chaos.schedule import WORDS  # noqa: PLC0415 - only where it is needed
 
-    words = dict.fromkeys([*map(str, KINDS), *(word for kind in KINDS for word in kind)])
-    return [word for word in words if word.startswith(incomplete)]
+    return [word for word in WORDS if word.startswith(incomplete)]
 
 
 def chaos(  # noqa: PLR0913 - options of a command
@@ -120,6 +120,7 @@ def chaos(  # noqa: PLR0913 - options of a command
 
     Ctrl-C ends the faults early, and the check comes then; twice ends it all.
     """
+    from processor.chaos.possible import Scene  # noqa: PLC0415
     from processor.chaos.schedule import Terms  # noqa: PLC0415
     from processor.durations import milliseconds  # noqa: PLC0415
     from processor.edges.chaos import Order  # noqa: PLC0415
@@ -130,11 +131,13 @@ def chaos(  # noqa: PLR0913 - options of a command
     made = plan(loaded)
     flags = {"slots": slots, "bootstrap": bootstrap}
     settings = _settings(loaded, flags, sets or (), config, nodes)
+    on_disk = settings.state_store == "rocksdb"
+    kinds = _kinds(faults or (), Scene(made, 0 if bootstrap else 1, on_disk))
     terms = Terms(
         seed=random.SystemRandom().randrange(10**6) if seed is None else seed,
         duration=round(minutes * 60_000),
         nodes=nodes,
-        kinds=_kinds(faults or (), embedded=bootstrap is None),
+        kinds=kinds,
         every=milliseconds(every, "--every"),
         failover_timeout=milliseconds(settings.failover_timeout, "failover_timeout"),
     )
@@ -187,13 +190,21 @@ def _settings(
     return settings.model_copy(update=changed)
 
 
-def _kinds(words: Sequence[str], *, embedded: bool) -> "tuple[Kind, ...]":
-    from processor.chaos.schedule import KINDS, kinds_of  # noqa: PLC0415
+def _kinds(words: Sequence[str], scene: "Scene") -> "tuple[Kind, ...]":
+    """The kinds that are asked for, as far as they are possible.
 
-    kinds = kinds_of(words) if words else KINDS
-    found = tuple(kind for kind in kinds if embedded or kind.victim != "broker")
+    Raises:
+        UsageError: None of them is.
+    """
+    from processor.chaos.schedule import FAILURES, OF_ROLES, kinds_of  # noqa: PLC0415
+
+    asked = kinds_of(words) if words else (*FAILURES, *OF_ROLES)
+    found = scene.possible(asked)
     if not found:
-        raise UsageError("--faults: a Kafka that --bootstrap names is left alone; name others too.")
+        raise UsageError(f"--faults {asked[0]}: {scene.obstacle(asked[0])}")
+    if words and (left_out := [kind for kind in asked if kind not in found]):
+        why = {scene.obstacle(kind) for kind in left_out}
+        say(f"Left out: {', '.join(map(str, left_out))} ({'; '.join(sorted(filter(None, why)))})")
     return found
 
 

@@ -10,11 +10,10 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from processor.edges.chaos_site import Site
 from processor.edges.clients import QUIET, ClientConfig, partitions_of, topics_of
 from processor.edges.node import client_settings, prepare_topics
-from processor.edges.node_process import NodeProcess
 from processor.edges.progress import list_offsets, partitions
-from processor.edges.settings_file import unset_environment, write_settings
 from processor.edges.victims import ChaosBroker, ChaosNode
 from processor.errors import UsageError
 from processor.settings import Settings, unsecured
@@ -76,24 +75,7 @@ def outputs_of(plan: Plan, client: ClientConfig) -> dict[str, int]:
     return {topic: partitions_of(client, topic) for topic in plan.outputs}
 
 
-def make_nodes(topology: str, settings: Settings, folder: Path, count: int) -> list[ChaosNode]:
-    """Starts the nodes, each with a folder of its own and these settings, wherever they are from.
-
-    Args:
-        topology: The file.
-        settings: The effective settings.
-        folder: Where the nodes' folders are made.
-        count: How many nodes.
-    """
-    config, env = folder / "kproc.toml", unset_environment()
-    # They are on one machine, where a port can't be listened on twice.
-    write_settings(settings.model_copy(update={"http": ""}), config)
-    nodes: list[ChaosNode] = []
-    for number in range(1, count + 1):
-        state = folder / f"node-{number}"
-        state.mkdir()
-        options = ["--config", str(config), "--state-dir", str(state)]
-        log = folder / f"node-{number}.log"
-        launch = partial(NodeProcess, topology, options, log, env)
-        nodes.append(ChaosNode(number, launch, launch()))
-    return nodes
+def make_nodes(site: Site, count: int) -> list[ChaosNode]:
+    """Starts nodes, each on a folder of its own."""
+    launches = [partial(site.start_node, number) for number in range(1, count + 1)]
+    return [ChaosNode(number, launch, launch()) for number, launch in enumerate(launches, 1)]

@@ -87,7 +87,9 @@ class Inspection:
         found = logs | {source: without_progress(log) for source, log in repartitioned.items()}
         found |= self._read(self._existing(set(reference.topics) - {each.topic for each in found}))
         state: dict[str, dict[Partition, Mapping[bytes, bytes]]] = {}
-        for source, log in self._read(changelogs).items():
+        # An operator may have deleted what they began with; they have to be whole all the same.
+        begins = list_offsets(self._admin, self._partitions(changelogs), OffsetSpec.earliest())
+        for source, log in self._read(changelogs, begins).items():
             state.setdefault(changelogs[source.topic], {})[source.partition] = _state(log)
         return Verdict(problems, reference.compare(found, state), notes)
 
@@ -105,9 +107,11 @@ class Inspection:
     def _ends(self, topics: Iterable[str]) -> dict[TopicPartition, Offset]:
         return list_offsets(self._admin, self._partitions(topics), OffsetSpec.latest())
 
-    def _read(self, topics: Iterable[str]) -> dict[TopicPartition, RawBatch]:
+    def _read(
+        self, topics: Iterable[str], begins: Mapping[TopicPartition, Offset] | None = None
+    ) -> dict[TopicPartition, RawBatch]:
         ends = self._ends(topics)
-        reader = LogReader(self._client, ends)
+        reader = LogReader(self._client, ends, begins=begins or {})
         try:
             reader.read_until(ends)
         finally:

@@ -74,10 +74,13 @@ class ChaosNode:
     )
     _endings: int = 0
     _asked: bool = False
+    _held: bool = False
 
     @property
     def state(self) -> str:
         """One word for a person."""
+        if self._held:
+            return "held"
         if self.process.exit_code is not None:
             return "down"
         if self._undo:
@@ -130,7 +133,7 @@ class ChaosNode:
             undo[1]()
             yield f"node {self.number} goes on"
         code = self.process.exit_code
-        if code is None:
+        if code is None or self._held:
             return
         if self._start_at is None:
             yield f"node {self.number} ended by itself with exit code {code}"
@@ -141,17 +144,35 @@ class ChaosNode:
             yield f"node {self.number} has finished with exit code {code}"
         if now >= self._start_at:
             self._start_at = None
-            self._former.append(self.process)
-            self.process = self.launch()
+            self.start()
             yield f"node {self.number} is started again"
+
+    def hold(self) -> None:
+        """Leaves it to somebody who does with its process what they want, until `release`."""
+        self._held = True
+
+    def release(self) -> None:
+        """Has it be started again whenever it has ended, as before."""
+        self._held = False
+
+    def start(self) -> None:
+        """Starts it again, once it has ended."""
+        self._former.append(self.process)
+        self.process = self.launch()
 
     def finish(self, timeout: float) -> str | None:
         """Waits for its end after `terminate`; what is wrong with it, if anything is."""
-        code = self.process.wait(timeout)
-        if code == 0 or (code == _INTERRUPTED and not self.process.has_begun):
+        if self.process.wait(timeout) is not None and self.has_finished:
             return None
+        code = self.process.exit_code
         ended = "did not end" if code is None else f"ended with exit code {code}"
         return f"node {self.number} {ended} when it was asked to finish; see {self.process.log}"
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether it has ended as one does that is asked to."""
+        code = self.process.exit_code
+        return code == 0 or (code == _INTERRUPTED and not self.process.has_begun)
 
     def kill(self) -> None:
         """Ends whatever is left of it."""
@@ -175,7 +196,7 @@ class ChaosNode:
         workers = self.process.workers
         if not workers:
             return
-        worker = workers[fault.worker % len(workers)]
+        worker = workers[fault.choice % len(workers)]
         with contextlib.suppress(psutil.NoSuchProcess):
             if fault.kind.action == "kill":
                 worker.kill()
