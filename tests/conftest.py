@@ -12,9 +12,9 @@ from docker.errors import DockerException
 from hypothesis import settings
 from testcontainers.core.container import DockerContainer
 
+from processor.edges.brokers import Brokers
 from processor.edges.embedded import BROKER_DEFAULTS, EmbeddedKafka, free_port
 from tests import ledger
-from tests.brokers import Brokers
 
 # The same examples in each run, so that what fails does so again; KPROC_LONG looks for others.
 settings.register_profile("kproc", derandomize="KPROC_LONG" not in os.environ, print_blob=True)

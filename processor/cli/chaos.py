@@ -63,6 +63,9 @@ def chaos(  # noqa: PLR0913 - options of a command
         int | None, typer.Option(help="The same seed, the same faults. By default any; it is told.")
     ] = None,
     nodes: Annotated[int, typer.Option(min=1, max=20, help="How many nodes: kproc run.")] = 3,
+    brokers: Annotated[
+        int, typer.Option(min=1, max=9, help="How many brokers its own Kafka has, such as 3.")
+    ] = 1,
     slots: Annotated[
         int | None, typer.Option(min=1, help="Of the application; by default one for each node.")
     ] = None,
@@ -127,12 +130,14 @@ def chaos(  # noqa: PLR0913 - options of a command
     from processor.loading import load as load_topology  # noqa: PLC0415
     from processor.topology.plan import plan  # noqa: PLC0415
 
+    if brokers == 2:  # noqa: PLR2004 - a number that is none
+        raise UsageError("--brokers 2: of two none may go, as the other is no majority; say 1 or 3")
     loaded = load_topology(topology)
     made = plan(loaded)
     flags = {"slots": slots, "bootstrap": bootstrap}
     settings = _settings(loaded, flags, sets or (), config, nodes)
     on_disk = settings.state_store == "rocksdb"
-    kinds = _kinds(faults or (), Scene(made, 0 if bootstrap else 1, on_disk))
+    kinds = _kinds(faults or (), Scene(made, 0 if bootstrap else brokers, on_disk))
     terms = Terms(
         seed=random.SystemRandom().randrange(10**6) if seed is None else seed,
         duration=round(minutes * 60_000),
@@ -140,6 +145,7 @@ def chaos(  # noqa: PLR0913 - options of a command
         kinds=kinds,
         every=milliseconds(every, "--every"),
         failover_timeout=milliseconds(settings.failover_timeout, "failover_timeout"),
+        brokers=brokers,
     )
     columns = (key, timestamp, value_format)
     makers = {
@@ -313,5 +319,9 @@ def _work(order: "Order", *, as_json: bool) -> "Report":
         print_report(report)
     if order.leave and order.embedded:
         data = order.folder / "kafka"
-        say(f"Kafka runs on at {run.bootstrap}; kproc dev --stop --data {data} stops it")
+        stop = "; ".join(
+            f"kproc dev --stop --data {data / str(number)}"
+            for number in range(1, order.terms.brokers + 1)
+        )
+        say(f"Kafka runs on at {run.bootstrap}; this stops it: {stop}")
     return report

@@ -17,7 +17,7 @@ from processor.chaos.standstill import Standstill
 from processor.chaos.verdict import Happening, Report, Verdict
 from processor.edges.channel import ADOPTED
 from processor.edges.chaos_operator import Operator
-from processor.edges.chaos_setup import make_nodes, make_topics, outputs_of, start_broker
+from processor.edges.chaos_setup import make_nodes, make_topics, outputs_of, start_brokers
 from processor.edges.chaos_site import Site
 from processor.edges.inspection import Inspection
 from processor.edges.load import Load, RowsMaker
@@ -25,7 +25,7 @@ from processor.edges.node import client_settings
 from processor.edges.node_process import logged
 from processor.edges.registry import Registry
 from processor.edges.transfer import produce_rows
-from processor.edges.victims import ChaosBroker, ChaosNode, Victim
+from processor.edges.victims import ChaosBrokers, ChaosNode, Victim
 from processor.edges.witness import Witness
 from processor.errors import WorkerFailed
 from processor.runtime.options import WorkerOptions
@@ -118,7 +118,7 @@ class ChaosRun:
         self._phase = "starting"
         self._began = time.monotonic()
         self._show_at = 0.0
-        self._broker: ChaosBroker | None = None
+        self._brokers: ChaosBrokers | None = None
         self._nodes: list[ChaosNode] = []
         self._operator: Operator | None = None
         self._loads: list[Load] = []
@@ -135,8 +135,8 @@ class ChaosRun:
     ) -> None:
         for node in self._nodes:
             node.kill()
-        if self._broker is not None:
-            self._broker.close(leave=self._order.leave and error is None)
+        if self._brokers is not None:
+            self._brokers.close(leave=self._order.leave and error is None)
 
     def run(self) -> Report:
         """Does it all; Ctrl-C ends the faults early, a second one everything.
@@ -149,7 +149,9 @@ class ChaosRun:
         order, settings = self._order, self._order.settings
         if order.embedded:
             folder = order.folder / "kafka"
-            self._broker, settings = start_broker(folder, order.plan, settings, leave=order.leave)
+            self._brokers, settings = start_brokers(
+                folder, order.plan, settings, order.terms.brokers, leave=order.leave
+            )
             self.bootstrap = settings.bootstrap
         layout = make_topics(order.plan, settings)
         client = client_settings(settings)
@@ -159,7 +161,7 @@ class ChaosRun:
         witness = self._witness = Witness(client, layout, outputs, lambda: self._now)
         site = Site(order.topology, settings, order.folder)
         self._nodes = make_nodes(site, order.terms.nodes)
-        others = [self._broker] if self._broker else []
+        others = [self._brokers] if self._brokers else []
         self._operator = Operator(site, layout, self._nodes, others, self._problems)
         self._loads = [Load(client, *feed, order.rate) for feed in order.feeds.items()]
         for load in self._loads:
@@ -179,8 +181,8 @@ class ChaosRun:
     @property
     def _victims(self) -> dict[int, Victim]:
         victims: dict[int, Victim] = {node.number: node for node in self._nodes}
-        if self._broker is not None:
-            victims[BROKER] = self._broker
+        if self._brokers is not None:
+            victims[BROKER] = self._brokers
         if self._operator is not None:
             victims[ALL] = self._operator
         return victims
@@ -344,4 +346,4 @@ class ChaosRun:
 
 
 def _name(number: int) -> str:
-    return {ALL: "operator", BROKER: "broker"}.get(number, f"node {number}")
+    return {ALL: "operator", BROKER: "brokers"}.get(number, f"node {number}")

@@ -10,11 +10,14 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from processor.chaos.schedule import Victim
+from processor.cluster.slots import slot_name
+from processor.edges.brokers import REPLICAS, Brokers
 from processor.edges.chaos_site import Site
 from processor.edges.clients import QUIET, ClientConfig, partitions_of, topics_of
 from processor.edges.node import client_settings, prepare_topics
 from processor.edges.progress import list_offsets, partitions
-from processor.edges.victims import ChaosBroker, ChaosNode
+from processor.edges.victims import ChaosBrokers, ChaosNode
 from processor.errors import UsageError
 from processor.settings import Settings, unsecured
 from processor.topology.graph import Sink
@@ -23,22 +26,39 @@ from processor.topology.plan import Layout, Plan
 _TIMEOUT = 30.0
 
 
-def start_broker(
-    folder: Path, plan: Plan, settings: Settings, *, leave: bool
-) -> tuple[ChaosBroker, Settings]:
+def start_brokers(
+    folder: Path, plan: Plan, settings: Settings, count: int, *, leave: bool
+) -> tuple[ChaosBrokers, Settings]:
     """A Kafka of its own, and the settings for it.
 
     Raises:
-        KprocError: As `EmbeddedKafka.start`.
+        KprocError: As `Brokers`.
     """
     config: dict[str, str] = {}
     nodes = [node for part in plan.subtopologies for node in part.nodes]
     if any(isinstance(node, Sink) and callable(node.topic) for node in nodes):
         # Nobody knows beforehand which topics these are.
         config = {"auto.create.topics.enable": "true", "num.partitions": str(settings.partitions)}
-    broker = ChaosBroker(folder, config, detach=leave)
-    own = unsecured(settings, broker.kafka.bootstrap)
-    return broker, own.model_copy(update={"replication_factor": 1})
+    brokers = Brokers(folder, count, config, detach=leave)
+    own = unsecured(settings, brokers.bootstrap)
+    replicas = min(count, REPLICAS)
+    find = partial(_who_does, brokers, plan, settings.slots)
+    return ChaosBrokers(brokers, find), own.model_copy(update={"replication_factor": replicas})
+
+
+def _who_does(brokers: Brokers, plan: Plan, slots: int, role: Victim, choice: int) -> int:
+    """The broker with a role; for which slot or topic it has that, is left to a number."""
+    changelogs = [plan.changelog(spec.name) for part in plan.subtopologies for spec in part.stores]
+    led = {"input-leader": plan.inputs, "changelog-leader": changelogs}
+    match role:
+        case "transaction-coordinator":
+            slot = slot_name(plan.application, choice % slots, slots)
+            return brokers.transaction_coordinator(slot)
+        case "group-coordinator":
+            return brokers.group_coordinator(plan.application)
+        case _:
+            topics = led.get(role, [plan.slots_topic])
+            return brokers.leader(topics[choice % len(topics)])
 
 
 def make_topics(plan: Plan, settings: Settings) -> Layout:

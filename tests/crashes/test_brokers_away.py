@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import Brokers
+from processor.edges.brokers import Brokers
 from tests.integration.conftest import App
 from tests.integration.node_process import NodeProcess
 from tests.integration.steady import PARTITIONS, TOPOLOGY, Steady

@@ -6,10 +6,10 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from processor.edges.brokers import Brokers
 from processor.edges.clients import QUIET
 from processor.edges.progress import list_offsets, partitions
 from tests import ledger
-from tests.brokers import Brokers
 
 pytestmark = pytest.mark.kafka
 
