@@ -85,6 +85,8 @@ _WEIGHTS: Mapping[Kind, int] = {
     Kind("rescale", "sleeper"): 2,
     Kind("truncate", "changelog"): 2,
     Kind("copy", "folder"): 2,
+    Kind("reset", "state"): 1,
+    Kind("reset", "sleeper"): 1,
 }
 KINDS: Sequence[Kind] = tuple(_WEIGHTS)
 """All there are. A worker that is killed is started again by its supervisor."""

@@ -283,7 +283,8 @@ class ChaosRun:
         client = client_settings(settings)
         inspection = Inspection(client, layout, witness.reader, options, registry)
         written = {load.topic: load.written for load in self._loads}
-        verdict = inspection.judge(written, self._watcher.replayed)
+        resets = self._operator.resets if self._operator else ()
+        verdict = inspection.judge(written, self._watcher.replayed, resets)
         return replace(verdict, problems=[*self._problems, *verdict.problems])
 
     def _report(self, verdict: Verdict, witness: Witness) -> Report:

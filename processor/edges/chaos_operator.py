@@ -12,21 +12,22 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import psutil
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import KafkaError as ClientError
 
+from processor.chaos.resets import Reset
 from processor.chaos.schedule import Fault
 from processor.edges.chaos_site import Site
-from processor.edges.clients import QUIET, translated
+from processor.edges.clients import QUIET, asking_config, committed, translated
 from processor.edges.node import client_settings
 from processor.edges.node_process import NodeProcess
 from processor.edges.progress import list_offsets, partitions
 from processor.edges.resetting import delete_before
 from processor.edges.victims import ChaosNode, Victim
 from processor.errors import Fenced, StateError, StateMismatch
-from processor.records import Offset
+from processor.records import Offset, TopicPartition
 from processor.topology.plan import Layout
 
 Steps: TypeAlias = Iterator[str]
@@ -73,6 +74,7 @@ class Operator:
         self._site = site
         self._plan = layout.plan
         self._partitions = layout.partitions
+        self._sources = partitions(layout.partitions)
         self._nodes = nodes
         self._everybody: Sequence[Victim] = (*nodes, *others)
         self._problems = problems
@@ -80,6 +82,8 @@ class Operator:
         self._most_slots = layout.slots + _SPARE_SLOTS
         self._admin: Any = AdminClient({**QUIET, **client_settings(site.settings)})
         self._steps: Steps | None = None
+        self.resets: list[Reset] = []
+        """Those that were made, for the comparison."""
 
     @property
     def state(self) -> str:
@@ -123,6 +127,10 @@ class Operator:
                 yield from self._while_asleep(fault, self._rescale(choice))
             case ("truncate", "changelog"):
                 yield from self._while_stopped(self._truncate(choice))
+            case ("reset", "state"):
+                yield from self._while_stopped(self._reset(choice))
+            case ("reset", "sleeper"):
+                yield from self._while_asleep(fault, self._reset(choice))
             case _:
                 yield from self._copy_folder(self._nodes[fault.node - 1], choice)
 
@@ -184,6 +192,27 @@ class Operator:
         yield from self._command("rescale", "--slots", str(slots))
         self._slots = slots
         self._site.settle(self._site.settings.model_copy(update={"slots": slots}))
+
+    def _reset(self, choice: int) -> Steps:
+        """Of everything, with the stores on disks or without: those have to be dropped then."""
+        # Never the folder that the settings name: that may be where the application really lives.
+        machine = self._site.folder if choice // 4 % 2 else self._site.folder / "elsewhere"
+        to = "beginning" if choice // 2 % 2 else "end"
+        until, ends = (
+            self._committed(),
+            list_offsets(self._admin, self._sources, OffsetSpec.latest()),
+        )
+        yield from self._command("reset", "--to", to, "--set", f"state_dir={machine}")
+        self.resets.append(Reset(until, ends, self._committed()))
+
+    def _committed(self) -> dict[TopicPartition, Offset]:
+        config = {**client_settings(self._site.settings), **asking_config(self._plan.application)}
+        member = Consumer({**QUIET, **config})
+        try:
+            found = committed(member, self._sources)
+        finally:
+            member.close()
+        return {source: Offset(max(0, each.offset)) for source, each in found.items()}
 
     def _delete_group(self) -> Steps:
         """As when its offsets expire."""

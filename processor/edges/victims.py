@@ -5,6 +5,7 @@ decides what happens when: the schedule does.
 """
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -26,7 +27,8 @@ _ENDINGS = 20
 """A node that ends by itself more often than this is not started again."""
 
 _LOG_END = 2_000
-_INTERRUPTED = 130
+_SIGNALLED = (130, -signal.SIGTERM)
+"""How one ends that has hardly begun when it is asked to finish."""
 
 
 class Victim(Protocol):
@@ -167,7 +169,7 @@ class ChaosNode:
     def has_finished(self) -> bool:
         """Whether it has ended as one does that is asked to."""
         code = self.process.exit_code
-        return code == 0 or (code == _INTERRUPTED and not self.process.has_begun)
+        return code == 0 or (code in _SIGNALLED and not self.process.has_begun)
 
     def kill(self) -> None:
         """Ends whatever is left of it."""

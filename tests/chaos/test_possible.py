@@ -2,7 +2,7 @@
 
 import pytest
 
-from processor import Topology
+from processor import Topology, tumbling
 from processor.chaos.possible import Scene
 from processor.chaos.schedule import KINDS, OF_ROLES, kinds_of
 from processor.topology.plan import plan
@@ -38,3 +38,13 @@ def test_what_stands_in_the_way(made: Scene, word: str, reason: str) -> None:
 
 def test_what_one_broker_does_not_allow_is_left_out() -> None:
     assert set(KINDS) - set(scene().possible(KINDS)) == set(OF_ROLES)
+
+
+def test_a_reset_has_to_be_told_by_one_offset() -> None:
+    topology = Topology("app")
+    grouped = topology.stream("in").group_by(str, name="by")
+    grouped.window(tumbling("1m")).count(name="counts").to("out")
+    made = plan(topology)
+    assert made.followed
+    (kind,) = kinds_of(["reset-state"])
+    assert "not told by one offset" in (Scene(made, 1, on_disk=True).obstacle(kind) or "")

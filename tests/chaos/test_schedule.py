@@ -104,7 +104,7 @@ def test_one_of_several_brokers_is_away_for_long_enough_to_be_replaced() -> None
         (["kill-node"], ["kill-node"]),
         (["broker"], ["kill-broker", "suspend-broker", "restart-broker"]),
         (["slots-leader"], ["kill-slots-leader", "suspend-slots-leader"]),
-        (["sleeper", "delete"], ["delete-group", "rescale-sleeper"]),
+        (["sleeper", "delete"], ["delete-group", "rescale-sleeper", "reset-sleeper"]),
         (["operator"], list(map(str, OPERATORS))),
         (["failure", "role", "operator"], list(map(str, KINDS))),
         (["all"], list(map(str, KINDS))),
