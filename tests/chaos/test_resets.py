@@ -3,7 +3,7 @@
 from processor import Topology
 from processor.chaos.outside import Outside
 from processor.chaos.reference import make_reference
-from processor.chaos.replay import Made
+from processor.chaos.replay import Made, RawRecord
 from processor.chaos.resets import Reset, joined, pieces, without_marks
 from processor.records import Batch, Offset, Partition, RawBatch, Record, Timestamp, TopicPartition
 from processor.runtime.options import WorkerOptions
@@ -49,7 +49,8 @@ def test_what_a_reset_wrote_to_empty_a_topic_is_none_of_the_applications() -> No
 
 
 def test_outputs_stay_and_state_is_that_of_the_last_piece() -> None:
-    one, other = Record(b"k", b"1", Timestamp(1)), Record(b"k", b"2", Timestamp(2))
+    one: RawRecord = Record(b"k", b"1", Timestamp(1))
+    other: RawRecord = Record(b"k", b"2", Timestamp(2))
     made = joined(
         [
             Made({"out": [one]}, {"counts": {b"k": b"1"}}),
