@@ -40,8 +40,15 @@ kproc chaos enrich.py --input orders=orders.csv --input users=users.jsonl --key 
 
 kproc chaos orders.py --input orders.csv --faults kill-node --faults broker --seed 7 --keep
 
+kproc chaos orders.py --input orders.csv --faults operator   [dim]what people do with it[/]
+
+kproc chaos orders.py --input orders.csv --brokers 3 --faults role
+
 Faults: kill-worker suspend-worker kill-node suspend-node restart-node kill-supervisor \
-suspend-supervisor kill-broker suspend-broker restart-broker; kill, node and the like name several.
+suspend-supervisor kill-broker suspend-broker restart-broker; kill, node and so on name several. \
+Operators': rescale-slots rescale-sleeper reset-state reset-sleeper delete-group \
+truncate-changelog copy-folder. Roles of brokers: transaction-coordinator group-coordinator \
+input-leader changelog-leader slots-leader, each with kill or suspend.
 
 Exit codes: [bold]0[/] nothing lost, doubled or out of order · [bold]9[/] something is · \
 [bold]2[/] command, settings or topology are wrong · [bold]3[/] Kafka is not as needed · \
@@ -72,7 +79,8 @@ def chaos(  # noqa: PLR0913 - options of a command
     faults: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only these, such as kill-node, worker or suspend. Repeatable. By default all.",
+            help="Only these, such as kill-node, worker, operator or all. Repeatable. By default "
+            "failures.",
             autocompletion=_fault_words,
         ),
     ] = None,
@@ -116,7 +124,8 @@ def chaos(  # noqa: PLR0913 - options of a command
     """Tests a topology against failures: real processes, real load, faults on a seeded schedule.
 
     Several nodes work on a Kafka of their own, which is fed steadily. Workers, nodes, supervisors
-    and the broker are killed, suspended and restarted. In the end all that was written is compared
+    and brokers are killed, suspended and restarted; an operator rescales, resets and breaks things,
+    if asked to. In the end all that was written is compared
     with what the same input gives without any failure; the topology's functions run here for that.
 
     Records of global tables are written once, before all others.
