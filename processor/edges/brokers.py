@@ -174,8 +174,7 @@ class Brokers:
         Raises:
             KafkaError: It takes too long.
         """
-        count = min(REPLICAS, len(self.numbers))
-        self._await(lambda leader, isr: leader > 0 and isr == count, "replicas lag behind")
+        self._await(lambda leader, lag: leader > 0 and not lag, "replicas lag behind")
 
     def close(self, *, leave: bool = False) -> None:
         """Ends them all, unless they are to be left running."""
@@ -193,7 +192,7 @@ class Brokers:
     def _await(self, holds: Callable[[int, int], bool], otherwise: str) -> None:
         deadline = time.monotonic() + _PATIENCE
         while not all(
-            holds(each.leader, len(each.isrs))
+            holds(each.leader, len(each.replicas) - len(each.isrs))
             for topic in self._topics().values()
             for each in topic.partitions.values()
         ):

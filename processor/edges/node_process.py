@@ -79,8 +79,9 @@ class NodeProcess:
         return []
 
     def terminate(self) -> None:
-        """Asks it to finish, as a container's stop does."""
-        self._process.terminate()
+        """Asks it to finish, as a container's stop does; one that has ended is left alone."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._process.terminate()
 
     def kill(self) -> None:
         """Ends all its processes at once, as the end of the machine would."""

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
@@ -126,6 +127,30 @@ def test_who_sleeps_while_the_application_is_changed(
                 assert node.stop() == 0, node.output
     assert "start this node again" in sleeper.output
     check_ticks(app, resets=resets)
+
+
+def test_nodes_that_start_at_once_after_a_reset(
+    kafka: str, make_app: Callable[[str], App], chance: random.Random
+) -> None:
+    """Each finds a description without stores; one writes it, and works when others look."""
+    app = ticking(make_app, kafka)
+    with app.start() as node:
+        await_ticks(app, 5, resets=0)
+        assert node.stop() == 0, node.output
+    app.kproc("reset", "--yes")
+    with ExitStack() as stack:
+        nodes: list[NodeProcess] = []
+        for number in range(3):
+            folder = app.folder / f"state-{number}"
+            nodes.append(stack.enter_context(app.start("--no-show", state_dir=str(folder))))
+            time.sleep(chance.choice([0, 0.2, 0.5]))
+        await_ticks(app, 20, resets=1)
+        for node in nodes:
+            app.await_log(node, "another node")
+        for node in nodes:
+            node.terminate()
+        assert [node.wait() for node in nodes] == [0, 0, 0], [node.output for node in nodes]
+    check_ticks(app, resets=1)
 
 
 def test_who_was_retired_keeps_nobody_from_starting(
