@@ -5,7 +5,7 @@ Owns the shapes that every layer passes on. Knows nothing of topics' contents, s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import compress
+from itertools import accumulate, chain, compress, pairwise
 from typing import Final, Generic, NamedTuple, NewType, TypeAlias, TypeVar
 
 K = TypeVar("K")
@@ -79,6 +79,17 @@ class Batch(Generic[K, V]):
             None if self.headers is None else list(compress(self.headers, mask)),
         )
 
+    def without(self, rows: Sequence[int]) -> "Batch[K, V]":
+        """All rows but the few with these indices, which ascend."""
+        kept = [slice(a + 1, b) for a, b in pairwise((-1, *rows, len(self)))]
+        return Batch(
+            _pieces(self.keys, kept),
+            _pieces(self.values, kept),
+            _pieces(self.timestamps, kept),
+            _pieces(self.offsets, kept),
+            None if self.headers is None else _pieces(self.headers, kept),
+        )
+
     def take(self, rows: Sequence[int]) -> "Batch[K, V]":
         """The rows with these indices, in this order; an index may repeat."""
         return Batch(
@@ -113,6 +124,10 @@ class Batch(Generic[K, V]):
         return list(map(Record[K, V]._make, rows))
 
 
+def _pieces(column: Sequence[K], slices: Sequence[slice]) -> list[K]:
+    return list(chain.from_iterable(column[each] for each in slices))
+
+
 def in_order(batches: Sequence[Batch[K, V]]) -> Batch[K, V]:
     """All rows in the order of their records; of one record, those of earlier batches first."""
     if len(batches) == 1:
@@ -128,6 +143,16 @@ def in_order(batches: Sequence[Batch[K, V]]) -> Batch[K, V]:
         else None,
     )
     return joined.take(sorted(range(len(joined)), key=joined.offsets.__getitem__))
+
+
+def highest_so_far(times: Sequence[Timestamp], before: Timestamp) -> Sequence[Timestamp]:
+    """For each time the highest of it, those in front of it and `before`.
+
+    Mostly times are in order already, which is much cheaper to see than to bring about.
+    """
+    if not times or (times[0] >= before and sorted(times) == list(times)):
+        return times
+    return list(accumulate(times, max, initial=before))[1:]
 
 
 RawBatch: TypeAlias = Batch[bytes | None, bytes | None]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, cast
+from typing import cast
 
 from confluent_kafka import Message
 
@@ -37,15 +37,11 @@ def source_of(message: Message) -> TopicPartition:
 
 def raw_batch(messages: Sequence[Message]) -> RawBatch:
     """Messages as a batch."""
-    headers = list(map(Message.headers, messages))
+    headers = cast("list[Headers | None]", list(map(Message.headers, messages)))
     return Batch(
         list(map(Message.key, messages)),
         list(map(Message.value, messages)),
         cast("list[Timestamp]", list(map(_SECOND, map(Message.timestamp, messages)))),
         cast("list[Offset]", list(map(Message.offset, messages))),
-        [_headers(each) for each in headers] if any(headers) else None,
+        [tuple(each) if each else () for each in headers] if any(headers) else None,
     )
-
-
-def _headers(headers: Any) -> Headers:
-    return tuple(headers) if headers else ()

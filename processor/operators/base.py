@@ -8,12 +8,12 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, repeat
+from itertools import repeat
 from operator import is_
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from processor.attempt import Fault, attempt
-from processor.records import NO_OFFSET, Batch, Offset, Record, Timestamp
+from processor.records import NO_OFFSET, Batch, Offset, Record, Timestamp, highest_so_far
 from processor.serdes.base import Serde
 from processor.state.keyvalue import Stores
 from processor.state.shared import ReadOnlyStore
@@ -219,8 +219,7 @@ class Context:
     def _times(self) -> Sequence[Timestamp]:
         """The task's stream time at each record of this pass; most steps do not ask."""
         if self._running is None:
-            times = accumulate(self._timestamps, max, initial=self.task_time)
-            self._running = list(times)[1:]
+            self._running = highest_so_far(self._timestamps, self.task_time)
         return self._running
 
     def times(self, batch: AnyBatch) -> Sequence[Timestamp]:

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, compress
+from itertools import compress
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from processor.attempt import Fault
@@ -33,7 +33,7 @@ from processor.operators.base import (
 from processor.operators.early import Changed, Early
 from processor.operators.folding import Folding
 from processor.operators.windows import Windows
-from processor.records import LATEST, Batch, Offset, Timestamp, in_order
+from processor.records import LATEST, Batch, Offset, Timestamp, highest_so_far, in_order
 from processor.serdes import Serde
 from processor.serdes.windowed import Windowed, until
 from processor.state.keyvalue import KeyValueStore, StoreSpec
@@ -120,7 +120,7 @@ class WindowStep(Operator):
         changed: Changed,
     ) -> Outputs:
         """Folds the rows between the moments at which results are told."""
-        times, first = list(accumulate(context.times(batch), max)), 0
+        times, first = highest_so_far(context.times(batch), NO_TIME), 0
         told: list[AnyBatch] = []
         late: list[AnyBatch] = []
         for moment in (*moments, None):

@@ -9,10 +9,18 @@ with them.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain
+from itertools import chain
 
 from processor.operators.base import NO_TIME
-from processor.records import LATEST, Offset, Partition, RawBatch, Timestamp, TopicPartition
+from processor.records import (
+    LATEST,
+    Offset,
+    Partition,
+    RawBatch,
+    Timestamp,
+    TopicPartition,
+    highest_so_far,
+)
 from processor.runtime.portion import Part, Portion, merged
 from processor.runtime.progress import Note
 from processor.runtime.upstream import Hold, Queue, Upstream, in_time
@@ -115,7 +123,7 @@ class Intake:
         """What no valid time is counts for none: the record is a bad one, and holds up nothing."""
         if max(times) >= LATEST:
             times = [time if time < LATEST else Timestamp(0) for time in times]
-        return list(accumulate(times, max))
+        return highest_so_far(times, NO_TIME)
 
     def surplus(self, paused: frozenset[TopicPartition]) -> frozenset[TopicPartition]:
         """The partitions of which nothing more is to be fetched for now, as so much waits.
@@ -188,7 +196,7 @@ class Intake:
         ends = {each: end for each, end in self._ended.items() if each not in self._waiting}
         found = {each: max(offset, ends.get(each, offset)) for each, offset in before.items()}
         for source, upstream in self.upstream.items():
-            queued = (min(q.records.offsets[q.done :]) for q in self._waiting.get(source, ()))
+            queued = (each.lowest for each in self._waiting.get(source, ()))
             first = upstream.seen if upstream.first is None else upstream.first
             found[source] = min((first, *queued))
         return found

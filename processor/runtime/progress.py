@@ -86,12 +86,13 @@ def split(
     """
     if records.headers is None:
         return records, records.timestamps, []
-    mask = [not (each and each[-1][0] == MARKER) for each in records.headers]
-    told: list[Mapping[TaskId, Progress]] = []
-    if not all(mask):
-        markers = zip(mask, records.headers, strict=True)
-        told = [_read_marker(each[-1][1], layout) for is_record, each in markers if not is_record]
-        records = records.select(mask)
+    with_headers = [row for row, each in enumerate(records.headers) if each]
+    markers = [row for row in with_headers if records.headers[row][-1][0] == MARKER]
+    told = [_read_marker(records.headers[row][-1][1], layout) for row in markers]
+    if markers:
+        records = records.without(markers)
+    if len(markers) == len(with_headers):
+        return _with_headers(records, None), records.timestamps, told
     headers = records.headers or ()
     times = [
         Timestamp(int.from_bytes(each[-1][1] or b"", "big", signed=True))
@@ -100,8 +101,7 @@ def split(
         for each, own in zip(headers, records.timestamps, strict=True)
     ]
     left = [each[:-1] if each and each[-1][0] == TIME else each for each in headers]
-    plain = Batch(records.keys, records.values, records.timestamps, records.offsets)
-    return (plain if not any(left) else _with_headers(plain, left)), times, told
+    return _with_headers(records, left if any(left) else None), times, told
 
 
 def without_progress(records: RawBatch) -> RawBatch:
@@ -170,5 +170,5 @@ def _without_reserved(headers: Headers) -> Headers:
     return tuple(each for each in headers if each[0] not in _RESERVED)
 
 
-def _with_headers(records: RawBatch, headers: Sequence[Headers]) -> RawBatch:
+def _with_headers(records: RawBatch, headers: Sequence[Headers] | None) -> RawBatch:
     return Batch(records.keys, records.values, records.timestamps, records.offsets, headers)

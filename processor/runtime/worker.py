@@ -15,7 +15,8 @@ fetched again. At least once is the same without `Begin` and `Abort`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from processor.errors import BadRecordError
@@ -326,10 +327,7 @@ class Worker:
         return commands
 
     def _states(self) -> Mapping[TaskId, State]:
-        return {
-            number: State(task.time, self._intakes[number].is_at_end)
-            for number, task in self.tasks.items()
-        }
+        return _States(self.tasks, self._intakes)
 
     def _look_at_others(self) -> list[Command]:
         """Asks how far other slots are, and has nothing more fetched of what waits for them."""
@@ -585,6 +583,23 @@ class Worker:
 
     def _memory(self) -> int:
         return sum(task.memory_bytes for task in self.tasks.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _States(Mapping[TaskId, State]):
+    """How far each task is, found out for those that are asked for: mostly that is none."""
+
+    _tasks: Mapping[TaskId, Task]
+    _intakes: Mapping[TaskId, Intake]
+
+    def __getitem__(self, task: TaskId) -> State:
+        return State(self._tasks[task].time, self._intakes[task].is_at_end)
+
+    def __iter__(self) -> Iterator[TaskId]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
 
 
 def _from(records: RawBatch, offset: Offset) -> RawBatch:
