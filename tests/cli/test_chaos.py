@@ -143,7 +143,7 @@ def test_a_topology_that_survives(tmp_path: Path) -> None:
 )
 def test_what_operators_do(tmp_path: Path, chance: random.Random, kind: str, told: str) -> None:
     file = define(tmp_path, "operated", RIGHT)
-    options = ["--minutes", "0.2", "--every", "4s", "--nodes", "2", "--rate", "200", "--json"]
+    options = ["--minutes", "0.3", "--every", "4s", "--nodes", "2", "--rate", "200", "--json"]
     seed = str(chance.randrange(10**6))
     done = chaos(tmp_path, file, *options, "--faults", kind, "--seed", seed, timeout=500)
     assert done.returncode == 0, done.stderr + done.stdout
