@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import psutil
 from confluent_kafka import Consumer, KafkaException
@@ -45,13 +45,6 @@ _REFUSED = "state is not complete"
 _LOG_END = 2_000
 
 
-class Problems(Protocol):
-    """Where it is noted what went wrong."""
-
-    def append(self, text: str, /) -> None:
-        """Notes it."""
-
-
 class Operator:
     """A person with the application's commands, and Kafka's tools.
 
@@ -69,7 +62,7 @@ class Operator:
         layout: Layout,
         nodes: Sequence[ChaosNode],
         others: Sequence[Victim],
-        problems: Problems,
+        problems: list[str],
     ) -> None:
         self._site = site
         self._plan = layout.plan
@@ -198,10 +191,8 @@ class Operator:
         # Never the folder that the settings name: that may be where the application really lives.
         machine = self._site.folder if choice // 4 % 2 else self._site.folder / "elsewhere"
         to = "beginning" if choice // 2 % 2 else "end"
-        until, ends = (
-            self._committed(),
-            list_offsets(self._admin, self._sources, OffsetSpec.latest()),
-        )
+        until = self._committed()
+        ends = list_offsets(self._admin, self._sources, OffsetSpec.latest())
         yield from self._command("reset", "--to", to, "--set", f"state_dir={machine}")
         self.resets.append(Reset(until, ends, self._committed()))
 
@@ -216,10 +207,9 @@ class Operator:
 
     def _delete_group(self) -> Steps:
         """As when its offsets expire."""
-        group, done = self._plan.application, False
+        group = self._plan.application
 
         def is_deleted() -> bool:
-            nonlocal done
             try:
                 self._admin.delete_consumer_groups([group])[group].result(30)
             except KafkaException as error:
