@@ -40,6 +40,9 @@ _OWNED: Final = {
     "enable.partition.eof": "the end of a topic is found by it",
 }
 
+POLL_INTERVAL: Final = 300_000
+"""Milliseconds that a worker may take between two polls, unless `max.poll.interval.ms` is set."""
+
 _BROKER: Final = re.compile(
     r"((PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)://)?([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?",
     re.ASCII | re.IGNORECASE,
@@ -164,6 +167,16 @@ class Settings(BaseSettings):
     transaction_timeout: str = Field(
         "60s", description="Time after which the broker aborts a dead worker's transaction."
     )
+    stuck_after: str = Field(
+        "60s",
+        description="Time after which a worker counts as stuck whose loop does not turn and goes "
+        "on to no other record; empty: never.",
+    )
+    on_stuck: Literal["restart", "report"] = Field(
+        "restart",
+        description="What becomes of a worker that is stuck in a function of the topology: it is "
+        "ended as if it had crashed, or the node only says so.",
+    )
     startup_timeout: str = Field("30s", description="Time to wait for a broker at the start.")
     drain_timeout: str = Field(
         "5s",
@@ -233,7 +246,9 @@ class Settings(BaseSettings):
             _milliseconds(wait, least=0)
         return wait.strip()
 
-    @field_validator("snapshot_interval", "idle_timeout", "max_upstream_wait", "max_time_ahead")
+    @field_validator(
+        "snapshot_interval", "idle_timeout", "max_upstream_wait", "max_time_ahead", "stuck_after"
+    )
     @classmethod
     def _is_interval(cls, interval: str) -> str:
         return "" if interval.strip() in ("", "0", "0s") else cls._is_duration(interval)
@@ -250,6 +265,19 @@ class Settings(BaseSettings):
         if url.password or url.query:
             raise ValueError(
                 "snapshot_url must not hold credentials: set variables such as AWS_ACCESS_KEY_ID"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sees_standstill_in_time(self) -> "Settings":
+        if not self.stuck_after or "stuck_after" not in self.model_fields_set:
+            return self
+        given = {**self.kafka, **self.consumer}.get("max.poll.interval.ms", POLL_INTERVAL)
+        if str(given).isdecimal() and _milliseconds(self.stuck_after) > int(given):
+            raise ValueError(
+                f"stuck_after = {self.stuck_after!r} is longer than the {int(given):,} ms after "
+                "which the group gives away the partitions of a worker that is at one record: set "
+                "consumer.max.poll.interval.ms to at least as long"
             )
         return self
 

@@ -193,3 +193,27 @@ def test_what_can_never_connect_is_said_at_once(given: Mapping[str, Any], messag
 def test_tokens_of_an_identity_provider() -> None:
     given = {"sasl.mechanism": "OAUTHBEARER", "sasl.oauthbearer.method": "oidc"}
     assert load({"kafka": given}).settings.kafka == given
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        ({}, True),
+        ({"stuck_after": ""}, True),
+        ({"stuck_after": "5m"}, True),
+        ({"stuck_after": "6m"}, False),
+        ({"stuck_after": "6m", "consumer": {"max.poll.interval.ms": 400_000}}, True),
+        ({"stuck_after": "6m", "kafka": {"max.poll.interval.ms": "400000"}}, True),
+        ({"stuck_after": "50s", "consumer": {"max.poll.interval.ms": 45_000}}, False),
+        ({"consumer": {"max.poll.interval.ms": 45_000}}, True),
+    ],
+)
+def test_a_stuck_worker_is_seen_before_the_group_gives_it_up(
+    given: Mapping[str, Any],
+    allowed: bool,  # noqa: FBT001
+) -> None:
+    if allowed:
+        assert load(given).settings.on_stuck == "restart"
+    else:
+        with pytest.raises(SettingsError, match=r"set consumer\.max\.poll\.interval\.ms"):
+            load(given)

@@ -14,12 +14,15 @@ from rich.text import Text
 from processor.cluster.overview import NodeOverview, Overview, SlotOverview, Worker
 
 _UNKNOWN = "-"
+_LONG_TURN = 5.0
+"""Seconds without a turn of a worker's loop that are worth a word."""
+
 STYLES: Mapping[str, str] = {
     **dict.fromkeys(("running", "ready", "live"), "green"),
     **dict.fromkeys(
         ("starting", "restoring", "waiting", "adopting", "leaving", "stopping"), "yellow"
     ),
-    **dict.fromkeys(("dead", "gone", "silent", "crashed", "deprived"), "bold red"),
+    **dict.fromkeys(("dead", "gone", "silent", "crashed", "deprived", "stuck"), "bold red"),
 }
 """Of the states of workers and nodes."""
 
@@ -60,6 +63,13 @@ def verdict(overview: Overview) -> str:
             "Nobody works on partitions that the group has given to others. "
             f"{'. '.join(told)}. End these members, or give them a group of their own."
         )
+    primaries = [(each.slot, each.primary) for each in overview.slots if each.primary]
+    if stuck := [
+        f"Slot {slot} is stuck for {span(each.turn_age)} in {each.stuck}."
+        for slot, each in primaries
+        if each.stuck
+    ]:
+        return " ".join([*stuck, "It goes on when that returns, or when its worker is ended."])
     slots, several = numbers(overview.unattended), len(overview.unattended) > 1
     return (
         f"Slot{'s' * several} {slots} {'have' if several else 'has'} no live primary: if that "
@@ -84,7 +94,7 @@ def _slots(slots: Iterable[SlotOverview]) -> Table:
         table.add_row(
             str(slot.slot),
             Text(primary.name),
-            _state(primary.state, "" if slot.live else "bold red"),
+            _state(primary.state, "" if slot.live else "bold red", primary.turn_age),
             _count(primary.lag) if working else _UNKNOWN,
             f"{primary.rate:,.0f}" if working else _UNKNOWN,
             f"{primary.busy:.0%}" if working else _UNKNOWN,
@@ -131,8 +141,11 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _state(state: str, style: str = "") -> Text:
-    return Text(state, style or STYLES.get(state, "dim"))
+def _state(state: str, style: str = "", turn_age: float = 0.0) -> Text:
+    still = f" for {span(turn_age)}" if state == "stuck" else ""
+    if turn_age >= _LONG_TURN and not still:
+        still = f", last turn {span(turn_age)} ago"
+    return Text(f"{state}{still}", style or STYLES.get(state, "dim"))
 
 
 def worker_text(worker: Worker) -> Text:

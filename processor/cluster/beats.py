@@ -22,6 +22,7 @@ ReplicaState = Literal[
     "silent",
     "crashed",
     "deprived",
+    "stuck",
 ]
 
 
@@ -32,6 +33,7 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     `ready`. A primary is `starting`, `restoring` while none of its tasks is open, `waiting` until
     the group gives it its partitions, then `running`.
     It is `deprived` while others in the group keep partitions from it: `withheld` names them.
+    One is `stuck` whose loop has not moved on for `stuck_after`: `stuck` names the function.
     A `silent` worker has not answered its supervisor for `failover_timeout`; one that has `crashed`
     will be started again.
     """
@@ -50,6 +52,8 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     late: int = 0  # those that were
     held: tuple[str, ...] = ()  # tasks whose time waits for others upstream, and for whom
     withheld: str = ""
+    turn_age: float = 0.0  # seconds since its loop last turned, or went on to another record
+    stuck: str = ""
 
 
 class Claim(msgspec.Struct, frozen=True):

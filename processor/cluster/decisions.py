@@ -7,7 +7,7 @@ claims with one term the first counts, so that a slot has one holder a term, who
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from processor.cluster.beats import Reason, Replica, Role
+from processor.cluster.beats import Reason, Replica, ReplicaState, Role
 from processor.cluster.placement import Placement, place
 from processor.cluster.view import Member, View, is_ready
 
@@ -84,9 +84,10 @@ def _is_primary(view: View, me: Member, slot: int) -> bool:
 def _moves(view: View, me: Member, placements: Mapping[int, Placement]) -> set[int]:
     """Slots that another node works on, belong here, and this node is ready to go on with.
 
-    All of those whose node leaves; of others one at a time, when nodes have neither come nor gone
-    for a while, all slots of this node are at work, and it restores nothing: what takes all of its
-    processor time would make the slot stand still for longer.
+    All of those whose node leaves, those that are stuck as well; of others one at a time, when
+    nodes have neither come nor gone for a while, all slots of this node are at work, and it
+    restores nothing: what takes all of its processor time would make the slot stand still for
+    longer.
     """
     ready = {
         slot: view.members[view.holders[slot].node]
@@ -96,7 +97,11 @@ def _moves(view: View, me: Member, placements: Mapping[int, Placement]) -> set[i
         and not view.is_orphaned(slot)
     }
     movable = {slot: member for slot, member in ready.items() if _is_running(member, slot)}
-    leaving = {slot for slot, member in movable.items() if member.state == "leaving"}
+    leaving = {
+        slot
+        for slot, member in ready.items()
+        if member.state == "leaving" and _state(member, slot) in ("running", "stuck")
+    }
     if leaving or view.time - view.changed < view.failover_timeout:
         return leaving
     if any(replica.state == "restoring" for replica in me.replicas.values()):
@@ -111,5 +116,9 @@ def _holds(view: View, me: Member, slot: int) -> bool:
 
 
 def _is_running(member: Member, slot: int) -> bool:
+    return _state(member, slot) == "running"
+
+
+def _state(member: Member, slot: int) -> ReplicaState | None:
     replica = member.replicas.get(slot)
-    return replica is not None and replica.state == "running"
+    return None if replica is None else replica.state

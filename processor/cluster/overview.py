@@ -32,6 +32,8 @@ class Worker(msgspec.Struct, frozen=True):
     late: int = 0
     held: tuple[str, ...] = ()
     withheld: str = ""  # partitions that are kept from it, and by whom
+    turn_age: float = 0.0  # seconds since its loop last turned, or went on to another record
+    stuck: str = ""  # the function that does not return, and at which record
 
 
 class Takeover(msgspec.Struct, frozen=True):
@@ -238,4 +240,6 @@ def _worker(node: NodeOverview, replica: Replica) -> Worker:
         late=replica.late,
         held=replica.held,
         withheld=replica.withheld,
+        turn_age=replica.turn_age,
+        stuck=replica.stuck,
     )

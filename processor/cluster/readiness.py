@@ -26,7 +26,8 @@ def unsettled(view: View, node: str) -> str | None:
         replica = member.replicas.get(slot)
         role, done = ("primary", "running") if slot in own else ("backup", "ready")
         if replica is None or (replica.role, replica.state) != (role, done):
-            return f"its {role} of slot {slot} is {replica.state if replica else 'starting'}"
+            why = f" in {replica.stuck}" if replica and replica.stuck else ""
+            return f"its {role} of slot {slot} is {replica.state if replica else 'starting'}{why}"
     return None
 
 

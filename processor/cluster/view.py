@@ -227,11 +227,13 @@ class View:
     def _ending(self, slot: int, holder: Holder, member: Member) -> Reason | None:
         """Judges by what the node says of its worker, not by what it said before it had the slot.
 
-        A node that doesn't start its worker in time has lost the slot nevertheless.
+        A node that doesn't start its worker in time has lost the slot nevertheless. One that tells
+        of a backup where a primary was at work has started another worker, which needs a new claim:
+        what it said in between may be read too late to act on.
         """
         replica = member.replicas.get(slot)
         if replica is not None and replica.state != "crashed":
-            return None
+            return "crash" if holder.at_work and replica.role == "backup" else None
         if replica is None and member.beat.leaving:
             return "leave"
         late = self.time - holder.since >= self.failover_timeout

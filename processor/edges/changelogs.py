@@ -25,7 +25,7 @@ def topic_ids(admin: Any, topics: Iterable[str]) -> dict[str, str]:
 
     def ask() -> dict[str, str]:
         asked = admin.describe_topics(TopicCollection(wanted), request_timeout=_TIMEOUT)
-        return {name: _text(found.result().topic_id) for name, found in asked.items()}
+        return {name: topic_id(found.result()) for name, found in asked.items()}
 
     return patiently(ask, f"describe {', '.join(wanted)}")
 
@@ -39,7 +39,9 @@ def changelog_id(admin: Any, topic: str) -> str:
     return topic_ids(admin, [topic])[topic]
 
 
-def _text(found: Any) -> str:
+def topic_id(described: Any) -> str:
+    """The id of a topic that was described."""
+    found = described.topic_id
     high, low = found.get_most_significant_bits(), found.get_least_significant_bits()
     return f"{high & _HALF:016x}{low & _HALF:016x}"
 

@@ -5,6 +5,7 @@ The worker's stdout stays the user's own. When the line ends, the worker has end
 
 import json
 import os
+import signal
 import time
 from threading import Lock
 from typing import Literal, TypeAlias
@@ -12,6 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from processor.cluster.beats import Role
+from processor.edges.standstill import Standstill
 
 
 class RestoreStatus(msgspec.Struct, frozen=True):
@@ -63,11 +65,14 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
 
     A backup is `restoring` until it has reached the ends of all changelogs, then `ready`; its lag
     is that behind the changelogs. A primary that has no partitions at work is `waiting` for them;
-    one is `deprived` if others in its group keep them from it, as `withheld` says.
+    one is `deprived` if others in its group keep them from it, as `withheld` says. Whose loop has
+    not moved on for `stuck_after` is `stuck`; its figures are those of before, its lag not known.
     """
 
     slot: int
-    state: Literal["starting", "restoring", "ready", "waiting", "running", "deprived", "stopping"]
+    state: Literal[
+        "starting", "restoring", "ready", "waiting", "running", "deprived", "stuck", "stopping"
+    ]
     records: int = 0
     busy_seconds: float = 0.0  # all but waiting for records
     cpu_seconds: float = 0.0  # of all its threads
@@ -86,6 +91,8 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     role: Role = "primary"
     told: int = 0  # topics that have ended, once all is told that waited for more of them
     withheld: str = ""  # partitions that others in the group keep from the slot, and who they are
+    turn_age: float = 0.0  # seconds since its loop last turned, or went on to another record
+    stuck: Standstill | None = None  # what it is at, if it is stuck
 
 
 class Log(msgspec.Struct, frozen=True, tag="log"):
@@ -109,6 +116,8 @@ ADOPT = b"adopt"
 """What a supervisor tells a backup, as a line, so that it takes the slot over."""
 ENDED = b"ended "
 """What a line begins with that tells a primary, as JSON, which topics get no more records."""
+WHERE = signal.SIGUSR1
+"""The signal that has a worker write its main thread's stack to the file that it has for that."""
 ADOPTED = "adopted"
 """The event logged by a worker that has taken over its slot."""
 CRASHED = "worker ended"

@@ -30,15 +30,30 @@ class Figures:
         if restore is not None and restore.seconds >= _LONG_ENOUGH:
             self._restored = restore.bytes / restore.seconds
 
-    def replica(self, slot: int, role: Role, state: ReplicaState, status: Status | None) -> Replica:
-        """What is to be told; `status` is the last one, None before the first."""
+    def replica(
+        self,
+        slot: int,
+        role: Role,
+        state: ReplicaState,
+        status: Status | None,
+        silence: float = 0.0,
+    ) -> Replica:
+        """What is to be told.
+
+        Args:
+            slot: The worker's.
+            role: Its role.
+            state: Its state.
+            status: The last one; None before the first.
+            silence: Seconds since it came, if that is longer than it should be.
+        """
         if status is None:
             return Replica(slot, role, state)
         return Replica(
             slot,
             role,
             state,
-            lag=status.lag,
+            lag=None if silence else status.lag,
             rate=round(self._records.per_second, 1),
             busy=min(round(self._busy.per_second, 3), 1.0),
             cpu=round(self._cpu.per_second, 3),
@@ -49,4 +64,6 @@ class Figures:
             late=sum(each.late for each in status.late.values()),
             held=status.held,
             withheld=status.withheld,
+            turn_age=round(status.turn_age + silence, 1),
+            stuck="" if status.stuck is None else status.stuck.text,
         )

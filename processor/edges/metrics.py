@@ -67,9 +67,11 @@ def _now(replicas: Iterable[Replica]) -> Iterator[Metric]:
     cpu = _per_slot("kproc_worker_cpus", "Processor cores that a worker uses.")
     starved = _per_slot("kproc_starved_ratio", "Share of the time without a free processor.")
     size = _per_slot("kproc_state_bytes", "Bytes on disk of a worker's stores.")
+    turns = _per_slot("kproc_turn_age_seconds", "Seconds since a worker's loop last moved on.")
     for replica in replicas:
         slot = [str(replica.slot)]
         size.add_metric(slot, replica.bytes)
+        turns.add_metric(slot, replica.turn_age)
         starved.add_metric(slot, replica.starved)
         if replica.cpu is not None:
             cpu.add_metric(slot, replica.cpu)
@@ -79,7 +81,7 @@ def _now(replicas: Iterable[Replica]) -> Iterator[Metric]:
         if replica.role == "primary":
             rates.add_metric(slot, replica.rate)
             busy.add_metric(slot, replica.busy)
-    yield from (states, lags, backups, rates, busy, cpu, starved, size)
+    yield from (states, lags, backups, rates, busy, cpu, starved, size, turns)
 
 
 def _statuses(replicas: Iterable[Replica], figures: Figures) -> Iterator[Metric]:

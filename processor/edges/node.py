@@ -129,6 +129,7 @@ class Node:
             make_spec,
             pool,
             restart=settings.backup_mode != "none",
+            restart_stuck=settings.on_stuck == "restart",
             silent_after=seconds(settings.failover_timeout, "failover_timeout"),
             on_report=self._report,
         )
@@ -392,6 +393,7 @@ def worker_spec(
         flush_interval=time_of("flush_interval"),
         session_timeout=time_of("session_timeout"),
         transaction_timeout=time_of("transaction_timeout"),
+        stuck_after=time_of("stuck_after") if settings.stuck_after else 0,
         snapshot_url=settings.snapshot_url,
         snapshot_interval=time_of("snapshot_interval") if settings.snapshot_url else 0,
         snapshots_kept=settings.snapshots_kept,

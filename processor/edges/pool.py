@@ -7,14 +7,16 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Iterable
 from typing import IO
 
 import msgspec
 
-from processor.edges.channel import ADOPT, ENDED
+from processor.edges.channel import ADOPT, ENDED, WHERE
 from processor.edges.spec import WorkerSpec
+from processor.edges.standstill import Standstill, dumped
 
 
 class WorkerProcess:
@@ -26,9 +28,11 @@ class WorkerProcess:
 
     def __init__(self, topology: str) -> None:
         read, write = os.pipe()
-        command = [sys.executable, "-m", "processor.edges.worker", str(write), topology]
+        self._stack = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
+        files = [write, self._stack.fileno()]
+        command = [sys.executable, "-m", "processor.edges.worker", *map(str, files), topology]
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            command, stdin=subprocess.PIPE, pass_fds=[write]
+            command, stdin=subprocess.PIPE, pass_fds=files
         )
         os.close(write)
         self.reports: IO[bytes] = os.fdopen(read, "rb", 0)
@@ -62,6 +66,16 @@ class WorkerProcess:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
 
+    def ask_where(self) -> None:
+        """Has it write down what it is at, whatever that is."""
+        self._stack.truncate(0)
+        self._process.send_signal(WHERE)
+
+    def answer(self) -> Standstill | None:
+        """What it has written down; None: nothing, as when it is suspended."""
+        self._stack.seek(0)
+        return dumped(self._stack.read().decode(errors="replace"))
+
     def kill(self) -> None:
         """Ends it at once."""
         self._process.kill()
@@ -69,6 +83,7 @@ class WorkerProcess:
     def wait(self) -> int:
         """Waits for its end; returns the exit code, negative for a signal."""
         self.reports.close()
+        self._stack.close()
         code = self._process.wait()
         self.ask_to_finish()
         return code

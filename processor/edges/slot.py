@@ -30,6 +30,7 @@ from processor.cluster.slots import slot_partitions
 from processor.edges.aborts import Aborts
 from processor.edges.adoption import Adoption, Step
 from processor.edges.channel import ADOPTED, Channel, Lateness, Status
+from processor.edges.deletions import Deletions
 from processor.edges.description import check_current, read_description
 from processor.edges.effort import Effort, Size, cpu_seconds, starved_seconds
 from processor.edges.ends import EndsReader
@@ -52,7 +53,9 @@ from processor.errors import (
     Fenced,
     Interrupted,
     KprocError,
+    StateError,
     StoreCorrupt,
+    TopicMismatch,
 )
 from processor.records import Offset, Timestamp, TopicPartition
 from processor.runtime.commands import (
@@ -120,7 +123,8 @@ class Slot:
         self._spec = spec
         self._channel = channel
         self._layout = Layout(plan, spec.partitions)
-        self._reporter = Reporter(channel, Status(spec.slot, "starting", role=spec.role))
+        first = Status(spec.slot, "starting", role=spec.role)
+        self._reporter = Reporter(channel, first, spec.stuck_after / 1000 or None)
         self._stores = StoreOpener(spec, channel)
         self._tables = GlobalTables(spec, plan, self._stores, channel)
         self._epochs = Epochs()
@@ -129,6 +133,7 @@ class Slot:
         self._ledger = Ledger(spec)
         self._refills = Refills(plan, self._opener.truncated, self._ledger, channel)
         self._obstacles = Obstacles(spec, channel)
+        self._deletions = Deletions(spec, self._layout)
         self._lost_to: KprocError | None = None
         self._outbox = self._make_outbox()
         self._purger = Purger(spec.kafka, channel)
@@ -181,6 +186,9 @@ class Slot:
             raise Interrupted(f"a store is dropped and will be restored: {error}") from error
         except BrokerUnreachable as error:
             raise Interrupted(str(error)) from error
+        except (TopicMismatch, StateError) as error:
+            self._deletions.explain(error)
+            raise
         finally:
             self._close()
 
@@ -338,6 +346,7 @@ class Slot:
                 result = self.carry_out(command)
             except Abortable as error:
                 self._aborts.note(error)
+                self._deletions.look_after_abort()
                 return self._tell(CommitFailed(error))
             if result is not None:
                 self._tell(result)
@@ -415,6 +424,7 @@ class Slot:
             self._channel.log_seldom("time is held back", "; ".join(held), 30.0)
         if self._adopt_asked and self._adoption is None:
             self._obstacles.look(self._inbox.assigned)
+            self._deletions.look()
         untold = self._worker.bad_records.untold
         for (step, reason), error in untold.items():
             self._channel.log_seldom("left out", f"{step}: {reason}: {error[:_LONGEST]}")

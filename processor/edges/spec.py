@@ -9,6 +9,7 @@ from processor.cluster.beats import Role
 from processor.cluster.slots import slot_name, slot_partitions
 from processor.records import TopicPartition
 from processor.runtime.options import WorkerOptions
+from processor.settings import POLL_INTERVAL
 
 _UNANSWERED = 10_000
 """Milliseconds after which a broker that answers nothing is asked no more: its connection stays up
@@ -47,6 +48,7 @@ class WorkerSpec(Struct, frozen=True):
     flush_interval: int
     session_timeout: int
     transaction_timeout: int
+    stuck_after: int = 0  # the loop is never stuck
     snapshot_url: str = ""  # none are taken or used
     snapshot_interval: int = 0
     snapshots_kept: int = 1
@@ -84,7 +86,8 @@ class WorkerSpec(Struct, frozen=True):
             "socket.timeout.ms": _UNANSWERED,
             "heartbeat.interval.ms": 500,
             "session.timeout.ms": self.session_timeout,
-            "max.poll.interval.ms": max(300_000, self.session_timeout),  # as librdkafka demands
+            # As librdkafka demands, no shorter than a session.
+            "max.poll.interval.ms": max(POLL_INTERVAL, self.session_timeout),
             **self.kafka,
             **self.consumer,
             "group.id": self.application,

@@ -18,6 +18,7 @@ from processor.edges.channel import CRASHED, Failure, Log, Report, Status, parse
 from processor.edges.figures import Figures
 from processor.edges.pool import WorkerPool, WorkerProcess
 from processor.edges.spec import WorkerSpec
+from processor.edges.standstill import Standstill
 from processor.errors import (
     Fenced,
     Interrupted,
@@ -48,6 +49,9 @@ _FINISH_SECONDS = 5.0
 _HUNG_SECONDS = 30.0
 """A worker that has not been heard for so long is killed."""
 
+_ANSWER_SECONDS = 2.0
+"""For so long before, it may say what it is at."""
+
 _LONGEST_TURN = 0.5
 """A supervisor that was suspended itself counts no more than this as its workers' silence."""
 
@@ -75,6 +79,12 @@ class _Child:
     status: Status | None = None
     figures: Figures = field(default_factory=Figures)
     silence: float = 0.0
+    is_asked: bool = False
+    """Whether it was asked what it is at, as it is silent."""
+    culprit: str = ""
+    """What the last process that was stuck was stuck at."""
+    stuck: int = 0
+    """How many in a row were stuck at that."""
     unread: bytes = b""
     failure: Failure | None = None
     start_at: float = 0.0
@@ -109,6 +119,7 @@ class Supervisor:
         make_spec: The work of a slot in a role.
         pool: Where processes come from; it is closed in the end.
         restart: Whether to start a crashed worker again.
+        restart_stuck: Whether to end a worker that is stuck in a function of the topology.
         silent_after: Seconds after which a worker that tells nothing counts as silent.
         on_report: Told whatever a worker tells, and what happens to it.
     """
@@ -119,6 +130,7 @@ class Supervisor:
         pool: WorkerPool,
         *,
         restart: bool,
+        restart_stuck: bool,
         silent_after: float,
         on_report: Callable[[Report], None],
     ) -> None:
@@ -127,6 +139,7 @@ class Supervisor:
         self._pool = pool
         self._spare_at = time.monotonic() + _SPARE_SECONDS
         self._restart = restart
+        self._restart_stuck = restart_stuck
         self._silent_after = silent_after
         self._on_report = on_report
         self._selector = selectors.DefaultSelector()
@@ -239,7 +252,8 @@ class Supervisor:
         spec = self._make_spec(child.slot, wanted.role)
         child.is_without_work = not spec.own
         child.process = self._pool.take(spec)
-        child.is_now, child.crashed, child.status, child.silence = wanted, False, None, 0.0
+        child.is_now, child.crashed, child.status = wanted, False, None
+        child.silence, child.is_asked = 0.0, False
         child.figures, child.unread, child.failure = Figures(), b"", None
         self._selector.register(child.process.reports, selectors.EVENT_READ, child)
         fields: dict[str, str | int | float] = {"pid": child.process.pid, "role": wanted.role}
@@ -249,7 +263,7 @@ class Supervisor:
     def _hear(self, child: _Child) -> None:
         assert child.process is not None
         data = os.read(child.process.reports.fileno(), 65536)
-        child.silence = 0.0
+        child.silence, child.is_asked = 0.0, False
         *lines, child.unread = (child.unread + data).split(b"\n")
         for line in lines:
             report = parse(line)
@@ -259,6 +273,8 @@ class Supervisor:
                 child.note(report)
                 if report.partitions:
                     child.interruptions = 0
+                if report.stuck is not None and report.stuck.in_function and self._restart_stuck:
+                    self._end_stuck(child, report.stuck, report.turn_age)
             self._on_report(report)
         if not data:
             self._ended(child)
@@ -269,8 +285,28 @@ class Supervisor:
         for child in self._children.values():
             if child.process is not None:
                 child.silence += passed
-                if child.silence > _HUNG_SECONDS and not self._stopping:
-                    child.process.kill()
+                if not self._stopping:
+                    self._judge_silence(child, child.process)
+
+    def _judge_silence(self, child: _Child, process: WorkerProcess) -> None:
+        """Ends a worker that is silent for too long, and has it say before what it is at."""
+        if child.silence > _HUNG_SECONDS:
+            if (found := process.answer()) is not None:
+                self._end_stuck(child, found, child.silence)
+            process.kill()
+        elif child.silence > _HUNG_SECONDS - _ANSWER_SECONDS and not child.is_asked:
+            process.ask_where()
+            child.is_asked = True
+
+    def _end_stuck(self, child: _Child, found: Standstill, seconds: float) -> None:
+        """Ends a worker that would not go on by itself; what it had not committed is done again."""
+        if child.failure is not None or child.process is None or self._stopping:
+            return
+        child.stuck = child.stuck + 1 if found.culprit == child.culprit else 1
+        child.culprit = found.culprit
+        text = f"it was stuck for {seconds:.0f} s in {found.text}"
+        child.failure = Failure(child.slot, WorkerFailed.__name__, text)
+        child.process.kill()
 
     def _ended(self, child: _Child) -> None:
         assert child.process is not None
@@ -301,6 +337,16 @@ class Supervisor:
         elif isinstance(cause, WorkerFailed) and self._restart:
             child.crashes.append(now)
             pause = 0.0
+            if child.stuck >= _CRASHES:
+                self._fail(
+                    WorkerFailed(
+                        f"slot {child.slot} has been stuck {child.stuck} times at the same place, "
+                        f"the last time: {cause}. Give what the function calls a time-out; if it "
+                        'may take so long, raise stuck_after; with on_stuck = "report" the node '
+                        "only says so"
+                    )
+                )
+                return
             if len(child.crashes) == _CRASHES and now - child.crashes[0] < _CRASH_SECONDS:
                 self._fail(
                     WorkerFailed(
@@ -323,7 +369,9 @@ class Supervisor:
     def _replica(self, child: _Child) -> Replica:
         now = child.is_now or child.wanted
         role: Role = "backup" if now is None else now.role
-        return child.figures.replica(child.slot, role, self._state(child), child.status)
+        state = self._state(child)
+        silence = child.silence if state == "silent" else 0.0
+        return child.figures.replica(child.slot, role, state, child.status, silence)
 
     def _state(self, child: _Child) -> ReplicaState:
         if child.process is None:

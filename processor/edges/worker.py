@@ -1,12 +1,14 @@
-"""The worker process: `python -m processor.edges.worker FD [TOPOLOGY]`, started by a supervisor.
+"""The worker process: `python -m processor.edges.worker FD STACK [TOPOLOGY]`, of a supervisor.
 
 Its slot comes on standard input as the first line, and may come much later than the process is
 started, which loads the topology meanwhile. The line `adopt` makes a backup the primary, a line
 that begins with `ended` names topics that get no more records. The end of standard input is the end
-of the supervisor, and so of the worker. What happens is told on the file descriptor FD.
+of the supervisor, and so of the worker. What happens is told on the file descriptor FD. Asked by a
+signal what it is at, it writes that to the file descriptor STACK, whoever holds the interpreter.
 """
 
 import contextlib
+import faulthandler
 import gc
 import os
 import signal
@@ -18,7 +20,7 @@ from threading import Thread
 
 import msgspec
 
-from processor.edges.channel import ADOPT, ENDED, Channel, Failure, Status
+from processor.edges.channel import ADOPT, ENDED, WHERE, Channel, Failure, Status
 from processor.edges.slot import Slot
 from processor.edges.spec import WorkerSpec
 from processor.errors import KprocError
@@ -33,7 +35,8 @@ def main() -> int:
     """Runs the slot that standard input tells of; returns the exit code."""
     gc.set_threshold(50_000, 20, 50)  # batches are many objects that die together
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it, too, and decides
-    for topology in sys.argv[2:]:
+    faulthandler.register(WHERE, file=int(sys.argv[2]), all_threads=False)
+    for topology in sys.argv[3:]:
         with contextlib.suppress(KprocError):  # it comes again when the topology is needed
             load(topology)
     lines = _lines(sys.stdin.fileno())

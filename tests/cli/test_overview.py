@@ -100,6 +100,18 @@ def test_the_verdict(changes: dict[str, Any], text: str) -> None:
     assert verdict(msgspec.structs.replace(MIXED, **changes)).startswith(text)
 
 
+def test_a_function_that_does_not_return() -> None:
+    at = "slow (a.py, line 5), at in[0] offset 3"
+    stuck = Worker("a", "alpha:412", "stuck", None, turn_age=91.5, stuck=at)
+    slow = Worker("a", "alpha:412", "running", 3, turn_age=20.0)
+    shown = drawn(
+        msgspec.structs.replace(MIXED, slots=(slot(0, stuck), slot(1, slow, live=True))), 200
+    )
+    assert f"Slot 0 is stuck for 91.5 s in {at}. It goes on when that returns" in shown
+    assert "alpha:412  stuck for 91.5 s" in shown
+    assert "alpha:412  running, last turn 20.0 s ago" in shown
+
+
 @pytest.mark.parametrize(
     ("slots", "text"),
     [([], ""), ([4], "4"), ([2, 0, 1, 7], "0-2, 7"), ([0, 2, 3], "0, 2-3"), ([1, 2], "1-2")],

@@ -93,6 +93,21 @@ def test_a_silent_worker_stays_until_another_node_has_claimed() -> None:
     assert topic.decide("a").workers == {0: "backup"}
 
 
+def test_a_worker_started_again_as_a_backup_leaves_the_slot_to_the_ready_one() -> None:
+    topic = pair().says("a", primary(state="crashed"), claims={0: 1})
+    topic.says("a", backup(state="starting"), claims={0: 1})
+    assert (topic.claims("a"), topic.claims("b")) == (set(), {0})
+    assert topic.decide("a").workers == {0: "backup"}
+
+
+def test_a_stuck_worker_is_its_node_s_to_end() -> None:
+    topic = pair().says("a", primary(state="stuck"), claims={0: 1})
+    assert topic.claims("b") == set()
+    assert topic.decide("a").workers == {0: "primary"}
+    topic.says("a", primary(state="crashed"), claims={0: 1})
+    assert (topic.claims("a"), topic.claims("b")) == (set(), {0})
+
+
 def test_who_was_superseded_turns_into_a_backup() -> None:
     topic = pair().says("b", backup(), claims={0: 2})
     assert topic.decide("a").workers == {0: "backup"}
@@ -177,7 +192,7 @@ def test_no_move_to_who_is_not_ready(mine: ReplicaState) -> None:
     assert topic.decide("b").workers[1] == "backup"
 
 
-@pytest.mark.parametrize("state", ["starting", "restoring", "stopping"])
+@pytest.mark.parametrize("state", ["starting", "restoring", "stopping", "stuck"])
 def test_no_move_away_from_who_is_not_running(state: ReplicaState) -> None:
     assert not moving(state).passes(TIMEOUT, "a", "b").claims("b")
 
@@ -209,6 +224,13 @@ def test_all_slots_of_who_leaves_move_at_once_to_those_who_are_ready() -> None:
     assert topic.claims("b") == {0, 1}
     assert topic.claims("c") == set()
     assert topic.decide("b").workers[2] == "backup"
+
+
+def test_a_stuck_slot_of_who_leaves_moves_too() -> None:
+    topic = moving("stuck").says("b", backup(0), backup(1))
+    working = [primary(0, "restoring"), primary(1, "stuck")]
+    topic.says("a", *working, claims={0: 1, 1: 1}, leaving=True)
+    assert topic.claims("b") == {1}
 
 
 def test_why_a_slot_without_holder_is_claimed() -> None:

@@ -93,7 +93,16 @@ def test_a_primary_lives(state: ReplicaState, listener: Listener) -> None:
     assert listener.sees().unattended == []
 
 
-@pytest.mark.parametrize("state", ["silent", "crashed"])
+def test_what_a_stuck_worker_is_at(listener: Listener) -> None:
+    stuck = Replica(0, "primary", "stuck", turn_age=91.5, stuck="slow (a.py, line 5)")
+    listener.hears(changed(A, stuck))
+    (slot,) = listener.sees().slots
+    assert slot.primary is not None
+    assert (slot.primary.lag, slot.primary.turn_age) == (None, 91.5)
+    assert slot.primary.stuck == "slow (a.py, line 5)"
+
+
+@pytest.mark.parametrize("state", ["silent", "crashed", "stuck"])
 def test_a_primary_does_not_live(state: ReplicaState, listener: Listener) -> None:
     listener.hears(changed(A, primary(state)))
     slot = listener.slot()

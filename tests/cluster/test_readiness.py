@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from processor.cluster.beats import Replica
 from processor.cluster.readiness import unsettled
 from tests.cluster.topic import Topic, backup, primary
 
@@ -42,6 +43,13 @@ def test_a_node_with_nothing_to_do() -> None:
 def test_what_is_to_be_done(change: Callable[[Topic], Topic], expected: str) -> None:
     topic = Topic(slots=2).says("a", primary(0), primary(1), claims=BOTH)
     assert expected in (unsettled(change(topic).view, "a") or "")
+
+
+def test_a_worker_that_is_stuck() -> None:
+    stuck = Replica(0, "primary", "stuck", stuck="slow (a.py, line 5), at in[0] offset 3")
+    topic = Topic().says("a", primary(), claims={0: 1}).says("a", stuck, claims={0: 1})
+    expected = "its primary of slot 0 is stuck in slow (a.py, line 5), at in[0] offset 3"
+    assert unsettled(topic.view, "a") == expected
 
 
 def test_a_backup_that_catches_up() -> None:

@@ -124,7 +124,9 @@ def test_a_node_that_starts_no_worker_in_time_has_lost_its_slot() -> None:
     assert Topic().says("a", claims={0: 1}).passes(TIMEOUT, "a").view.loss(0) == "crash"
 
 
-@pytest.mark.parametrize("state", ["starting", "restoring", "running", "stopping", "silent"])
+@pytest.mark.parametrize(
+    "state", ["starting", "restoring", "running", "stopping", "silent", "stuck"]
+)
 def test_a_worker_in_any_other_state_is_at_work(state: ReplicaState) -> None:
     assert not working().says("a", primary(state=state), claims={0: 1}).view.is_orphaned(0)
 
@@ -132,6 +134,14 @@ def test_a_worker_in_any_other_state_is_at_work(state: ReplicaState) -> None:
 def test_a_crashed_worker_is_a_loss() -> None:
     topic = working().says("a", primary(state="crashed"), claims={0: 1})
     assert topic.view.loss(0) == "crash"
+
+
+def test_a_crashed_worker_is_a_loss_also_when_another_was_started_as_a_backup() -> None:
+    topic = working().says("a", primary(state="crashed"), claims={0: 1})
+    topic.says("a", backup(state="starting"), claims={0: 1})
+    assert topic.view.loss(0) == "crash"
+    topic.says("a", backup(state="starting"), claims={0: 2})
+    assert topic.view.loss(0) is None
 
 
 def test_a_worker_that_is_no_more_is_a_loss() -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,12 +49,14 @@ class WorkerProcess:
     ) -> None:
         read, write = os.pipe()
         self.reports: list[Report] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", module, str(write)],
-            stdin=subprocess.PIPE,
-            pass_fds=[write],
-            env={**os.environ, **env},
-        )
+        with tempfile.TemporaryFile() as stack:
+            files = [write, stack.fileno()]
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, *map(str, files)],
+                stdin=subprocess.PIPE,
+                pass_fds=files,
+                env={**os.environ, **env},
+            )
         os.close(write)
         assert self.process.stdin is not None
         self.process.stdin.write(msgspec.json.encode(spec) + b"\n")

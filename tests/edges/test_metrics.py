@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from prometheus_client.metrics_core import Metric
 
+from processor.cluster.beats import Replica
 from processor.edges.accounting import Figures
 from processor.edges.channel import Lateness, RestoreStatus, Status
 from processor.edges.metrics import families
@@ -63,3 +64,12 @@ def test_totals_outlast_a_worker_and_gauges_do_not() -> None:
         ("0", "primary", "running"): 1,
         ("1", "backup", "restoring"): 1,
     }
+
+
+def test_a_worker_that_is_stuck() -> None:
+    stuck = Replica(0, "primary", "stuck", turn_age=91.5, stuck="slow (a.py, line 5)")
+    topic = Topic().says("a", stuck, claims={0: 1})
+    found = families("orders", "a", topic.view, Figures(0))
+    assert values(found, "kproc_worker_state") == {("0", "primary", "stuck"): 1}
+    assert values(found, "kproc_turn_age_seconds") == {("0",): 91.5}
+    assert values(found, "kproc_lag_records") == {}
