@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import uuid
 from collections.abc import Callable, Generator
 
@@ -12,9 +13,9 @@ from docker.errors import DockerException
 from hypothesis import settings
 from testcontainers.core.container import DockerContainer
 
+from processor.edges.brokers import Brokers
 from processor.edges.embedded import BROKER_DEFAULTS, EmbeddedKafka, free_port
 from tests import ledger
-from tests.brokers import Brokers
 
 # The same examples in each run, so that what fails does so again; KPROC_LONG looks for others.
 settings.register_profile("kproc", derandomize="KPROC_LONG" not in os.environ, print_blob=True)
@@ -22,6 +23,27 @@ settings.load_profile("kproc")
 
 IMAGE = os.environ.get("KPROC_KAFKA_IMAGE", "apache/kafka:4.1.0")
 KIND = os.environ.get("KPROC_TEST_KAFKA", "")
+
+
+SEED = int(os.environ.get("KPROC_SEED", "1"))
+RUNS = int(os.environ.get("KPROC_RUNS", "1"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs each test that takes `chance` with KPROC_RUNS seeds, from KPROC_SEED on."""
+    if "chance" in metafunc.fixturenames:
+        seeds = [
+            pytest.param(seed, marks=pytest.mark.scenario, id=f"seed-{seed}")
+            for seed in range(SEED, SEED + RUNS)
+        ]
+        metafunc.parametrize("chance", seeds, indirect=True)
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """What a scenario leaves open: moments, order, sizes; by the seed, and other for each test."""
+    print(f"KPROC_SEED={request.param}")
+    return random.Random(request.node.name)  # the seed is part of it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from processor.chaos.compare import Compared, Expected, compare_state, compare_topic
 from processor.chaos.outside import Outside
 from processor.chaos.replay import Made, RawRecord, replay
+from processor.chaos.resets import Reset, joined, pieces
 from processor.chaos.rules import Judgement, Rule, Rules, rules
 from processor.operators.aggregate import TableOperator
 from processor.records import Headers, Partition, RawBatch, TopicPartition
@@ -114,6 +115,7 @@ def make_reference(
     options: WorkerOptions,
     outside: Outside,
     on_task: OnTask,
+    resets: Sequence[Reset] = (),
 ) -> Reference:
     """Replays all tasks.
 
@@ -124,6 +126,7 @@ def make_reference(
         options: Of the run that it is compared with.
         outside: What the tasks use besides their input.
         on_task: Is told how far it is.
+        resets: Those that an operator has made.
 
     Raises:
         BadRecordError: A record is bad, and the policy is to fail.
@@ -134,7 +137,12 @@ def make_reference(
         part = layout.plan.subtopologies[task.subtopology]
         own = {each: log for each, log in logs.items() if layout.task_of(each) == task}
         if not unread.intersection(part.topics):
-            reference.made[task] = _both(reference, task, own, options, outside)
+            made = [
+                _both(reference, task, piece, options, outside) for piece in pieces(own, resets)
+            ]
+            others = [other for _, other in made if other is not None]
+            first = joined([one for one, _ in made])
+            reference.made[task] = first, joined(others) if others else None
         done += sum(map(len, own.values()))
         on_task(done, total)
     return reference

@@ -103,8 +103,8 @@ def _fault(fault: Fault) -> Mapping[str, Any]:
     return {
         "at": fault.at / 1000,
         "fault": str(fault.kind),
-        "node": fault.node or None,
-        "worker": fault.worker if fault.kind.victim == "worker" else None,
+        "node": fault.node if fault.node > 0 else None,
+        "choice": fault.choice,
         "seconds": fault.lasts / 1000,
     }
 

@@ -17,6 +17,7 @@ from processor.cli.run import ConfigOption, SetOption
 from processor.errors import BadRecordError, KprocError, SettingsError, UsageError
 
 if TYPE_CHECKING:
+    from processor.chaos.possible import Scene
     from processor.chaos.schedule import Kind
     from processor.chaos.verdict import Report
     from processor.edges.chaos import Order
@@ -39,8 +40,15 @@ kproc chaos enrich.py --input orders=orders.csv --input users=users.jsonl --key 
 
 kproc chaos orders.py --input orders.csv --faults kill-node --faults broker --seed 7 --keep
 
+kproc chaos orders.py --input orders.csv --faults operator   [dim]what people do with it[/]
+
+kproc chaos orders.py --input orders.csv --brokers 3 --faults role
+
 Faults: kill-worker suspend-worker kill-node suspend-node restart-node kill-supervisor \
-suspend-supervisor kill-broker suspend-broker restart-broker; kill, node and the like name several.
+suspend-supervisor kill-broker suspend-broker restart-broker; kill, node and so on name several. \
+Operators': rescale-slots rescale-sleeper reset-state reset-sleeper delete-group \
+truncate-changelog copy-folder. Roles of brokers: transaction-coordinator group-coordinator \
+input-leader changelog-leader slots-leader, each with kill or suspend.
 
 Exit codes: [bold]0[/] nothing lost, doubled or out of order · [bold]9[/] something is · \
 [bold]2[/] command, settings or topology are wrong · [bold]3[/] Kafka is not as needed · \
@@ -49,10 +57,9 @@ Exit codes: [bold]0[/] nothing lost, doubled or out of order · [bold]9[/] somet
 
 
 def _fault_words(incomplete: str) -> list[str]:
-    from processor.chaos.schedule import KINDS  # noqa: PLC0415 - only where it is needed
+    from processor.chaos.schedule import WORDS  # noqa: PLC0415 - only where it is needed
 
-    words = dict.fromkeys([*map(str, KINDS), *(word for kind in KINDS for word in kind)])
-    return [word for word in words if word.startswith(incomplete)]
+    return [word for word in WORDS if word.startswith(incomplete)]
 
 
 def chaos(  # noqa: PLR0913 - options of a command
@@ -63,13 +70,17 @@ def chaos(  # noqa: PLR0913 - options of a command
         int | None, typer.Option(help="The same seed, the same faults. By default any; it is told.")
     ] = None,
     nodes: Annotated[int, typer.Option(min=1, max=20, help="How many nodes: kproc run.")] = 3,
+    brokers: Annotated[
+        int, typer.Option(min=1, max=9, help="How many brokers its own Kafka has, such as 3.")
+    ] = 1,
     slots: Annotated[
         int | None, typer.Option(min=1, help="Of the application; by default one for each node.")
     ] = None,
     faults: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only these, such as kill-node, worker or suspend. Repeatable. By default all.",
+            help="Only these, such as kill-node, worker, operator or all. Repeatable. By default "
+            "failures.",
             autocompletion=_fault_words,
         ),
     ] = None,
@@ -113,30 +124,37 @@ def chaos(  # noqa: PLR0913 - options of a command
     """Tests a topology against failures: real processes, real load, faults on a seeded schedule.
 
     Several nodes work on a Kafka of their own, which is fed steadily. Workers, nodes, supervisors
-    and the broker are killed, suspended and restarted. In the end all that was written is compared
+    and brokers are killed, suspended and restarted; an operator rescales, resets and breaks things,
+    if asked to. In the end all that was written is compared
     with what the same input gives without any failure; the topology's functions run here for that.
 
     Records of global tables are written once, before all others.
 
     Ctrl-C ends the faults early, and the check comes then; twice ends it all.
     """
+    from processor.chaos.possible import Scene  # noqa: PLC0415
     from processor.chaos.schedule import Terms  # noqa: PLC0415
     from processor.durations import milliseconds  # noqa: PLC0415
     from processor.edges.chaos import Order  # noqa: PLC0415
     from processor.loading import load as load_topology  # noqa: PLC0415
     from processor.topology.plan import plan  # noqa: PLC0415
 
+    if brokers == 2:  # noqa: PLR2004 - a number that is none
+        raise UsageError("--brokers 2: of two none may go, as the other is no majority; say 1 or 3")
     loaded = load_topology(topology)
     made = plan(loaded)
     flags = {"slots": slots, "bootstrap": bootstrap}
     settings = _settings(loaded, flags, sets or (), config, nodes)
+    on_disk = settings.state_store == "rocksdb"
+    kinds = _kinds(faults or (), Scene(made, 0 if bootstrap else brokers, on_disk))
     terms = Terms(
         seed=random.SystemRandom().randrange(10**6) if seed is None else seed,
         duration=round(minutes * 60_000),
         nodes=nodes,
-        kinds=_kinds(faults or (), embedded=bootstrap is None),
+        kinds=kinds,
         every=milliseconds(every, "--every"),
         failover_timeout=milliseconds(settings.failover_timeout, "failover_timeout"),
+        brokers=brokers,
     )
     columns = (key, timestamp, value_format)
     makers = {
@@ -187,13 +205,21 @@ def _settings(
     return settings.model_copy(update=changed)
 
 
-def _kinds(words: Sequence[str], *, embedded: bool) -> "tuple[Kind, ...]":
-    from processor.chaos.schedule import KINDS, kinds_of  # noqa: PLC0415
+def _kinds(words: Sequence[str], scene: "Scene") -> "tuple[Kind, ...]":
+    """The kinds that are asked for, as far as they are possible.
 
-    kinds = kinds_of(words) if words else KINDS
-    found = tuple(kind for kind in kinds if embedded or kind.victim != "broker")
+    Raises:
+        UsageError: None of them is.
+    """
+    from processor.chaos.schedule import FAILURES, OF_ROLES, kinds_of  # noqa: PLC0415
+
+    asked = kinds_of(words) if words else (*FAILURES, *OF_ROLES)
+    found = scene.possible(asked)
     if not found:
-        raise UsageError("--faults: a Kafka that --bootstrap names is left alone; name others too.")
+        raise UsageError(f"--faults {asked[0]}: {scene.obstacle(asked[0])}")
+    if words and (left_out := [kind for kind in asked if kind not in found]):
+        why = {scene.obstacle(kind) for kind in left_out}
+        say(f"Left out: {', '.join(map(str, left_out))} ({'; '.join(sorted(filter(None, why)))})")
     return found
 
 
@@ -302,5 +328,9 @@ def _work(order: "Order", *, as_json: bool) -> "Report":
         print_report(report)
     if order.leave and order.embedded:
         data = order.folder / "kafka"
-        say(f"Kafka runs on at {run.bootstrap}; kproc dev --stop --data {data} stops it")
+        stop = "; ".join(
+            f"kproc dev --stop --data {data / str(number)}"
+            for number in range(1, order.terms.brokers + 1)
+        )
+        say(f"Kafka runs on at {run.bootstrap}; this stops it: {stop}")
     return report

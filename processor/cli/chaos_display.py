@@ -93,7 +93,7 @@ class LiveDisplay:
         for column in ("", "state", "workers"):
             victims.add_column(column)
         for name, state, workers in progress.victims:
-            count = "" if name == "broker" else str(workers)
+            count = str(workers) if name.startswith("node") else ""
             victims.add_row(name, Text(state, _STYLES.get(state, "yellow")), count)
         return (
             Text.assemble((self._name, "bold"), (f" · chaos · {progress.phase}", "dim")),

@@ -96,11 +96,13 @@ class Observer:
     Args:
         application: Its name.
         failover_timeout: Milliseconds of silence after which a node counts as dead.
+        epoch: Of the application's description, if it is known: nodes with an earlier one have been
+            retired, and count for nothing.
     """
 
-    def __init__(self, application: str, failover_timeout: int) -> None:
+    def __init__(self, application: str, failover_timeout: int, epoch: int = 0) -> None:
         self._application = application
-        self._view = View(0, failover_timeout)
+        self._view = View(0, failover_timeout, epoch)
         self._last: Timestamp | None = None
 
     def hear(self, beat: Beat, at: Timestamp) -> None:

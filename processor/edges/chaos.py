@@ -12,18 +12,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from processor.chaos.schedule import BROKER, Fault, Terms, schedule
+from processor.chaos.schedule import ALL, BROKER, Fault, Terms, schedule
 from processor.chaos.standstill import Standstill
 from processor.chaos.verdict import Happening, Report, Verdict
 from processor.edges.channel import ADOPTED
-from processor.edges.chaos_setup import make_nodes, make_topics, outputs_of, start_broker
+from processor.edges.chaos_operator import Operator
+from processor.edges.chaos_setup import make_nodes, make_topics, outputs_of, start_brokers
+from processor.edges.chaos_site import Site
 from processor.edges.inspection import Inspection
 from processor.edges.load import Load, RowsMaker
 from processor.edges.node import client_settings
 from processor.edges.node_process import logged
 from processor.edges.registry import Registry
 from processor.edges.transfer import produce_rows
-from processor.edges.victims import ChaosBroker, ChaosNode, Victim
+from processor.edges.victims import ChaosBrokers, ChaosNode, Victim
 from processor.edges.witness import Witness
 from processor.errors import WorkerFailed
 from processor.runtime.options import WorkerOptions
@@ -81,7 +83,8 @@ class Progress:
     records_out: int
     longest: Standstill | None
     victims: Sequence[tuple[str, str, int]]
-    """Name, state and number of workers of each node; of the broker, too, if it is embedded."""
+    """Name, state and number of workers of each node, and of the broker if it is embedded; that of
+    the operator while it acts."""
 
 
 class Watcher(Protocol):
@@ -115,8 +118,9 @@ class ChaosRun:
         self._phase = "starting"
         self._began = time.monotonic()
         self._show_at = 0.0
-        self._broker: ChaosBroker | None = None
+        self._brokers: ChaosBrokers | None = None
         self._nodes: list[ChaosNode] = []
+        self._operator: Operator | None = None
         self._loads: list[Load] = []
         self._witness: Witness | None = None
 
@@ -131,8 +135,8 @@ class ChaosRun:
     ) -> None:
         for node in self._nodes:
             node.kill()
-        if self._broker is not None:
-            self._broker.close(leave=self._order.leave and error is None)
+        if self._brokers is not None:
+            self._brokers.close(leave=self._order.leave and error is None)
 
     def run(self) -> Report:
         """Does it all; Ctrl-C ends the faults early, a second one everything.
@@ -145,7 +149,9 @@ class ChaosRun:
         order, settings = self._order, self._order.settings
         if order.embedded:
             folder = order.folder / "kafka"
-            self._broker, settings = start_broker(folder, order.plan, settings, leave=order.leave)
+            self._brokers, settings = start_brokers(
+                folder, order.plan, settings, order.terms.brokers, leave=order.leave
+            )
             self.bootstrap = settings.bootstrap
         layout = make_topics(order.plan, settings)
         client = client_settings(settings)
@@ -153,8 +159,10 @@ class ChaosRun:
             produce_rows(client, topic, make())
         outputs = outputs_of(order.plan, client)
         witness = self._witness = Witness(client, layout, outputs, lambda: self._now)
-        count = order.terms.nodes
-        self._nodes = make_nodes(order.topology, settings, order.folder, count)
+        site = Site(order.topology, settings, order.folder)
+        self._nodes = make_nodes(site, order.terms.nodes)
+        others = [self._brokers] if self._brokers else []
+        self._operator = Operator(site, layout, self._nodes, others, self._problems)
         self._loads = [Load(client, *feed, order.rate) for feed in order.feeds.items()]
         for load in self._loads:
             load.start()
@@ -173,7 +181,11 @@ class ChaosRun:
     @property
     def _victims(self) -> dict[int, Victim]:
         victims: dict[int, Victim] = {node.number: node for node in self._nodes}
-        return victims | ({BROKER: self._broker} if self._broker else {})
+        if self._brokers is not None:
+            victims[BROKER] = self._brokers
+        if self._operator is not None:
+            victims[ALL] = self._operator
+        return victims
 
     def _await_start(self, witness: Witness) -> None:
         """Waits for records of each topic and the first checkpoint; begins to count the time."""
@@ -210,8 +222,11 @@ class ChaosRun:
             self._pass()
 
     def _inflict(self, fault: Fault) -> None:
-        victim = self._victims[fault.node]
+        victims = self._victims
+        victim = victims[ALL if fault.kind.is_operators else fault.node]
         spared = "" if victim.is_well else f" (spared: it is {victim.state})"
+        if not victims[ALL].is_well:
+            spared = " (spared: the operator is at work)"
         self._happened(f"{fault}{spared}", None if spared else fault)
         if not spared:
             victim.suffer(fault, self._now)
@@ -268,7 +283,8 @@ class ChaosRun:
         client = client_settings(settings)
         inspection = Inspection(client, layout, witness.reader, options, registry)
         written = {load.topic: load.written for load in self._loads}
-        verdict = inspection.judge(written, self._watcher.replayed)
+        resets = self._operator.resets if self._operator else ()
+        verdict = inspection.judge(written, self._watcher.replayed, resets)
         return replace(verdict, problems=[*self._problems, *verdict.problems])
 
     def _report(self, verdict: Verdict, witness: Witness) -> Report:
@@ -325,9 +341,10 @@ class ChaosRun:
             victims=[
                 (_name(number), victim.state, victim.workers)
                 for number, victim in sorted(self._victims.items())
+                if number != ALL or not victim.is_well
             ],
         )
 
 
 def _name(number: int) -> str:
-    return "broker" if number == BROKER else f"node {number}"
+    return {ALL: "operator", BROKER: "brokers"}.get(number, f"node {number}")

@@ -10,12 +10,14 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from processor.chaos.schedule import Victim
+from processor.cluster.slots import slot_name
+from processor.edges.brokers import REPLICAS, Brokers
+from processor.edges.chaos_site import Site
 from processor.edges.clients import QUIET, ClientConfig, partitions_of, topics_of
 from processor.edges.node import client_settings, prepare_topics
-from processor.edges.node_process import NodeProcess
 from processor.edges.progress import list_offsets, partitions
-from processor.edges.settings_file import unset_environment, write_settings
-from processor.edges.victims import ChaosBroker, ChaosNode
+from processor.edges.victims import ChaosBrokers, ChaosNode
 from processor.errors import UsageError
 from processor.settings import Settings, unsecured
 from processor.topology.graph import Sink
@@ -24,22 +26,39 @@ from processor.topology.plan import Layout, Plan
 _TIMEOUT = 30.0
 
 
-def start_broker(
-    folder: Path, plan: Plan, settings: Settings, *, leave: bool
-) -> tuple[ChaosBroker, Settings]:
+def start_brokers(
+    folder: Path, plan: Plan, settings: Settings, count: int, *, leave: bool
+) -> tuple[ChaosBrokers, Settings]:
     """A Kafka of its own, and the settings for it.
 
     Raises:
-        KprocError: As `EmbeddedKafka.start`.
+        KprocError: As `Brokers`.
     """
     config: dict[str, str] = {}
     nodes = [node for part in plan.subtopologies for node in part.nodes]
     if any(isinstance(node, Sink) and callable(node.topic) for node in nodes):
         # Nobody knows beforehand which topics these are.
         config = {"auto.create.topics.enable": "true", "num.partitions": str(settings.partitions)}
-    broker = ChaosBroker(folder, config, detach=leave)
-    own = unsecured(settings, broker.kafka.bootstrap)
-    return broker, own.model_copy(update={"replication_factor": 1})
+    brokers = Brokers(folder, count, config, detach=leave)
+    own = unsecured(settings, brokers.bootstrap)
+    replicas = min(count, REPLICAS)
+    find = partial(_who_does, brokers, plan, settings.slots)
+    return ChaosBrokers(brokers, find), own.model_copy(update={"replication_factor": replicas})
+
+
+def _who_does(brokers: Brokers, plan: Plan, slots: int, role: Victim, choice: int) -> int:
+    """The broker with a role; for which slot or topic it has that, is left to a number."""
+    changelogs = [plan.changelog(spec.name) for part in plan.subtopologies for spec in part.stores]
+    led = {"input-leader": plan.inputs, "changelog-leader": changelogs}
+    match role:
+        case "transaction-coordinator":
+            slot = slot_name(plan.application, choice % slots, slots)
+            return brokers.transaction_coordinator(slot)
+        case "group-coordinator":
+            return brokers.group_coordinator(plan.application)
+        case _:
+            topics = led.get(role, [plan.slots_topic])
+            return brokers.leader(topics[choice % len(topics)])
 
 
 def make_topics(plan: Plan, settings: Settings) -> Layout:
@@ -76,24 +95,7 @@ def outputs_of(plan: Plan, client: ClientConfig) -> dict[str, int]:
     return {topic: partitions_of(client, topic) for topic in plan.outputs}
 
 
-def make_nodes(topology: str, settings: Settings, folder: Path, count: int) -> list[ChaosNode]:
-    """Starts the nodes, each with a folder of its own and these settings, wherever they are from.
-
-    Args:
-        topology: The file.
-        settings: The effective settings.
-        folder: Where the nodes' folders are made.
-        count: How many nodes.
-    """
-    config, env = folder / "kproc.toml", unset_environment()
-    # They are on one machine, where a port can't be listened on twice.
-    write_settings(settings.model_copy(update={"http": ""}), config)
-    nodes: list[ChaosNode] = []
-    for number in range(1, count + 1):
-        state = folder / f"node-{number}"
-        state.mkdir()
-        options = ["--config", str(config), "--state-dir", str(state)]
-        log = folder / f"node-{number}.log"
-        launch = partial(NodeProcess, topology, options, log, env)
-        nodes.append(ChaosNode(number, launch, launch()))
-    return nodes
+def make_nodes(site: Site, count: int) -> list[ChaosNode]:
+    """Starts nodes, each on a folder of its own."""
+    launches = [partial(site.start_node, number) for number in range(1, count + 1)]
+    return [ChaosNode(number, launch, launch()) for number, launch in enumerate(launches, 1)]

@@ -16,12 +16,17 @@ from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.edges.clients import PASSING, QUIET, connect, translated
+from processor.edges.epochs import UNKNOWN, Epochs
 from processor.edges.messages import raw_batch, runs, source_of, split_errors
 from processor.errors import Fenced, Interrupted, KprocError, StateError, TopicMismatch
 from processor.records import Offset, Partition, TopicPartition
 from processor.runtime.commands import Assigned, Event, Fetched, Lost, ReachedEnd, Revoked
 
 _PASSING = PASSING | {ClientError._MAX_POLL_EXCEEDED}  # noqa: SLF001 - the client's own name
+
+_TRUNCATED = "log truncation"
+"""What the client says where a partition no longer has the records before a position; the error
+code is that of any position which is not there."""
 
 _SHARED = 3.0
 """Seconds in which the group gives a slot its partitions, once all slots have joined."""
@@ -38,6 +43,7 @@ class Inbox:
         topics: What the topology reads.
         own: The slot's partitions of them.
         aside: Another topic, of which nothing is read.
+        epochs: The leader epochs of what was read.
     """
 
     def __init__(
@@ -46,11 +52,14 @@ class Inbox:
         topics: Sequence[str],
         own: frozenset[TopicPartition],
         aside: str,
+        epochs: Epochs,
     ) -> None:
         self.consumer = Consumer({**QUIET, **config})
         self._topics = list(topics)
         self._own = own
         self._aside = aside
+        self._epochs = epochs
+        self._compared: dict[TopicPartition, tuple[Offset, int]] = {}
         self._lacking: tuple[frozenset[TopicPartition], float] | None = None
         self._rebalanced: list[Event] = []
         self._assigned: frozenset[TopicPartition] = frozenset()
@@ -104,7 +113,12 @@ class Inbox:
         rebalanced, self._rebalanced = self._rebalanced, []
         records, others = split_errors(messages)
         ends = list(self._ends(others))
-        fetched = [Fetched(source, raw_batch(run)) for source, run in runs(records)]
+        fetched: list[Event] = []
+        for source, read in runs(records):
+            run = self._behind_compared(source, read)
+            if run:
+                self._epochs.read(source, run)
+                fetched.append(Fetched(source, raw_batch(run)))
         # The end of a partition comes last: it is behind all of its records.
         return [*rebalanced, *fetched, *ends]
 
@@ -112,10 +126,15 @@ class Inbox:
         """Lets the records of these partitions flow, and of no others, from these offsets on."""
         self.pause(frozenset())  # or it would last
         self._flowing = frozenset(offsets)
+        given = {source: at for source, at in offsets.items() if source in self._assigned}
+        self._compared = {
+            source: (Offset(at - 1), epoch)
+            for source, at in given.items()
+            if (epoch := self._epochs.to_compare(source, at)) is not None
+        }
         partitions = [
-            ClientPartition(source.topic, source.partition, offset)
-            for source, offset in offsets.items()
-            if source in self._assigned
+            ClientPartition(*source, self._compared.get(source, (at, UNKNOWN))[0])
+            for source, at in given.items()
         ]
         try:
             self.consumer.assign(partitions)
@@ -184,7 +203,24 @@ class Inbox:
     def _forget(self, consumer: Consumer, event: Event) -> None:
         consumer.unassign()
         self._assigned = self._flowing = self._paused = frozenset()
+        self._compared = {}
         self._rebalanced.append(event)
+
+    def _behind_compared(self, source: TopicPartition, run: Sequence[Message]) -> Sequence[Message]:
+        """The records without the one that was read again to be compared.
+
+        Raises:
+            StateError: Another one is in its place.
+        """
+        if source not in self._compared:
+            return run
+        offset, epoch = self._compared.pop(source)
+        self._epochs.compared(source)
+        if run[0].offset() != offset:
+            return run  # it was compacted away
+        if (found := run[0].leader_epoch()) != epoch:
+            raise _truncated(source, f"record {offset} is of leader epoch {found}, not {epoch}")
+        return run[1:]
 
     def _ends(self, messages: Sequence[Message]) -> Iterator[Event]:
         """Events for messages that are no records; raises the errors that count."""
@@ -200,6 +236,8 @@ class Inbox:
 
     def _serious(self, error: Any, message: Message) -> KprocError:
         if not (error.fatal() or error.code() == ClientError._FATAL):  # noqa: SLF001
+            if source_of(message) in self._compared:
+                return Interrupted("what had been processed was deleted just now: it begins again")
             return _lasting(error, message)
         # A client that hears of no broker for a session's time forgets its member id, but still
         # sends heartbeats, for which the broker fences it as if it were another member.
@@ -214,6 +252,8 @@ def _error(message: Message) -> Any:
 
 def _lasting(error: Any, message: Message) -> KprocError:
     if error.code() == ClientError._AUTO_OFFSET_RESET:  # noqa: SLF001
+        if _TRUNCATED in error.str():
+            return _truncated(source_of(message), error.str())
         return StateError(
             f"the records that {message.topic()} partition {message.partition()} should be read on "
             f"from are gone ({error.str()}): retention deleted them before they were processed. "
@@ -222,6 +262,16 @@ def _lasting(error: Any, message: Message) -> KprocError:
         )
     topic = message.topic()
     return translated(error, f"read {topic}" if topic else "work in the application's group")
+
+
+def _truncated(source: TopicPartition, why: str) -> StateError:
+    return StateError(
+        f"{source} has lost records that were processed already, and others may be in their places "
+        f"({why}): its brokers elected a leader that lacked them, as the topic's setting "
+        "unclean.leader.election.enable allows. What the lost records led to is in the outputs and "
+        "in the state, and nothing is skipped silently: `kproc reset FILE.py --to` begins state "
+        "and positions together"
+    )
 
 
 def _source(partition: ClientPartition) -> TopicPartition:

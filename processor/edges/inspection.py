@@ -13,6 +13,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.chaos.outside import Outside, tables_of
 from processor.chaos.reference import OnTask, make_reference
+from processor.chaos.resets import Reset, without_marks
 from processor.chaos.verdict import Verdict
 from processor.edges.clients import QUIET, ClientConfig, committed, partitions_of, topics_of
 from processor.edges.log_reader import LogReader
@@ -53,12 +54,15 @@ class Inspection:
         self._registry = registry
         self._admin: Any = AdminClient({**QUIET, **client})
 
-    def judge(self, written: Mapping[str, int], on_task: OnTask) -> Verdict:
+    def judge(
+        self, written: Mapping[str, int], on_task: OnTask, resets: Sequence[Reset] = ()
+    ) -> Verdict:
         """The verdict.
 
         Args:
             written: How many records each input topic was given.
             on_task: Is told how far the reference run is.
+            resets: Those that an operator has made.
 
         Raises:
             KprocError: Records can't be read back.
@@ -75,7 +79,10 @@ class Inspection:
             return Verdict(problems, ())  # what is behind them can't be read
         logs = self._read(fixed)
         self._recorder.read_until(self._ends(plan.repartitions))
-        repartitioned = self._recorder.logs()
+        repartitioned = {
+            source: without_marks(source, log, resets)
+            for source, log in self._recorder.logs().items()
+        }
         read = {
             source: log for source, log in (logs | repartitioned).items() if self._is_read(source)
         }
@@ -83,11 +90,13 @@ class Inspection:
         problems += self._unprocessed(read)
         unread = frozenset(self._recorder.unread)
         outside = Outside(tables_of(plan, self._read(plan.tables)), self._registry.answer)
-        reference = make_reference(layout, read, unread, self._options, outside, on_task)
+        reference = make_reference(layout, read, unread, self._options, outside, on_task, resets)
         found = logs | {source: without_progress(log) for source, log in repartitioned.items()}
         found |= self._read(self._existing(set(reference.topics) - {each.topic for each in found}))
         state: dict[str, dict[Partition, Mapping[bytes, bytes]]] = {}
-        for source, log in self._read(changelogs).items():
+        # An operator may have deleted what they began with; they have to be whole all the same.
+        begins = list_offsets(self._admin, self._partitions(changelogs), OffsetSpec.earliest())
+        for source, log in self._read(changelogs, begins).items():
             state.setdefault(changelogs[source.topic], {})[source.partition] = _state(log)
         return Verdict(problems, reference.compare(found, state), notes)
 
@@ -105,9 +114,11 @@ class Inspection:
     def _ends(self, topics: Iterable[str]) -> dict[TopicPartition, Offset]:
         return list_offsets(self._admin, self._partitions(topics), OffsetSpec.latest())
 
-    def _read(self, topics: Iterable[str]) -> dict[TopicPartition, RawBatch]:
+    def _read(
+        self, topics: Iterable[str], begins: Mapping[TopicPartition, Offset] | None = None
+    ) -> dict[TopicPartition, RawBatch]:
         ends = self._ends(topics)
-        reader = LogReader(self._client, ends)
+        reader = LogReader(self._client, ends, begins=begins or {})
         try:
             reader.read_until(ends)
         finally:

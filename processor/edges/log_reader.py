@@ -19,6 +19,7 @@ from processor.records import Batch, Offset, RawBatch, TopicPartition
 
 _STALLED = 60.0
 _CHUNK = 5_000
+_NOWHERE: Mapping[TopicPartition, Offset] = {}
 
 
 class LogReader:
@@ -28,6 +29,7 @@ class LogReader:
         client: librdkafka settings.
         sources: The partitions.
         counted: Topics whose records are only counted.
+        begins: Where to begin with partitions that may have lost their beginning.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class LogReader:
         client: ClientConfig,
         sources: Iterable[TopicPartition],
         counted: frozenset[str] = frozenset(),
+        begins: Mapping[TopicPartition, Offset] = _NOWHERE,
     ) -> None:
         self.unread: set[str] = set()
         """Topics of which records were deleted before they were read."""
@@ -53,7 +56,9 @@ class LogReader:
         }
         self._consumer = Consumer({**QUIET, **client, **own})
         self._consumer.list_topics(timeout=30)  # or the client asks for them a second later
-        self._consumer.assign([ClientPartition(*each, 0) for each in self._pieces])
+        self._consumer.assign(
+            [ClientPartition(*each, begins.get(each, Offset(0))) for each in self._pieces]
+        )
 
     def read(self, timeout: float) -> None:
         """Reads what comes within `timeout` seconds.

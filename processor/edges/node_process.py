@@ -17,7 +17,7 @@ import psutil
 
 from processor.edges.embedded import end_with_parent
 
-_KPROC = (sys.executable, "-c", "import sys; from processor.cli.main import main; sys.exit(main())")
+KPROC = (sys.executable, "-c", "import sys; from processor.cli.main import main; sys.exit(main())")
 _WORKER = "processor.edges.worker"
 _FIRST = "connecting"
 
@@ -39,7 +39,7 @@ class NodeProcess:
         options: Sequence[str],
         log: Path,
         env: Mapping[str, str] | None = None,
-        program: Sequence[str] = _KPROC,
+        program: Sequence[str] = KPROC,
     ) -> None:
         command = [*program, "run", topology, "--log-format=json", *options]
         self.log = log
@@ -79,8 +79,9 @@ class NodeProcess:
         return []
 
     def terminate(self) -> None:
-        """Asks it to finish, as a container's stop does."""
-        self._process.terminate()
+        """Asks it to finish, as a container's stop does; one that has ended is left alone."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._process.terminate()
 
     def kill(self) -> None:
         """Ends all its processes at once, as the end of the machine would."""

@@ -22,7 +22,7 @@ _FRAME = 0.5
 
 
 def overviews(
-    client: ClientConfig, application: str, failover_timeout: int
+    client: ClientConfig, application: str, failover_timeout: int, epoch: int = 0
 ) -> Iterator[tuple[Overview, list[str]]]:
     """What there is to see as soon as it is known who lives, and then twice a second, for ever.
 
@@ -32,13 +32,14 @@ def overviews(
         client: librdkafka settings.
         application: Its name.
         failover_timeout: Milliseconds of silence after which a node counts as dead.
+        epoch: That of the description, if it is known: nodes with an earlier one are not seen.
 
     Raises:
         TopicMismatch: No such application has been started.
         KprocError: Kafka can't be reached, or refuses.
     """
     _check(client, application)
-    observer = Observer(application, failover_timeout)
+    observer = Observer(application, failover_timeout, epoch)
     with contextlib.closing(BeatsReader(client, application + SLOTS)) as reader:
         heard_at = None
         began = time.monotonic()
@@ -57,14 +58,16 @@ def overviews(
                 due = now + _FRAME
 
 
-def live_nodes(client: ClientConfig, application: str, failover_timeout: int) -> list[str]:
-    """The names of the nodes that run, which takes a moment of listening.
+def live_nodes(
+    client: ClientConfig, application: str, failover_timeout: int, epoch: int = 0
+) -> list[str]:
+    """The names of the nodes that run, which takes a moment of listening; see `overviews`.
 
     Raises:
         TopicMismatch: No such application has been started.
         KprocError: Kafka can't be reached, or refuses.
     """
-    overview, _ = next(overviews(client, application, failover_timeout))
+    overview, _ = next(overviews(client, application, failover_timeout, epoch))
     return [node.name for node in overview.nodes if node.state in ("live", "leaving")]
 
 

@@ -29,6 +29,7 @@ from processor.edges.clients import QUIET, committed
 from processor.edges.description import KEY, check_current
 from processor.edges.description import decoded as decoded_description
 from processor.edges.downloads import Downloads
+from processor.edges.epochs import Epochs
 from processor.edges.follower import Follower
 from processor.edges.hanging import holding_offsets
 from processor.edges.ledger import Ledger
@@ -71,11 +72,18 @@ class TaskOpener:
         layout: The plan with its partition counts.
         stores: Opens and holds the stores.
         channel: To tell of progress.
+        epochs: Where the leader epochs of committed positions are noted.
     """
 
     def __init__(
-        self, spec: WorkerSpec, layout: Layout, stores: StoreOpener, channel: Channel
+        self,
+        spec: WorkerSpec,
+        layout: Layout,
+        stores: StoreOpener,
+        channel: Channel,
+        epochs: Epochs,
     ) -> None:
+        self._epochs = epochs
         self._spec = spec
         self._layout = layout
         self._stores = stores
@@ -417,6 +425,10 @@ class TaskOpener:
         sources = [each for task in tasks for each in self._sources(task)]
         known = self._committed(sources)
         firsts = list_offsets(self._admin, sources, OffsetSpec.earliest())
+        for source, found in known.items():
+            # Of repartition topics what was processed is deleted.
+            if source.topic in self._layout.plan.inputs and firsts[source] < found.offset:
+                self._epochs.know(source, Offset(found.offset), found.leader_epoch)
         begin = firsts
         if self._spec.start_from == "latest":
             # Not what the application itself writes: another slot may have begun to.

@@ -17,6 +17,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.edges.clients import QUIET, connect, take_over_transactions, translated
+from processor.edges.epochs import Epochs
 from processor.errors import (
     Fenced,
     Interrupted,
@@ -181,6 +182,7 @@ class TransactionalOutbox:
     Args:
         config: librdkafka settings with the slot's transactional id.
         consumer: In whose group the offsets are committed.
+        epochs: The leader epochs of what was read: they are committed with the offsets.
         patience: Seconds to try again what may be tried again.
         on_retry: Called with a text when something is tried again.
         also: The records that tell of positions besides the group.
@@ -190,12 +192,14 @@ class TransactionalOutbox:
         self,
         config: Mapping[str, Any],
         consumer: Consumer,
+        epochs: Epochs,
         patience: float,
         on_retry: Callable[[str], None],
         also: Witness = nothing,
     ) -> None:
         self._sender = _Sender(config)
         self._consumer = consumer
+        self._epochs = epochs
         self._also = also
         self._patience = patience
         self._on_retry = on_retry
@@ -263,7 +267,7 @@ class TransactionalOutbox:
         self._send_offsets(positions)
 
     def _send_offsets(self, positions: Mapping[TopicPartition, Position]) -> None:
-        offsets = client_positions(positions)
+        offsets = client_positions(positions, self._epochs)
 
         def send() -> None:
             metadata = self._consumer.consumer_group_metadata()
@@ -353,14 +357,20 @@ class PlainOutbox:
     Args:
         config: librdkafka settings without a transactional id.
         consumer: In whose group the offsets are committed.
+        epochs: The leader epochs of what was read: they are committed with the offsets.
         also: The records that tell of positions besides the group.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], consumer: Consumer, also: Witness = nothing
+        self,
+        config: Mapping[str, Any],
+        consumer: Consumer,
+        epochs: Epochs,
+        also: Witness = nothing,
     ) -> None:
         self._sender = _Sender({**config, "on_delivery": self._delivered})
         self._consumer = consumer
+        self._epochs = epochs
         self._also = also
         self._positions: Mapping[TopicPartition, Position] = {}
         self._failures: list[Exception] = []
@@ -406,7 +416,7 @@ class PlainOutbox:
         Raises:
             Abortable: A record was refused, or the group has a new generation.
         """
-        offsets = client_positions(self._positions)
+        offsets = client_positions(self._positions, self._epochs)
         try:
             self._sender.flush()
             if offsets and not self._failures:
@@ -452,7 +462,9 @@ def _to_be_repeated(error: KafkaException, doing: str) -> Exception:
     return Abortable(str(error)) if isinstance(known, Interrupted) else known
 
 
-def client_positions(positions: Mapping[TopicPartition, Position]) -> list[ClientPartition]:
+def client_positions(
+    positions: Mapping[TopicPartition, Position], epochs: Epochs
+) -> list[ClientPartition]:
     """Positions as the client takes them: what else there is goes along as metadata.
 
     Brokers refuse long metadata (`offset.metadata.max.bytes`); the ledger has them whole.
@@ -463,6 +475,7 @@ def client_positions(positions: Mapping[TopicPartition, Position]) -> list[Clien
             source.partition,
             position.offset,
             position.metadata if len(position.metadata) <= _METADATA else str(position.stream_time),
+            epochs.of(source, position.offset),
         )
         for source, position in positions.items()
     ]

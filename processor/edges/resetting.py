@@ -159,7 +159,7 @@ def reset(
     _empty(admin, client, asked, on_step)
     for topic in asked.deleted:
         on_step(f"deletes the topic {topic}")
-        _delete(admin, topic)
+        _drop(admin, topic)
     if asked.positions:
         on_step("sets where the inputs are read from")
         _commit(client, asked, asked.positions)
@@ -225,12 +225,8 @@ def _empty(admin: Any, client: ClientConfig, asked: Reset, on_step: Callable[[st
         on_step(f"empties {topic}")
     # One more record: stores that were up to date anywhere are behind the beginning then, too.
     _write_tombstones(client, asked.emptied)
-    for topic in changelogs:
-        _configure(admin, topic, "compact,delete")
     ends = list_offsets(admin, asked.emptied, OffsetSpec.latest())
-    _delete_before(admin, ends)
-    for topic in changelogs:
-        _configure(admin, topic, "compact")
+    delete_before(admin, ends, changelogs)
     _note(client, asked, ends)
     own = {each: end for each, end in ends.items() if each.topic in asked.plan.repartitions}
     if own:
@@ -254,7 +250,23 @@ def _configure(admin: Any, topic: str, policy: str) -> None:
         raise translated(error, f"alter the topic {topic}") from error
 
 
-def _delete_before(admin: Any, ends: Mapping[TopicPartition, Offset]) -> None:
+def delete_before(
+    admin: Any, ends: Mapping[TopicPartition, Offset], compacted: Iterable[str]
+) -> None:
+    """Deletes the beginnings of partitions; compacted topics are made to allow that meanwhile.
+
+    Raises:
+        KafkaError: Kafka refuses.
+    """
+    topics = tuple(compacted)
+    for topic in topics:
+        _configure(admin, topic, "compact,delete")
+    _delete(admin, ends)
+    for topic in topics:
+        _configure(admin, topic, "compact")
+
+
+def _delete(admin: Any, ends: Mapping[TopicPartition, Offset]) -> None:
     wanted = [ClientPartition(*source, end) for source, end in ends.items()]
     deadline = time.monotonic() + _TIMEOUT
     while wanted:
@@ -271,7 +283,7 @@ def _delete_before(admin: Any, ends: Mapping[TopicPartition, Offset]) -> None:
             return
 
 
-def _delete(admin: Any, topic: str) -> None:
+def _drop(admin: Any, topic: str) -> None:
     try:
         admin.delete_topics([topic])[topic].result(_TIMEOUT)
     except KafkaException as error:

@@ -34,6 +34,7 @@ from processor.edges.deletions import Deletions
 from processor.edges.description import check_current, read_description
 from processor.edges.effort import Effort, Size, cpu_seconds, starved_seconds
 from processor.edges.ends import EndsReader
+from processor.edges.epochs import Epochs
 from processor.edges.global_tables import GlobalTables
 from processor.edges.inbox import Inbox, check_partitions
 from processor.edges.ledger import Ledger
@@ -126,7 +127,8 @@ class Slot:
         self._reporter = Reporter(channel, first, spec.stuck_after / 1000 or None)
         self._stores = StoreOpener(spec, channel)
         self._tables = GlobalTables(spec, plan, self._stores, channel)
-        self._opener = TaskOpener(spec, self._layout, self._stores, channel)
+        self._epochs = Epochs()
+        self._opener = TaskOpener(spec, self._layout, self._stores, channel, self._epochs)
         self._inbox = self._make_inbox()
         self._ledger = Ledger(spec)
         self._refills = Refills(plan, self._opener.truncated, self._ledger, channel)
@@ -313,7 +315,7 @@ class Slot:
 
     def _make_inbox(self) -> Inbox:
         spec, aside = self._spec, self._layout.plan.slots_topic
-        return Inbox(spec.input_config(), list(spec.partitions), spec.own, aside)
+        return Inbox(spec.input_config(), list(spec.partitions), spec.own, aside, self._epochs)
 
     def _join_again(self, error: KprocError) -> None:
         self._channel.log("warning", "joins the group again", cause=str(error))
@@ -399,10 +401,11 @@ class Slot:
     def _make_outbox(self) -> Outbox:
         spec, consumer = self._spec, self._inbox.consumer
         if not spec.exactly_once:
-            return PlainOutbox(spec.output_config(), consumer, self._ledger.records)
+            return PlainOutbox(spec.output_config(), consumer, self._epochs, self._ledger.records)
         return TransactionalOutbox(
             spec.output_config(),
             consumer,
+            self._epochs,
             spec.transaction_timeout / 1000,
             lambda text: self._channel.log_seldom("transaction", text),
             self._ledger.records,

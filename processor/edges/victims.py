@@ -1,23 +1,22 @@
-"""Those who suffer the faults of a chaos run: nodes and the embedded broker; each comes back.
+"""Those who suffer the faults of a chaos run: nodes and the embedded brokers; each comes back.
 
 A fault is begun at its time and undone by `turn`, which is called again and again. Nothing here
 decides what happens when: the schedule does.
 """
 
 import contextlib
-import os
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import psutil
 
 from processor.chaos.schedule import Fault
-from processor.edges.embedded import EmbeddedKafka
+from processor.chaos.schedule import Victim as Whom
+from processor.edges.brokers import Brokers
 from processor.edges.node_process import NodeProcess
 from processor.errors import WorkerFailed
 
@@ -27,11 +26,9 @@ _RESTART_PAUSE = 500
 _ENDINGS = 20
 """A node that ends by itself more often than this is not started again."""
 
-_START_SECONDS = 180.0
-"""A broker that was killed looks through its data first, beside everything else that starts."""
-
 _LOG_END = 2_000
-_INTERRUPTED = 130
+_SIGNALLED = (130, -signal.SIGTERM)
+"""How one ends that has hardly begun when it is asked to finish."""
 
 
 class Victim(Protocol):
@@ -74,10 +71,13 @@ class ChaosNode:
     )
     _endings: int = 0
     _asked: bool = False
+    _held: bool = False
 
     @property
     def state(self) -> str:
         """One word for a person."""
+        if self._held:
+            return "held"
         if self.process.exit_code is not None:
             return "down"
         if self._undo:
@@ -130,7 +130,7 @@ class ChaosNode:
             undo[1]()
             yield f"node {self.number} goes on"
         code = self.process.exit_code
-        if code is None:
+        if code is None or self._held:
             return
         if self._start_at is None:
             yield f"node {self.number} ended by itself with exit code {code}"
@@ -141,17 +141,35 @@ class ChaosNode:
             yield f"node {self.number} has finished with exit code {code}"
         if now >= self._start_at:
             self._start_at = None
-            self._former.append(self.process)
-            self.process = self.launch()
+            self.start()
             yield f"node {self.number} is started again"
+
+    def hold(self) -> None:
+        """Leaves it to somebody who does with its process what they want, until `release`."""
+        self._held = True
+
+    def release(self) -> None:
+        """Has it be started again whenever it has ended, as before."""
+        self._held = False
+
+    def start(self) -> None:
+        """Starts it again, once it has ended."""
+        self._former.append(self.process)
+        self.process = self.launch()
 
     def finish(self, timeout: float) -> str | None:
         """Waits for its end after `terminate`; what is wrong with it, if anything is."""
-        code = self.process.wait(timeout)
-        if code == 0 or (code == _INTERRUPTED and not self.process.has_begun):
+        if self.process.wait(timeout) is not None and self.has_finished:
             return None
+        code = self.process.exit_code
         ended = "did not end" if code is None else f"ended with exit code {code}"
         return f"node {self.number} {ended} when it was asked to finish; see {self.process.log}"
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether it has ended as one does that is asked to."""
+        code = self.process.exit_code
+        return code == 0 or (code in _SIGNALLED and not self.process.has_begun)
 
     def kill(self) -> None:
         """Ends whatever is left of it."""
@@ -175,7 +193,7 @@ class ChaosNode:
         workers = self.process.workers
         if not workers:
             return
-        worker = workers[fault.worker % len(workers)]
+        worker = workers[fault.choice % len(workers)]
         with contextlib.suppress(psutil.NoSuchProcess):
             if fault.kind.action == "kill":
                 worker.kill()
@@ -189,41 +207,27 @@ def _resume(worker: psutil.Process) -> None:
         worker.resume()
 
 
-class ChaosBroker:
-    """An embedded Kafka that comes back on the same port with the same data.
+class ChaosBrokers:
+    """The brokers, of which one at a time is harmed, and comes back with the same data.
 
     Args:
-        folder: For its data.
-        config: Of the broker.
-        detach: Whether it outlives this process.
-
-    Raises:
-        KprocError: As `EmbeddedKafka.start`.
+        brokers: All of them.
+        find: Which of them does something for the application: for a victim and a fault's choice.
     """
 
-    def __init__(self, folder: Path, config: dict[str, str], *, detach: bool) -> None:
-        # It ends with the thread that starts it, and takes seconds to start.
-        self._pool = ThreadPoolExecutor(1, "broker")
-        self._start = partial(
-            EmbeddedKafka.start, folder, config=config, detach=detach, timeout=_START_SECONDS
-        )
-        try:
-            self.kafka = self._pool.submit(self._start, port=0).result()
-        except BaseException:
-            self._pool.shutdown(wait=False)
-            raise
-        self._coming: Future[EmbeddedKafka] | None = None
-        self._start_at: int | None = None
-        self._resume_at: int | None = None
+    def __init__(self, brokers: Brokers, find: Callable[[Whom, int], int]) -> None:
+        self.brokers = brokers
+        self._find = find
+        self._pool = ThreadPoolExecutor(1, "coming")
+        self._coming: Future[None] | None = None
+        self._return: tuple[int, Callable[[], None]] | None = None
+        self._state = "running"
+        self._news: list[str] = []
 
     @property
     def state(self) -> str:
         """One word for a person."""
-        if self._start_at is not None:
-            return "down"
-        if self._coming is not None:
-            return "starting"
-        return "running" if self._resume_at is None else "suspended"
+        return self._state
 
     @property
     def workers(self) -> int:
@@ -232,19 +236,23 @@ class ChaosBroker:
 
     @property
     def is_well(self) -> bool:
-        """Whether it answers, as far as it is known."""
-        return self.state == "running"
+        """Whether all of them answer, and have all that was written, as far as it is known."""
+        return self._state == "running"
 
     def suffer(self, fault: Fault, now: int) -> None:
         """Begins a fault."""
-        if fault.kind.action == "kill":
-            self.kafka.kill()
-            self._start_at = now + fault.lasts
-        elif fault.kind.action == "restart":
-            self._coming = self._pool.submit(self._restart)
-        else:
-            os.kill(self.kafka.pid, signal.SIGSTOP)
-            self._resume_at = now + fault.lasts
+        number, until = self._whom(fault), now + fault.lasts
+        match fault.kind.action:
+            case "kill":
+                self.brokers.kill(number)
+                self._state, self._return = "down", (until, partial(self._start, number))
+            case "restart":
+                self._state, self._return = "down", (now, partial(self._restart, number))
+            case _:
+                self.brokers.suspend(number)
+                self._state, self._return = "suspended", (until, partial(self._go_on, number))
+        if len(self.brokers.numbers) > 1:
+            self._news.append(f"that is broker {number}")
 
     def turn(self, now: int) -> Iterator[str]:
         """Undoes what is due.
@@ -252,30 +260,41 @@ class ChaosBroker:
         Raises:
             KprocError: It did not start again.
         """
-        if self._resume_at is not None and now >= self._resume_at:
-            self._resume_at = None
-            self._continue()
-            yield "the broker goes on"
-        if self._start_at is not None and now >= self._start_at:
-            self._start_at = None
-            self._coming = self._pool.submit(self._start, port=self.kafka.port)
+        news, self._news = self._news, []
+        yield from news
+        if self._return is not None and now >= self._return[0]:
+            self._coming, self._return = self._pool.submit(self._return[1]), None
+            self._state = "starting"
         if self._coming is not None and self._coming.done():
-            self.kafka, self._coming = self._coming.result(), None
+            self._coming.result()
+            self._state, self._coming = "running", None
             yield "the broker answers again"
 
     def close(self, *, leave: bool) -> None:
-        """Stops it, unless it is to be left running."""
-        if self._resume_at is not None:
-            self._continue()
+        """Ends them, unless they are to be left running."""
         if self._coming is not None:
-            self.kafka = self._coming.result()
-        if not leave:
-            self.kafka.stop()
+            wait([self._coming])
+        if leave and self._return is not None:
+            self._return[1]()
         self._pool.shutdown()
+        self.brokers.close(leave=leave)
 
-    def _restart(self) -> EmbeddedKafka:
-        self.kafka.stop()
-        return self._start(port=self.kafka.port)
+    def _whom(self, fault: Fault) -> int:
+        numbers = self.brokers.numbers
+        if fault.kind.is_of_role:
+            number = self._find(fault.kind.victim, fault.choice)
+            if number in numbers:  # there may be no leader for a moment
+                return number
+        return numbers[fault.choice % len(numbers)]
 
-    def _continue(self) -> None:
-        os.kill(self.kafka.pid, signal.SIGCONT)
+    def _start(self, number: int) -> None:
+        self.brokers.start([number])
+        self.brokers.await_whole()
+
+    def _restart(self, number: int) -> None:
+        self.brokers.stop(number)
+        self._start(number)
+
+    def _go_on(self, number: int) -> None:
+        self.brokers.resume(number)
+        self.brokers.await_whole()

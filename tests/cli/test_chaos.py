@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from processor import Topology
-from processor.chaos.schedule import Terms, kinds_of, schedule
+from processor.chaos.schedule import OF_ROLES, Terms, kinds_of, schedule
 from processor.cli.chaos import sources_of
 from processor.edges.embedded import free_port
 from processor.errors import UsageError
@@ -127,6 +128,51 @@ def test_a_topology_that_survives(tmp_path: Path) -> None:
 
 
 @pytest.mark.kafka
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("rescale-sleeper", "ends with exit code 5, as it has to"),
+        pytest.param("rescale-slots", "kproc rescale --slots", marks=pytest.mark.long),
+        pytest.param("delete-group", "is deleted", marks=pytest.mark.long),
+        pytest.param("truncate-changelog", "are deleted", marks=pytest.mark.long),
+        pytest.param("copy-folder", "ends with exit code 6, as it has to", marks=pytest.mark.long),
+        pytest.param("reset-state", "kproc reset", marks=pytest.mark.long),
+        pytest.param("reset-sleeper", "kproc reset", marks=pytest.mark.long),
+    ],
+)
+def test_what_operators_do(tmp_path: Path, chance: random.Random, kind: str, told: str) -> None:
+    file = define(tmp_path, "operated", RIGHT)
+    options = ["--minutes", "0.3", "--every", "4s", "--nodes", "2", "--rate", "200", "--json"]
+    seed = str(chance.randrange(10**6))
+    done = chaos(tmp_path, file, *options, "--faults", kind, "--seed", seed, timeout=500)
+    assert done.returncode == 0, done.stderr + done.stdout
+    report = json.loads(done.stdout)
+    assert [each["fault"] for each in report["schedule"]] == [kind]
+    assert any(told in each["what"] for each in report["happenings"]), report["happenings"]
+    found = compared(report)
+    assert found["totals"]["how"] == "every record, in order for each key"
+    assert found["totals"]["found"] == 20
+    assert found["operated-by-user-repartition"]["found"] > 0
+
+
+@pytest.mark.long
+@pytest.mark.kafka
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("word", ["kill", "suspend"])
+def test_three_brokers_of_which_one_goes(tmp_path: Path, chance: random.Random, word: str) -> None:
+    file = define(tmp_path, "led", RIGHT)
+    kinds = [str(kind) for kind in OF_ROLES if kind.action == word]
+    faults = [part for kind in kinds for part in ("--faults", kind)]
+    options = ["--minutes", "1", "--every", "4s", "--nodes", "2", "--rate", "100", "--json"]
+    seed = str(chance.randrange(10**6))
+    done = chaos(tmp_path, file, *options, *faults, "--brokers", "3", "--seed", seed, timeout=800)
+    assert done.returncode == 0, done.stderr + done.stdout
+    report = json.loads(done.stdout)
+    assert any("that is broker" in each["what"] for each in report["happenings"])
+
+
+@pytest.mark.kafka
 @pytest.mark.parametrize("body", [RANDOM, WITH_A_PRODUCER])
 def test_a_topology_that_is_wrong(body: str, kafka: str, topic_name: str, tmp_path: Path) -> None:
     file = define(tmp_path, topic_name, body, kafka=kafka)
@@ -166,6 +212,9 @@ topology.stream("orders").merge(topology.stream("users")).to("out")
         (["--input", "x.csv"], "the topology reads orders, users; say --input orders=FILE"),
         (["--input", "orders=x.csv"], "there is no file x.csv"),
         (["--faults", "disk"], "--faults knows no 'disk'"),
+        (["--faults", "role"], "add --brokers 3"),
+        (["--faults", "truncate-changelog"], "no store, and so no changelog"),
+        (["--brokers", "2"], "say 1 or 3"),
         (["--faults", "broker", "--bootstrap", "127.0.0.1:1"], "is left alone"),
         (["--set", "guarantee=at-least-once"], "add --set guarantee=exactly-once"),
         (["--every", "soon"], "--every"),

@@ -1,5 +1,6 @@
 """A changelog is made whole by a worker that is killed at each step of that."""
 
+import random
 import shutil
 from pathlib import Path
 
@@ -15,9 +16,9 @@ STEPS = ("Refill", "Refill-Batch", "Refill-Mark")
 
 
 def test_killed_at_each_step_of_making_a_changelog_whole(
-    kafka: str, topic_name: str, tmp_path: Path
+    kafka: str, topic_name: str, tmp_path: Path, chance: random.Random
 ) -> None:
-    application = Application(kafka, topic_name, tmp_path, seed=11)
+    application = Application(kafka, topic_name, tmp_path, seed=chance.randrange(1000))
     application.feed.write(200)
     application.run_to_end()
     for step in STEPS:
@@ -29,7 +30,7 @@ def test_killed_at_each_step_of_making_a_changelog_whole(
             print(f"{when}:{step}:2")
             worker = application.suicidal_worker(f"{when}:{step}:2")
             assert worker.wait() == -9, worker.failure
-            application.feed.write(40)
+            application.feed.write(chance.randint(1, 80))
             application.run_to_end()
     # The changelogs are whole: a machine without any state comes to the same.
     shutil.rmtree(application.settings.state_dir)

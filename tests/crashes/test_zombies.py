@@ -1,5 +1,6 @@
 """A worker that was taken for dead, and wakes up when another has its slot."""
 
+import random
 import signal
 import time
 from pathlib import Path
@@ -15,16 +16,17 @@ pytestmark = pytest.mark.kafka
 
 @pytest.mark.parametrize("commits", [1, 3])
 def test_who_wakes_up_behind_another_is_fenced(
-    kafka: str, topic_name: str, tmp_path: Path, commits: int
+    kafka: str, topic_name: str, tmp_path: Path, chance: random.Random, commits: int
 ) -> None:
-    application = Application(kafka, topic_name, tmp_path, seed=commits)
-    application.feed.write(100)
+    application = Application(kafka, topic_name, tmp_path, seed=chance.randrange(1000))
+    application.feed.write(chance.randint(1, 200))
     # Both have a disk of their own, as on two machines: only Kafka stands between them.
     zombie = application.worker(module="tests.crashes.sleepy", SLEEP_AT=f"Commit:{commits}")
     _feed_until_asleep(application, zombie)
     successor = application.moved(tmp_path / "other").worker()
-    application.feed.write(100)
+    application.feed.write(chance.randint(1, 200))
     application.drain(successor)
+    time.sleep(chance.choice([0, 0.5]))
     zombie.process.send_signal(signal.SIGCONT)
     assert zombie.wait() == Fenced.exit_code, zombie.failure
     assert zombie.failure is not None

@@ -1,29 +1,35 @@
 """Offsets that brokers are asked for, while the leaders of their partitions change."""
 
+import random
+import time
 from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from processor.edges.brokers import Brokers
 from processor.edges.clients import QUIET
 from processor.edges.progress import list_offsets, partitions
 from tests import ledger
-from tests.brokers import Brokers
 
 pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.timeout(400)
-def test_ends_are_true_while_leaders_change(brokers: Brokers) -> None:
-    ledger.create(brokers.bootstrap, {"ends": 6})
-    rows = [(partition, "key", "value") for partition in range(6)]
-    ledger.write(brokers.bootstrap, "ends", rows)
-    wanted = partitions({"ends": 6})
+def test_ends_are_true_while_leaders_change(
+    brokers: Brokers, topic_name: str, chance: random.Random
+) -> None:
+    count = chance.randint(3, 12)
+    ledger.create(brokers.bootstrap, {topic_name: count})
+    rows = [(partition, "key", "value") for partition in range(count)]
+    ledger.write(brokers.bootstrap, topic_name, rows)
+    wanted = partitions({topic_name: count})
     client: Any = AdminClient({**QUIET, "bootstrap.servers": brokers.bootstrap})
     assert set(list_offsets(client, wanted, OffsetSpec.latest()).values()) == {1}
-    gone = brokers.leader("ends")
+    gone = brokers.leader(topic_name, chance.randrange(count))
     brokers.kill(gone)  # the client still takes it for the leader
+    time.sleep(chance.choice([0, chance.uniform(0, 6)]))
     try:
         assert set(list_offsets(client, wanted, OffsetSpec.latest()).values()) == {1}
         assert set(list_offsets(client, wanted, OffsetSpec.earliest()).values()) == {0}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 import pytest
 from confluent_kafka import Consumer
 
+from processor.edges.epochs import Epochs
 from processor.edges.outbox import Abortable, PlainOutbox, TransactionalOutbox
 from processor.errors import Interrupted, KafkaError
 from processor.records import Batch, Offset, Partition, Timestamp
@@ -21,7 +22,7 @@ MakeTopic = Callable[..., str]
 def outbox(kafka: str, topic_name: str) -> Generator[TransactionalOutbox]:
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": topic_name, "log_level": 0})
     config = {"bootstrap.servers": kafka, "transactional.id": topic_name, "linger.ms": 1}
-    outbox = TransactionalOutbox(config, consumer, 30, print)
+    outbox = TransactionalOutbox(config, consumer, Epochs(), 30, print)
     outbox.take_over()
     yield outbox
     consumer.close()
@@ -68,11 +69,11 @@ def test_where_a_changelog_ends_is_told_or_the_work_ends(
     store = StoreId("counts", Partition(0))
     command = Produce(make_topic(), records(b"one", b"two"), 0, store)
     config = {"bootstrap.servers": kafka, "linger.ms": 1}
-    told = PlainOutbox(config, consumer)
+    told = PlainOutbox(config, consumer, Epochs())
     told.produce(command)
     assert told.commit() == {store: 1}
     assert told.commit() == {}
-    untold = PlainOutbox({**config, "acks": 0}, consumer)
+    untold = PlainOutbox({**config, "acks": 0}, consumer, Epochs())
     untold.produce(command)
     with pytest.raises(Interrupted, match=r"did not say where the changelog of counts.* ends"):
         untold.commit()

@@ -1,9 +1,9 @@
 """Workers that sleep while an operator changes the application, and wake up afterwards."""
 
-import os
 import random
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
@@ -14,7 +14,6 @@ from tests.integration.node_process import NodeProcess
 
 pytestmark = pytest.mark.kafka
 
-SEED = int(os.environ.get("KPROC_SEED", "1"))
 # Each task counts its punctuations, so that a stale one gives a number that was there already.
 TICKS = """
 TICKS = key_value("ticks", key=str, value=int)
@@ -54,11 +53,12 @@ def fall_asleep(node: NodeProcess) -> None:
         worker.suspend()
 
 
-def wake_up(node: NodeProcess) -> None:
+def wake_up(node: NodeProcess, chance: random.Random) -> None:
     """Workers first: what they do then nobody tells them not to."""
-    for worker in node.workers:
+    for worker in chance.sample(node.workers, len(node.workers)):
         worker.resume()
-    time.sleep(0.6)
+        time.sleep(chance.choice([0, 0, 0.1]))
+    time.sleep(chance.uniform(0.2, 1.2))
     node.process.resume()
 
 
@@ -90,9 +90,14 @@ def check_ticks(app: App, *, resets: int) -> None:
 @pytest.mark.parametrize("heir", [False, True], ids=["alone", "beside an heir"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_who_sleeps_while_the_application_is_changed(
-    kafka: str, make_app: Callable[[str], App], change: str, *, heir: bool
+    kafka: str,
+    make_app: Callable[[str], App],
+    chance: random.Random,
+    change: str,
+    *,
+    heir: bool,
 ) -> None:
-    app, chance = ticking(make_app, kafka), random.Random(f"{SEED} {change} {heir}")
+    app = ticking(make_app, kafka)
     with app.start() as sleeper:
         # Of every key: one whose slot has not begun by then would not begin twice.
         await_ticks(app, 5, resets=0)
@@ -108,12 +113,12 @@ def test_who_sleeps_while_the_application_is_changed(
         if heir:
             with app.start() as node:
                 await_ticks(app, top + 5, resets=resets)
-                wake_up(sleeper)
+                wake_up(sleeper, chance)
                 assert sleeper.wait() == StateMismatch.exit_code, sleeper.output
                 await_ticks(app, top + 20, resets=resets)
                 assert node.stop() == 0, node.output
         else:
-            wake_up(sleeper)
+            wake_up(sleeper, chance)
             assert sleeper.wait() == StateMismatch.exit_code, sleeper.output
             ledger.await_stable(kafka, [app.output])
             assert len(app.read()) == before
@@ -122,3 +127,45 @@ def test_who_sleeps_while_the_application_is_changed(
                 assert node.stop() == 0, node.output
     assert "start this node again" in sleeper.output
     check_ticks(app, resets=resets)
+
+
+def test_nodes_that_start_at_once_after_a_reset(
+    kafka: str, make_app: Callable[[str], App], chance: random.Random
+) -> None:
+    """Each finds a description without stores; one writes it, and works when others look."""
+    app = ticking(make_app, kafka)
+    with app.start() as node:
+        await_ticks(app, 5, resets=0)
+        assert node.stop() == 0, node.output
+    app.kproc("reset", "--yes")
+    with ExitStack() as stack:
+        nodes: list[NodeProcess] = []
+        for number in range(3):
+            folder = app.folder / f"state-{number}"
+            nodes.append(stack.enter_context(app.start("--no-show", state_dir=str(folder))))
+            time.sleep(chance.choice([0, 0.2, 0.5]))
+        await_ticks(app, 20, resets=1)
+        for node in nodes:
+            app.await_log(node, "another node")
+        for node in nodes:
+            node.terminate()
+        assert [node.wait() for node in nodes] == [0, 0, 0], [node.output for node in nodes]
+    check_ticks(app, resets=1)
+
+
+def test_who_was_retired_keeps_nobody_from_starting(
+    kafka: str, make_app: Callable[[str], App]
+) -> None:
+    """Its supervisor speaks, and has not heard of the reset yet."""
+    app = ticking(make_app, kafka)
+    with app.start() as sleeper:
+        await_ticks(app, 5, resets=0)
+        fall_asleep(sleeper)
+        app.kproc("reset", "--yes")
+        sleeper.process.resume()
+        time.sleep(0.5)
+        with app.start() as heir:
+            await_ticks(app, 5, resets=1)
+            assert sleeper.wait() == StateMismatch.exit_code, sleeper.output
+            assert heir.stop() == 0, heir.output
+    check_ticks(app, resets=1)

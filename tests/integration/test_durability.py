@@ -9,12 +9,12 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
 from processor import Topology
+from processor.edges.brokers import Brokers
 from processor.edges.changelogs import retention_of, tombstone_retention
 from processor.edges.durability import _old, shortcomings
 from processor.edges.setup import prepare
 from processor.topology.plan import Layout, plan
 from tests import ledger
-from tests.brokers import Brokers
 from tests.integration.conftest import App
 
 pytestmark = pytest.mark.kafka

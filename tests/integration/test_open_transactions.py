@@ -1,5 +1,6 @@
 """A transaction that nobody ends holds an application up: it is named, with what ends it."""
 
+import random
 import re
 
 import pytest
@@ -57,12 +58,15 @@ def test_what_waits_behind_a_transaction_in_the_input_is_lag(app: App) -> None:
         assert node.stop() == 0
 
 
-def test_a_transaction_that_holds_the_groups_offsets_is_named(app: App) -> None:
+def test_a_transaction_that_holds_the_groups_offsets_is_named(
+    app: App, chance: random.Random
+) -> None:
     app.define("topology.stream(IN, value=dict[str, Any]).to(OUT)")
     app.topics("in", "out", partitions=1)
-    app.write(*((0, "k", b"{}") for _ in range(3)))
+    before, after = chance.randint(1, 200), chance.randint(1, 200)
+    app.write(*((0, "k", b"{}") for _ in range(before)))
     app.run()
-    app.write(*((0, "k", b"{}") for _ in range(3)))
+    app.write(*((0, "k", b"{}") for _ in range(after)))
     forgotten = opened(app)
     with app.start("--no-show") as node:
         cause = app.await_log(node, "worker ended", timeout=120)["cause"]
@@ -78,7 +82,7 @@ def test_a_transaction_that_holds_the_groups_offsets_is_named(app: App) -> None:
         client = AdminClient({"bootstrap.servers": app.kafka, "log_level": 0})
         assert first_open(client, source) == int(found[3])
         forgotten.abort_transaction(30)  # as the command has the broker do
-        app.await_output(6)
+        app.await_output(before + after)
         assert node.stop() == 0
-    assert len(app.read()) == 6
+    assert len(app.read()) == before + after
     ledger.check_processed(app.kafka, app.name, [app.input])

@@ -1,5 +1,6 @@
 """Positions that somebody else has touched: offsets are gone, or were set by another tool."""
 
+import random
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -21,30 +22,33 @@ KEYS = 10
 BEGINS = "begins elsewhere"
 
 
-def feed(app: App, partitions: int = 2) -> None:
-    app.write(*((n % partitions, f"k{n}", str(n)) for n in range(KEYS)))
+def feed(app: App, partitions: int = 2, keys: int = KEYS) -> None:
+    app.write(*((n % partitions, f"k{n}", str(n)) for n in range(keys)))
 
 
-def prepared(app: App, body: str = COUNTS, **settings: str) -> App:
+def prepared(app: App, body: str = COUNTS, keys: int = KEYS, **settings: str) -> App:
     """An application that has done what there was, and has more to do."""
     app.define(body)
     app.settings |= {"session_timeout": "6s", **settings}
     app.topics("in", "out")
-    feed(app)
+    feed(app, keys=keys)
     app.run()
-    feed(app)
+    feed(app, keys=keys)
     return app
 
 
 @pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
 @pytest.mark.parametrize("body", [COUNTS, COPY, REGROUPED])
-def test_a_group_that_was_deleted(app: App, body: str, guarantee: str) -> None:
-    prepared(app, body, guarantee=guarantee)
+def test_a_group_that_was_deleted(
+    app: App, body: str, guarantee: str, chance: random.Random
+) -> None:
+    keys = chance.randint(1, 400)
+    prepared(app, body, keys, guarantee=guarantee)
     ledger.delete_group(app.kafka, app.name)
     node = app.run(start_from="latest")
     assert [line for line in node.logged if line["event"] == BEGINS], node.output
     if body == COPY:
-        assert len(app.read()) == 2 * KEYS
+        assert len(app.read()) == 2 * keys
     else:
         assert set(app.latest().values()) == {b"2"}
     # It is written again: the next start has no reason to wonder.
@@ -113,11 +117,12 @@ def test_no_witness_is_left(app: App, loss: str) -> None:
     assert set(app.latest().values()) == {b"2"}
 
 
-def test_an_input_that_was_made_anew(app: App) -> None:
-    prepared(app)
+def test_an_input_that_was_made_anew(app: App, chance: random.Random) -> None:
+    prepared(app, keys=chance.randint(2, 50))
     ledger.delete(app.kafka, [app.input])
     app.topics("in")
-    feed(app)
+    for _ in range(chance.randint(1, 4)):  # it may have grown past the position of then, or not
+        feed(app)
     node = app.run(expect=5)
     assert f"input {app.input}: it was deleted and made anew" in node.output
     assert set(app.latest().values()) == {b"1"}
@@ -134,12 +139,14 @@ def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-def test_offsets_that_expired(forgetful: str, make_app: Callable[[str], App]) -> None:
-    app = prepared(make_app(forgetful))
+def test_offsets_that_expired(
+    forgetful: str, make_app: Callable[[str], App], chance: random.Random
+) -> None:
+    app = prepared(make_app(forgetful), chance.choice([COUNTS, REGROUPED]), chance.randint(1, 400))
     deadline = time.monotonic() + 200
     while max(ledger.committed(forgetful, app.name, [app.input]).values()) >= 0:
         assert time.monotonic() < deadline, "they don't expire"
         time.sleep(0.5)
-    app.run()
+    app.run(start_from=chance.choice(["earliest", "latest"]))
     assert set(app.latest().values()) == {b"2"}
     assert ledger.offsets(forgetful, app.input, OffsetSpec.earliest())[0] == 0

@@ -1,11 +1,13 @@
 """State comes back: from a changelog in whatever condition, to a disk in whatever condition."""
 
+import random
 import shutil
 import time
 from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from tests import ledger
 from tests.integration.conftest import App
@@ -175,16 +177,21 @@ def test_a_quiet_store_is_not_rebuilt_for_its_age(counting: Counting) -> None:
     assert not [line for line in node.logged if line["event"] == "store is rebuilt"]
 
 
-def truncate(counting: Counting) -> None:
-    """Deletes all records of the changelog, as a tool can."""
+def truncate(counting: Counting, chance: random.Random) -> None:
+    """Deletes all records of the changelog, or some of each partition, as a tool can."""
     ends = ledger.offsets(counting.app.kafka, counting.changelog)
-    ledger.delete_before(counting.app.kafka, counting.changelog, ends)
+    firsts = ledger.offsets(counting.app.kafka, counting.changelog, OffsetSpec.earliest())
+    share = chance.choice([1.0, chance.uniform(0.1, 1)])
+    before = {each: first + round((ends[each] - first) * share) for each, first in firsts.items()}
+    ledger.delete_before(counting.app.kafka, counting.changelog, before)
 
 
-def test_a_truncated_changelog_is_made_whole_by_a_complete_store(counting: Counting) -> None:
+def test_a_truncated_changelog_is_made_whole_by_a_complete_store(
+    counting: Counting, chance: random.Random
+) -> None:
     counting.run()
-    truncate(counting)
-    counting.feed()
+    truncate(counting, chance)
+    counting.feed(chance.randint(1, 4))
     counting.run("changelog is made whole")
     # Once is enough; and now it is whole for a machine without the store, too.
     counting.wipe()
@@ -192,17 +199,17 @@ def test_a_truncated_changelog_is_made_whole_by_a_complete_store(counting: Count
     node = counting.app.run()
     assert counting.app.latest() == counting.counts
     assert "made whole" not in node.output
-    truncate(counting)
+    truncate(counting, chance)
     counting.feed()
     counting.run("changelog is made whole")
 
 
-def test_state_that_is_gone_is_refused(counting: Counting) -> None:
+def test_state_that_is_gone_is_refused(counting: Counting, chance: random.Random) -> None:
     counting.run()
     kept = counting.app.folder / "kept"
     shutil.move(counting.state, kept)
-    truncate(counting)
-    counting.feed()
+    truncate(counting, chance)
+    counting.feed(chance.randint(1, 4))
     node = counting.app.run(expect=5)
     assert "the state is not complete" in node.output
     assert "kproc reset FILE.py --store counts" in node.output
