@@ -20,8 +20,8 @@ class Aborts:
         self._channel = channel
         self._count = 0
 
-    def committed(self) -> None:
-        """Begins anew."""
+    def progressed(self) -> None:
+        """Counts from zero: something was committed, or it is known what is to be left out."""
         self._count = 0
 
     def note(self, error: Exception) -> None:

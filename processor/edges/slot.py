@@ -51,7 +51,9 @@ from processor.errors import (
     Fenced,
     Interrupted,
     KprocError,
+    MembershipTimedOut,
     StoreCorrupt,
+    TransactionTimedOut,
 )
 from processor.records import Offset, Timestamp, TopicPartition
 from processor.runtime.commands import (
@@ -96,6 +98,9 @@ _SHORT_POLL = 0.005
 _STAND_BY = 0.1
 """Seconds after which a backup looks whether something failed."""
 
+_SEARCHED = 64
+"""Records at once while it is found out which of them Kafka refuses, one by one."""
+
 _LONGEST = 500
 """Characters of an error's text in the log: it may quote a record."""
 
@@ -132,9 +137,9 @@ class Slot:
         self._purger = Purger(spec.kafka, channel)
         self._ends = EndsReader(spec.kafka, spec.application, channel)
         self._registry = Registry(spec.schema_registry)
-        self._worker = Worker(self._layout, spec.own, spec.options)
+        self._effort = Effort(spec.max_batch, suspects=spec.suspects)
+        self._worker = Worker(self._layout, spec.own, spec.options, self._effort.entered)
         self._partitioning = Partitioning(self._layout)
-        self._effort = Effort(spec.max_batch)
         self._snapshots = Snapshots(spec, self._layout, self._stores, self._at_work, channel)
         self._told = Signal()  # that there is something to be done
         self._adopt_asked = spec.role == "primary"
@@ -179,7 +184,10 @@ class Slot:
             raise Interrupted(f"a store is dropped and will be restored: {error}") from error
         except BrokerUnreachable as error:
             raise Interrupted(str(error)) from error
+        except TransactionTimedOut as error:
+            raise TransactionTimedOut(f"{error}. {self._slowest()}", self._suspects) from error
         finally:
+            self._outbox.close()
             self._close()
 
     def _stand_by(self) -> None:
@@ -241,8 +249,24 @@ class Slot:
             self._channel.log("info", ADOPTED, **fields, tasks=len(self._worker.tasks))
             self._adoption = None
 
+    @property
+    def _suspects(self) -> int:
+        """Among how many records the one is that took too long."""
+        return sum(len(portion.rows) for portion in self._worker.portions)
+
+    def _slowest(self) -> str:
+        """What took so long, and what to do."""
+        step, _ = self._effort.slowest
+        where = f" at {places}" if (places := ", ".join(map(str, self._worker.portions))) else ""
+        return (
+            f"{step or 'The topology'} takes that long{where}: make it faster, or raise "
+            "transaction_timeout and consumer.max.poll.interval.ms; calls that wait for others can "
+            "be made at once, by map_async"
+        )
+
     def _turn(self) -> None:
-        self._rewound = False
+        self._rewound, worked = False, self._worker.worked
+        self._worker.portions.clear()
         self._effort.begin()
         events = self._poll()
         self._effort.fetched(
@@ -261,14 +285,15 @@ class Slot:
                 self._tell(event)
         if self._adoption is not None:
             self._look_at(self._adoption, events)
-        self._tell(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
+        clock, elapsed = time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000
+        self._tell(Tick(Timestamp(clock), elapsed, self._effort.limit))
         self._refill()
         if self._ended:
             self._tell(InputEnded(self._ended))
         if self._stop_asked and not self._stop_told and not self._finished:
             self._stop_told = True
             self._tell(Stop())
-        self._effort.done()
+        self._effort.done(self._worker.worked - worked)
         self._report()
 
     def _tell_answers(self) -> None:
@@ -291,9 +316,7 @@ class Slot:
     def _poll(self) -> list[Event]:
         if self._lost_to is None:
             try:
-                return self._inbox.poll(
-                    self._effort.limit, _POLL if self._adoption is None else _SHORT_POLL
-                )
+                return self._inbox.poll(self._effort.limit, self._patience)
             except (Fenced, Interrupted) as error:
                 self._lost_to = error
         if not self._worker.has_opened_all:
@@ -302,6 +325,13 @@ class Slot:
         self._outbox.check_ours(self._worker.committed, self._lost_to)
         self._join_again(self._lost_to)
         return [Lost()]
+
+    @property
+    def _patience(self) -> float:
+        """Seconds to wait for records; none if there is more to do."""
+        if self._worker.is_exhausted:
+            return 0.0
+        return _POLL if self._adoption is None else _SHORT_POLL
 
     def _make_inbox(self) -> Inbox:
         spec, aside = self._spec, self._layout.plan.slots_topic
@@ -335,11 +365,32 @@ class Slot:
             try:
                 result = self.carry_out(command)
             except Abortable as error:
-                self._aborts.note(error)
-                return self._tell(CommitFailed(error))
+                return self._tell(self._failed(error))
             if result is not None:
                 self._tell(result)
         return None
+
+    def _failed(self, error: Abortable) -> Event:
+        """What a failure is for the core.
+
+        Raises:
+            MembershipTimedOut: It comes of the group having waited in vain for the worker.
+            Interrupted: There were too many.
+        """
+        longest = self._spec.longest_turn / 1000
+        if self._effort.worked > longest:
+            raise MembershipTimedOut(
+                "the worker asked for no records for longer than consumer.max.poll.interval.ms "
+                f"({longest:g} s), so that the group has given its partitions up. "
+                f"{self._slowest()}",
+                self._suspects,
+            ) from error
+        if self._outbox.is_searching:
+            self._effort.shrink(_SEARCHED)
+        if error.refused is not None:
+            self._aborts.progressed()
+        self._aborts.note(error)
+        return error.refused or CommitFailed(error)
 
     def carry_out(self, command: Command) -> Event | None:  # noqa: C901, PLR0912 - a table
         """Carries out one command; returns what came of it, if that is an event."""
@@ -354,7 +405,7 @@ class Slot:
             case Commit():
                 with self._effort.waiting():
                     written = self._outbox.commit()
-                self._aborts.committed()
+                self._aborts.progressed()
                 return Committed(written)
             case Persist(store, changes, position):
                 self._stores.stores[store].write(changes, position)
@@ -389,14 +440,17 @@ class Slot:
 
     def _make_outbox(self) -> Outbox:
         spec, consumer = self._spec, self._inbox.consumer
+        plan = self._layout.plan
+        topics = {*plan.outputs, *plan.internal, plan.dead_letters}
         if not spec.exactly_once:
-            return PlainOutbox(spec.output_config(), consumer, self._ledger.records)
+            return PlainOutbox(spec.output_config(), consumer, self._ledger.records, topics)
         return TransactionalOutbox(
             spec.output_config(),
             consumer,
             spec.transaction_timeout / 1000,
             lambda text: self._channel.log_seldom("transaction", text),
             self._ledger.records,
+            topics,
         )
 
     def _report(self, *, now: bool = False) -> None:

@@ -4,6 +4,7 @@ Commands are carried out in the order given. The one who carries them out stops 
 fails and tells of it; commands that were not reached are forgotten.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,7 +12,8 @@ from typing import Any, TypeAlias
 
 from processor.errors import KprocError
 from processor.operators.base import NO_TIME
-from processor.records import Offset, RawBatch, Timestamp, TopicPartition
+from processor.records import NO_OFFSET, Offset, RawBatch, Timestamp, TopicPartition
+from processor.runtime.portion import Portion
 from processor.serdes import SchemasMissing
 from processor.state.shared import ReadOnlyStore
 from processor.state.store import Store
@@ -99,10 +101,14 @@ class ReachedEnd:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """The time is now: `clock` on the wall, `elapsed` since any moment, both in milliseconds."""
+    """The time is now: `clock` on the wall, `elapsed` since any moment, both in milliseconds.
+
+    Until the next one no more than `budget` records are to be worked on; the others wait.
+    """
 
     clock: Timestamp
     elapsed: int
+    budget: int = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,26 @@ class CommitFailed:
     """A command of the checkpoint failed in a way that aborting the transaction mends."""
 
     error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Kafka does not take what a command writes, however often: the transaction must be aborted.
+
+    Attributes:
+        command: What was to be written.
+        row: Which of its rows; None: its topic takes none of this application.
+        error: Why.
+    """
+
+    command: "Produce"
+    row: int | None
+    error: KprocError
+
+    @property
+    def number(self) -> Offset:
+        """The number of the input record's row in the command's portion."""
+        return NO_OFFSET if self.row is None else self.command.records.offsets[self.row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +189,7 @@ Event: TypeAlias = (
     | Committed
     | Aborted
     | CommitFailed
+    | Refused
     | InputEnded
     | EndsSeen
     | OthersSeen
@@ -204,12 +231,14 @@ class Produce:
     """Write records: to the partition, or to those that their keys belong to.
 
     With a store they are its changelog, and `Committed` has to tell the offset of the last one.
+    With a portion they are made of its records: the offsets are the numbers of rows there.
     """
 
     topic: str
     records: RawBatch
     partition: int | None = None
     store: StoreId | None = None
+    portion: Portion | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

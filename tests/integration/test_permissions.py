@@ -150,3 +150,16 @@ def _allow_all_again(app: App) -> None:
     admin.delete_acls([everything])[everything].result(30)
     while admin.describe_acls(everything).result(30):
         time.sleep(0.01)
+
+
+def test_write_a_chosen_topic(strict_kafka: str, make_app: Callable[[str], App]) -> None:
+    """Records for it are bad ones, and those for others are not."""
+    app = make_app(strict_kafka)
+    app.define("topology.stream(IN).to(lambda record: APP + '-not' if record.value == 2 else OUT)")
+    app.topics("in", "out", "not", partitions=1)
+    _forbid(app, ResourceType.TOPIC, f"{app.name}-not", WRITE, DESCRIBE)
+    app.write(*((0, "k", value) for value in "123"))
+    app.run()
+    assert [row.value for row in app.read()] == [b"1", b"3"]
+    (letter,) = app.read("dead-letters")
+    assert dict(letter.headers)["kproc.reason"] == b"refused"

@@ -4,6 +4,7 @@ It carries out a worker's commands as a client would. Before or after any of the
 crash or the command fail; what is left then is what real Kafka and a real disk would have left.
 """
 
+import sys
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -144,6 +145,8 @@ class World:
         self.trace: list[Command] = []
         self.interrupt: Callable[[int, Command], When | None] = lambda _number, _command: None
         self.clock = 0
+        self.budget = sys.maxsize
+        """Records that may be worked on between two ticks."""
         self.finished: Finish | None = None
         self.start()
 
@@ -230,12 +233,12 @@ class World:
     def tick(self, clock: int) -> None:
         """The wall clock goes on; a checkpoint comes only where the last had nothing to do."""
         self.clock = clock
-        self.tell(Tick(Timestamp(clock), self.elapsed))
+        self.tell(Tick(Timestamp(clock), self.elapsed, self.budget))
 
     def checkpoint(self) -> None:
         """A checkpoint becomes due."""
         self.elapsed += self.options.checkpoint_interval
-        self.tell(Tick(Timestamp(self.clock), self.elapsed))
+        self.tell(Tick(Timestamp(self.clock), self.elapsed, self.budget))
 
     def drain(self) -> None:
         """Works through everything there is."""
