@@ -352,9 +352,9 @@ def check_clients(application: str, settings: Settings) -> None:
 def session_timeout(settings: Settings, own: Mapping[str, Any]) -> dict[str, int]:
     """How long a session lasts: as librdkafka demands, no longer than is waited for a poll."""
     timeout = milliseconds(settings.session_timeout, "session_timeout")
-    longest = own.get("max.poll.interval.ms")
-    longest = max(300_000, timeout) if longest is None else longest
-    return {"session.timeout.ms": timeout, "max.poll.interval.ms": longest}
+    given = own.get("max.poll.interval.ms")
+    longest = max(300_000, timeout) if given is None else given
+    return {"session.timeout.ms": min(timeout, int(longest)), "max.poll.interval.ms": longest}
 
 
 def _store_ids(layout: Layout) -> dict[str, str]:

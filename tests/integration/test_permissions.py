@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from confluent_kafka import IsolationLevel
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -163,3 +164,35 @@ def test_write_a_chosen_topic(strict_kafka: str, make_app: Callable[[str], App])
     assert [row.value for row in app.read()] == [b"1", b"3"]
     (letter,) = app.read("dead-letters")
     assert dict(letter.headers)["kproc.reason"] == b"refused"
+
+
+def test_alter_an_own_topic(counting: App) -> None:
+    """It goes on with what the topic takes, and says what is to be done."""
+    changelog = f"{counting.name}-counts-changelog"
+    ledger.configure(counting.kafka, changelog, {"max.message.bytes": "900000"})
+    configs = AclOperation.DESCRIBE_CONFIGS
+    _forbid(
+        counting,
+        ResourceType.TOPIC,
+        changelog,
+        AclOperation.ALTER_CONFIGS,
+        READ,
+        WRITE,
+        DESCRIBE,
+        configs,
+    )
+    (told,) = [line for line in counting.run().logged if line["event"] == "brokers"]
+    assert f"--entity-name {changelog} --add-config max.message.bytes=" in told["text"]
+    assert counting.latest() == {"k": b"2", "l": b"2"}
+
+
+def test_what_is_open_is_aborted_before_the_end(counting: App) -> None:
+    """Outputs were sent before the changelog was refused; nobody has to wait for their time-out."""
+    changelog = f"{counting.name}-counts-changelog"
+    configs = AclOperation.DESCRIBE_CONFIGS
+    _forbid(counting, ResourceType.TOPIC, changelog, WRITE, READ, DESCRIBE, configs)
+    counting.run(expect=3)
+    committed = IsolationLevel.READ_COMMITTED
+    for topic in (counting.output, f"{counting.name}-positions"):
+        stable = ledger.offsets(counting.kafka, topic, isolation=committed)
+        assert stable == ledger.offsets(counting.kafka, topic)

@@ -70,8 +70,8 @@ def test_a_stop_during_a_long_call(app: App) -> None:
     app.topics("in", "out", partitions=1)
     app.write(*((0, "k", str(number)) for number in range(5)))
     with app.start(drain_timeout="100ms", shutdown_timeout="2s") as node:
-        app.await_output(3)
-        time.sleep(0.5)
+        app.await_output(1)
+        time.sleep(1)
         assert node.stop() == 8, node.output
     (line,) = (line for line in node.logged if line["event"] == "worker killed")
     assert line["slot"] == 0
@@ -96,6 +96,7 @@ def test_a_poll_interval_that_is_shorter_than_a_usual_session(app: App) -> None:
 def test_durations_that_the_brokers_do_not_allow(app: App, setting: str, named: str) -> None:
     app.define("topology.stream(IN).to(OUT)")
     app.topics("in", "out", partitions=1)
+    app.write((0, "k", "1"))
     node = app.run(setting, expect=2)
     assert named in node.output.splitlines()[-1]
     assert not _restarts(node.logged)
