@@ -101,6 +101,9 @@ _STAND_BY = 0.1
 _SEARCHED = 64
 """Records at once while it is found out which of them Kafka refuses, one by one."""
 
+_SLOW = 1.0
+"""Seconds from which on a step is what took long."""
+
 _LONGEST = 500
 """Characters of an error's text in the log: it may quote a record."""
 
@@ -256,10 +259,12 @@ class Slot:
 
     def _slowest(self) -> str:
         """What took so long, and what to do."""
-        step, _ = self._effort.slowest
+        step, seconds = self._effort.slowest
+        if seconds < _SLOW:
+            return "No function took long: brokers were slow, or the process was suspended"
         where = f" at {places}" if (places := ", ".join(map(str, self._worker.portions))) else ""
         return (
-            f"{step or 'The topology'} takes that long{where}: make it faster, or raise "
+            f"{step} takes that long{where}: make it faster, or raise "
             "transaction_timeout and consumer.max.poll.interval.ms; calls that wait for others can "
             "be made at once, by map_async"
         )

@@ -363,9 +363,9 @@ def _within(limits: TopicLimits, topic: str, raw: RawBatch, context: Context) ->
             if size > limits.bytes
         ]
         raw = context.reject(raw, faults, "too-large") if faults else raw
-    first, last = context.now - limits.before, context.now + limits.after
-    times = raw.timestamps
-    if context.now < 0 or (min(times, default=last) >= first and max(times, default=0) <= last):
+    times, first, last = raw.timestamps, context.now - limits.before, context.now + limits.after
+    is_late = first > 0 and min(times, default=last) < first
+    if context.now < 0 or not (is_late or max(times, default=0) > last):
         return raw
     faults = [
         Fault(

@@ -239,7 +239,7 @@ class Intake:
                 self._done[source] = max(self._done[source], done)
             most -= sum(len(part.records) for part in parts)
             yield merged(parts)
-        self.has_more = bool(self._waiting and self._next(elapsed, 1))
+        self.has_more = most <= 0 and bool(self._waiting and self._next(elapsed, 1))
 
     def _next(self, elapsed: int, most: int) -> Mapping[TopicPartition, int]:
         """Up to which record of its first queue each partition is to be worked on."""

@@ -1,6 +1,7 @@
 """Functions that take long: work between two looks at the clock is bounded by time."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -25,6 +26,12 @@ def _restarts(logged: list[dict[str, object]]) -> list[object]:
     return [line.get("cause") for line in logged if line["event"] == CRASHED]
 
 
+@pytest.fixture
+def app(strict_kafka: str, make_app: Callable[[str], App]) -> App:
+    """On a broker that aborts transactions as soon as they take too long."""
+    return make_app(strict_kafka)
+
+
 def test_a_function_of_which_a_batch_would_take_longer_than_a_transaction(app: App) -> None:
     """60 records of 0.4 s, 24 s in all, in transactions that may take 6 s."""
     app.define(SLOWLY.format(seconds=0.4))
@@ -36,18 +43,18 @@ def test_a_function_of_which_a_batch_would_take_longer_than_a_transaction(app: A
 
 
 def test_records_that_wait_for_others_and_are_released_at_once(app: App) -> None:
-    """4,000 of 2 ms wait until the other input is known to be at its end."""
+    """45,000 of 0.5 ms wait until the other input is known to be at its end."""
     app.define(
-        SLOWLY.format(seconds=0.002)
+        SLOWLY.format(seconds=0.0005)
         .replace("stream(IN)", "stream(IN).merge(topology.stream(IN + '2'))")
         .replace(".to(OUT)", ".group_by_key().count(name='counts', emit='change').to(OUT)")
     )
     app.topics("in", "in2", "out", partitions=1)
-    app.write(*((0, "k", "1", 1000 + number) for number in range(4000)))
+    app.write(*((0, "k", "1", 1000 + number) for number in range(45_000)))
     app.write((0, "k", "1", 10), topic=f"{app.input}2")
     node = app.run(max_task_idle="3s", **SHORT)
     assert not _restarts(node.logged), node.output
-    assert app.latest() == {"k": b"4001"}
+    assert app.latest() == {"k": b"45001"}
 
 
 def test_a_call_that_takes_longer_than_all_that_waits(app: App) -> None:

@@ -37,7 +37,7 @@ from processor.runtime.commands import (
     TaskOpened,
     Tick,
 )
-from processor.runtime.options import WorkerOptions
+from processor.runtime.options import TopicLimits, WorkerOptions
 from processor.runtime.worker import Worker
 from processor.state.store import MemoryStore, Store
 from processor.topology.plan import StoreId, TaskId, lay_out, plan
@@ -718,3 +718,38 @@ def test_a_topic_that_takes_nothing_is_asked_again_after_half_a_minute() -> None
     worker.handle(Committed({}))
     commands = worker.handle(fetched(("c", 1), start=2))
     assert [each.topic for each in commands if isinstance(each, Produce)] == ["to-1"]
+
+
+def test_records_that_an_output_is_known_to_refuse_are_bad_ones() -> None:
+    topology = Topology("app")
+    topology.stream("in", value=bytes).to("out")
+    limits = {"out": TopicLimits(bytes=150, before=1000, after=500)}
+    worker = running(topology, limits=limits)
+    worker.handle(Tick(Timestamp(5000), 1))
+    times = (3999, 4000, 5500, 5501, 5000)
+    values = (b"", b"", b"", b"", b"x" * 100)
+    columns = [b"k"] * 5, values, [Timestamp(time) for time in times], [*map(Offset, range(5))]
+    commands = worker.handle(Fetched(INPUT, Batch(*columns)))
+    produced = [each for each in commands if isinstance(each, Produce)]
+    assert [each.records.timestamps for each in produced if each.topic == "out"] == [[4000, 5500]]
+    letters = [dict((each.records.headers or [()])[0]) for each in produced[1:]]
+    assert [each["kproc.reason"] for each in letters] == [b"timestamp", b"timestamp", b"too-large"]
+    said = [(each["kproc.error"] or b"").decode() for each in letters]
+    assert "message.timestamp.before.max.ms" in said[0]
+    assert "message.timestamp.after.max.ms" in said[1]
+    assert "out takes 150" in said[2]
+
+
+def test_a_result_that_no_record_stands_for_and_is_refused_is_left_out_alone() -> None:
+    worker = running()
+    worker.handle(fetched(("a", 1), ("b", 2)))
+    (command,) = (each for each in due(worker) if isinstance(each, Produce) and not each.store)
+    assert command.topic == "counts"
+    assert worker.handle(Refused(command, 0, RecordRefused("no"))) == [Abort()]
+    worker.handle(Aborted())
+    again = worker.handle(fetched(("a", 1), ("b", 2)))
+    assert [each.topic for each in again if isinstance(each, Produce)] == ["copies"]
+    made = {each.topic: each.records for each in due(worker) if isinstance(each, Produce)}
+    assert made["counts"].keys == [b"b"]
+    assert made["app-dead-letters"].keys == [b"a"]
+    assert sorted(made[CHANGELOG].keys) == [b"a", b"b"]
