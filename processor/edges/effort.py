@@ -80,14 +80,14 @@ class Effort:
         """No more records than that are taken on at once for now."""
         self.limit = min(self.limit, limit)
 
-    def fetched(self, records: int) -> None:
-        """So many records have come.
+    def fetched(self, records: int, most: int | None = None) -> None:
+        """So many records have come, of so many that might have; None: of the limit.
 
         As many as may come: nobody waited for them, so that all of this was work. Else it was
         mostly waiting, and only what the processor did was work.
         """
         now = time.monotonic()
-        full = records >= self.limit
+        full = records >= (self.limit if most is None else most)
         self.busy += now - self._began if full else time.thread_time() - self._thread_began
         self._began, self._waited = now, 0.0
 

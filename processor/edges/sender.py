@@ -144,7 +144,8 @@ class Sender:
 
         for number, row in enumerate(_rows(command, noted)):
             self._send_alone(row)
-            why: Any = failed[0] if failed else self.reason()
+            # Where the transaction has failed, the record alone tells of that and not why.
+            why: Any = self.reason() or (failed[0] if failed else None)
             if why is not None:
                 raise RowFailed(None if why.code() in NO_TOPIC else number, why)
 

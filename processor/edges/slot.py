@@ -84,6 +84,7 @@ from processor.runtime.commands import (
     SendOffsets,
     Stop,
     Tick,
+    Turn,
 )
 from processor.runtime.partitioning import Partitioning
 from processor.runtime.worker import Worker
@@ -273,10 +274,11 @@ class Slot:
         self._rewound, worked = False, self._worker.worked
         self._worker.portions.clear()
         self._effort.begin()
-        events = self._poll()
-        self._effort.fetched(
-            sum(len(event.records) for event in events if isinstance(event, Fetched))
-        )
+        most = self._most
+        events = self._poll(most)
+        fetched = sum(len(event.records) for event in events if isinstance(event, Fetched))
+        self._effort.fetched(fetched, most)
+        self._tell(Turn(self._effort.limit))
         self._tell_answers()
         for event in events:
             if isinstance(event, Assigned):
@@ -290,8 +292,7 @@ class Slot:
                 self._tell(event)
         if self._adoption is not None:
             self._look_at(self._adoption, events)
-        clock, elapsed = time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000
-        self._tell(Tick(Timestamp(clock), elapsed, self._effort.limit))
+        self._tell(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
         self._refill()
         if self._ended:
             self._tell(InputEnded(self._ended))
@@ -318,10 +319,20 @@ class Slot:
             self._outbox.abort()
             self._aborts.note(error)
 
-    def _poll(self) -> list[Event]:
+    @property
+    def _most(self) -> int:
+        """Records to be fetched: no more than are worked on, if there are some that wait already.
+
+        Those that wait for others to come are not worked on: then there is no end to it.
+        """
+        if self._worker.is_exhausted or self._outbox.is_searching:
+            return self._effort.limit
+        return self._spec.max_batch
+
+    def _poll(self, most: int) -> list[Event]:
         if self._lost_to is None:
             try:
-                return self._inbox.poll(self._effort.limit, self._patience)
+                return self._inbox.poll(most, self._patience)
             except (Fenced, Interrupted) as error:
                 self._lost_to = error
         if not self._worker.has_opened_all:

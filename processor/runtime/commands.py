@@ -4,7 +4,6 @@ Commands are carried out in the order given. The one who carries them out stops 
 fails and tells of it; commands that were not reached are forgotten.
 """
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -101,14 +100,20 @@ class ReachedEnd:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """The time is now: `clock` on the wall, `elapsed` since any moment, both in milliseconds.
-
-    Until the next one no more than `budget` records are to be worked on; the others wait.
-    """
+    """The time is now: `clock` on the wall, `elapsed` since any moment, both in milliseconds."""
 
     clock: Timestamp
     elapsed: int
-    budget: int = sys.maxsize
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn begins, in which no more than `budget` records are to be worked on; others wait.
+
+    What has waited since the last turn comes first, and with the next tick.
+    """
+
+    budget: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +191,7 @@ Event: TypeAlias = (
     | Fetched
     | ReachedEnd
     | Tick
+    | Turn
     | Committed
     | Aborted
     | CommitFailed

@@ -59,6 +59,7 @@ from processor.runtime.commands import (
     Stop,
     TaskOpened,
     Tick,
+    Turn,
 )
 from processor.runtime.dataflow import Dataflow, Output, nobody
 from processor.runtime.intake import Intake
@@ -123,6 +124,8 @@ class Worker:
         self.portions: deque[Portion] = deque(maxlen=_TOLD)
         """What was worked on last, since somebody has emptied this."""
         self._budget = sys.maxsize
+        self._is_behind = False
+        """Whether something waits since the last turn: then tasks go on in turn, with the tick."""
         self._first = 0
         """Which task goes first: the last to have used up what may be worked on was before it."""
         self.overtaken = 0
@@ -195,6 +198,8 @@ class Worker:
                 return self._fetched(event)
             case Tick():
                 return self._tick(event)
+            case Turn():
+                return self._begin_turn(event.budget)
             case ReachedEnd():
                 return self._reached_end(event)
             case Committed():
@@ -345,6 +350,8 @@ class Worker:
         """
         commands: list[Command] = []
         intake, at_work = self._intakes[task], self.tasks[task]
+        if self._is_behind:
+            return []
         if self._followed and self._alignment.is_ahead(task, self._states()):
             return []
         for portion in intake.take(self._elapsed, self._budget):
@@ -365,8 +372,13 @@ class Worker:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether as many records were worked on as may be until the next tick."""
+        """Whether as many records were worked on as may be in this turn."""
         return self._budget <= 0
+
+    def _begin_turn(self, budget: int) -> list[Command]:
+        self._is_behind = self.is_exhausted
+        self._first, self._budget = self._first + self.is_exhausted, budget
+        return []
 
     def _count(self, portion: Portion) -> None:
         self.portions.append(portion)
@@ -432,7 +444,7 @@ class Worker:
 
     def _tick(self, event: Tick) -> list[Command]:
         since, self._clock, self._elapsed = self._clock, event.clock, event.elapsed
-        self._first, self._budget = self._first + self.is_exhausted, event.budget
+        self._is_behind = False
         commands: list[Command] = []
         for task in self.tasks.values():
             task.limit(self._latest)

@@ -52,7 +52,11 @@ def test_records_that_wait_for_others_and_are_released_at_once(app: App) -> None
     app.topics("in", "in2", "out", partitions=1)
     app.write(*((0, "k", "1", 1000 + number) for number in range(45_000)))
     app.write((0, "k", "1", 10), topic=f"{app.input}2")
-    node = app.run(max_task_idle="3s", **SHORT)
+    with app.start(max_task_idle="3s", **SHORT) as node:
+        app.await_output(1)
+        assert len(app.read()) < 45_001  # checkpoints come while there is more to do
+        app.await_output(45_001, timeout=110)
+        assert node.stop() == 0
     assert not _restarts(node.logged), node.output
     assert app.latest() == {"k": b"45001"}
 

@@ -40,7 +40,7 @@ class Fleet:
         partitions: Of each input topic.
         slots: How many there are.
         inputs: What is in the input topics.
-        budget: Records that a slot may work on between two ticks.
+        budget: Records that a slot may work on in a turn.
     """
 
     def __init__(

@@ -40,6 +40,7 @@ from processor.runtime.commands import (
     SendOffsets,
     TaskOpened,
     Tick,
+    Turn,
 )
 from processor.runtime.options import WorkerOptions
 from processor.runtime.worker import Worker
@@ -146,7 +147,7 @@ class World:
         self.interrupt: Callable[[int, Command], When | None] = lambda _number, _command: None
         self.clock = 0
         self.budget = sys.maxsize
-        """Records that may be worked on between two ticks."""
+        """Records that may be worked on in a turn."""
         self.finished: Finish | None = None
         self.start()
 
@@ -233,12 +234,14 @@ class World:
     def tick(self, clock: int) -> None:
         """The wall clock goes on; a checkpoint comes only where the last had nothing to do."""
         self.clock = clock
-        self.tell(Tick(Timestamp(clock), self.elapsed, self.budget))
+        self.tell(Turn(self.budget))
+        self.tell(Tick(Timestamp(clock), self.elapsed))
 
     def checkpoint(self) -> None:
         """A checkpoint becomes due."""
         self.elapsed += self.options.checkpoint_interval
-        self.tell(Tick(Timestamp(self.clock), self.elapsed, self.budget))
+        self.tell(Turn(self.budget))
+        self.tell(Tick(Timestamp(self.clock), self.elapsed))
 
     def drain(self) -> None:
         """Works through everything there is."""

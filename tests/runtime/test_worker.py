@@ -36,6 +36,7 @@ from processor.runtime.commands import (
     Stop,
     TaskOpened,
     Tick,
+    Turn,
 )
 from processor.runtime.options import TopicLimits, WorkerOptions
 from processor.runtime.worker import Worker
@@ -625,20 +626,24 @@ def test_a_record_far_ahead_of_the_clock_moves_the_stream_time_no_further_than_t
     assert worker.tasks[TASK].time == 1500
 
 
-def test_no_more_is_worked_on_between_two_ticks_than_may_be() -> None:
+def test_no_more_is_worked_on_in_a_turn_than_may_be() -> None:
     worker = running()
-    worker.handle(Tick(Timestamp(1000), 0, 2))
+    assert worker.handle(Turn(2)) == []
     first = worker.handle(fetched(("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 5)))
     assert first == [Begin(), copies(("a", 1), ("b", 2))]
     assert worker.is_exhausted
-    second = worker.handle(Tick(Timestamp(1000), 0, 2))
-    assert [each for each in second if isinstance(each, Produce) and each.topic == "copies"] == [
-        copies(("c", 3), ("d", 4), start=2)
+    assert worker.handle(Tick(Timestamp(1000), 0)) == []
+    worker.handle(Turn(2))
+    assert worker.handle(fetched(("f", 6), start=5)) == []  # others have waited for longer
+    assert copies(("c", 3), ("d", 4), start=2) in worker.handle(Tick(Timestamp(1000), 0))
+    worker.handle(Turn(9))
+    third = worker.handle(Tick(Timestamp(1000), 1))
+    assert [each for each in third if isinstance(each, Produce)] == [
+        copies(("e", 5), start=4),
+        copies(("f", 6), start=5),
     ]
-    third = worker.handle(Tick(Timestamp(1000), 1, 2))
-    assert copies(("e", 5), start=4) in third
     assert not worker.is_exhausted
-    assert worker.worked == 5
+    assert worker.worked == 6
 
 
 def test_of_several_tasks_none_waits_for_ever() -> None:
@@ -648,11 +653,12 @@ def test_of_several_tasks_none_waits_for_ever() -> None:
     worker.handle(opened())
     worker.handle(opened(task=other))
     worker.handle(Assigned(frozenset({INPUT, OTHER})))
-    worker.handle(Tick(Timestamp(1000), 0, 0))
+    worker.handle(Turn(0))
     worker.handle(fetched(*(("a", number) for number in range(9))))
     worker.handle(Fetched(OTHER, raw(("b", 9))))
     for _ in range(3):
-        worker.handle(Tick(Timestamp(1000), 0, 1))
+        worker.handle(Turn(1))
+        worker.handle(Tick(Timestamp(1000), 0))
     assert worker.tasks[other].records == 1
 
 
