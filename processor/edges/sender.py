@@ -4,6 +4,7 @@ Kafka refuses a whole batch for one record, and does not say which. So after a r
 sent alone, until the culprit is known, or all that there is has been committed that way.
 """
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice, repeat, starmap
 from typing import Any
@@ -19,7 +20,7 @@ from processor.topology.plan import StoreId
 
 _FLUSH_TIMEOUT = 60.0
 _LOOK = 0.2
-"""Seconds after which it is asked why a record that is sent alone does not arrive."""
+"""Seconds after which it is asked why records do not arrive."""
 
 _ASK_TIMEOUT = 10.0
 _ANY_PARTITION = -1
@@ -105,10 +106,15 @@ class Sender:
         self._written = {}
 
     def flush(self) -> None:
-        """Waits until all has arrived or failed."""
-        left = self.producer.flush(_FLUSH_TIMEOUT)
-        if left:
-            raise Interrupted(f"{left} records could not be sent in {_FLUSH_TIMEOUT:.0f} s")
+        """Waits until all has arrived, or the transaction has failed: then nothing more is sent.
+
+        Raises:
+            Interrupted: Neither came to pass.
+        """
+        deadline = time.monotonic() + _FLUSH_TIMEOUT
+        while (left := self.producer.flush(_LOOK)) and self.reason() is None:
+            if time.monotonic() > deadline:
+                raise Interrupted(f"{left} records could not be sent in {_FLUSH_TIMEOUT:.0f} s")
 
     def reason(self) -> ClientError | None:
         """Why the open transaction has failed, if it has.
@@ -151,11 +157,7 @@ class Sender:
 
     def _send_alone(self, row: Any) -> None:
         self._send_all([row])
-        waited = 0.0
-        while self.producer.flush(_LOOK) and self.reason() is None:
-            waited += _LOOK
-            if waited > _FLUSH_TIMEOUT:
-                raise Interrupted(f"a record could not be sent in {_FLUSH_TIMEOUT:.0f} s")
+        self.flush()
 
     def _noting(self, row: Any, store: StoreId) -> Any:
         """The row with a delivery report that tells its offset, the only one asked for."""

@@ -99,8 +99,11 @@ _SHORT_POLL = 0.005
 _STAND_BY = 0.1
 """Seconds after which a backup looks whether something failed."""
 
-_SEARCHED = 64
+_SEARCHED = 16
 """Records at once while it is found out which of them Kafka refuses, one by one."""
+
+_LONG = 0.05
+"""Seconds of work in a turn after which the clock is looked at once more."""
 
 _SLOW = 1.0
 """Seconds from which on a step is what took long."""
@@ -292,7 +295,9 @@ class Slot:
                 self._tell(event)
         if self._adoption is not None:
             self._look_at(self._adoption, events)
-        self._tell(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
+        self._tick()
+        if self._effort.worked > _LONG:
+            self._tick()  # a checkpoint may have become due meanwhile
         self._refill()
         if self._ended:
             self._tell(InputEnded(self._ended))
@@ -319,13 +324,16 @@ class Slot:
             self._outbox.abort()
             self._aborts.note(error)
 
+    def _tick(self) -> None:
+        self._tell(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
+
     @property
     def _most(self) -> int:
         """Records to be fetched: no more than are worked on, if there are some that wait already.
 
         Those that wait for others to come are not worked on: then there is no end to it.
         """
-        if self._worker.is_exhausted or self._outbox.is_searching:
+        if self._worker.is_exhausted or self._outbox.is_searching or self._aborts.have_come:
             return self._effort.limit
         return self._spec.max_batch
 
