@@ -104,10 +104,6 @@ class Due:
         """When the next is due, as far as it is in this pass; it may have been moved since."""
         return self._heap[0][0] if self._heap else math.inf
 
-    def put_back(self, found: tuple[Timestamp, bytes]) -> None:
-        """Takes back a `pop`."""
-        heappush(self._heap, found)
-
     def pop(self, until: Timestamp) -> tuple[Timestamp, bytes] | None:
         """The next that is due up to then, if any; it may have been moved since."""
         return heappop(self._heap) if self._heap and self._heap[0][0] <= until else None
@@ -329,8 +325,9 @@ _COUNT = b""
 class Suppress(ChangeOperator):
     """Holds changes back until the stream time is `wait` behind the first of those of a key.
 
-    Then the last one is told, as a change from what was told before. If there are more keys than
-    `most`, what is due first is told at once.
+    Then the last one is told, as a change from what was told before; what comes later than that,
+    if with the very record that lets the time pass, waits again, so that it does not matter which
+    other records a task has. If there are more keys than `most`, what is due first is told at once.
     """
 
     heeds_time: ClassVar[bool] = True
@@ -347,9 +344,9 @@ class Suppress(ChangeOperator):
         keys, batch = encoded_keys(run.store.spec.key, batch, context)
         columns = batch.values, batch.timestamps, batch.offsets, context.times(batch)
         for key, change, time, offset, now in zip(keys, *columns, strict=True):
-            run.let_pass(offset, now)
+            run.tell(Timestamp(now - 1))
             run.hold(key, change, time)
-            run.tell(now, offset)
+            run.tell(now, key, offset)
             run.tell_surplus(offset)
         return self.ports(run.finished(), context)
 
@@ -385,15 +382,6 @@ class _Suppressing:
         self._told = _Told(context)
         self._before = self._count = int.from_bytes(self._expiry.get(_COUNT, b""), "big")
 
-    def let_pass(self, offset: Offset, now: Timestamp) -> None:
-        """Tells what was due before the record at this offset."""
-        context = self._context
-        while (found := self._due.pop(now)) is not None:
-            if found[0] > context.stream_time and context.crossing(found[0]) >= offset:
-                self._due.put_back(found)
-                return
-            self._tell(found, None)
-
     def hold(self, key: bytes, change: Change, time: Timestamp) -> None:
         """Holds a change back, or adds it to the one of its key that is held."""
         (held,) = self.store.read([key])
@@ -406,10 +394,12 @@ class _Suppressing:
             held = Buffered(held.due, time, Change(held.change.old, change.new))
         _save(self.store, key, held)
 
-    def tell(self, now: Timestamp, offset: Offset | None) -> None:
-        """Tells what is due by now, at the record's offset or where its time came."""
+    def tell(
+        self, now: Timestamp, changed: bytes | None = None, offset: Offset | None = None
+    ) -> None:
+        """Tells what is due by now: where its time came, or with the record that has changed it."""
         while (found := self._due.pop(now)) is not None:
-            self._tell(found, offset)
+            self._tell(found, offset if found[1] == changed else None)
 
     def tell_surplus(self, offset: Offset) -> None:
         """Tells what is due first until there is room."""
@@ -418,7 +408,7 @@ class _Suppressing:
 
     def finished(self) -> AnyBatch:
         """Tells what is due by the end of the pass; all rows."""
-        self.tell(self._context.end_time, None)
+        self.tell(self._context.end_time)
         if self._count != self._before:
             count = {_COUNT: self._count.to_bytes(8, "big")} if self._count else {}
             self._expiry.save([_COUNT], count)

@@ -72,8 +72,10 @@ class Alignment:
         trail = self._trails.get(task)
         if not trail or trail[-1][1] - trail[0][1] <= self.lead:
             return False
-        known: dict[TaskId, State] = {**self._others, **own}
-        states = [known.get(each, State(NO_TIME, is_at_end=False)) for each in self._peers_of(task)]
+        states = [
+            own.get(each) or self._others.get(each, State(NO_TIME, is_at_end=False))
+            for each in self._peers_of(task)
+        ]
         slowest = min((each.time for each in states if not each.is_at_end), default=trail[-1][0])
         while len(trail) > 1 and trail[1][0] <= slowest:
             trail.popleft()

@@ -31,9 +31,13 @@ class Markers:
         """Markers for what is new: one for each partition of each topic, of all tasks together."""
         self._pending = self._new(tasks)
         layout = self.layout
-        return [
-            Produce(topic, marker(told, layout.plan.fingerprint, now), Partition(partition))
+        made = {
+            topic: marker(told, layout.plan.fingerprint, now)
             for topic, told in self._pending.items()
+        }
+        return [
+            Produce(topic, records, Partition(partition))
+            for topic, records in made.items()
             for partition in range(layout.partitions[topic])
         ]
 

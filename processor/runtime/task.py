@@ -114,6 +114,7 @@ class Task:
         self.offsets: dict[TopicPartition, Offset] = {}
         self.notes: Mapping[TopicPartition, Note] = {}
         """Of partitions that other tasks write: what is committed besides the offset."""
+        self._texts: dict[TopicPartition, tuple[tuple[Note, Timestamp, Offset], str]] = {}
         self._layout = layout
         self._promised = NO_TIME
         self.restart(start)
@@ -135,7 +136,12 @@ class Task:
     def _note(self, source: TopicPartition, offset: Offset) -> str:
         if (note := self.notes.get(source)) is None:
             return ""
-        return note_text(note, self._context.task_time, offset, self._layout)
+        noted = note, self._context.task_time, offset
+        before, text = self._texts.get(source, (None, ""))
+        if before != noted:
+            text = note_text(*noted, self._layout)
+            self._texts[source] = noted, text
+        return text
 
     def progress(self, sources: Sequence[TopicPartition]) -> Mapping[str, Progress]:
         """How far it is, for each topic that carries that.

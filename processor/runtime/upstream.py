@@ -86,6 +86,20 @@ class Hold(NamedTuple):
     told: Mapping[TaskId, Progress]
 
 
+class _Front(NamedTuple):
+    """How far the writers of a partition are.
+
+    Attributes:
+        time: The least time that one of those that are waited for has told.
+        latest: The highest that any has told.
+        slowest: Who has told the least; None: nobody is waited for.
+    """
+
+    time: Timestamp
+    latest: Timestamp
+    slowest: TaskId | None
+
+
 @dataclass(slots=True)
 class Upstream:
     """What is known of one partition that other tasks write.
@@ -103,8 +117,8 @@ class Upstream:
     layout: int
     position: Offset
     note: Note | None = None
-    told: dict[TaskId, Progress] = field(default_factory=dict[TaskId, Progress])
-    """The last progress of each writer."""
+    told: Mapping[TaskId, Progress] = field(default_factory=dict[TaskId, Progress])
+    """The last progress of each writer; replaced where that changes, as notes and holds keep it."""
     bound: Timestamp = NO_TIME
     """All that counts for an earlier time has been given on."""
     reached: Timestamp = NO_TIME
@@ -129,6 +143,8 @@ class Upstream:
     """How far what was read before the last restart is processed."""
     _read: Offset = field(init=False)
     """How far it was read before the last restart."""
+    _known_front: "_Front | None" = None
+    """None: to be found out, as something has changed."""
 
     def __post_init__(self) -> None:
         self.seen = self._read = self.position
@@ -141,17 +157,22 @@ class Upstream:
     @property
     def time(self) -> Timestamp:
         """The least time that a writer has told: nothing earlier will be written."""
-        if not self._left_out:
-            if len(self.told) < len(self.writers):
-                return NO_TIME
-            return min((each.time for each in self.told.values()), default=NO_TIME)
-        times = (self._time_of(task) for task in self.writers if task not in self._left_out)
-        return min(times, default=self.latest)
+        return self._front.time
 
     @property
     def latest(self) -> Timestamp:
         """The highest time that a writer has told."""
-        return max((each.time for each in self.told.values()), default=NO_TIME)
+        return self._front.latest
+
+    @property
+    def _front(self) -> "_Front":
+        if self._known_front is None:
+            waited_for = (task for task in self.writers if task not in self._left_out)
+            slowest = min(waited_for, key=self._time_of, default=None)
+            latest = max((each.time for each in self.told.values()), default=NO_TIME)
+            time = latest if slowest is None else self._time_of(slowest)
+            self._known_front = _Front(time, latest, slowest)
+        return self._known_front
 
     @property
     def first(self) -> Offset | None:
@@ -165,7 +186,7 @@ class Upstream:
 
     def noted(self, done: Reached) -> Note:
         """What is to be committed, all before `done` being processed."""
-        return Note(max(self.seen, self._read), done, dict(self.told))
+        return Note(max(self.seen, self._read), done, self.told)
 
     @property
     def is_waiting(self) -> bool:
@@ -199,7 +220,8 @@ class Upstream:
         """
         if self.is_read_again:
             return ()
-        slowest = [task for task, each in self.told.items() if each.time == self.time]
+        time = self.time
+        slowest = [task for task, each in self.told.items() if each.time == time]
         if not (self.is_waiting and slowest and all(map(self._may_be_drained, slowest))):
             return ()
         last = max((each.times[-1] for each in self._waiting), default=NO_TIME)
@@ -228,20 +250,18 @@ class Upstream:
         Args:
             elapsed: Milliseconds after any moment.
         """
-        waited_for = [task for task in self.writers if task not in self._left_out]
-        if not (self.is_waiting and waited_for):
+        time, _, slowest = self._front
+        if slowest is None or not self.is_waiting:
             self._hold = None
-            return None
-        slowest = min(waited_for, key=self._time_of)
-        time, before = self._time_of(slowest), self._hold
-        if before is None or (before.task, before.time) != (slowest, time):
-            self._hold = Hold(slowest, time, elapsed, dict(self.told))
+        elif self._hold is None or (self._hold.task, self._hold.time) != (slowest, time):
+            self._hold = Hold(slowest, time, elapsed, self.told)
         return self._hold
 
     def go_on_without(self, hold: Hold) -> Queue | None:
         """Waits no longer for writers that have told nothing since that hold began."""
         silent = {task for task in self.writers if self.told.get(task) == hold.told.get(task)}
         self._left_out |= {task for task in silent if self._time_of(task) <= hold.time}
+        self._known_front = None
         self.overtaken += 1
         return self.release()
 
@@ -261,10 +281,10 @@ class Upstream:
 
         Except that a reset begins anew: then no older progress was committed either.
         """
-        for task, progress in told.items():
-            if task in self.writers:
-                self._left_out.discard(task)
-                self.told[task] = max(progress, self.told.get(task, _UNTOLD))
+        known = {task: progress for task, progress in told.items() if task in self.writers}
+        newest = {task: max(each, self.told.get(task, _UNTOLD)) for task, each in known.items()}
+        self.told, self._known_front = {**self.told, **newest}, None
+        self._left_out -= known.keys()
 
     def _time_of(self, task: TaskId) -> Timestamp:
         return self.told.get(task, _UNTOLD).time

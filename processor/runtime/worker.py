@@ -17,6 +17,7 @@ fetched again. At least once is the same without `Begin` and `Abort`.
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from processor.errors import BadRecordError, KprocError
@@ -386,10 +387,7 @@ class Worker:
         self._budget -= len(portion.rows)
 
     def _states(self) -> Mapping[TaskId, State]:
-        return {
-            number: State(task.time, self._intakes[number].is_at_end)
-            for number, task in self.tasks.items()
-        }
+        return _States(self.tasks, self._intakes)
 
     def _look_at_others(self) -> list[Command]:
         """Asks how far other slots are, and has nothing more fetched of what waits for them."""
@@ -656,6 +654,23 @@ def _rotated(tasks: Mapping[TaskId, Task], first: int) -> Iterator[tuple[TaskId,
     items = list(tasks.items())
     yield from items[begin:]
     yield from items[:begin]
+
+
+@dataclass(frozen=True, slots=True)
+class _States(Mapping[TaskId, State]):
+    """How far each task is, found out for those that are asked for: mostly that is none."""
+
+    _tasks: Mapping[TaskId, Task]
+    _intakes: Mapping[TaskId, Intake]
+
+    def __getitem__(self, task: TaskId) -> State:
+        return State(self._tasks[task].time, self._intakes[task].is_at_end)
+
+    def __iter__(self) -> Iterator[TaskId]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
 
 
 def _from(records: RawBatch, offset: Offset) -> RawBatch:

@@ -232,9 +232,7 @@ class Layout:
 
     def sources_of(self, task: TaskId) -> tuple[TopicPartition, ...]:
         """The partitions that a task reads, in order."""
-        topics = sorted(self.plan.subtopologies[task.subtopology].topics)
-        there = (topic for topic in topics if task.partition < self.partitions[topic])
-        return tuple(TopicPartition(topic, task.partition) for topic in there)
+        return self._sources[task]
 
     def writers(self, topic: str) -> tuple[TaskId, ...]:
         """The tasks that write a repartition topic."""
@@ -243,6 +241,15 @@ class Layout:
             for part in self.plan.writers(topic)
             for number in range(self.tasks_of(part))
         )
+
+    @cached_property
+    def _sources(self) -> Mapping[TaskId, tuple[TopicPartition, ...]]:
+        return {task: tuple(self._read_by(task)) for task in self.tasks}
+
+    def _read_by(self, task: TaskId) -> Iterator[TopicPartition]:
+        for topic in sorted(self.plan.subtopologies[task.subtopology].topics):
+            if task.partition < self.partitions[topic]:
+                yield TopicPartition(topic, task.partition)
 
     @cached_property
     def _reader(self) -> Mapping[str, int]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from processor import Topology, session, tumbling
@@ -211,7 +211,37 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(shape, partitions, draw(st.integers(1, 3)), inputs)
 
 
+def flushed(source: int, *rows: Raw) -> list[Raw]:
+    return [*rows, *(record("x", "-1", 1000 * (1 + each) + source) for each in range(6))]
+
+
+WAITED_FOR_ANOTHER_KEY = Case(
+    Shape(merged=False, steps=(suppressed, tumble)),
+    partitions=3,
+    slots=1,
+    inputs={
+        TopicPartition("a", Partition(0)): flushed(0),
+        TopicPartition("a", Partition(1)): flushed(1),
+        TopicPartition("a", Partition(2)): flushed(2, record("x", "0", 32)),
+    },
+)
+LATER_THAN_THE_WAIT = Case(
+    Shape(merged=False, steps=(suppressed, tumble)),
+    partitions=3,
+    slots=1,
+    inputs={
+        TopicPartition("a", Partition(0)): flushed(0),
+        TopicPartition("a", Partition(1)): flushed(1),
+        TopicPartition("a", Partition(2)): flushed(
+            2, record("x", "0", 32), record("x", "2", 41), record("x", "0", 41)
+        ),
+    },
+)
+
+
 @settings(COMMON, max_examples=20_000 if LONG else 200)
+@example(WAITED_FOR_ANOTHER_KEY, [])
+@example(LATER_THAN_THE_WAIT, [])
 @given(cases(), moves)
 def test_as_if_all_had_come_in_the_order_of_time(case: Case, history: list[Move]) -> None:
     fleet = Fleet(case.shape.make(), case.partitions, case.slots, case.inputs)

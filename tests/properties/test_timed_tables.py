@@ -196,9 +196,9 @@ def suppressed(puts: list[Put], wait: int, most: int) -> Changes:
     told: Changes = []
     now = -1
 
-    def tell(due: Iterator[tuple[int, str]]) -> None:
-        for end, key in due:
-            if end <= now or len(held) > most:
+    def tell(until: int) -> None:
+        for end, key in sorted((end, key) for key, (end, _) in held.items()):
+            if end <= until or len(held) > most:
                 value = held.pop(key)[1]
                 if value is not None or before.get(key) is not None:
                     told.append((key, value))
@@ -206,9 +206,10 @@ def suppressed(puts: list[Put], wait: int, most: int) -> Changes:
 
     for put in puts:
         now = max(now, put.time)
+        tell(now - 1)
         due = held[put.key][0] if put.key in held else rounded(put.time, wait)
         held[put.key] = due, put.value
-        tell(iter(sorted((end, key) for key, (end, _) in held.items())))
+        tell(now)
     return told
 
 

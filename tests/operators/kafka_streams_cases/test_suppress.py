@@ -15,6 +15,9 @@ ROUNDED = (
     "Waits end at hundredths of their length: what began close together ends together, and of that "
     "a full buffer tells the lower key first."
 )
+APART = (
+    "What comes later than the wait, such as the record that shows that it is over, waits again."
+)
 REBUILT = "A session that becomes another one is told as null only where its key changes."
 
 
@@ -154,8 +157,9 @@ SCENARIOS = [
         left  A:a@12       -> A:a+1@12
         left  B:b@12       -> B:b+1@12
         left  A:b@13       -> A:b+1@13
-        right tick:t1@21   -> tick:null+t1@21 A:b+2@13
+        right tick:t1@21   -> tick:null+t@10 A:b+2@13 || tick:null+t1@21 A:b+2@13
         """,
+        APART,
     ),
     Case(
         "SuppressScenarioTest.shouldWorkBeforeJoinLeft",
@@ -167,8 +171,9 @@ SCENARIOS = [
         right A:a@12       -> A:1+a@12
         right B:b@12       -> B:1+b@12
         right A:b@13       -> A:1+b@13
-        left  tick:t1@21   -> tick:t1+null@21 A:2+b@13
+        left  tick:t1@21   -> tick:t+null@10 A:2+b@13 || tick:t1+null@21 A:2+b@13
         """,
+        APART,
     ),
 ]
 PROCESSOR = [
