@@ -102,11 +102,11 @@ class _Child:
 
     def is_stuck_at(self, cause: KprocError) -> bool:
         """Whether it has ended again and again because the same takes too long."""
-        self.suspects = 0
         if not isinstance(cause, TooSlow):
-            self.slow_at = ""
+            self.slow_at, self.suspects = "", 0
             return False
-        self.suspects = 0 if self.failure is None else self.failure.records
+        if self.failure is not None:  # what was found alone may come behind others that are undone
+            self.suspects = max(self.suspects, self.failure.records)
         self.slow = self.slow + 1 if str(cause) == self.slow_at else 1
         self.slow_at = str(cause)
         return self.slow >= _SLOW

@@ -192,7 +192,10 @@ def test_what_is_open_is_aborted_before_the_end(counting: App) -> None:
     configs = AclOperation.DESCRIBE_CONFIGS
     _forbid(counting, ResourceType.TOPIC, changelog, WRITE, READ, DESCRIBE, configs)
     counting.run(expect=3)
-    committed = IsolationLevel.READ_COMMITTED
+    committed, deadline = IsolationLevel.READ_COMMITTED, time.monotonic() + 30  # of 60 s
     for topic in (counting.output, f"{counting.name}-positions"):
-        stable = ledger.offsets(counting.kafka, topic, isolation=committed)
-        assert stable == ledger.offsets(counting.kafka, topic)
+        while ledger.offsets(counting.kafka, topic, isolation=committed) != ledger.offsets(
+            counting.kafka, topic
+        ):
+            assert time.monotonic() < deadline, f"a transaction is open in {topic}"
+            time.sleep(0.05)
