@@ -20,6 +20,11 @@ KprocError                     base; carries the exit code of `kproc run`
 │   └── SnapshotError          object storage fails: the next snapshot, an older one, the changelog
 ├── Fenced                (6)  nobody: another worker has the slot now; this one must stop
 ├── WorkerFailed          (7)  an operator: a worker keeps crashing and is not started again
+├── Interrupted           (8)  the next worker: what was committed is found out by taking over
+│   └── TooSlow                the next one with fewer records at once; an operator where one record
+│       │                      alone takes too long
+│       ├── TransactionTimedOut  by transaction_timeout
+│       └── MembershipTimedOut   by consumer.max.poll.interval.ms
 └── ActuatorFailed       (10)  the autoscaler at its next turn: nodes can't be counted or started
 """
 
@@ -143,6 +148,28 @@ class Interrupted(KprocError):
     """
 
     exit_code = 8
+
+
+class TooSlow(Interrupted):
+    """A function took longer than brokers wait for the worker; which, and at what, is in the text.
+
+    The text is the same each time that it happens at the same place, so that it is noticed.
+
+    Attributes:
+        records: Among so many it is.
+    """
+
+    def __init__(self, text: str, records: int = 0) -> None:
+        super().__init__(text)
+        self.records = records
+
+
+class TransactionTimedOut(TooSlow):
+    """The brokers have aborted a transaction that was open for too long."""
+
+
+class MembershipTimedOut(TooSlow):
+    """The group took the worker's partitions back, as it asked for no records for too long."""
 
 
 class ActuatorFailed(KprocError):

@@ -68,7 +68,11 @@ class Settings(BaseSettings):
     guarantee: Literal["exactly-once", "at-least-once"] = Field(
         "exactly-once", description="Whether each input record counts exactly once."
     )
-    checkpoint_interval: str = Field("100ms", description="Time between two checkpoints, at least.")
+    checkpoint_interval: str = Field(
+        "100ms",
+        description="Time between two checkpoints, at least; at most a third of "
+        "transaction_timeout.",
+    )
     persist_interval: str = Field(
         "1s", description="Time between two writes of committed state to RocksDB, at least."
     )
@@ -147,7 +151,11 @@ class Settings(BaseSettings):
     send_bytes: int = Field(
         64 * 2**20, ge=2**20, description="Produced records waiting, for each worker."
     )
-    max_batch: int = Field(20_000, ge=1, description="Records worked on at once, at most.")
+    max_batch: int = Field(
+        20_000,
+        ge=1,
+        description="Records worked on at once, at most; fewer if they take longer than 0.1 s.",
+    )
     max_record_bytes: int = Field(
         1_000_000, ge=1000, description="Larger records can't be sent and are bad records."
     )
@@ -165,7 +173,9 @@ class Settings(BaseSettings):
         "10s", description="Time after which the group gives a dead slot's partitions away."
     )
     transaction_timeout: str = Field(
-        "60s", description="Time after which the broker aborts a dead worker's transaction."
+        "60s",
+        description="Time after which the broker aborts a dead worker's transaction; no longer "
+        "than the brokers' transaction.max.timeout.ms.",
     )
     stuck_after: str = Field(
         "60s",
@@ -182,7 +192,10 @@ class Settings(BaseSettings):
         "5s",
         description="Time that a node which is stopped works on, so that others can warm up first.",
     )
-    shutdown_timeout: str = Field("30s", description="Time workers have to finish when stopped.")
+    shutdown_timeout: str = Field(
+        "30s",
+        description="Time workers have to finish when stopped; longer than any call of a function.",
+    )
     http: str = Field(
         "",
         description="Where health checks and metrics are served, such as 0.0.0.0:8080, or :8080 "

@@ -37,8 +37,9 @@ EXIT_CODES = (
     "[bold]2[/] command, settings or topology are wrong · [bold]3[/] Kafka is not as needed · "
     "[bold]4[/] a bad record, where on_bad_record is fail · [bold]5[/] state can't be read or "
     "restored · [bold]6[/] another process has taken over · [bold]7[/] a worker keeps crashing · "
-    "[bold]8[/] it ended without knowing whether its last checkpoint counts; the next run finds "
-    "out · [bold]130[/] interrupted before it began, or killed by a second Ctrl-C"
+    "[bold]8[/] it ended without knowing whether its last checkpoint counts, or before "
+    "all was committed; the next run finds out · [bold]130[/] interrupted before it began, or "
+    "killed by a second Ctrl-C"
 )
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Instead of ./kproc.toml.")

@@ -20,8 +20,13 @@ class Aborts:
         self._channel = channel
         self._count = 0
 
-    def committed(self) -> None:
-        """Begins anew."""
+    @property
+    def have_come(self) -> bool:
+        """Whether the last transaction was aborted: what was fetched is fetched again."""
+        return self._count > 0
+
+    def progressed(self) -> None:
+        """Counts from zero: something was committed, or it is known what is to be left out."""
         self._count = 0
 
     def note(self, error: Exception) -> None:

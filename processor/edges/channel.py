@@ -105,11 +105,15 @@ class Log(msgspec.Struct, frozen=True, tag="log"):
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
-    """Why the worker ends: the name of a class in `processor.errors`, and its text."""
+    """Why the worker ends: the name of a class in `processor.errors`, and its text.
+
+    Of `TooSlow` also among how many records it is.
+    """
 
     slot: int
     error: str
     text: str
+    records: int = 0
 
 
 ADOPT = b"adopt"

@@ -24,6 +24,7 @@ from processor.errors import (
     KprocError,
     PermissionDenied,
     RecordRefused,
+    SettingsError,
     TopicMismatch,
 )
 from processor.records import TopicPartition
@@ -74,7 +75,7 @@ _INSECURE: Mapping[int, str] = {
 }
 """What no other try mends, and what to do."""
 
-_FENCED = {
+FENCED = {
     ClientError._FENCED,  # noqa: SLF001
     ClientError.FENCED_INSTANCE_ID,
     ClientError.INVALID_PRODUCER_EPOCH,
@@ -126,6 +127,15 @@ UNFIT: Mapping[int, str] = {
 }
 """What a topic takes no records for, however often they are sent, and what to do."""
 
+_TOO_LONG: Mapping[int, str] = {
+    ClientError.INVALID_TRANSACTION_TIMEOUT: "lower the setting transaction_timeout to what the "
+    "brokers allow, their transaction.max.timeout.ms, or raise that",
+    ClientError.INVALID_SESSION_TIMEOUT: "set session_timeout, or consumer.max.poll.interval.ms if "
+    "that is shorter, to what the brokers allow: between their group.min.session.timeout.ms and "
+    "group.max.session.timeout.ms",
+}
+"""Durations that the brokers do not allow, and what to do."""
+
 _TOPIC = {
     ClientError._UNKNOWN_PARTITION,  # noqa: SLF001
     ClientError._UNKNOWN_TOPIC,  # noqa: SLF001
@@ -145,12 +155,14 @@ def translated(  # noqa: PLR0911 - a table
         return _refusal(code, text)
     if code in _DENIED:
         return PermissionDenied(f"Kafka forbids to {doing} ({text}): have it allowed by an ACL.")
-    if code in _FENCED:
+    if code in FENCED:
         return Fenced(f"Another process does the same work, so Kafka refused to {doing} ({text}).")
     if code in _TOPIC:
         return TopicMismatch(f"Kafka failed to {doing} ({text}): create the topic first.")
     if code in UNFIT:
         return RecordRefused(f"Kafka refused to {doing} ({text}): {UNFIT[code]}.")
+    if code in _TOO_LONG:
+        return SettingsError(f"Kafka refused to {doing} ({text}): {_TOO_LONG[code]}.")
     return KafkaError(f"Kafka failed to {doing}: {text} ({cause.name()}).")
 
 

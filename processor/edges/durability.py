@@ -3,27 +3,30 @@
 Owns questions and advice only: what is told here is no reason not to start.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import ConfigResource
-from confluent_kafka.admin._resource import ResourceType
 
 from processor.edges.clients import QUIET, ClientConfig, topics_of
-from processor.topology.plan import Layout
+from processor.edges.limits import fitted, lacking, settings_of
+from processor.topology.plan import InternalTopic, Layout
 
-_TIMEOUT = 10.0
 _SINCE_3_6 = "message.timestamp.after.max.ms"
 """A topic's setting which tells that the broker knows it: no broker tells its version."""
 
 _MIN_ISR = "min.insync.replicas"
 
 
-def shortcomings(client: ClientConfig, layout: Layout) -> list[str]:
+def shortcomings(
+    client: ClientConfig, layout: Layout, max_record_bytes: int = 1_000_000
+) -> list[str]:
     """What could lose state or hold the application up, with what to do about it.
+
+    Args:
+        client: librdkafka settings.
+        layout: Of the application.
+        max_record_bytes: That its own topics should take.
 
     Raises:
         KprocError: No broker answers.
@@ -33,31 +36,20 @@ def shortcomings(client: ClientConfig, layout: Layout) -> list[str]:
     own = [topic.name for topic in layout.internal_topics if topic.name in found]
     inputs = [topic for topic in layout.plan.inputs if topic in found]
     replicas = {topic: _replicas(found[topic]) for topic in (*own, *inputs)}
-    configs = _configs(admin, (*own, *inputs))
+    configs = settings_of(admin, (*own, *inputs))
     settled = {
         topic: int(values[_MIN_ISR]) for topic, values in configs.items() if _MIN_ISR in values
     }
     return [
         *_lower(replicas, own, inputs, "replicas", "kafka-reassign-partitions.sh adds some"),
         *_lower(settled, own, inputs, _MIN_ISR, "kafka-configs.sh --alter sets it"),
+        *_narrow(configs, [fitted(each, max_record_bytes) for each in layout.internal_topics]),
         *_old([configs[topic] for topic in own if topic in configs]),
     ]
 
 
 def _replicas(topic: Any) -> int:
     return min((len(each.replicas) for each in topic.partitions.values()), default=0)
-
-
-def _configs(admin: Any, topics: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
-    """The settings of those topics that may be described."""
-    resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
-    found: dict[str, Mapping[str, str]] = {}
-    answers = admin.describe_configs(resources, request_timeout=_TIMEOUT)
-    for resource, answer in answers.items():
-        with suppress(KafkaException):  # those of others may be none of our business
-            values = answer.result(_TIMEOUT)
-            found[resource.name] = {name: each.value for name, each in values.items()}
-    return found
 
 
 def _lower(
@@ -76,6 +68,18 @@ def _lower(
             f"{figures[best]}, but of {told}. {how}; topics that are created later take the "
             "setting replication_factor and the brokers' defaults"
         )
+
+
+def _narrow(configs: Mapping[str, Mapping[str, str]], topics: list[InternalTopic]) -> Iterator[str]:
+    """Own topics that refuse some of what they should take."""
+    for topic in topics:
+        if short := lacking(topic, configs.get(topic.name, {})):
+            values = ",".join(f"{name}={value}" for name, value in short.items())
+            yield (
+                f"{topic.name} refuses records that the application may write, and it may not "
+                f"alter the topic: kafka-configs.sh --alter --entity-type topics --entity-name "
+                f"{topic.name} --add-config {values}"
+            )
 
 
 def _old(configs: list[Mapping[str, str]]) -> Iterator[str]:

@@ -7,13 +7,17 @@ do. One thread's loop; knows nothing of records but their number.
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
+from operator import itemgetter
 from pathlib import Path
 
 _BATCH_SECONDS = 0.1
 """How long work on one poll should take, so that checkpoints and heartbeats come in time."""
 
-_FIRST_BATCH = 256
-"""Records of the first batch: nothing is known yet of how long they take."""
+_LONGEST_SECONDS = 1.0
+"""How long a turn may take: the next one has no more records than would have taken that."""
+
+_GROWTH = 4
+"""By how much a batch may be larger than one that took little time."""
 
 _LOOK_SECONDS = 10.0
 
@@ -27,34 +31,65 @@ class Effort:
     Busy is all time but that spent waiting for records: work in steps and on disk, waiting for
     acknowledgements and for the processor, and taking records over from the client.
 
+    A new worker begins with one record, as the last one may have ended because its records take
+    long; where they don't, batches grow within a few turns.
+
     Args:
         most: Records that may be worked on at once.
+        first: As many are taken on at first.
+        suspects: That is how it stays until so many have been worked on.
     """
 
-    def __init__(self, most: int) -> None:
-        self.limit = min(_FIRST_BATCH, most)
-        """Records to take on at once."""
+    def __init__(self, most: int, first: int = 1, suspects: int = 0) -> None:
+        self._suspects = suspects
+        self.limit = min(first, most)
+        """Records to take on at once, and to work on until the next look at the clock."""
         self.busy = 0.0
         """Seconds."""
         self._most = most
-        self._fetched = 0
+        self._steps: dict[str, float] = {}
+        self._step, self._entered = "", 0.0
         self._waited = 0.0
         self._began, self._thread_began = time.monotonic(), time.thread_time()
 
     def begin(self) -> None:
         """A turn begins with asking for records."""
         self._began, self._thread_began = time.monotonic(), time.thread_time()
+        self._steps.clear()
+        self._step = ""
 
-    def fetched(self, records: int) -> None:
-        """So many records have come.
+    def entered(self, step: str) -> None:
+        """A step of the topology begins to work; empty: none does."""
+        now = time.monotonic()
+        if self._step:
+            self._steps[self._step] = self._steps.get(self._step, 0.0) + now - self._entered
+        self._step, self._entered = step, now
+
+    @property
+    def slowest(self) -> tuple[str, float]:
+        """The step that this turn has spent the most time in, and how many seconds."""
+        self.entered(self._step)
+        return max(self._steps.items(), key=itemgetter(1), default=("", 0.0))
+
+    @property
+    def worked(self) -> float:
+        """Seconds since this turn's records have come."""
+        return time.monotonic() - self._began
+
+    def shrink(self, limit: int) -> None:
+        """No more records than that are taken on at once for now."""
+        self.limit = min(self.limit, limit)
+
+    def fetched(self, records: int, most: int | None = None) -> None:
+        """So many records have come, of so many that might have; None: of the limit.
 
         As many as may come: nobody waited for them, so that all of this was work. Else it was
         mostly waiting, and only what the processor did was work.
         """
         now = time.monotonic()
-        full = records >= self.limit
+        full = records >= (self.limit if most is None else most)
         self.busy += now - self._began if full else time.thread_time() - self._thread_began
-        self._fetched, self._began, self._waited = records, now, 0.0
+        self._began, self._waited = now, 0.0
 
     @contextmanager
     def waiting(self) -> Generator[None]:
@@ -65,20 +100,25 @@ class Effort:
         finally:
             self._waited += time.monotonic() - began
 
-    def done(self) -> None:
+    def done(self, worked: int) -> None:
         """The turn's work is done; fits the next batch to the time that one should take.
 
         By what the records took alone: small batches for slow brokers would be slower yet.
+
+        Args:
+            worked: Records that were worked on.
         """
         seconds = time.monotonic() - self._began
         self.busy += seconds
-        if not self._fetched:
+        if not worked:
             return
+        self._suspects -= worked
         seconds -= self._waited
         if seconds > 2 * _BATCH_SECONDS:
-            self.limit = max(1, self.limit // 2)
-        elif seconds < _BATCH_SECONDS:
-            self.limit = min(self._most, self.limit * 2)
+            in_time = int(worked * _LONGEST_SECONDS / seconds)
+            self.limit = max(1, min(self.limit // 2, in_time))
+        elif seconds < _BATCH_SECONDS and self._suspects <= 0:
+            self.limit = min(self._most, max(self.limit, worked * _GROWTH))
 
 
 class Size:

@@ -8,10 +8,11 @@ import math
 import os
 import signal
 import socket
+import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +32,7 @@ from processor.edges.ending import Ending
 from processor.edges.global_tables import drop_former
 from processor.edges.identity import Identity, take_identity
 from processor.edges.leftovers import Leftovers
+from processor.edges.limits import limits_of
 from processor.edges.machine import cores
 from processor.edges.membership import MemberOptions, Membership
 from processor.edges.pool import WorkerPool
@@ -39,10 +41,14 @@ from processor.edges.setup import prepare
 from processor.edges.slots_topic import SlotsTopic
 from processor.edges.spec import WorkerSpec
 from processor.edges.supervisor import Supervisor
-from processor.errors import SettingsError, SnapshotsAway
-from processor.runtime.options import WorkerOptions
-from processor.settings import Settings
+from processor.errors import Interrupted, SettingsError, SnapshotsAway
+from processor.runtime.dataflow import NO_LIMITS
+from processor.runtime.options import TopicLimits, WorkerOptions
+from processor.settings import POLL_INTERVAL, Settings
 from processor.topology.plan import Layout, Plan
+
+_BATCH_BYTES, _FRAME = 1_000_000, 200
+"""Bytes of a batch of records, and what it has besides them."""
 
 _TURN = 0.1
 _LOOK = 0.1
@@ -111,7 +117,8 @@ class Node:
                 self.state.backlog = Backlog(client, layout)
             identity = _identity(plan, settings)
             drop_former(layout, identity.state_dir)
-            warnings = shortcomings(client, layout)
+            warnings = shortcomings(client, layout, settings.max_record_bytes)
+            limits = limits_of(client, plan.outputs)
             topic = SlotsTopic(client, plan.slots_topic)
         except BaseException:
             pool.close()
@@ -123,7 +130,8 @@ class Node:
 
         def make_spec(slot: int, role: Role) -> WorkerSpec:
             clock = self._membership.clock_offset
-            return worker_spec(spec, layout, settings, slot, role, identity.state_dir, clock)
+            own = identity.state_dir
+            return worker_spec(spec, layout, settings, slot, role, own, clock, limits)
 
         self._supervisor = Supervisor(
             make_spec,
@@ -142,6 +150,8 @@ class Node:
         self._ending = self._until_the_end()
         self._drain_until: float | None = None
         self._kill_at: float | None = None
+        self._too_slow: list[int] = []
+        """The slots whose workers were killed as they did not finish in time."""
         self._look_at = 0.0
 
     def run(self) -> NodeState:
@@ -157,6 +167,8 @@ class Node:
             finally:
                 self._supervisor.kill()
                 self._membership.close()
+        if self._too_slow:
+            raise Interrupted(_unfinished(self._too_slow, self._settings.shutdown_timeout))
         return self.state
 
     def stop(self) -> None:
@@ -190,6 +202,8 @@ class Node:
             if not self._membership.is_needed or now > self._drain_until:
                 self._finish()
         elif self._kill_at is not None and now > self._kill_at:
+            self._too_slow = [each.slot for each in supervisor.replicas]
+            self._kill_at = None
             self._kill()
 
     def _until_the_end(self) -> Ending | None:
@@ -207,6 +221,8 @@ class Node:
 
     def _kill(self) -> None:
         self.state.killed = True
+        for replica in self._supervisor.replicas:
+            self._report(Log(replica.slot, "warning", "worker killed", {"role": replica.role}))
         self._supervisor.kill()
 
     def _report(self, report: Report) -> None:
@@ -234,6 +250,15 @@ class Node:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _unfinished(slots: list[int], timeout: str) -> str:
+    listed = ", ".join(map(str, slots))
+    return (
+        f"the worker of slot {listed} did not finish within shutdown_timeout ({timeout}) and was "
+        "killed: what it had not committed is done again at the next start. A call of a function "
+        "may take longer than that: raise shutdown_timeout"
+    )
 
 
 def _snapshots_away(settings: Settings) -> str | None:
@@ -289,6 +314,7 @@ def prepare_topics(plan: Plan, settings: Settings, nodes: int = 1) -> Layout:
         keep_slots=not is_set,
         startup_timeout=seconds(settings.startup_timeout, "startup_timeout"),
         failover_timeout=milliseconds(settings.failover_timeout, "failover_timeout"),
+        max_record_bytes=settings.max_record_bytes,
     )
 
 
@@ -308,9 +334,10 @@ def check_clients(application: str, settings: Settings) -> None:
         SettingsError: librdkafka refuses a setting.
     """
     common = {**QUIET, **client_settings(settings)}
+    session = session_timeout(settings, {**settings.kafka, **settings.consumer})
     makers: dict[str, tuple[Any, dict[str, Any]]] = {
         "kafka": (AdminClient, {}),
-        "consumer": (Consumer, {"group.id": application, **settings.consumer}),
+        "consumer": (Consumer, {"group.id": application, **session, **settings.consumer}),
         "producer": (Producer, settings.producer),
     }
     for part, (make, own) in makers.items():
@@ -321,6 +348,14 @@ def check_clients(application: str, settings: Settings) -> None:
                 f"librdkafka refuses the settings in `{part}`: {error.args[0].str()}; "
                 "`kproc config` shows where each is from"
             ) from error
+
+
+def session_timeout(settings: Settings, own: Mapping[str, Any]) -> dict[str, int]:
+    """How long a session lasts: as librdkafka demands, no longer than is waited for a poll."""
+    timeout = milliseconds(settings.session_timeout, "session_timeout")
+    given = own.get("max.poll.interval.ms")
+    longest = max(POLL_INTERVAL, timeout) if given is None else given
+    return {"session.timeout.ms": min(timeout, int(longest)), "max.poll.interval.ms": longest}
 
 
 def _store_ids(layout: Layout) -> dict[str, str]:
@@ -339,10 +374,12 @@ def worker_spec(
     role: Role = "primary",
     state_dir: Path | None = None,
     broker_clock: float | None = None,
+    limits: Mapping[str, TopicLimits] = NO_LIMITS,
 ) -> WorkerSpec:
     """What the worker of one slot is told.
 
-    `state_dir` is the node's, if not that of the settings, `broker_clock` a `clock_offset`.
+    `state_dir` is the node's, if not that of the settings, `broker_clock` a `clock_offset`, and
+    `limits` are those of outputs.
     """
 
     def time_of(name: str) -> int:
@@ -350,7 +387,7 @@ def worker_spec(
 
     options = WorkerOptions(
         guarantee=settings.guarantee,
-        checkpoint_interval=time_of("checkpoint_interval"),
+        checkpoint_interval=_checkpoint_interval(settings),
         persist_interval=time_of("persist_interval"),
         cache_bytes=settings.cache_bytes,
         uncommitted_bytes=settings.uncommitted_bytes,
@@ -362,6 +399,7 @@ def worker_spec(
         max_upstream_wait=time_of("max_upstream_wait") if settings.max_upstream_wait else 0,
         follows_progress=bool(settings.max_task_idle),
         idle_timeout=time_of("idle_timeout") if settings.idle_timeout else 0,
+        limits=_limits(settings, limits),
     )
     return WorkerSpec(
         topology=topology,
@@ -389,6 +427,7 @@ def worker_spec(
         write_buffer_bytes=settings.write_buffer_bytes,
         fetch_bytes=settings.fetch_bytes,
         send_bytes=settings.send_bytes,
+        batch_bytes=_batch_bytes(limits),
         max_batch=settings.max_batch,
         flush_interval=time_of("flush_interval"),
         session_timeout=time_of("session_timeout"),
@@ -399,3 +438,24 @@ def worker_spec(
         snapshots_kept=settings.snapshots_kept,
         role=role,
     )
+
+
+def _checkpoint_interval(settings: Settings) -> int:
+    """Milliseconds; a transaction has to end well before it is timed out."""
+    interval = milliseconds(settings.checkpoint_interval, "checkpoint_interval")
+    timeout = milliseconds(settings.transaction_timeout, "transaction_timeout")
+    return min(interval, max(1, timeout // 3)) if settings.guarantee == "exactly-once" else interval
+
+
+def _limits(settings: Settings, limits: Mapping[str, TopicLimits]) -> Mapping[str, TopicLimits]:
+    """Whether a record that will be compressed is too large, only the broker can tell."""
+    own = {**settings.kafka, **settings.producer}
+    if own.get("compression.type", own.get("compression.codec")) == "none":
+        return limits
+    return {topic: replace(each, bytes=sys.maxsize) for topic, each in limits.items()}
+
+
+def _batch_bytes(limits: Mapping[str, TopicLimits]) -> int:
+    """What a batch has at most, so that many small records are not refused together."""
+    least = min((each.bytes for each in limits.values()), default=_BATCH_BYTES + _FRAME)
+    return max(1, min(_BATCH_BYTES, least - _FRAME))

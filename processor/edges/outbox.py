@@ -9,15 +9,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from itertools import islice, repeat, starmap
 from typing import Any, Protocol, TypeAlias
 
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
-from processor.edges.clients import QUIET, connect, take_over_transactions, translated
+from processor.edges.clients import FENCED, UNFIT, connect, take_over_transactions, translated
 from processor.edges.epochs import Epochs
+from processor.edges.sender import NO_TOPIC, REFUSED, RowFailed, Sender
 from processor.errors import (
     Fenced,
     Interrupted,
@@ -25,24 +25,21 @@ from processor.errors import (
     PermissionDenied,
     RecordRefused,
     TopicMismatch,
+    TransactionTimedOut,
 )
 from processor.records import Offset, TopicPartition
-from processor.runtime.commands import Position, Produce
+from processor.runtime.commands import Position, Produce, Refused
 from processor.topology.plan import StoreId
 
-_FLUSH_TIMEOUT = 60.0
 _ABORT_FLUSH_TIMEOUT = 5.0
 _COORDINATED = 5.0
 """Seconds after which offsets that are sent have not arrived because the client waits in vain."""
 
-_ANY_PARTITION = -1
+_CLOSING = 2.0
+"""Seconds for each step of aborting what is open when the worker ends."""
 
 _METADATA = 4000
 """Bytes of an offset's metadata; brokers take 4096 unless they are told otherwise."""
-
-
-_UNTOLD = (ClientError._STATE, ClientError._FATAL)  # noqa: SLF001 - the client's own names
-"""That a transaction, or the client, has failed before; not why."""
 
 
 Witness: TypeAlias = Callable[[Mapping[TopicPartition, Position]], Iterable[Produce]]
@@ -55,7 +52,15 @@ def nothing(_positions: Mapping[TopicPartition, Position]) -> Iterable[Produce]:
 
 
 class Abortable(Exception):
-    """The transaction can't be committed; aborting it and doing its work again mends that."""
+    """The transaction can't be committed; aborting it and doing its work again mends that.
+
+    Attributes:
+        refused: What is never taken, if it is known.
+    """
+
+    def __init__(self, text: str = "", refused: Refused | None = None) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
 class Outbox(Protocol):
@@ -87,6 +92,11 @@ class Outbox(Protocol):
         """Whether a transaction is open."""
         ...
 
+    @property
+    def is_searching(self) -> bool:
+        """Whether records are sent one by one, to find which of them is refused."""
+        ...
+
     def begin(self) -> None:
         """Begins a transaction."""
 
@@ -103,77 +113,8 @@ class Outbox(Protocol):
     def abort(self) -> None:
         """Aborts the transaction."""
 
-
-class _Sender:
-    """Sends records and keeps the offset of each store's last changelog record."""
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.producer = Producer({**QUIET, **config})
-        self._written: dict[StoreId, Offset | None] = {}
-
-    def produce(self, command: Produce, on_delivery: Callable[..., None] | None) -> None:
-        records = command.records
-        columns = (
-            repeat(command.topic),
-            records.values,
-            records.keys,
-            repeat(_ANY_PARTITION if command.partition is None else command.partition),
-            repeat(on_delivery),
-            repeat(None),  # by position on_delivery comes twice, under its old name, too
-            # librdkafka takes the timestamp 0 for "now".
-            [timestamp or 1 for timestamp in records.timestamps],
-        )
-        if records.headers is not None:
-            columns = (*columns, [list(headers) for headers in records.headers])
-        # The repeated columns have no end of their own.
-        rows = list(zip(*columns, strict=False))
-        if command.store is not None:
-            rows[-1] = self._noting(rows[-1], command.store)
-        self._send_all(rows)
-
-    def _noting(self, row: Any, store: StoreId) -> Any:
-        """The row with a delivery report that tells its offset, the only one asked for."""
-        self._written[store] = None
-
-        def noted(error: ClientError | None, message: Any) -> None:
-            if error is None:
-                self._written[store] = message.offset()
-
-        return (*row[:4], noted, *row[5:])
-
-    def _send_all(self, rows: list[Any]) -> None:
-        sent: list[None] = []
-        while len(sent) < len(rows):
-            try:
-                # As in `attempt`: what was sent before the queue was full stays counted.
-                sent.extend(starmap(self.producer.produce, islice(rows, len(sent), None)))
-            except BufferError:
-                self.producer.poll(0.05)
-        self.producer.poll(0)
-
-    def take_written(self) -> Mapping[StoreId, Offset]:
-        """The last changelog offset of each store, once all of it is committed.
-
-        Raises:
-            Interrupted: One is not known, as of records that arrived twice: who opens the store
-                anew finds it out.
-        """
-        written, self._written = self._written, {}
-        known = {store: offset for store, offset in written.items() if offset is not None}
-        if missing := sorted(map(str, written.keys() - known.keys())):
-            raise Interrupted(
-                f"all is committed, but Kafka did not say where the changelog of {missing[0]} ends"
-            )
-        return known
-
-    def forget_written(self) -> None:
-        """What was written is not committed."""
-        self._written = {}
-
-    def flush(self) -> None:
-        left = self.producer.flush(_FLUSH_TIMEOUT)
-        if left:
-            raise Interrupted(f"{left} records could not be sent in {_FLUSH_TIMEOUT:.0f} s")
+    def close(self) -> None:
+        """Ends, whatever the reason: what is open is aborted if that can be done at once."""
 
 
 class TransactionalOutbox:
@@ -186,6 +127,7 @@ class TransactionalOutbox:
         patience: Seconds to try again what may be tried again.
         on_retry: Called with a text when something is tried again.
         also: The records that tell of positions besides the group.
+        topics: That are known to be there.
     """
 
     def __init__(
@@ -196,8 +138,11 @@ class TransactionalOutbox:
         patience: float,
         on_retry: Callable[[str], None],
         also: Witness = nothing,
+        topics: Iterable[str] = (),
     ) -> None:
-        self._sender = _Sender(config)
+        self._sender = Sender(config, topics)
+        self._longest = int(config.get("transaction.timeout.ms", 60_000)) / 1000
+        self._began = 0.0
         self._consumer = consumer
         self._epochs = epochs
         self._also = also
@@ -243,8 +188,14 @@ class TransactionalOutbox:
         """Whether a transaction is open."""
         return self._begun
 
+    @property
+    def is_searching(self) -> bool:
+        """Whether records are sent one by one, to find which of them is refused."""
+        return self._sender.one_by_one
+
     def begin(self) -> None:
         """Begins a transaction."""
+        self._began = time.monotonic()
         self._try("begin a transaction", self._sender.producer.begin_transaction)
         self._begun = True
 
@@ -257,8 +208,13 @@ class TransactionalOutbox:
         self._topics.add(command.topic)
         try:
             self._sender.produce(command, None)
+        except RowFailed as failure:
+            error = KafkaException(failure.error)
+            if failure.error.code() in REFUSED:
+                raise _found(self._sender, command, failure) from failure
+            raise self._failed(self._reason(error), "send records") from failure
         except KafkaException as error:
-            raise failed(self._reason(error), self._doing("send records")) from error
+            raise self._failed(self._reason(error), "send records") from error
 
     def send_offsets(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Makes the positions part of the transaction, under the group's present generation."""
@@ -287,7 +243,7 @@ class TransactionalOutbox:
         producer = self._sender.producer
         self._try("commit", lambda: producer.commit_transaction(self._patience))
         self._topics.clear()
-        self._begun = False
+        self._begun = self._sender.one_by_one = False
         return self._sender.take_written()
 
     def abort(self) -> None:
@@ -307,6 +263,18 @@ class TransactionalOutbox:
         self._begun = False
         self._sender.forget_written()
 
+    def close(self) -> None:
+        """Aborts what is open, if that can be done at once: readers need not wait for a time-out.
+
+        Where it can't be, whoever takes the transactional id over does it.
+        """
+        if not self._begun:
+            return
+        producer = self._sender.producer
+        with suppress(KafkaException):
+            producer.flush(_CLOSING)
+            producer.abort_transaction(_CLOSING)
+
     def _in_time(self, send: Callable[[], None]) -> None:
         """Sends offsets in another thread: without their coordinator the client may never return.
 
@@ -322,17 +290,30 @@ class TransactionalOutbox:
         sending.result()
 
     def _reason(self, error: KafkaException) -> KafkaException:
-        """Why the client takes no records: it is told to calls that are about the transaction only.
+        """Why the client takes no records, or did not send one.
 
-        That a transaction has failed is seen here first, as records arrive or not at any time. One
-        that was begun can't be begun again, so that the question changes nothing.
+        That a transaction has failed is seen here first, as records arrive or not at any time.
         """
-        if error.args[0].code() in _UNTOLD:
-            try:
-                self._sender.producer.begin_transaction()
-            except KafkaException as told:
-                return told
-        return error
+        reason = self._sender.reason()
+        return error if reason is None else KafkaException(reason)
+
+    def _failed(self, error: KafkaException, doing: str) -> Exception:
+        """What a failure means; one of a record's, of which it is not known which, is searched."""
+        doing = self._doing(doing)
+        cause: Any = error.args[0]
+        if cause.code() in FENCED and self._begun and self._age() > self._longest:
+            return TransactionTimedOut(
+                f"a transaction was open for more than transaction_timeout ({self._longest:g} s), "
+                f"so that Kafka has aborted it ({cause.str()})"
+            )
+        known = failed(error, doing)
+        is_chosen = not self._topics <= self._sender.named
+        if cause.txn_requires_abort() and _may_be_one(cause, is_chosen=is_chosen):
+            return _search(self._sender, known)
+        return known
+
+    def _age(self) -> float:
+        return time.monotonic() - self._began
 
     def _doing(self, doing: str) -> str:
         """What is tried, with all topics it may fail for: any call may be the first to tell."""
@@ -347,7 +328,7 @@ class TransactionalOutbox:
             except KafkaException as error:
                 cause: Any = error.args[0]
                 if not (cause.retriable() and time.monotonic() < deadline):
-                    raise failed(error, self._doing(doing)) from error
+                    raise self._failed(error, doing) from error
                 self._on_retry(f"trying again to {doing}: {cause.str()}")
 
 
@@ -359,6 +340,7 @@ class PlainOutbox:
         consumer: In whose group the offsets are committed.
         epochs: The leader epochs of what was read: they are committed with the offsets.
         also: The records that tell of positions besides the group.
+        topics: That are known to be there.
     """
 
     def __init__(
@@ -367,8 +349,9 @@ class PlainOutbox:
         consumer: Consumer,
         epochs: Epochs,
         also: Witness = nothing,
+        topics: Iterable[str] = (),
     ) -> None:
-        self._sender = _Sender({**config, "on_delivery": self._delivered})
+        self._sender = Sender({**config, "on_delivery": self._delivered}, topics)
         self._consumer = consumer
         self._epochs = epochs
         self._also = also
@@ -393,15 +376,25 @@ class PlainOutbox:
         """None ever is."""
         return False
 
+    @property
+    def is_searching(self) -> bool:
+        """Whether records are sent one by one, to find which of them is refused."""
+        return self._sender.one_by_one
+
     def begin(self) -> None:
         """There is no transaction to begin."""
 
     def produce(self, command: Produce) -> None:
         """Sends records, waiting where the queue is full."""
+        doing = f"send records to {command.topic}"
         try:
             self._sender.produce(command, self._delivered)
+        except RowFailed as failure:
+            if failure.error.code() in REFUSED:
+                raise _found(self._sender, command, failure) from failure
+            raise _to_be_repeated(KafkaException(failure.error), doing) from failure
         except KafkaException as error:
-            raise failed(error, f"send records to {command.topic}") from error
+            raise failed(error, doing) from error
 
     def send_offsets(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Notes the positions for the commit."""
@@ -428,6 +421,7 @@ class PlainOutbox:
             raise _to_be_repeated(error, "commit offsets") from error
         if self._failures:
             raise self._failures[0]
+        self._sender.one_by_one = False
         self._positions = {}
         return self._sender.take_written()
 
@@ -436,10 +430,39 @@ class PlainOutbox:
         self._failures.clear()
         self._sender.forget_written()
 
+    def close(self) -> None:
+        """There is no transaction to abort."""
+
     def _delivered(self, error: ClientError | None, message: Any) -> None:
-        if error is not None:
-            doing = f"send records to {message.topic()}"
-            self._failures.append(_to_be_repeated(KafkaException(error), doing))
+        if error is None:
+            return
+        known = _to_be_repeated(KafkaException(error), f"send records to {message.topic()}")
+        if _may_be_one(error, is_chosen=message.topic() not in self._sender.named):
+            known = _search(self._sender, known)
+        self._failures.append(known)
+
+
+def _may_be_one(error: ClientError, *, is_chosen: bool) -> bool:
+    """Whether one record may be the cause; a topic that is named in the topology takes all."""
+    return error.code() in UNFIT or (is_chosen and error.code() in NO_TOPIC)
+
+
+def _found(sender: Sender, command: Produce, failure: RowFailed) -> Abortable:
+    """It is known what is refused: from now on all is sent in batches again."""
+    sender.one_by_one = False
+    error = translated(failure.error, f"send a record to {command.topic}")
+    return Abortable(str(error), Refused(command, failure.row, error))
+
+
+def _search(sender: Sender, known: Exception) -> Exception:
+    """A record is refused, and not known yet: what is done again is sent one by one.
+
+    What is refused even so is none of a command's that can be told apart.
+    """
+    if sender.one_by_one:
+        return known
+    sender.one_by_one = True
+    return Abortable(f"{known} It is found out which record that is")
 
 
 def failed(error: KafkaException, doing: str) -> Exception:

@@ -23,6 +23,7 @@ from processor.edges.description import (
     last_description,
     write_description,
 )
+from processor.edges.limits import TIMES, fitted, lacking, raise_limits
 from processor.edges.observing import live_nodes
 from processor.errors import SettingsError, StateMismatch, TopicMismatch
 from processor.topology.changes import Description, following, is_alike, stamp
@@ -39,7 +40,7 @@ from processor.topology.plan import (
 _TIMEOUT = 30.0
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - as the settings have it
     plan: Plan,
     client: ClientConfig,
     *,
@@ -49,6 +50,7 @@ def prepare(
     keep_slots: bool = False,
     startup_timeout: float = _TIMEOUT,
     failover_timeout: int = 1000,
+    max_record_bytes: int = 1_000_000,
 ) -> Layout:
     """Checks the topics of a plan, creates those that are missing and the application's own.
 
@@ -61,6 +63,7 @@ def prepare(
         keep_slots: Whether an application that has another number keeps that.
         startup_timeout: Seconds to wait for a broker.
         failover_timeout: Milliseconds of silence after which a node counts as dead.
+        max_record_bytes: That internal topics take, at least.
 
     Raises:
         SettingsError: The application has another number of slots, and is not to keep it.
@@ -100,14 +103,17 @@ def prepare(
                 keep_slots=keep_slots,
                 startup_timeout=startup_timeout,
                 failover_timeout=failover_timeout,
+                max_record_bytes=max_record_bytes,
             )
         _check_alone(plan.application, names)
-    internal = [topic for topic in layout.internal_topics if topic.name not in there]
-    for topic in layout.internal_topics:
-        if topic not in internal:
-            _check_config(admin, topic, plan)
+    wanted = [fitted(topic, max_record_bytes) for topic in layout.internal_topics]
+    internal = [topic for topic in wanted if topic.name not in there]
+    known = [(topic, _check_config(admin, topic, plan)) for topic in wanted if topic.name in there]
     needed = [InternalTopic(topic, create or 0, {}) for topic in missing] + internal
     create_topics(admin, needed, replication)
+    for topic, values in known:
+        if raised := lacking(topic, values):
+            raise_limits(admin, topic.name, raised)
     _fit_ledger(admin, layout, there)
     after = replaced(after, ids=topic_ids(admin, _identified(layout)))
     if after != before:
@@ -243,7 +249,12 @@ def _slots(plan: Plan, there: Mapping[str, int], slots: int, *, keep: bool) -> i
     return found
 
 
-def _check_config(admin: Any, topic: InternalTopic, plan: Plan) -> None:
+def _check_config(admin: Any, topic: InternalTopic, plan: Plan) -> Mapping[str, str]:
+    """The settings of an internal topic that is there.
+
+    Raises:
+        TopicMismatch: It would lose something.
+    """
     resource = ConfigResource(ResourceType.TOPIC, topic.name)
     try:
         found = admin.describe_configs([resource])[resource].result(_TIMEOUT)
@@ -256,6 +267,7 @@ def _check_config(admin: Any, topic: InternalTopic, plan: Plan) -> None:
                 f"{topic.name} has {name}={value}, but must have {wanted} so as to lose "
                 f"nothing: alter the topic, or delete it if it is not {plan.application}'s"
             )
+    return {name: each.value for name, each in found.items()}
 
 
 def create_topics(admin: Any, topics: Sequence[InternalTopic], replication: int) -> None:
@@ -275,10 +287,26 @@ def create_topics(admin: Any, topics: Sequence[InternalTopic], replication: int)
         )
         for topic in topics
     ]
-    for name, made in admin.create_topics(wanted, operation_timeout=_TIMEOUT).items():
+    unknown: list[InternalTopic] = []
+    for topic, made in zip(topics, _created(admin, wanted), strict=True):
         try:
             made.result(_TIMEOUT)
         except KafkaException as error:
-            if error.args[0].code() != ClientError.TOPIC_ALREADY_EXISTS:
-                raise translated(error, f"create the topic {name}") from error
+            code = error.args[0].code()
+            if code == ClientError.INVALID_CONFIG and not topic.config.keys().isdisjoint(TIMES):
+                unknown.append(topic)
+            elif code != ClientError.TOPIC_ALREADY_EXISTS:
+                raise translated(error, f"create the topic {topic.name}") from error
+    # Brokers before 3.6 have no such limits, and do not know the settings.
+    create_topics(admin, [_without_times(topic) for topic in unknown], replication)
     await_topics(admin, {topic.name: topic.partitions for topic in topics})
+
+
+def _created(admin: Any, topics: Sequence[NewTopic]) -> Sequence[Any]:
+    """What comes of creating each of the topics."""
+    made = admin.create_topics(list(topics), operation_timeout=_TIMEOUT)
+    return [made[topic.topic] for topic in topics]
+
+
+def _without_times(topic: InternalTopic) -> InternalTopic:
+    return topic._replace(config={k: v for k, v in topic.config.items() if k not in TIMES})

@@ -53,9 +53,11 @@ from processor.errors import (
     Fenced,
     Interrupted,
     KprocError,
+    MembershipTimedOut,
     StateError,
     StoreCorrupt,
     TopicMismatch,
+    TransactionTimedOut,
 )
 from processor.records import Offset, Timestamp, TopicPartition
 from processor.runtime.commands import (
@@ -86,6 +88,7 @@ from processor.runtime.commands import (
     SendOffsets,
     Stop,
     Tick,
+    Turn,
 )
 from processor.runtime.partitioning import Partitioning
 from processor.runtime.worker import Worker
@@ -99,6 +102,15 @@ _SHORT_POLL = 0.005
 
 _STAND_BY = 0.1
 """Seconds after which a backup looks whether something failed."""
+
+_SEARCHED = 16
+"""Records at once while it is found out which of them Kafka refuses, one by one."""
+
+_LONG = 0.05
+"""Seconds of work in a turn after which the clock is looked at once more."""
+
+_SLOW = 1.0
+"""Seconds from which on a step is what took long."""
 
 _LONGEST = 500
 """Characters of an error's text in the log: it may quote a record."""
@@ -139,9 +151,9 @@ class Slot:
         self._purger = Purger(spec.kafka, channel)
         self._ends = EndsReader(spec.kafka, spec.application, channel)
         self._registry = Registry(spec.schema_registry)
-        self._worker = Worker(self._layout, spec.own, spec.options)
+        self._effort = Effort(spec.max_batch, suspects=spec.suspects)
+        self._worker = Worker(self._layout, spec.own, spec.options, self._effort.entered)
         self._partitioning = Partitioning(self._layout)
-        self._effort = Effort(spec.max_batch)
         self._snapshots = Snapshots(spec, self._layout, self._stores, self._at_work, channel)
         self._told = Signal()  # that there is something to be done
         self._adopt_asked = spec.role == "primary"
@@ -189,7 +201,10 @@ class Slot:
         except (TopicMismatch, StateError) as error:
             self._deletions.explain(error)
             raise
+        except TransactionTimedOut as error:
+            raise TransactionTimedOut(f"{error}. {self._slowest()}", self._suspects) from error
         finally:
+            self._outbox.close()
             self._close()
 
     def _stand_by(self) -> None:
@@ -251,13 +266,32 @@ class Slot:
             self._channel.log("info", ADOPTED, **fields, tasks=len(self._worker.tasks))
             self._adoption = None
 
-    def _turn(self) -> None:
-        self._rewound = False
-        self._effort.begin()
-        events = self._poll()
-        self._effort.fetched(
-            sum(len(event.records) for event in events if isinstance(event, Fetched))
+    @property
+    def _suspects(self) -> int:
+        """Among how many records the one is that took too long."""
+        return sum(len(portion.rows) for portion in self._worker.portions)
+
+    def _slowest(self) -> str:
+        """What took so long, and what to do."""
+        step, seconds = self._effort.slowest
+        if seconds < _SLOW:
+            return "No function took long: brokers were slow, or the process was suspended"
+        where = f" at {places}" if (places := ", ".join(map(str, self._worker.portions))) else ""
+        return (
+            f"{step} takes that long{where}: make it faster, or raise "
+            "transaction_timeout and consumer.max.poll.interval.ms; calls that wait for others can "
+            "be made at once, by map_async"
         )
+
+    def _turn(self) -> None:
+        self._rewound, worked = False, self._worker.worked
+        self._worker.portions.clear()
+        self._effort.begin()
+        most = self._most
+        events = self._poll(most)
+        fetched = sum(len(event.records) for event in events if isinstance(event, Fetched))
+        self._effort.fetched(fetched, most)
+        self._tell(Turn(self._effort.limit))
         self._tell_answers()
         for event in events:
             if isinstance(event, Assigned):
@@ -271,14 +305,16 @@ class Slot:
                 self._tell(event)
         if self._adoption is not None:
             self._look_at(self._adoption, events)
-        self._tell(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
+        self._tick()
+        if self._effort.worked > _LONG:
+            self._tick()  # a checkpoint may have become due meanwhile
         self._refill()
         if self._ended:
             self._tell(InputEnded(self._ended))
         if self._stop_asked and not self._stop_told and not self._finished:
             self._stop_told = True
             self._tell(Stop())
-        self._effort.done()
+        self._effort.done(self._worker.worked - worked)
         self._report()
 
     def _tell_answers(self) -> None:
@@ -298,12 +334,23 @@ class Slot:
             self._outbox.abort()
             self._aborts.note(error)
 
-    def _poll(self) -> list[Event]:
+    def _tick(self) -> None:
+        self._tell(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
+
+    @property
+    def _most(self) -> int:
+        """Records to be fetched: no more than are worked on, if there are some that wait already.
+
+        Those that wait for others to come are not worked on: then there is no end to it.
+        """
+        if self._worker.is_exhausted or self._outbox.is_searching or self._aborts.have_come:
+            return self._effort.limit
+        return self._spec.max_batch
+
+    def _poll(self, most: int) -> list[Event]:
         if self._lost_to is None:
             try:
-                return self._inbox.poll(
-                    self._effort.limit, _POLL if self._adoption is None else _SHORT_POLL
-                )
+                return self._inbox.poll(most, self._patience)
             except (Fenced, Interrupted) as error:
                 self._lost_to = error
         if not self._worker.has_opened_all:
@@ -312,6 +359,13 @@ class Slot:
         self._outbox.check_ours(self._worker.committed, self._lost_to)
         self._join_again(self._lost_to)
         return [Lost()]
+
+    @property
+    def _patience(self) -> float:
+        """Seconds to wait for records; none if there is more to do."""
+        if self._worker.is_exhausted:
+            return 0.0
+        return _POLL if self._adoption is None else _SHORT_POLL
 
     def _make_inbox(self) -> Inbox:
         spec, aside = self._spec, self._layout.plan.slots_topic
@@ -345,12 +399,34 @@ class Slot:
             try:
                 result = self.carry_out(command)
             except Abortable as error:
-                self._aborts.note(error)
+                event = self._failed(error)
                 self._deletions.look_after_abort()
-                return self._tell(CommitFailed(error))
+                return self._tell(event)
             if result is not None:
                 self._tell(result)
         return None
+
+    def _failed(self, error: Abortable) -> Event:
+        """What a failure is for the core.
+
+        Raises:
+            MembershipTimedOut: It comes of the group having waited in vain for the worker.
+            Interrupted: There were too many.
+        """
+        longest = self._spec.longest_turn / 1000
+        if self._effort.worked > longest:
+            raise MembershipTimedOut(
+                "the worker asked for no records for longer than consumer.max.poll.interval.ms "
+                f"({longest:g} s), so that the group has given its partitions up. "
+                f"{self._slowest()}",
+                self._suspects,
+            ) from error
+        if self._outbox.is_searching:
+            self._effort.shrink(_SEARCHED)
+        if error.refused is not None:
+            self._aborts.progressed()
+        self._aborts.note(error)
+        return error.refused or CommitFailed(error)
 
     def carry_out(self, command: Command) -> Event | None:  # noqa: C901, PLR0912 - a table
         """Carries out one command; returns what came of it, if that is an event."""
@@ -365,7 +441,7 @@ class Slot:
             case Commit():
                 with self._effort.waiting():
                     written = self._outbox.commit()
-                self._aborts.committed()
+                self._aborts.progressed()
                 return Committed(written)
             case Persist(store, changes, position):
                 self._stores.stores[store].write(changes, position)
@@ -400,8 +476,12 @@ class Slot:
 
     def _make_outbox(self) -> Outbox:
         spec, consumer = self._spec, self._inbox.consumer
+        plan = self._layout.plan
+        topics = {*plan.outputs, *plan.internal, plan.dead_letters}
         if not spec.exactly_once:
-            return PlainOutbox(spec.output_config(), consumer, self._epochs, self._ledger.records)
+            return PlainOutbox(
+                spec.output_config(), consumer, self._epochs, self._ledger.records, topics
+            )
         return TransactionalOutbox(
             spec.output_config(),
             consumer,
@@ -409,6 +489,7 @@ class Slot:
             spec.transaction_timeout / 1000,
             lambda text: self._channel.log_seldom("transaction", text),
             self._ledger.records,
+            topics,
         )
 
     def _report(self, *, now: bool = False) -> None:

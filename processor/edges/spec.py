@@ -44,6 +44,7 @@ class WorkerSpec(Struct, frozen=True):
     write_buffer_bytes: int
     fetch_bytes: int
     send_bytes: int
+    batch_bytes: int
     max_batch: int
     flush_interval: int
     session_timeout: int
@@ -52,6 +53,7 @@ class WorkerSpec(Struct, frozen=True):
     snapshot_url: str = ""  # none are taken or used
     snapshot_interval: int = 0
     snapshots_kept: int = 1
+    suspects: int = 0  # among so many records one has taken too long
     role: Role = "primary"  # a backup becomes primary when it is told to adopt the slot
 
     @property
@@ -69,6 +71,12 @@ class WorkerSpec(Struct, frozen=True):
         """Whether outputs, state and offsets are committed together."""
         return self.options.guarantee == "exactly-once"
 
+    @property
+    def longest_turn(self) -> int:
+        """Milliseconds after which the group gives up a worker that asks for no records."""
+        given = {**self.kafka, **self.consumer}.get("max.poll.interval.ms")
+        return max(POLL_INTERVAL, self.session_timeout) if given is None else int(given)
+
     def input_config(self) -> Mapping[str, Any]:
         """Librdkafka settings of the consumer in the group."""
         return {
@@ -85,9 +93,9 @@ class WorkerSpec(Struct, frozen=True):
             "topic.metadata.refresh.interval.ms": 30_000,
             "socket.timeout.ms": _UNANSWERED,
             "heartbeat.interval.ms": 500,
-            "session.timeout.ms": self.session_timeout,
-            # As librdkafka demands, no shorter than a session.
-            "max.poll.interval.ms": max(POLL_INTERVAL, self.session_timeout),
+            # As librdkafka demands, a session lasts no longer than the group waits for a poll.
+            "session.timeout.ms": min(self.session_timeout, self.longest_turn),
+            "max.poll.interval.ms": self.longest_turn,
             **self.kafka,
             **self.consumer,
             "group.id": self.application,
@@ -109,7 +117,10 @@ class WorkerSpec(Struct, frozen=True):
             "fetch.max.bytes": 64 * 2**20,
             "fetch.wait.max.ms": 10,
         }
-        left_out = ("group.instance.id", "group.protocol", "session.timeout.ms")
+        left_out = (
+            *("group.instance.id", "group.protocol"),
+            *("session.timeout.ms", "max.poll.interval.ms"),
+        )
         base = {k: v for k, v in self.input_config().items() if k not in left_out}
         return {**base, **own, "heartbeat.interval.ms": 3000}
 
@@ -129,7 +140,8 @@ class WorkerSpec(Struct, frozen=True):
         ours = {
             "linger.ms": 5,
             "compression.type": "lz4",
-            "batch.size": 1_000_000,
+            # A topic refuses batches that are larger than its limit, however small the records.
+            "batch.size": self.batch_bytes,
             "queue.buffering.max.messages": 1_000_000,
             "queue.buffering.max.kbytes": max(1, self.send_bytes // 1024),
             "message.max.bytes": max(self.options.max_record_bytes, 1_000_000),

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from msgspec import structs
+
 from processor import errors
 from processor.cluster.beats import Replica, ReplicaState, Role
 from processor.edges.channel import CRASHED, Failure, Log, Report, Status, parse
@@ -27,6 +29,7 @@ from processor.errors import (
     PermissionDenied,
     RecordRefused,
     SchemaRefused,
+    TooSlow,
     TopicMismatch,
     WorkerFailed,
 )
@@ -34,6 +37,12 @@ from processor.errors import (
 _CRASHES = 5
 _CRASH_SECONDS = 60.0
 """A worker that crashes more often in this time is not started again."""
+
+_SLOW = 3
+"""As often a worker is started again though the same function takes too long for the same record.
+
+The next one works on fewer records at once, so that the next time it is known which one it is.
+"""
 
 _SPARE_SECONDS = 3.0
 """After a start or an adoption, until a spare process is made ready: they have the processor."""
@@ -89,12 +98,28 @@ class _Child:
     failure: Failure | None = None
     start_at: float = 0.0
     interruptions: int = 0
+    suspects: int = 0
+    """Among so many records one takes too long: the next process works on them one by one."""
+    slow: int = 0
+    slow_at: str = ""
+    """What took too long when its process ended the last `slow` times."""
     crashes: deque[float] = field(default_factory=lambda: deque[float](maxlen=_CRASHES))
 
     def note(self, status: Status) -> None:
         """Takes in what its process tells."""
         self.status = status
         self.figures.note(time.monotonic(), status)
+
+    def is_stuck_at(self, cause: KprocError) -> bool:
+        """Whether it has ended again and again because the same takes too long."""
+        if not isinstance(cause, TooSlow):
+            self.slow_at, self.suspects = "", 0
+            return False
+        if self.failure is not None:  # what was found alone may come behind others that are undone
+            self.suspects = max(self.suspects, self.failure.records)
+        self.slow = self.slow + 1 if str(cause) == self.slow_at else 1
+        self.slow_at = str(cause)
+        return self.slow >= _SLOW
 
     @property
     def may_start(self) -> bool:
@@ -249,7 +274,7 @@ class Supervisor:
             child.is_now = wanted
 
     def _start(self, child: _Child, wanted: Wanted) -> None:
-        spec = self._make_spec(child.slot, wanted.role)
+        spec = structs.replace(self._make_spec(child.slot, wanted.role), suspects=child.suspects)
         child.is_without_work = not spec.own
         child.process = self._pool.take(spec)
         child.is_now, child.crashed, child.status = wanted, False, None
@@ -330,6 +355,9 @@ class Supervisor:
         now = time.monotonic()
         cause = _cause(child.failure, code)
         child.crashed = True
+        if child.is_stuck_at(cause):
+            self._fail(WorkerFailed(f"slot {child.slot} ended {_SLOW} times at the same: {cause}"))
+            return
         if _passes(cause):
             child.interruptions += 1
             fenced_once = isinstance(cause, Fenced) and child.interruptions == 1

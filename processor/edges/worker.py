@@ -23,7 +23,7 @@ import msgspec
 from processor.edges.channel import ADOPT, ENDED, WHERE, Channel, Failure, Status
 from processor.edges.slot import Slot
 from processor.edges.spec import WorkerSpec
-from processor.errors import KprocError
+from processor.errors import KprocError, TooSlow
 from processor.loading import load
 from processor.topology.plan import plan
 
@@ -49,7 +49,8 @@ def main() -> int:
     try:
         run(Slot(spec, plan(load(spec.topology)), channel), spec.supervisor, lines)
     except KprocError as error:
-        channel.send(Failure(spec.slot, type(error).__name__, str(error)))
+        records = error.records if isinstance(error, TooSlow) else 0
+        channel.send(Failure(spec.slot, type(error).__name__, str(error), records))
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the supervisor tells of it and starts a new worker
         text = "".join(traceback.format_exception(error))

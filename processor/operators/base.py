@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import is_
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from processor.attempt import Fault, attempt
 from processor.records import NO_OFFSET, Batch, Offset, Record, Timestamp, highest_so_far
@@ -104,6 +104,16 @@ class Unattributed(Exception):
     policy: Policy | None = None  # as in `Rejected`
 
 
+class Refusing(Protocol):
+    """Tells which records are refused where they are to be written."""
+
+    def faults(
+        self, topic: str, raw: Batch[bytes | None, bytes | None], offsets: Sequence[Offset]
+    ) -> list[Fault]:
+        """Those rows, whose offsets are these."""
+        ...
+
+
 @dataclass(slots=True)
 class Context:
     """What operators see and say during one pass of a batch through one task.
@@ -149,6 +159,8 @@ class Context:
     """The stream time is moved no further by rows, whatever their timestamps; None: any."""
     ahead: Sequence[Offset] = ()
     """Of this pass, the rows that would have."""
+    refused: Refusing | None = None
+    """What Kafka has refused before of what this pass makes, if anything."""
     promised: Timestamp | None = None
     """While a table tells what it held back: the stream time at the last checkpoint."""
     brought: Sequence[Timestamp | None] | None = None

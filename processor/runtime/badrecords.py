@@ -10,6 +10,7 @@ from processor.operators.base import Rejected
 from processor.records import Batch, Headers, Offset, RawBatch, Timestamp, TopicPartition
 from processor.runtime.dataflow import Output, record_bytes
 from processor.runtime.letters import MADE, TRUNCATED, header
+from processor.runtime.refusals import Refusals
 from processor.topology.graph import Policy
 
 
@@ -46,6 +47,8 @@ class BadRecords:
     max_record_bytes: int
     counts: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """How many were rejected, by step and reason."""
+    refusals: Refusals = field(default_factory=Refusals)
+    """The records that Kafka has refused."""
     untold: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     """The last error of those that leave no dead letter, until somebody has told of it."""
 

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 
 from processor.errors import KprocError
 from processor.operators.base import NO_TIME
-from processor.records import Offset, RawBatch, Timestamp, TopicPartition
+from processor.records import NO_OFFSET, Offset, RawBatch, Timestamp, TopicPartition
+from processor.runtime.portion import Portion
 from processor.serdes import SchemasMissing
 from processor.state.shared import ReadOnlyStore
 from processor.state.store import Store
@@ -106,6 +107,16 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn begins, in which no more than `budget` records are to be worked on; others wait.
+
+    What has waited since the last turn comes first, and with the next tick.
+    """
+
+    budget: int
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """The checkpoint is durable; `written` has the last changelog offset of each store."""
 
@@ -122,6 +133,26 @@ class CommitFailed:
     """A command of the checkpoint failed in a way that aborting the transaction mends."""
 
     error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Kafka does not take what a command writes, however often: the transaction must be aborted.
+
+    Attributes:
+        command: What was to be written.
+        row: Which of its rows; None: its topic takes none of this application.
+        error: Why.
+    """
+
+    command: "Produce"
+    row: int | None
+    error: KprocError
+
+    @property
+    def number(self) -> Offset:
+        """The number of the input record's row in the command's portion."""
+        return NO_OFFSET if self.row is None else self.command.records.offsets[self.row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +191,11 @@ Event: TypeAlias = (
     | Fetched
     | ReachedEnd
     | Tick
+    | Turn
     | Committed
     | Aborted
     | CommitFailed
+    | Refused
     | InputEnded
     | EndsSeen
     | OthersSeen
@@ -204,12 +237,14 @@ class Produce:
     """Write records: to the partition, or to those that their keys belong to.
 
     With a store they are its changelog, and `Committed` has to tell the offset of the last one.
+    With a portion they are made of its records: the offsets are the numbers of rows there.
     """
 
     topic: str
     records: RawBatch
     partition: int | None = None
     store: StoreId | None = None
+    portion: Portion | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,17 @@ go one by one.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from processor.attempt import Fault
 from processor.operators.base import AnyBatch, Context, Operator, Outputs, of_parent
 from processor.operators.changes import CHANGES, ChangeOperator
 from processor.operators.event_time import InvalidTimestampError
-from processor.records import LATEST, Headers, RawBatch, Record, Timestamp, in_order
+from processor.records import LATEST, Headers, Offset, RawBatch, Record, Timestamp, in_order
 from processor.runtime.copies import copied
 from processor.runtime.handling import by_number, process, renumbered, with_policy
+from processor.runtime.options import TopicLimits
 from processor.runtime.progress import stamped
 from processor.serdes import decode_column, encode_column
 from processor.topology.builder import check_name
@@ -38,6 +40,20 @@ class OversizedError(ValueError):
     """A record is larger than what the producer may send."""
 
 
+class RefusedTimeError(ValueError):
+    """A record's time is further from the clock than its topic takes."""
+
+
+_BEFORE, _AFTER = "message.timestamp.before.max.ms", "message.timestamp.after.max.ms"
+_REFUSED_TIME = "the time is further from the clock than {} takes, by its setting {}"
+
+NO_LIMITS: Mapping[str, TopicLimits] = MappingProxyType({})
+
+
+def nobody(_step: str) -> None:
+    """Hears of no step."""
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """Records for a topic."""
@@ -54,6 +70,8 @@ class Dataflow:
         max_record_bytes: Larger records are refused by the broker, so they are bad records here.
         reserved: Topics that no choice of a user's function may name.
         followed: Topics in which records carry the stream time that they count for.
+        limits: Of the topics that refuse some records.
+        on_step: Called with the name of each node that begins to work, and "" when none does.
     """
 
     def __init__(
@@ -62,7 +80,11 @@ class Dataflow:
         max_record_bytes: int,
         reserved: frozenset[str] = frozenset(),
         followed: frozenset[str] = frozenset(),
+        limits: Mapping[str, TopicLimits] = NO_LIMITS,
+        on_step: Callable[[str], None] = nobody,
     ) -> None:
+        self.on_step = on_step
+        self._limits = limits
         self._nodes = part.nodes
         read = {edge for node in part.nodes for edge in node.parents}
         self._ports_read = {
@@ -138,6 +160,7 @@ class Dataflow:
     def decode(self, source: Source, records: RawBatch, context: Context) -> AnyBatch:
         """The records with keys and values from their bytes; those that fail are rejected."""
         context.step = source.name
+        self.on_step(source.name)
         batch = records
         if source.time is None:
             batch = self._with_times(batch, context)
@@ -214,10 +237,12 @@ class Dataflow:
         outputs: list[Output] = []
         for node in self._nodes:
             inputs = _inputs(node, flows, self._copies[node])
+            self.on_step(node.name)
             if isinstance(node, Step):
                 flows |= _from(node, self._step(node, inputs, context, advance=advance))
             elif isinstance(node, Sink) and inputs:
                 outputs += self._sink(node, in_order(inputs), context)
+        self.on_step("")
         return outputs
 
     def _from_entry(self, entry: Edge, batch: AnyBatch, context: Context) -> Entries:
@@ -252,25 +277,56 @@ class Dataflow:
 
     def _written(self, node: Sink, batch: AnyBatch, context: Context) -> list[Output]:
         def work(rows: AnyBatch) -> list[Output]:
-            return self._encode(node, rows, context)
+            return self._encode(node, rows, context, batch.offsets)
 
         def add(made: list[Output], mended: AnyBatch) -> list[Output]:
             return _joined([*made, *work(mended)])
 
         if not callable(node.on_error):
-            return with_policy(node.on_error, batch, context, work)
+            return with_policy(
+                node.on_error, batch, context, lambda rows: self._encode(node, rows, context)
+            )
         made = by_number(node.on_error, batch, context, work, add)
         return [Output(each.topic, renumbered(each.records, batch.offsets)) for each in made]
 
-    def _encode(self, sink: Sink, batch: AnyBatch, context: Context) -> list[Output]:
+    def _encode(
+        self,
+        sink: Sink,
+        batch: AnyBatch,
+        context: Context,
+        offsets: Sequence[Offset] | None = None,
+    ) -> list[Output]:
+        """The rows as they are written.
+
+        Args:
+            sink: Where.
+            batch: The rows.
+            context: Of the task.
+            offsets: If rows go by their numbers, the offsets that these stand for.
+        """
         if isinstance(sink.topic, str):
-            return [Output(sink.topic, self._bytes(sink, batch, context))]
+            raw = self._bytes(sink, batch, context)
+            return [Output(sink.topic, self._taken(sink.topic, raw, context, offsets))]
         topics, batch = context.call(_chosen_by(sink.topic, self._reserved), batch, batch.records())
         chosen = {topic: [each == topic for each in topics] for topic in dict.fromkeys(topics)}
+        made = {
+            topic: self._bytes(sink, batch.select(mask), context) for topic, mask in chosen.items()
+        }
         return [
-            Output(topic, self._bytes(sink, batch.select(mask), context))
-            for topic, mask in chosen.items()
+            Output(topic, self._taken(topic, raw, context, offsets)) for topic, raw in made.items()
         ]
+
+    def _taken(
+        self, topic: str, raw: RawBatch, context: Context, offsets: Sequence[Offset] | None
+    ) -> RawBatch:
+        """The records without those that the topic is known to refuse."""
+        if (limits := self._limits.get(topic)) is not None and len(raw):
+            raw = _within(limits, topic, raw, context)
+        if (refused := context.refused) is None or not len(raw):
+            return raw
+        numbers = raw.offsets if offsets is None else [offsets[each] for each in raw.offsets]
+        faults = refused.faults(topic, raw, numbers)
+        return context.reject(raw, faults, "refused") if faults else raw
 
     def _bytes(self, sink: Sink, batch: AnyBatch, context: Context) -> RawBatch:
         keys, faults = encode_column(sink.key, batch.keys)
@@ -294,6 +350,31 @@ class Dataflow:
             if size > limit
         ]
         return context.reject(raw, faults, "too-large") if faults else raw
+
+
+def _within(limits: TopicLimits, topic: str, raw: RawBatch, context: Context) -> RawBatch:
+    """The records that are within the limits; each is looked at only where one might not be."""
+    if record_bytes(_longest(raw.keys), _longest(raw.values)) > limits.bytes:
+        headers = raw.headers or ((),) * len(raw)
+        sizes = map(record_bytes, raw.keys, raw.values, headers)
+        faults = [
+            Fault(row, OversizedError(f"{size} bytes; {topic} takes {limits.bytes}"))
+            for row, size in enumerate(sizes)
+            if size > limits.bytes
+        ]
+        raw = context.reject(raw, faults, "too-large") if faults else raw
+    times, first, last = raw.timestamps, context.now - limits.before, context.now + limits.after
+    is_late = first > 0 and min(times, default=last) < first
+    if context.now < 0 or not (is_late or max(times, default=0) > last):
+        return raw
+    faults = [
+        Fault(
+            row, RefusedTimeError(_REFUSED_TIME.format(topic, _BEFORE if time < first else _AFTER))
+        )
+        for row, time in enumerate(times)
+        if not first <= time <= last
+    ]
+    return context.reject(raw, faults, "timestamp")
 
 
 def _runs(entries: Entries) -> Iterator[Entries]:

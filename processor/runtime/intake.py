@@ -6,6 +6,7 @@ of `Upstream` in the order of the stream times that they count for. Knows nothin
 with them.
 """
 
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +23,11 @@ from processor.records import (
     highest_so_far,
 )
 from processor.runtime.portion import Part, Portion, merged
-from processor.runtime.progress import Note
+from processor.runtime.progress import Note, Reached
 from processor.runtime.upstream import Hold, Queue, Upstream, in_time
 
 _MOST = 20_000
-"""Records at work at once, about: as many as have the same time go together."""
+"""Records of one portion at most."""
 
 _FULL, _FULL_BYTES = 100_000, 32 * 2**20
 """Records of one partition that wait; then no more of it is fetched until a quarter is left."""
@@ -56,8 +57,8 @@ class Intake:
     _waiting: dict[TopicPartition, list[Queue]] = field(
         default_factory=dict[TopicPartition, list[Queue]]
     )
-    _done: dict[TopicPartition, Timestamp] = field(default_factory=dict[TopicPartition, Timestamp])
-    """Of what comes from upstream, all that counts for an earlier time has been taken."""
+    _done: dict[TopicPartition, Reached] = field(default_factory=dict[TopicPartition, Reached])
+    """Of what comes from upstream, all that is before that has been taken."""
     _ended: dict[TopicPartition, Offset] = field(default_factory=dict[TopicPartition, Offset])
     _lacking: dict[TopicPartition, int] = field(default_factory=dict[TopicPartition, int])
     """Since when partitions at their ends have been waited for."""
@@ -66,9 +67,11 @@ class Intake:
     _idle_since: int | None = None
     is_idle_told: bool = False
     """Whether `is_idle` has said so and nothing has come since."""
+    has_more: bool = False
+    """Whether `take` has left something for the next time, which was more than it might take."""
 
     def __post_init__(self) -> None:
-        self._done = {source: each.bound for source, each in self.upstream.items()}
+        self._done = {source: each.begin for source, each in self.upstream.items()}
 
     @property
     def is_ordered(self) -> bool:
@@ -221,41 +224,48 @@ class Intake:
         reached = (each.reached for each in self.upstream.values())
         return min(limits) if limits else max(reached)
 
-    def take(self, elapsed: int) -> Iterator[Portion]:
-        """What is to be worked on now, `elapsed` milliseconds after any moment."""
-        while self._waiting and (taken := self._next(elapsed)):
+    def take(self, elapsed: int, most: int = sys.maxsize) -> Iterator[Portion]:
+        """What is to be worked on now.
+
+        Args:
+            elapsed: Milliseconds after any moment.
+            most: Records; of those that come too late for the order there may be more.
+        """
+        while most > 0 and self._waiting and (taken := self._next(elapsed, min(most, _MOST))):
             parts = [self._take_from(source, end) for source, end in taken.items()]
             for source, upstream in self.upstream.items():
                 left = self._waiting.get(source)
-                done = left[0].times[left[0].done] if left else upstream.bound
+                done = left[0].reached if left else Reached(upstream.bound, Offset(0))
                 self._done[source] = max(self._done[source], done)
+            most -= sum(len(part.records) for part in parts)
             yield merged(parts)
+        self.has_more = most <= 0 and bool(self._waiting and self._next(elapsed, 1))
 
-    def _next(self, elapsed: int) -> Mapping[TopicPartition, int]:
+    def _next(self, elapsed: int, most: int) -> Mapping[TopicPartition, int]:
         """Up to which record of its first queue each partition is to be worked on."""
         if overtaken := self._overtaken():
             return overtaken
         if not self.is_ordered:
-            return self._next_of_one()
-        return self._next_in_order(elapsed) if self._is_ready(elapsed) else {}
+            return self._next_of_one(most)
+        return self._next_in_order(elapsed, most) if self._is_ready(elapsed) else {}
 
     def _overtaken(self) -> Mapping[TopicPartition, int]:
-        """What has come too late for the order; it is worked on at once, and all of it."""
+        """What has come too late for the order; it is worked on at once, and all of it.
+
+        A position can't say that some of it is done.
+        """
         ends = {
-            source: self._waiting[source][0].before(done)
+            source: self._waiting[source][0].before(done.time)
             for source, done in self._done.items()
             if source in self._waiting
         }
         return {each: end for each, end in ends.items() if end > self._waiting[each][0].done}
 
-    def _next_of_one(self) -> Mapping[TopicPartition, int]:
-        """All that has come at once of one partition."""
+    def _next_of_one(self, most: int) -> Mapping[TopicPartition, int]:
+        """What has come at once of one partition."""
         source = next(iter(self._waiting))
         queue = self._waiting[source][0]
-        end = len(queue.records)
-        if source in self.upstream and len(queue) > _MOST:
-            end = bisect_right(queue.times, queue.times[queue.done + _MOST], queue.done)
-        return {source: end}
+        return {source: min(len(queue.records), queue.done + most)}
 
     def is_idle(self, elapsed: int, timeout: int) -> bool:
         """Whether nothing has come for so long, all ends being reached; told once."""
@@ -278,7 +288,7 @@ class Intake:
         since = [self._lacking.setdefault(each, elapsed) for each in lacking]
         return all(elapsed - time >= self.max_idle for time in since)
 
-    def _next_in_order(self, elapsed: int) -> Mapping[TopicPartition, int]:
+    def _next_in_order(self, elapsed: int, most: int) -> Mapping[TopicPartition, int]:
         """As much as can be put in order, until the first partition may lack more.
 
         Of equal times those of the partition that sorts first come first, however many at once: a
@@ -297,13 +307,8 @@ class Intake:
             source: (bisect_right if source <= first else bisect_left)(head.times, last, head.done)
             for source, head in heads.items()
         }
-        if sum(ends[each] - head.done for each, head in heads.items()) > _MOST:
-            times = (head.times[head.done : ends[each]] for each, head in heads.items())
-            cut = sorted(chain.from_iterable(times))[_MOST]
-            if cut < last:
-                ends = {
-                    each: bisect_right(head.times, cut, head.done) for each, head in heads.items()
-                }
+        if sum(ends[each] - head.done for each, head in heads.items()) > most:
+            ends = _first(heads, ends, most)
         return {source: end for source, end in ends.items() if end > heads[source].done}
 
     def _take_from(self, source: TopicPartition, end: int) -> Part:
@@ -314,3 +319,26 @@ class Intake:
         if not waiting:
             del self._waiting[source]
         return Part(source, records, times, source in self.upstream)
+
+
+def _first(
+    heads: Mapping[TopicPartition, Queue], ends: Mapping[TopicPartition, int], most: int
+) -> dict[TopicPartition, int]:
+    """Up to which record each partition has those that come first of all, so many together.
+
+    Args:
+        heads: The queues, in the order of their partitions.
+        ends: Up to which record each may be worked on; together these are more.
+        most: Records.
+    """
+    near = {each: min(ends[each], head.done + most) for each, head in heads.items()}
+    times = (head.times[head.done : near[each]] for each, head in heads.items())
+    last = sorted(chain.from_iterable(times))[most - 1]
+    found = {
+        each: bisect_left(head.times, last, head.done, near[each]) for each, head in heads.items()
+    }
+    left = most - sum(found[each] - head.done for each, head in heads.items())
+    for each, head in heads.items():
+        more = min(left, bisect_right(head.times, last, found[each], near[each]) - found[each])
+        found[each], left = found[each] + more, left - more
+    return found

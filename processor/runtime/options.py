@@ -1,9 +1,26 @@
 """What the core has to know of the settings."""
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from processor.operators.base import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class TopicLimits:
+    """What the brokers refuse for a topic.
+
+    Attributes:
+        bytes: Records that take more, if they are not compressed.
+        before: Milliseconds by which a record's time may be behind the clock.
+        after: And by which it may be ahead.
+    """
+
+    bytes: int = sys.maxsize
+    before: int = sys.maxsize
+    after: int = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +40,4 @@ class WorkerOptions:
     max_upstream_wait: int = 0  # 0: as long as need be
     follows_progress: bool = False  # of the tasks that write repartition topics
     idle_timeout: int = 0  # 0: what is held back waits for records
+    limits: Mapping[str, TopicLimits] = field(default_factory=dict[str, TopicLimits])  # of outputs

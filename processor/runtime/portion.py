@@ -69,6 +69,15 @@ class Portion:
     shares: tuple[Share, ...]
     times: Sequence[Timestamp | None] | None = None
 
+    def __str__(self) -> str:
+        parts = (
+            f"{share.source} offset {share.records.offsets[0]}"
+            + (f" to {share.records.offsets[-1]}" if len(share.records) > 1 else "")
+            for share in self.shares
+            if len(share.records)
+        )
+        return ", ".join(parts)
+
     @property
     def rows(self) -> range:
         """The numbers of all rows."""

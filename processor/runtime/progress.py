@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from processor.operators.base import NO_TIME
 from processor.records import Batch, Headers, Offset, Partition, RawBatch, Timestamp
 from processor.topology.plan import TaskId
 
@@ -39,18 +40,33 @@ class Progress(NamedTuple):
     offsets: tuple[Offset, ...]
 
 
+class Reached(NamedTuple):
+    """How far records are worked on in the order of the times that they count for.
+
+    Attributes:
+        time: All that count for an earlier one are.
+        offset: Of those that count for just that time, the ones with lower offsets are.
+    """
+
+    time: Timestamp
+    offset: Offset
+
+
+BEGINNING = Reached(NO_TIME, Offset(0))
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """What is known of a partition that other tasks write, beyond the offset that is committed.
 
     Attributes:
         seen: The offset up to which its records were read.
-        done: Of those, the ones that count for an earlier time than this are processed.
+        done: How far they are processed.
         told: The progress of the tasks that write it.
     """
 
     seen: Offset
-    done: Timestamp
+    done: Reached
     told: Mapping[TaskId, Progress]
 
 
@@ -124,7 +140,8 @@ def marker(told: Mapping[TaskId, Progress], layout: int, now: Timestamp) -> RawB
 def note_text(note: Note, stream_time: Timestamp, offset: Offset, layout: int) -> str:
     """A note as it is committed with an offset; short, as brokers refuse more than 4096 bytes."""
     rows = _rows(note.told, stream_time)
-    data = (layout, note.seen - offset, note.done - stream_time, rows)
+    done = note.done.time - stream_time, note.done.offset - offset
+    data = (layout, note.seen - offset, done, rows)
     return b64encode(msgspec.msgpack.encode(data)).decode()
 
 
@@ -136,12 +153,13 @@ def read_note(text: str, stream_time: Timestamp, offset: Offset, layout: int) ->
     if known != layout:
         return None
     told = _told(rows, stream_time)
-    return Note(Offset(offset + seen), Timestamp(stream_time + done), told)
+    reached = Reached(Timestamp(stream_time + done[0]), Offset(offset + done[1]))
+    return Note(Offset(offset + seen), reached, told)
 
 
 _Row = tuple[int, int, int, tuple[Offset, ...]]
 _MarkerData = tuple[int, list[_Row]]
-_NoteData = tuple[int, int, int, list[_Row]]
+_NoteData = tuple[int, int, tuple[int, int], list[_Row]]
 
 
 def _rows(told: Mapping[TaskId, Progress], since: int) -> list[_Row]:

@@ -177,6 +177,7 @@ class Task:
         """
         entering = _Entering(lambda rows: self._decoded(portion, rows), advance=True)
         self._context.brought = portion.times
+        self._context.refused = self._bad_records.refusals.of(portion)
         outputs = self._enter(entering, portion.rows)
         if self._context.ahead:
             self.ahead.append(self._place(portion, self._context.ahead[0]))
@@ -257,6 +258,7 @@ class Task:
         while True:
             context.begin()
             context.step = step.name
+            self._dataflow.on_step(step.name)
             made = make()
             if not context.failed:
                 break
@@ -292,6 +294,7 @@ class Task:
 
     def _enter_made(self, entering: _Entering, made: AnyBatch, step: Step) -> list[Output]:
         """Rows that no input record stands for; as dead letters they are written as JSON."""
+        self._context.refused = self._bad_records.refusals.of(None)
         outputs = self._enter(entering, range(len(made))) if len(made) else []
         if entering.bad or entering.noted:
             place = TopicPartition(step.name, self.id.partition)

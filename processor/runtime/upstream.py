@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from processor.operators.base import NO_TIME
 from processor.records import Batch, Offset, RawBatch, Timestamp, TopicPartition
-from processor.runtime.progress import Note, Progress, split
+from processor.runtime.progress import BEGINNING, Note, Progress, Reached, split
 from processor.topology.plan import TaskId
 
 _PIECES = 16
@@ -59,6 +59,11 @@ class Queue:
         if end - begin == len(self.records):
             return self.records, self.times
         return sliced(self.records, begin, end), self.times[begin:end]
+
+    @property
+    def reached(self) -> Reached:
+        """How far it is worked on: records that are left begin there."""
+        return Reached(self.times[self.done], self.records.offsets[self.done])
 
     def before(self, time: Timestamp) -> int:
         """The number of the first record that is left and does not count for an earlier time."""
@@ -134,19 +139,20 @@ class Upstream:
     """When ends were asked for, what `bound` and `reached` become if all writers are there."""
     _has_come: bool = False
     """Whether anything was read since."""
+    begin: Reached = BEGINNING
+    """How far what was read before the last restart is processed."""
+    _read: Offset = field(init=False)
+    """How far it was read before the last restart."""
     _known_front: "_Front | None" = None
     """None: to be found out, as something has changed."""
-    _skip: tuple[Offset, Timestamp] = field(init=False)
-    """Records before that offset that count for an earlier time are processed."""
 
     def __post_init__(self) -> None:
-        self.seen = self.position
-        self._skip = self.position, NO_TIME
+        self.seen = self._read = self.position
         if self.note is not None:
             known = self.note.told.items()
             self.told = {task: progress for task, progress in known if task in self.writers}
-            self.bound, self.reached = self.note.done, _before(self.note.done)
-            self._skip = self.note.seen, self.note.done
+            self.begin, self._read = self.note.done, self.note.seen
+            self.bound, self.reached = self.begin.time, _before(self.begin.time)
 
     @property
     def time(self) -> Timestamp:
@@ -176,11 +182,11 @@ class Upstream:
     @property
     def is_read_again(self) -> bool:
         """Whether it was read further than now before the last restart."""
-        return self.seen < self._skip[0]
+        return self.seen < self._read
 
-    def noted(self, done: Timestamp) -> Note:
-        """What is to be committed, all that counts for a time before `done` being processed."""
-        return Note(max(self.seen, self._skip[0]), done, self.told)
+    def noted(self, done: Reached) -> Note:
+        """What is to be committed, all before `done` being processed."""
+        return Note(max(self.seen, self._read), done, self.told)
 
     @property
     def is_waiting(self) -> bool:
@@ -196,7 +202,7 @@ class Upstream:
             self._note(each)
         if not len(records):
             return 0
-        if records.offsets[0] < self._skip[0]:
+        if records.offsets[0] < self._read:
             records, times = self._left(records, times)
         if len(records):
             self._waiting.append(in_time([(records, times)]))
@@ -293,9 +299,8 @@ class Upstream:
     def _left(
         self, records: RawBatch, times: Sequence[Timestamp]
     ) -> tuple[RawBatch, Sequence[Timestamp]]:
-        seen, done = self._skip
         mask = [
-            offset >= seen or time >= done
+            offset >= self._read or (time, offset) >= self.begin
             for offset, time in zip(records.offsets, times, strict=True)
         ]
         left = [time for time, is_left in zip(times, mask, strict=True) if is_left]

@@ -14,12 +14,13 @@ checkpoint that fails is answered with `Abort`; everything uncommitted is droppe
 fetched again. At least once is the same without `Begin` and `Abort`.
 """
 
-from collections import Counter
+import sys
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from processor.errors import BadRecordError
+from processor.errors import BadRecordError, KprocError
 from processor.operators.base import Punctuality
 from processor.records import Batch, Offset, RawBatch, Timestamp, TopicPartition
 from processor.runtime.alignment import Alignment, State
@@ -53,22 +54,28 @@ from processor.runtime.commands import (
     Produce,
     Purge,
     ReachedEnd,
+    Refused,
     Revoked,
     SendOffsets,
     Stop,
     TaskOpened,
     Tick,
+    Turn,
 )
-from processor.runtime.dataflow import Dataflow, Output
+from processor.runtime.dataflow import Dataflow, Output, nobody
 from processor.runtime.intake import Intake
 from processor.runtime.markers import Asked, Markers
 from processor.runtime.options import WorkerOptions
+from processor.runtime.portion import Portion
 from processor.runtime.progress import read_note
 from processor.runtime.task import Task
 from processor.runtime.upstream import Hold, Upstream
 from processor.serdes import SchemasMissing
 from processor.state.overlay import Overlay
 from processor.topology.plan import Layout, StoreId, TaskId
+
+_TOLD = 16
+"""Portions that are remembered, to tell what took long."""
 
 _PURGE_INTERVAL = 30_000
 """Milliseconds between two purges of repartition topics, as in Kafka Streams."""
@@ -81,10 +88,15 @@ class Worker:
         layout: The plan and the partition counts.
         own: The slot's partitions; others are left alone, even if the group hands them out.
         options: The settings.
+        on_step: Called with the name of each step that begins to work, and "" when none does.
     """
 
     def __init__(
-        self, layout: Layout, own: frozenset[TopicPartition], options: WorkerOptions
+        self,
+        layout: Layout,
+        own: frozenset[TopicPartition],
+        options: WorkerOptions,
+        on_step: Callable[[str], None] = nobody,
     ) -> None:
         self._layout = layout
         self._options = options
@@ -95,7 +107,9 @@ class Worker:
         limit = options.max_record_bytes
         self._followed = plan.followed if options.follows_progress else frozenset[str]()
         self._dataflows = {
-            part.number: Dataflow(part, limit, plan.internal, self._followed)
+            part.number: Dataflow(
+                part, limit, plan.internal, self._followed, options.limits, on_step
+            )
             for part in plan.subtopologies
         }
         self.bad_records = BadRecords(options.on_bad_record, plan.dead_letters, limit)
@@ -106,6 +120,15 @@ class Worker:
         self._checkpoints = Checkpoints()
         self.fetched = 0
         """Records that were given to tasks, without those that were given before."""
+        self.worked = 0
+        """Records that were worked on, those included that were done again."""
+        self.portions: deque[Portion] = deque(maxlen=_TOLD)
+        """What was worked on last, since somebody has emptied this."""
+        self._budget = sys.maxsize
+        self._is_behind = False
+        """Whether something waits since the last turn: then tasks go on in turn, with the tick."""
+        self._first = 0
+        """Which task goes first: the last to have used up what may be worked on was before it."""
         self.overtaken = 0
         """How often tasks went on without some upstream that said nothing for too long."""
         self.holds: dict[TaskId, list[Hold]] = {}
@@ -176,12 +199,16 @@ class Worker:
                 return self._fetched(event)
             case Tick():
                 return self._tick(event)
+            case Turn():
+                return self._begin_turn(event.budget)
             case ReachedEnd():
                 return self._reached_end(event)
             case Committed():
                 return self._committed(event)
             case CommitFailed():
                 return [Abort()]
+            case Refused():
+                return self._refused(event)
             case Aborted():
                 return self._aborted()
             case Assigned():
@@ -236,7 +263,21 @@ class Worker:
         self._assigned = frozenset()
         return self._after_abort(self._reopen)
 
-    def _give_up(self, error: BadRecordError) -> list[Command]:
+    def _refused(self, event: Refused) -> list[Command]:
+        """Does all again without a record that Kafka does not take, or ends where that is no help.
+
+        A topic that the topology names has to take records.
+        """
+        plan, topic = self._layout.plan, event.command.topic
+        is_ours = topic in {*plan.internal, plan.dead_letters} - plan.repartitions.keys()
+        is_named = topic in plan.outputs or topic in plan.repartitions
+        if is_ours or (is_named and event.row is None):
+            return self._after_abort(partial(self._give_up, event.error))
+        if not self.bad_records.refusals.note(event, self._elapsed):
+            return self._after_abort(partial(self._give_up, event.error))
+        return [Abort()]
+
+    def _give_up(self, error: KprocError) -> list[Command]:
         return [*self._close_all(), Finish(error)]
 
     def _reopen(self) -> list[Command]:
@@ -310,21 +351,40 @@ class Worker:
         """
         commands: list[Command] = []
         intake, at_work = self._intakes[task], self.tasks[task]
+        if self._is_behind:
+            return []
         if self._followed and self._alignment.is_ahead(task, self._states()):
             return []
-        for portion in intake.take(self._elapsed):
-            commands += self._produce(at_work.process(portion))
+        for portion in intake.take(self._elapsed, self._budget):
+            self._count(portion)
+            commands += self._produce(at_work.process(portion), portion)
             self._alignment.note(task, at_work.time, at_work.records)
             self._checkpoints.moved = True
             if self._is_full():
                 break
         else:
-            commands += self._advance(at_work, intake.time())
+            if not intake.has_more:
+                commands += self._advance(at_work, intake.time())
         offsets, notes = intake.positions(at_work.offsets), intake.notes()
         if (offsets, notes) != (at_work.offsets, at_work.notes):
             at_work.offsets, at_work.notes = dict(offsets), notes
             self._checkpoints.moved = True
         return commands
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether as many records were worked on as may be in this turn."""
+        return self._budget <= 0
+
+    def _begin_turn(self, budget: int) -> list[Command]:
+        self._is_behind = self.is_exhausted
+        self._first, self._budget = self._first + self.is_exhausted, budget
+        return []
+
+    def _count(self, portion: Portion) -> None:
+        self.portions.append(portion)
+        self.worked += len(portion.rows)
+        self._budget -= len(portion.rows)
 
     def _states(self) -> Mapping[TaskId, State]:
         return _States(self.tasks, self._intakes)
@@ -382,11 +442,12 @@ class Worker:
 
     def _tick(self, event: Tick) -> list[Command]:
         since, self._clock, self._elapsed = self._clock, event.clock, event.elapsed
+        self._is_behind = False
         commands: list[Command] = []
         for task in self.tasks.values():
             task.limit(self._latest)
         if self._assigned:
-            for number, task in self.tasks.items():
+            for number, task in _rotated(self.tasks, self._first):
                 commands += self._produce(task.tick(since, event.clock))
                 self._note_holds(number)
                 commands += self._work(number)
@@ -429,10 +490,11 @@ class Worker:
     def _has_ended(self, number: TaskId) -> bool:
         return all(source.topic in self._ended for source in self._own[number])
 
-    def _produce(self, outputs: list[Output]) -> list[Command]:
+    def _produce(self, outputs: list[Output], portion: Portion | None = None) -> list[Command]:
         if not outputs:
             return []
-        return [*self._begin(), *(Produce(output.topic, output.records) for output in outputs)]
+        made = (Produce(each.topic, each.records, portion=portion) for each in outputs)
+        return [*self._begin(), *made]
 
     def _begin(self) -> list[Command]:
         begin = not self._checkpoints.begun and self._options.guarantee == "exactly-once"
@@ -485,6 +547,7 @@ class Worker:
                 overlay.committed(Offset(event.written[store] + 1))
         for task in self.tasks.values():
             self._checkpoints.positions |= task.positions
+        self.bad_records.refusals.committed(self._checkpoints.positions, self._elapsed)
         self._markers.committed()
         self._checkpoints.done += 1
         self._closed_transaction()
@@ -583,6 +646,14 @@ class Worker:
 
     def _memory(self) -> int:
         return sum(task.memory_bytes for task in self.tasks.values())
+
+
+def _rotated(tasks: Mapping[TaskId, Task], first: int) -> Iterator[tuple[TaskId, Task]]:
+    """All tasks, each of them first in its turn."""
+    begin = first % max(1, len(tasks))
+    items = list(tasks.items())
+    yield from items[begin:]
+    yield from items[:begin]
 
 
 @dataclass(frozen=True, slots=True)

@@ -279,13 +279,19 @@ class Layout:
 
 # Kafka Streams' settings for the same topics. Records of a repartition topic carry event times that
 # may be long past, so time must not delete them: records are purged once they are committed.
+_ANY_TIME: Mapping[str, str] = {
+    "message.timestamp.before.max.ms": str(2**63 - 1),
+    "message.timestamp.after.max.ms": str(2**63 - 1),
+}
 REPARTITION_CONFIG: Mapping[str, str] = {
+    **_ANY_TIME,
     "cleanup.policy": "delete",
     "retention.ms": "-1",
     "message.timestamp.type": "CreateTime",
     "segment.bytes": str(50 * 2**20),
 }
 CHANGELOG_CONFIG: Mapping[str, str] = {
+    **_ANY_TIME,
     "cleanup.policy": "compact",
     "message.timestamp.type": "CreateTime",
 }
@@ -297,6 +303,7 @@ LEDGER_CONFIG: Mapping[str, str] = {
     "min.cleanable.dirty.ratio": "0.1",
 }
 DEAD_LETTERS_CONFIG: Mapping[str, str] = {
+    **_ANY_TIME,
     "cleanup.policy": "delete",
     "retention.ms": "-1",
     "message.timestamp.type": "CreateTime",

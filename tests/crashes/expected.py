@@ -68,8 +68,25 @@ class Feed:
             self._transaction(size, commit=True)
             left -= size
 
+    def write_refused(self, size: int) -> str:
+        """Writes an event whose id of so many digits is too long for an output; the id.
+
+        It is to be left out of everything, and so it is not remembered.
+        """
+        chance = self._random
+        partition, digits = chance.randrange(PARTITIONS), f"{chance.getrandbits(size * 4):x}"
+        time = self._times[partition]
+        event = Event(partition, f"key-{partition}-0", digits, 3, "group-0", time, 0)
+        self._write([event], commit=True)
+        return digits
+
     def _transaction(self, size: int, *, commit: bool) -> None:
         events = [self._event() for _ in range(size)]
+        self._write(events, commit=commit)
+        if commit:
+            self.events += events
+
+    def _write(self, events: Sequence[Event], *, commit: bool) -> None:
         self._producer.begin_transaction()
         for event in events:
             ledger.produce(
@@ -82,7 +99,6 @@ class Feed:
             )
         if commit:
             self._producer.commit_transaction(60)
-            self.events += events
         else:
             self._producer.flush(60)
             self._producer.abort_transaction(60)

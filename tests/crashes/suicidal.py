@@ -3,7 +3,8 @@
 KIND is the name of a command, and of a Produce also what is written: Produce-output,
 Produce-repartition, Produce-changelog; * is any. N counts the commands of that kind from 1.
 after:fenced:1, after:joined:1 and after:caught-up:1 are the steps of an adoption.
-The steps of a snapshot, of a restore from one, and of making a changelog whole are kinds, too.
+The steps of a snapshot, of a restore from one, of making a changelog whole, and of finding out
+which record Kafka refuses are kinds, too.
 KILL_AT=abort:KIND:N lets the command fail in the way that an abort mends, then kills nothing.
 Several are separated by commas.
 """
@@ -15,15 +16,18 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from processor.edges import downloads, refill, worker
+from processor.edges import downloads, outbox, refill, worker
 from processor.edges.adoption import Step
 from processor.edges.archive import Archive
 from processor.edges.bucket import Bucket
 from processor.edges.ledger import Ledger
 from processor.edges.outbox import Abortable
+from processor.edges.sender import Sender
 from processor.edges.slot import Slot
 from processor.edges.stores import StoreOpener
 from processor.runtime.commands import Command, Event, Produce
+from processor.runtime.refusals import Known
+from processor.runtime.worker import Worker
 from processor.state import snapshot
 
 SNAPSHOT_STEPS: dict[str, tuple[Any, str]] = {
@@ -49,6 +53,15 @@ REFILL_STEPS: dict[str, tuple[Any, str]] = {
     "Refill-Mark": (Ledger, "whole_from"),
 }
 """The same where a changelog is made whole."""
+
+
+REFUSAL_STEPS: dict[str, tuple[Any, str]] = {
+    "Send-Alone": (Sender, "_send_alone"),
+    "Found": (outbox, "_found"),
+    "Refused": (Worker, "_refused"),
+    "Left-Out": (Known, "faults"),
+}
+"""The same while it is found out which record Kafka refuses."""
 
 
 class SuicidalSlot(Slot):
@@ -106,7 +119,7 @@ _LOCK = Lock()
 
 if __name__ == "__main__":
     worker.Slot = SuicidalSlot
-    for kind, (owner, name) in (SNAPSHOT_STEPS | REFILL_STEPS).items():
+    for kind, (owner, name) in (SNAPSHOT_STEPS | REFILL_STEPS | REFUSAL_STEPS).items():
         setattr(owner, name, lethal(kind, getattr(owner, name)))
     snapshot.GRACE = 0  # what nobody refers to is removed at once
     os._exit(worker.main())

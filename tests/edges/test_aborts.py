@@ -30,7 +30,7 @@ def test_a_worker_gives_up_after_ten_and_a_commit_begins_anew(
     for _ in range(10):
         noted.note(ValueError("no"))
     assert waited == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0]
-    noted.committed()
+    noted.progressed()
     noted.note(ValueError("no"))
     assert [tries for *_, tries in lines.lines] == [*range(1, 11), 1]
     for _ in range(9):

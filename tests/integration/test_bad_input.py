@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from typing import Any
 
 import pytest
@@ -151,9 +152,12 @@ def test_a_topic_that_takes_less_than_the_setting(app: App) -> None:
     app.topics("in")
     app.topics("out", **{"max.message.bytes": "10000"})
     app.write((0, "k", os.urandom(50_000)))
-    node = app.run(expect=3)
-    print(node.output.splitlines()[-1])
-    assert "max.message.bytes" in node.output
+    app.write((0, "k", b"small"))
+    app.run()
+    assert [row.value for row in app.read()] == [b"small"]
+    (letter,) = app.read("dead-letters")
+    assert _header(letter, "reason") == "refused"
+    assert "max.message.bytes" in _header(letter, "error")
 
 
 @pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
@@ -164,8 +168,103 @@ def test_timestamps_that_the_broker_refuses(app: App, guarantee: str) -> None:
     )
     app.topics("in", "out")
     app.write((0, "k", "1"))
-    node = app.run(expect=3, guarantee=guarantee)
-    assert "message.timestamp.after.max.ms" in node.output.splitlines()[-1]
+    app.run(guarantee=guarantee)
+    assert app.read() == []
+    (letter,) = app.read("dead-letters")
+    assert (_header(letter, "reason"), _header(letter, "offset")) == ("timestamp", "0")
+    assert "message.timestamp.after.max.ms" in _header(letter, "error")
+
+
+@pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
+def test_limits_of_an_output_that_are_changed_meanwhile(app: App, guarantee: str) -> None:
+    """Of many records in one batch only those are left out that are refused."""
+    app.define("topology.stream(IN, value=bytes).to(OUT)")
+    app.topics("in", "out", partitions=1)
+    with app.start(guarantee=guarantee) as node:
+        app.write((0, "k", b"first"))
+        app.await_output(1)
+        ledger.configure(app.kafka, app.output, {"max.message.bytes": "5000"})
+        values = [
+            os.urandom(9000) if number in (50, 51, 180) else b"%d" % number for number in range(300)
+        ]
+        app.write(*((0, "k", value) for value in values))
+        good = [b"first", *(value for value in values if len(value) < 9000)]
+        _await_values(app, good)
+        assert node.stop() == 0
+    found = [row.value for row in app.read()]
+    assert found == good if guarantee == "exactly-once" else [*dict.fromkeys(found)] == good
+    letters = app.read("dead-letters")
+    assert {_header(letter, "offset") for letter in letters} == {"51", "52", "181"}
+    if guarantee == "exactly-once":
+        assert len(letters) == 3
+
+
+def test_checkpoints_come_while_records_are_refused(app: App) -> None:
+    """What is fed meanwhile goes on in batches: one record of it is refused every second or so."""
+    app.define("topology.stream(IN, value=bytes).to(OUT)")
+    app.topics("in", "out", partitions=1)
+    with app.start() as node:
+        app.write((0, "k", b"first"))
+        app.await_output(1)
+        ledger.configure(app.kafka, app.output, {"max.message.bytes": "5000"})
+        for number in range(40):
+            rows = [(0, "k", b"%d" % (number * 40 + row)) for row in range(40)]
+            app.write(*rows, *([(0, "k", os.urandom(9000))] if number % 10 == 5 else []))
+            time.sleep(0.1)
+        app.await_output(1601)
+        assert node.stop() == 0
+    assert [row.value for row in app.read()] == [b"first", *(b"%d" % n for n in range(1600))]
+    assert len(app.read("dead-letters")) == 4
+
+
+def _await_values(app: App, values: list[bytes]) -> None:
+    deadline = time.monotonic() + 90
+    while {row.value for row in app.read()} < set(values):
+        assert time.monotonic() < deadline
+
+
+def test_far_ahead_and_large_in_front_of_internal_topics(app: App) -> None:
+    """A repartition topic and a changelog take what the settings allow; older ones are altered."""
+    app.define(
+        "topology.stream(IN, value=bytes).group_by(lambda value: str(len(value)))"
+        ".reduce(lambda a, b: b, name='last').to(APP + '-last')"
+    )
+    app.topics("in", "last", partitions=1, **{"max.message.bytes": "8000000"})
+    settings = {"max_record_bytes": 5_000_000}
+    app.run()
+    for each in (f"{app.name}-last-changelog", f"{app.name}-dead-letters"):
+        ledger.configure(app.kafka, each, {"max.message.bytes": "1000000"})
+        ledger.configure(app.kafka, each, {"message.timestamp.after.max.ms": "3600000"})
+    ahead = int(time.time() * 1000) + 2 * 3600_000
+    # The time of what is written is that of the input: only the last topic may refuse it.
+    ledger.configure(app.kafka, app.input, {"message.timestamp.after.max.ms": str(2**63 - 1)})
+    ledger.configure(
+        app.kafka, f"{app.name}-last", {"message.timestamp.after.max.ms": str(2**63 - 1)}
+    )
+    rows = [(0, "k", os.urandom(2_000_000)), (0, "k", b"a", ahead)]
+    ledger.write(app.kafka, app.input, rows, **{"message.max.bytes": 8_000_000})
+    app.run(**settings)
+    assert sorted(len(row.value or b"") for row in app.read("last")) == [1, 2_000_000]
+    assert app.read("dead-letters") == []
+
+
+def test_dead_letters_of_any_time(app: App) -> None:
+    app.define("topology.stream(IN).to(OUT)")
+    app.topics("in", "out", partitions=1, **{"message.timestamp.after.max.ms": str(2**63 - 1)})
+    app.write((0, "k", "{nope", int(time.time() * 1000) + 48 * 3600_000))
+    app.run()
+    (letter,) = app.read("dead-letters")
+    assert _header(letter, "reason") == "decode"
+
+
+def test_many_small_records_for_a_topic_that_takes_small_batches(app: App) -> None:
+    app.define("topology.stream(IN, value=bytes).to(OUT)")
+    app.topics("in", partitions=1)
+    app.topics("out", partitions=1, **{"max.message.bytes": "3000"})
+    app.write(*((0, "k", os.urandom(100)) for _ in range(2000)))
+    node = app.run()
+    assert len(app.read()) == 2000
+    assert not [line for line in node.logged if line["event"] == "transaction aborted"]
 
 
 def test_records_without_a_timestamp(app: App) -> None:
@@ -199,13 +298,16 @@ def test_topics_that_are_missing(app: App) -> None:
 
 
 def test_a_chosen_topic_that_is_missing(app: App) -> None:
-    app.define("topology.stream(IN).to(lambda record: APP + '-nowhere')")
-    app.topics("in")
-    app.write((0, "k", "1"))
-    # By default the client waits half a minute for a topic to become known.
-    setting = "--set=producer.topic.metadata.propagation.max.ms=1000"
-    node = app.run(setting, expect=3)
-    assert f"{app.name}-nowhere" in node.output.splitlines()[-1]
+    app.define(
+        "topology.stream(IN).to(lambda record: APP + '-nowhere' if record.value == 3 else OUT)"
+    )
+    app.topics("in", "out", partitions=1)
+    app.write(*((0, "k", value) for value in "234"))
+    app.run()
+    (letter,) = app.read("dead-letters")
+    assert _header(letter, "reason") == "refused"
+    assert f"{app.name}-nowhere" in _header(letter, "error")
+    assert [row.value for row in app.read()] == [b"2", b"4"]
 
 
 def test_an_input_topic_that_is_deleted(app: App) -> None:

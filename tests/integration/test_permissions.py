@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from confluent_kafka import IsolationLevel
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -150,3 +151,51 @@ def _allow_all_again(app: App) -> None:
     admin.delete_acls([everything])[everything].result(30)
     while admin.describe_acls(everything).result(30):
         time.sleep(0.01)
+
+
+def test_write_a_chosen_topic(strict_kafka: str, make_app: Callable[[str], App]) -> None:
+    """Records for it are bad ones, and those for others are not."""
+    app = make_app(strict_kafka)
+    app.define("topology.stream(IN).to(lambda record: APP + '-not' if record.value == 2 else OUT)")
+    app.topics("in", "out", "not", partitions=1)
+    _forbid(app, ResourceType.TOPIC, f"{app.name}-not", WRITE, DESCRIBE)
+    app.write(*((0, "k", value) for value in "123"))
+    app.run()
+    assert [row.value for row in app.read()] == [b"1", b"3"]
+    (letter,) = app.read("dead-letters")
+    assert dict(letter.headers)["kproc.reason"] == b"refused"
+
+
+def test_alter_an_own_topic(counting: App) -> None:
+    """It goes on with what the topic takes, and says what is to be done."""
+    changelog = f"{counting.name}-counts-changelog"
+    ledger.configure(counting.kafka, changelog, {"max.message.bytes": "900000"})
+    configs = AclOperation.DESCRIBE_CONFIGS
+    _forbid(
+        counting,
+        ResourceType.TOPIC,
+        changelog,
+        AclOperation.ALTER_CONFIGS,
+        READ,
+        WRITE,
+        DESCRIBE,
+        configs,
+    )
+    (told,) = [line for line in counting.run().logged if line["event"] == "brokers"]
+    assert f"--entity-name {changelog} --add-config max.message.bytes=" in told["text"]
+    assert counting.latest() == {"k": b"2", "l": b"2"}
+
+
+def test_what_is_open_is_aborted_before_the_end(counting: App) -> None:
+    """Outputs were sent before the changelog was refused; nobody has to wait for their time-out."""
+    changelog = f"{counting.name}-counts-changelog"
+    configs = AclOperation.DESCRIBE_CONFIGS
+    _forbid(counting, ResourceType.TOPIC, changelog, WRITE, READ, DESCRIBE, configs)
+    counting.run(expect=3)
+    committed, deadline = IsolationLevel.READ_COMMITTED, time.monotonic() + 30  # of 60 s
+    for topic in (counting.output, f"{counting.name}-positions"):
+        while ledger.offsets(counting.kafka, topic, isolation=committed) != ledger.offsets(
+            counting.kafka, topic
+        ):
+            assert time.monotonic() < deadline, f"a transaction is open in {topic}"
+            time.sleep(0.05)

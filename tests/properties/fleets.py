@@ -1,5 +1,6 @@
 """Several slots at work on one topology, each at its own pace, in a Kafka in memory."""
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -39,6 +40,7 @@ class Fleet:
         partitions: Of each input topic.
         slots: How many there are.
         inputs: What is in the input topics.
+        budget: Records that a slot may work on in a turn.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class Fleet:
         partitions: int,
         slots: int,
         inputs: Mapping[TopicPartition, list[Raw]],
+        budget: int = sys.maxsize,
     ) -> None:
+        self._budget = budget
         made = plan(topology)
         self.layout: Layout = lay_out(made, dict.fromkeys(made.inputs, partitions))
         self.kafka = Kafka({source: Log(list(log)) for source, log in inputs.items()})
@@ -63,6 +67,8 @@ class Fleet:
             for number, own in enumerate(shares)
             if own
         ]
+        for world in self.worlds:
+            world.budget = self._budget
 
     def rescale(self, slots: int) -> None:
         """Others take over: what is uncommitted is gone."""
@@ -73,7 +79,7 @@ class Fleet:
 
     def drain(self) -> None:
         """Works through everything there is."""
-        for _ in range(200):
+        for _ in range(5000):
             before = self._offsets()
             for world in self.worlds:
                 for source in world.sources:

@@ -6,6 +6,7 @@ out: that order is undefined.
 """
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -263,6 +264,23 @@ def test_as_if_all_had_come_in_the_order_of_time(case: Case, history: list[Move]
         expected, letters = by_the_book(case.shape.make, case.inputs, in_order=in_order)
     assert without_flush(fleet.results(frozenset({"out"}))) == without_flush(expected)
     assert fleet.letters() == letters
+
+
+@pytest.mark.timeout(0)
+@settings(COMMON, max_examples=5_000 if LONG else 60)
+@given(cases(), moves, st.sampled_from((2, 7)))
+def test_turns_that_are_cut_short_come_to_the_same(
+    case: Case, history: list[Move], budget: int
+) -> None:
+    """However few records are worked on between two looks at the clock, crashes in between too."""
+    found: list[Any] = []
+    for most in (budget, sys.maxsize):
+        fleet = Fleet(case.shape.make(), case.partitions, case.slots, case.inputs, most)
+        for move in history:
+            act(fleet, move)
+        fleet.drain()
+        found.append((without_flush(fleet.results(frozenset({"out"}))), fleet.letters()))
+    assert found[0] == found[1]
 
 
 def without_flush(results: Any) -> dict[Any, list[Raw]]:

@@ -4,6 +4,7 @@ It carries out a worker's commands as a client would. Before or after any of the
 crash or the command fail; what is left then is what real Kafka and a real disk would have left.
 """
 
+import sys
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ from processor.runtime.commands import (
     SendOffsets,
     TaskOpened,
     Tick,
+    Turn,
 )
 from processor.runtime.options import WorkerOptions
 from processor.runtime.worker import Worker
@@ -144,6 +146,8 @@ class World:
         self.trace: list[Command] = []
         self.interrupt: Callable[[int, Command], When | None] = lambda _number, _command: None
         self.clock = 0
+        self.budget = sys.maxsize
+        """Records that may be worked on in a turn."""
         self.finished: Finish | None = None
         self.start()
 
@@ -230,11 +234,13 @@ class World:
     def tick(self, clock: int) -> None:
         """The wall clock goes on; a checkpoint comes only where the last had nothing to do."""
         self.clock = clock
+        self.tell(Turn(self.budget))
         self.tell(Tick(Timestamp(clock), self.elapsed))
 
     def checkpoint(self) -> None:
         """A checkpoint becomes due."""
         self.elapsed += self.options.checkpoint_interval
+        self.tell(Turn(self.budget))
         self.tell(Tick(Timestamp(self.clock), self.elapsed))
 
     def drain(self) -> None:

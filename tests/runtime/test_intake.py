@@ -12,7 +12,7 @@ from processor.records import Batch, Offset, Partition, RawBatch, Timestamp, Top
 from processor.runtime import intake as module
 from processor.runtime.intake import Intake
 from processor.runtime.portion import Portion
-from processor.runtime.progress import Progress, marker
+from processor.runtime.progress import Progress, marker, note_text, read_note
 from processor.runtime.upstream import Upstream
 from processor.topology.plan import TaskId
 
@@ -263,5 +263,49 @@ def test_what_waits_for_tasks_upstream_is_not_passed_over() -> None:
     intake.add(A, replace(told, offsets=[Offset(2)]))
     assert taken(intake) == [("a", [5])]
     assert intake.positions({A: Offset(0)}) == {A: Offset(1)}
-    assert intake.notes()[A].done == 7
+    assert intake.notes()[A].done == (7, 0)
     assert intake.time() == 6
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 5), max_size=20), min_size=3, max_size=3), st.integers(1, 7)
+)
+def test_what_is_taken_in_pieces_comes_in_the_same_order(times: list[list[int]], most: int) -> None:
+    """However many have the same time, a piece has no more records than it may."""
+    found: list[list[tuple[TopicPartition, int]]] = []
+    for limit in (most, module._MOST):
+        intake = Intake(frozenset({A, B, C}), 0)
+        for source, rows in zip((A, B, C), map(sorted, times), strict=True):
+            if rows:
+                intake.add(source, batch(*rows))
+            intake.end(source, Offset(99))
+        rows_of = list[tuple[TopicPartition, int]]()
+        while portions := list(intake.take(0, limit)):
+            assert sum(len(portion.rows) for portion in portions) <= limit
+            rows_of += (row for portion in portions for row in in_rows(portion))
+        found.append(rows_of)
+    assert found[0] == found[1]
+
+
+def test_of_many_records_with_one_time_a_restart_repeats_none() -> None:
+    task = TaskId(0, Partition(0))
+    writers, told = {task: (B,)}, {task: Progress(Timestamp(8), (Offset(1),))}
+    records = batch(7, 7, 7, 7, 6)
+    upstream = Upstream(A, writers, 0, Offset(0), told=dict(told))
+    intake = Intake(frozenset({A}), 0, {A: upstream})
+    intake.add(A, records)
+    (portion,) = intake.take(0, 3)
+    assert [share.records.offsets for share in portion.shares] == [[4, 0, 1]]
+    at, note = intake.positions({A: Offset(0)})[A], intake.notes()[A]
+    text = note_text(note, Timestamp(7), at, 5)
+    assert read_note(text, Timestamp(7), at, 5) == note
+    again = Intake(frozenset({A}), 0, {A: Upstream(A, writers, 0, at, note)})
+    again.add(A, records.select([offset >= at for offset in records.offsets]))
+    assert taken_offsets(again) == [2, 3]
+
+
+def taken_offsets(intake: Intake) -> list[int]:
+    portions = intake.take(0)
+    return [
+        each for portion in portions for share in portion.shares for each in share.records.offsets
+    ]

@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 
 from processor.records import Batch, Headers, Offset, Partition, RawBatch, Timestamp, TopicPartition
-from processor.runtime.progress import Note, Progress, marker, note_text, read_note, split, stamped
+from processor.runtime.progress import (
+    Note,
+    Progress,
+    Reached,
+    marker,
+    note_text,
+    read_note,
+    split,
+    stamped,
+)
 from processor.runtime.upstream import Queue, Upstream
 from processor.topology.plan import TaskId
 
@@ -129,10 +138,10 @@ def test_after_a_restart_nothing_is_worked_on_twice_and_nothing_left_out() -> No
     before.add(rows(1, 9, 3))
     before.add(told(3, a=(5, 3), b=(6, 1)))
     assert times(before.release()) == [1, 3]
-    note = before.noted(before.bound)
+    note = before.noted(Reached(before.bound, Offset(0)))
     text = note_text(note, Timestamp(4), Offset(1), LAYOUT)
     again = upstream(read_note(text, Timestamp(4), Offset(1), LAYOUT), position=1)
-    assert again.noted(again.bound) == note
+    assert again.noted(again.begin) == note
     again.add(rows(9, first=1))
     assert times(again.release()) == []  # not before all is there that was
     again.add(rows(3, first=2))
@@ -142,7 +151,9 @@ def test_after_a_restart_nothing_is_worked_on_twice_and_nothing_left_out() -> No
 
 
 def test_a_note_of_another_topology_is_none() -> None:
-    note = Note(Offset(5), Timestamp(3), {A: Progress(Timestamp(3), (Offset(1),))})
+    note = Note(
+        Offset(5), Reached(Timestamp(3), Offset(2)), {A: Progress(Timestamp(3), (Offset(1),))}
+    )
     text = note_text(note, Timestamp(4), Offset(1), LAYOUT)
     assert read_note(text, Timestamp(4), Offset(1), LAYOUT) == note
     assert read_note(text, Timestamp(4), Offset(1), LAYOUT + 1) is None

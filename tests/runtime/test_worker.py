@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from processor import Topology, every, key_value
-from processor.errors import BadRecordError
+from processor.errors import BadRecordError, PermissionDenied, RecordRefused, TopicMismatch
 from processor.operators.base import NO_TIME
 from processor.records import Batch, Offset, Partition, RawBatch, Record, Timestamp, TopicPartition
 from processor.runtime.commands import (
@@ -30,13 +30,15 @@ from processor.runtime.commands import (
     Produce,
     Purge,
     ReachedEnd,
+    Refused,
     Revoked,
     SendOffsets,
     Stop,
     TaskOpened,
     Tick,
+    Turn,
 )
-from processor.runtime.options import WorkerOptions
+from processor.runtime.options import TopicLimits, WorkerOptions
 from processor.runtime.worker import Worker
 from processor.state.store import MemoryStore, Store
 from processor.topology.plan import StoreId, TaskId, lay_out, plan
@@ -622,3 +624,138 @@ def test_a_record_far_ahead_of_the_clock_moves_the_stream_time_no_further_than_t
     worker.handle(Tick(Timestamp(2000), 10))
     worker.handle(fetched(("c", 3), start=2))
     assert worker.tasks[TASK].time == 1500
+
+
+def test_no_more_is_worked_on_in_a_turn_than_may_be() -> None:
+    worker = running()
+    assert worker.handle(Turn(2)) == []
+    first = worker.handle(fetched(("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 5)))
+    assert first == [Begin(), copies(("a", 1), ("b", 2))]
+    assert worker.is_exhausted
+    assert worker.handle(Tick(Timestamp(1000), 0)) == []
+    worker.handle(Turn(2))
+    assert worker.handle(fetched(("f", 6), start=5)) == []  # others have waited for longer
+    assert copies(("c", 3), ("d", 4), start=2) in worker.handle(Tick(Timestamp(1000), 0))
+    worker.handle(Turn(9))
+    third = worker.handle(Tick(Timestamp(1000), 1))
+    assert [each for each in third if isinstance(each, Produce)] == [
+        copies(("e", 5), start=4),
+        copies(("f", 6), start=5),
+    ]
+    assert not worker.is_exhausted
+    assert worker.worked == 6
+
+
+def test_of_several_tasks_none_waits_for_ever() -> None:
+    """Each takes its turn, though the first one has more than may be worked on."""
+    worker = make(partitions=2, own=2)
+    other = TaskId(0, Partition(1))
+    worker.handle(opened())
+    worker.handle(opened(task=other))
+    worker.handle(Assigned(frozenset({INPUT, OTHER})))
+    worker.handle(Turn(0))
+    worker.handle(fetched(*(("a", number) for number in range(9))))
+    worker.handle(Fetched(OTHER, raw(("b", 9))))
+    for _ in range(3):
+        worker.handle(Turn(1))
+        worker.handle(Tick(Timestamp(1000), 0))
+    assert worker.tasks[other].records == 1
+
+
+def refused(worker: Worker, commands: Sequence[Command], row: int) -> list[Command]:
+    (command,) = (each for each in commands if isinstance(each, Produce))
+    error = RecordRefused("it is too large")
+    assert worker.handle(Refused(command, row, error)) == [Abort()]
+    return worker.handle(Aborted())
+
+
+def test_a_record_that_is_refused_is_a_bad_one_when_all_is_done_again() -> None:
+    worker = running()
+    records = ("a", 1), ("b", 2), ("c", 3)
+    first = worker.handle(fetched(*records))
+    assert refused(worker, first, 1) == [Fetch({INPUT: Offset(0)})]
+    again = worker.handle(fetched(*records))
+    produced = {each.topic: each.records for each in again if isinstance(each, Produce)}
+    assert produced["copies"].values == [b"1", b"3"]
+    headers = dict((produced["app-dead-letters"].headers or [()])[0])
+    assert (headers["kproc.offset"], headers["kproc.reason"]) == (b"1", b"refused")
+    assert worker.bad_records.counts == {("sink-1", "refused"): 1}
+    commit = due(worker)
+    assert Commit() in commit
+    worker.handle(Committed({STORE: Offset(1)}))
+    assert not len(worker.bad_records.refusals)
+
+
+def test_a_record_that_is_refused_though_it_is_left_out_ends_the_work() -> None:
+    worker = running()
+    commands = worker.handle(fetched(("a", 1)))
+    refused(worker, commands, 0)
+    (command,) = (each for each in commands if isinstance(each, Produce))
+    worker.handle(fetched(("a", 1)))
+    error = RecordRefused("again")
+    assert worker.handle(Refused(command, 0, error)) == [Abort()]
+    assert worker.handle(Aborted())[-1] == Finish(error)
+
+
+@pytest.mark.parametrize("topic", ["app-dead-letters", "counts"])
+def test_what_has_to_be_taken_ends_the_work(topic: str) -> None:
+    """Dead letters, and records of a topic that the topology names, if it takes none at all."""
+    worker = running()
+    worker.handle(fetched(("a", 1)))
+    error = PermissionDenied("no")
+    assert worker.handle(Refused(Produce(topic, raw(("a", 1))), None, error)) == [Abort()]
+    assert worker.handle(Aborted())[-1] == Finish(error)
+
+
+def test_a_topic_that_takes_nothing_is_asked_again_after_half_a_minute() -> None:
+    topology = Topology("app")
+    topology.stream("in").to(lambda record: f"to-{record.value}")
+    worker = running(topology)
+    (_, command) = worker.handle(fetched(("a", 1)))
+    assert isinstance(command, Produce)
+    assert worker.handle(Refused(command, None, TopicMismatch("no"))) == [Abort()]
+    worker.handle(Aborted())
+    commands = worker.handle(fetched(("a", 1), ("b", 2)))
+    assert {each.topic for each in commands if isinstance(each, Produce)} == {
+        "to-2",
+        "app-dead-letters",
+    }
+    worker.handle(Tick(Timestamp(1000), 40_000))
+    worker.handle(Committed({}))
+    commands = worker.handle(fetched(("c", 1), start=2))
+    assert [each.topic for each in commands if isinstance(each, Produce)] == ["to-1"]
+
+
+def test_records_that_an_output_is_known_to_refuse_are_bad_ones() -> None:
+    topology = Topology("app")
+    topology.stream("in", value=bytes).to("out")
+    limits = {"out": TopicLimits(bytes=150, before=1000, after=500)}
+    worker = running(topology, limits=limits)
+    worker.handle(Tick(Timestamp(5000), 1))
+    times = (3999, 4000, 5500, 5501, 5000)
+    values = (b"", b"", b"", b"", b"x" * 100)
+    columns = [b"k"] * 5, values, [Timestamp(time) for time in times], [*map(Offset, range(5))]
+    commands = worker.handle(Fetched(INPUT, Batch(*columns)))
+    produced = [each for each in commands if isinstance(each, Produce)]
+    assert [each.records.timestamps for each in produced if each.topic == "out"] == [[4000, 5500]]
+    letters = [dict((each.records.headers or [()])[0]) for each in produced[1:]]
+    assert [each["kproc.reason"] for each in letters] == [b"timestamp", b"timestamp", b"too-large"]
+    said = [(each["kproc.error"] or b"").decode() for each in letters]
+    assert "message.timestamp.before.max.ms" in said[0]
+    assert "message.timestamp.after.max.ms" in said[1]
+    assert "out takes 150" in said[2]
+
+
+def test_a_result_that_no_record_stands_for_and_is_refused_is_left_out_alone() -> None:
+    worker = running()
+    worker.handle(fetched(("a", 1), ("b", 2)))
+    (command,) = (each for each in due(worker) if isinstance(each, Produce) and not each.store)
+    assert command.topic == "counts"
+    assert worker.handle(Refused(command, 0, RecordRefused("no"))) == [Abort()]
+    worker.handle(Aborted())
+    again = worker.handle(fetched(("a", 1), ("b", 2)))
+    assert [each.topic for each in again if isinstance(each, Produce)] == ["copies"]
+    made = {each.topic: each.records for each in due(worker) if isinstance(each, Produce)}
+    assert made["counts"].keys == [b"b"]
+    assert made["app-dead-letters"].keys == [b"a"]
+    assert sorted(made[CHANGELOG].keys) == [b"a", b"b"]
