@@ -5,7 +5,7 @@ A topology is written with `Topology` and run with `kproc run FILE`.
 
 from typing import TYPE_CHECKING, Any
 
-from processor.operators.aggregates import (
+from processor.operators.aggregates.catalogue import (
     Aggregator,
     approx_distinct_of,
     approx_quantiles_of,
@@ -21,10 +21,10 @@ from processor.operators.aggregates import (
     sum_of,
     top_of,
 )
-from processor.operators.columnar import polars as _polars
+from processor.operators.columns.steps import polars as _polars
 from processor.operators.event_time import wall_clock
 from processor.operators.process import ProcessContext, Punctuator
-from processor.operators.windows import calendar, counted, hopping, session, sliding, tumbling
+from processor.operators.windows.kinds import calendar, counted, hopping, session, sliding, tumbling
 from processor.records import Headers, Record, Timestamp
 from processor.serdes import SchemaRegistry, Serde, avro, json_schema, protobuf
 from processor.serdes.windowed import Windowed

@@ -13,8 +13,8 @@ from docker.errors import DockerException
 from hypothesis import settings
 from testcontainers.core.container import DockerContainer
 
-from processor.edges.brokers import Brokers
-from processor.edges.embedded import BROKER_DEFAULTS, EmbeddedKafka, free_port
+from processor.local.brokers import Brokers
+from processor.local.embedded import BROKER_DEFAULTS, EmbeddedKafka, free_port
 from tests import ledger
 
 # The same examples in each run, so that what fails does so again; KPROC_LONG looks for others.

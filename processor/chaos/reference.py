@@ -13,7 +13,7 @@ from processor.chaos.outside import Outside
 from processor.chaos.replay import Made, RawRecord, replay
 from processor.chaos.resets import Reset, joined, pieces
 from processor.chaos.rules import Judgement, Rule, Rules, rules
-from processor.operators.aggregate import TableOperator
+from processor.operators.aggregates.by_key import TableOperator
 from processor.records import Headers, Partition, RawBatch, TopicPartition
 from processor.runtime.options import WorkerOptions
 from processor.topology.graph import Step

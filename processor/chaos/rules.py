@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from processor.operators.aggregate import TableOperator
+from processor.operators.aggregates.by_key import TableOperator
 from processor.operators.base import Operator
 from processor.operators.process import Process
 from processor.operators.stateless import (

@@ -29,8 +29,8 @@ def _end(_number: int, _frame: Any) -> None:
 
 
 def _health() -> None:
-    from processor.edges.probe import ask, configured  # noqa: PLC0415
     from processor.errors import UsageError  # noqa: PLC0415
+    from processor.health.probe import ask, configured  # noqa: PLC0415
 
     try:
         answer = ask(configured(), "healthz")

@@ -15,12 +15,12 @@ from rich.text import Text
 from processor.cli.overview import STYLES, worker_text
 from processor.cli.summary import Run
 from processor.cluster.overview import Overview, SlotOverview, overview
-from processor.edges.accounting import Figures, SlotFigures
-from processor.edges.channel import RestoreStatus
+from processor.node.accounting import Figures, SlotFigures
+from processor.worker.channel import RestoreStatus
 
 if TYPE_CHECKING:
-    from processor.edges.node import NodeState
-    from processor.edges.progress import Backlog
+    from processor.kafka.progress import Backlog
+    from processor.node.node import NodeState
 
 _UNKNOWN = "-"
 

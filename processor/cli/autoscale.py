@@ -26,8 +26,8 @@ from processor.errors import UsageError
 
 if TYPE_CHECKING:
     from processor.cluster.autoscale import Policy
-    from processor.edges.actuators import Actuator
-    from processor.edges.autoscaling import Exporter
+    from processor.scaling.actuators import Actuator
+    from processor.scaling.autoscaling import Exporter
 
 _INTERRUPTED = 130
 _LISTENING = 2.0
@@ -183,15 +183,15 @@ def _work(
 
 def _actuator(asked: Asked, where: _Where) -> "Actuator":
     if where.actuator == "docker":
-        from processor.edges.docker_nodes import DockerNodes  # noqa: PLC0415
+        from processor.scaling.docker_nodes import DockerNodes  # noqa: PLC0415
 
         return DockerNodes(asked.application)
     if where.actuator == "kubernetes":
-        from processor.edges.stateful_set import StatefulSet, find_api  # noqa: PLC0415
+        from processor.scaling.stateful_set import StatefulSet, find_api  # noqa: PLC0415
 
         api = find_api(where.api, where.namespace)
         return StatefulSet(api, where.stateful_set or asked.application)
-    from processor.edges.actuators import Recommender  # noqa: PLC0415
+    from processor.scaling.actuators import Recommender  # noqa: PLC0415
 
     return Recommender()
 
@@ -201,7 +201,7 @@ def _exporter(asked: Asked, where: _Where) -> "Generator[Exporter | None]":
     if where.metrics_port is None:
         yield None
         return
-    from processor.edges.autoscaling import Exporter  # noqa: PLC0415
+    from processor.scaling.autoscaling import Exporter  # noqa: PLC0415
 
     host = where.metrics_host
     with contextlib.closing(Exporter(host, where.metrics_port, asked.application)) as exporter:

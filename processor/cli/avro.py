@@ -26,10 +26,10 @@ def row_encoder(schema: Path, topic: str, url: str | None) -> Callable[[Any], by
     Raises:
         KprocError: The schema is none, or not in the registry.
     """
-    from processor.edges.registry import Registry  # noqa: PLC0415
+    from processor.kafka.registry import Registry  # noqa: PLC0415
     from processor.serdes import SchemaRegistry, avro, for_topic  # noqa: PLC0415
-    from processor.serdes.avro_rows import value_of_row  # noqa: PLC0415
-    from processor.serdes.avro_schema import read_schema  # noqa: PLC0415
+    from processor.serdes.avro.rows import value_of_row  # noqa: PLC0415
+    from processor.serdes.avro.schema import read_schema  # noqa: PLC0415
 
     own = read_schema(schema)
     if url is None:
@@ -50,7 +50,7 @@ def json_decoder(schema: Path | None, url: str | None) -> Callable[[bytes], byte
     Raises:
         KprocError: The schema is none.
     """
-    from processor.edges.registry import Registry  # noqa: PLC0415
+    from processor.kafka.registry import Registry  # noqa: PLC0415
     from processor.serdes import SchemaRegistry, avro, json  # noqa: PLC0415
 
     if url is None:

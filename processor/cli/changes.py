@@ -28,8 +28,8 @@ def show_changes(plan: "Plan", settings: "Settings", *, as_json: bool) -> None:
         KafkaError: Kafka does not tell, or an input is missing.
         StateError: It is not to be known.
     """
-    from processor.edges.node import client_settings  # noqa: PLC0415
-    from processor.edges.planning import planned  # noqa: PLC0415
+    from processor.admin.planning import planned  # noqa: PLC0415
+    from processor.node.node import client_settings  # noqa: PLC0415
 
     found = planned(plan, client_settings(settings), settings)
     if as_json:

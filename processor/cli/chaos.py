@@ -17,11 +17,11 @@ from processor.cli.run import ConfigOption, SetOption
 from processor.errors import BadRecordError, KprocError, SettingsError, UsageError
 
 if TYPE_CHECKING:
+    from processor.chaos.load import RowsMaker
     from processor.chaos.possible import Scene
+    from processor.chaos.run import Order
     from processor.chaos.schedule import Kind
     from processor.chaos.verdict import Report
-    from processor.edges.chaos import Order
-    from processor.edges.load import RowsMaker
     from processor.settings import Settings
     from processor.topology.plan import Plan
     from processor.topology.topology import SampleData, Topology
@@ -133,9 +133,9 @@ def chaos(  # noqa: PLR0913 - options of a command
     Ctrl-C ends the faults early, and the check comes then; twice ends it all.
     """
     from processor.chaos.possible import Scene  # noqa: PLC0415
+    from processor.chaos.run import Order  # noqa: PLC0415
     from processor.chaos.schedule import Terms  # noqa: PLC0415
     from processor.durations import milliseconds  # noqa: PLC0415
-    from processor.edges.chaos import Order  # noqa: PLC0415
     from processor.loading import load as load_topology  # noqa: PLC0415
     from processor.topology.plan import plan  # noqa: PLC0415
 
@@ -270,15 +270,15 @@ def _maker(
     value_format: Literal["json", "text"] | None,
 ) -> "RowsMaker":
     """What gives the records, from the first to the last each time."""
-    from processor.edges.dev import sample_rows  # noqa: PLC0415
-    from processor.edges.readers import (  # noqa: PLC0415
+    from processor.kafka.registry import Registry  # noqa: PLC0415
+    from processor.local.dev import sample_rows  # noqa: PLC0415
+    from processor.local.readers import (  # noqa: PLC0415
         Columns,
         FileFormat,
         ValueFormat,
         format_of,
         read_rows,
     )
-    from processor.edges.registry import Registry  # noqa: PLC0415
 
     if not isinstance(source, str):
         return partial(sample_rows, source, Registry(settings.schema_registry))
@@ -315,9 +315,9 @@ def _folder(*, keep: bool) -> Generator[_Folder]:
 
 
 def _work(order: "Order", *, as_json: bool) -> "Report":
+    from processor.chaos.run import ChaosRun  # noqa: PLC0415
     from processor.chaos.verdict import as_json as told  # noqa: PLC0415
     from processor.cli.chaos_display import print_report, shown  # noqa: PLC0415
-    from processor.edges.chaos import ChaosRun  # noqa: PLC0415
 
     say(f"Chaos with seed {order.terms.seed}")
     with shown(order) as watcher, ChaosRun(order, watcher) as run:

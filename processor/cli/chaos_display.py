@@ -16,9 +16,9 @@ from rich.text import Text
 
 from processor.chaos.compare import Compared
 from processor.chaos.rules import Rule
+from processor.chaos.run import Order, Progress, Watcher
 from processor.chaos.verdict import Happening, Report, cause_of
 from processor.cli.common import err, say
-from processor.edges.chaos import Order, Progress, Watcher
 
 _LINE_SECONDS = 10.0
 _EVENTS = 8

@@ -29,7 +29,7 @@ from processor.errors import KprocError, UsageError
 from processor.records import Timestamp
 
 if TYPE_CHECKING:
-    from processor.edges.embedded import EmbeddedKafka
+    from processor.local.embedded import EmbeddedKafka
     from processor.settings import Settings
     from processor.topology.topology import Topology
 
@@ -167,7 +167,7 @@ def client_config(settings: "Settings", more: Sequence[str] | None) -> dict[str,
         UsageError: One is not of that form.
         SettingsError: librdkafka refuses one.
     """
-    from processor.edges.node import check_clients, client_settings  # noqa: PLC0415
+    from processor.node.node import check_clients, client_settings  # noqa: PLC0415
 
     own: dict[str, Any] = {}
     for setting in more or ():
@@ -209,7 +209,7 @@ def start_kafka(
     Raises:
         KprocError: as `EmbeddedKafka.start`.
     """
-    from processor.edges.embedded import DEFAULT_VERSION, EmbeddedKafka  # noqa: PLC0415
+    from processor.local.embedded import DEFAULT_VERSION, EmbeddedKafka  # noqa: PLC0415
 
     version = version or DEFAULT_VERSION
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

@@ -24,8 +24,8 @@ def topology_files(incomplete: str) -> Iterator[str]:
 
 def applications(context: typer.Context, incomplete: str) -> Iterator[str]:
     """Names of applications that begin so, if the Kafka to ask is known and answers soon."""
-    from processor.edges import observing  # noqa: PLC0415 - only where it is needed
-    from processor.edges.node import client_settings  # noqa: PLC0415
+    from processor.node import observing  # noqa: PLC0415 - only where it is needed
+    from processor.node.node import client_settings  # noqa: PLC0415
     from processor.settings import load  # noqa: PLC0415
 
     try:

@@ -14,7 +14,7 @@ from processor.cli.common import err, start_kafka
 from processor.errors import KafkaError, UsageError
 
 if TYPE_CHECKING:
-    from processor.edges.embedded import EmbeddedKafka
+    from processor.local.embedded import EmbeddedKafka
 
 _DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where its data lies.")]
 _PortOption = Annotated[
@@ -74,7 +74,7 @@ def _stop(data: Path) -> None:
 
 
 def _reset(data: Path, *, yes: bool) -> None:
-    from processor.edges.embedded import delete_data  # noqa: PLC0415
+    from processor.local.embedded import delete_data  # noqa: PLC0415
 
     # State without the topics that it stands for is refused by the next run.
     state = data.parent / "state"
@@ -119,7 +119,7 @@ def _watch(kafka: "EmbeddedKafka") -> None:
 
 
 def _running(data: Path) -> "EmbeddedKafka | None":
-    from processor.edges.embedded import running  # noqa: PLC0415
+    from processor.local.embedded import running  # noqa: PLC0415
 
     return running(data)
 

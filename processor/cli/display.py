@@ -20,14 +20,14 @@ from rich.text import Text
 from processor.cli.area import area
 from processor.cli.summary import LATE_ADVICE, Run, most_late, print_summary
 from processor.cli.terminal import shared_terminal
-from processor.edges.accounting import Figures
-from processor.edges.channel import ADOPTED, CRASHED, Failure, Log, Report, Status
-from processor.edges.rate import Rate
+from processor.node.accounting import Figures
 from processor.settings import Settings, redacted
+from processor.worker.channel import ADOPTED, CRASHED, Failure, Log, Report, Status
+from processor.worker.rate import Rate
 
 if TYPE_CHECKING:
-    from processor.edges.node import NodeState
-    from processor.edges.progress import Backlog
+    from processor.kafka.progress import Backlog
+    from processor.node.node import NodeState
 
 LogFormat: TypeAlias = Literal["text", "json"]
 

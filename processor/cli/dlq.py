@@ -1,6 +1,6 @@
 """`kproc dlq`: the dead letters of an application: how many, which, and back into the topics.
 
-Owns the way from the command line to `edges.dead_letters` and how letters look. What may be
+Owns the way from the command line to `admin.dead_letters` and how letters look. What may be
 replayed, and how that happens exactly once, is decided there.
 """
 
@@ -38,7 +38,7 @@ from processor.errors import UsageError
 from processor.records import Offset, Partition
 
 if TYPE_CHECKING:
-    from processor.edges.dead_letters import DeadLetters, Survey
+    from processor.admin.dead_letters import DeadLetters, Survey
     from processor.runtime.letters import Letter, Place, Wanted
     from processor.settings import Settings
 
@@ -193,8 +193,8 @@ def replay(  # noqa: PLR0913 - options of a command
 
     Example: kproc dlq replay orders.py --step check --dry-run
     """
-    from processor.edges import dead_letters  # noqa: PLC0415
-    from processor.edges.node import client_settings  # noqa: PLC0415
+    from processor.admin import dead_letters  # noqa: PLC0415
+    from processor.node.node import client_settings  # noqa: PLC0415
 
     wanted = _wanted(step, reason, topic, partition, key, since, until, letter)
     where = _where(topology, application, bootstrap, config, sets)
@@ -222,8 +222,8 @@ class _Where:
     settings: "Settings"
 
     def letters(self) -> "DeadLetters":
-        from processor.edges.dead_letters import DeadLetters  # noqa: PLC0415
-        from processor.edges.node import client_settings  # noqa: PLC0415
+        from processor.admin.dead_letters import DeadLetters  # noqa: PLC0415
+        from processor.node.node import client_settings  # noqa: PLC0415
         from processor.topology.plan import DEAD_LETTERS  # noqa: PLC0415
 
         return DeadLetters(client_settings(self.settings), self.application + DEAD_LETTERS)

@@ -30,7 +30,7 @@ def health(
     Example: KPROC_HTTP=:8080 kproc health
     """
     from processor.addresses import parse_address  # noqa: PLC0415
-    from processor.edges.probe import ask, configured  # noqa: PLC0415
+    from processor.health.probe import ask, configured  # noqa: PLC0415
 
     address = configured() if http is None else parse_address(http)
     answer = ask(address, "readyz" if ready else "healthz")

@@ -130,8 +130,8 @@ def _measured(application: str, settings: "Settings") -> "Measured":
     from processor.cluster.capacity import measured  # noqa: PLC0415
     from processor.cluster.load import LoadMeter  # noqa: PLC0415
     from processor.cluster.measure import measure  # noqa: PLC0415
-    from processor.edges.node import client_settings  # noqa: PLC0415
-    from processor.edges.observing import overviews  # noqa: PLC0415
+    from processor.node.node import client_settings  # noqa: PLC0415
+    from processor.node.observing import overviews  # noqa: PLC0415
 
     timeout = milliseconds(settings.failover_timeout, "failover_timeout")
     meter, began = LoadMeter(), time.monotonic()

@@ -72,8 +72,8 @@ def _rescale(
     ask: bool,
     dry_run: bool,
 ) -> None:
-    from processor.edges import rescaling  # noqa: PLC0415
-    from processor.edges.node import client_settings  # noqa: PLC0415
+    from processor.admin import rescaling  # noqa: PLC0415
+    from processor.node.node import client_settings  # noqa: PLC0415
 
     client = client_settings(settings)
     change = rescaling.survey(plan, client, slots=slots, partitions=partitions)

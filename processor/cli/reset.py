@@ -18,7 +18,7 @@ from processor.durations import milliseconds, seconds
 from processor.errors import UsageError
 
 if TYPE_CHECKING:
-    from processor.edges.resetting import Reset
+    from processor.admin.resetting import Reset
     from processor.settings import Settings
     from processor.topology.plan import Plan
 
@@ -74,9 +74,9 @@ def reset(
 def _reset(
     plan: "Plan", settings: "Settings", stores: list[str], to: Any, *, ask: bool, dry_run: bool
 ) -> None:
-    from processor.edges import resetting  # noqa: PLC0415
-    from processor.edges.node import client_settings  # noqa: PLC0415
-    from processor.edges.rescaling import check_stopped  # noqa: PLC0415
+    from processor.admin import resetting  # noqa: PLC0415
+    from processor.admin.rescaling import check_stopped  # noqa: PLC0415
+    from processor.node.node import client_settings  # noqa: PLC0415
 
     client, folder = client_settings(settings), Path(settings.state_dir)
     asked = resetting.survey(plan, client, folder, stores=stores, to=to)

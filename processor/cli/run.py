@@ -24,7 +24,7 @@ from processor.cli.scaling import Asked, bounds_of, run_here
 from processor.errors import UsageError, WorkerFailed
 
 if TYPE_CHECKING:
-    from processor.edges.http import Endpoint
+    from processor.health.http import Endpoint
     from processor.settings import Settings
     from processor.topology.plan import Plan
     from processor.topology.topology import SampleData, Topology
@@ -153,8 +153,8 @@ class _View:
 def _work(spec: str, made: "Plan", settings: "Settings", view: _View, *, until_end: bool) -> bool:
     """Runs the topology and tells of it; returns whether its workers were killed."""
     from processor.cli.display import Run, display  # noqa: PLC0415
-    from processor.edges.channel import Log  # noqa: PLC0415
-    from processor.edges.node import Node  # noqa: PLC0415
+    from processor.node.node import Node  # noqa: PLC0415
+    from processor.worker.channel import Log  # noqa: PLC0415
 
     this = Run(made, settings, until_end)
     with (
@@ -181,7 +181,7 @@ def _endpoint(made: "Plan", settings: "Settings") -> "Generator[Endpoint | None]
         yield None
         return
     from processor.addresses import parse_address  # noqa: PLC0415
-    from processor.edges.http import Endpoint  # noqa: PLC0415
+    from processor.health.http import Endpoint  # noqa: PLC0415
 
     with contextlib.closing(Endpoint(parse_address(settings.http), made.application)) as endpoint:
         yield endpoint
@@ -190,9 +190,9 @@ def _endpoint(made: "Plan", settings: "Settings") -> "Generator[Endpoint | None]
 def _show_results(made: "Plan", settings: "Settings") -> None:
     from processor.cli.show import results, serdes_of  # noqa: PLC0415
     from processor.cli.summary import consume_command  # noqa: PLC0415
-    from processor.edges.node import client_settings  # noqa: PLC0415
-    from processor.edges.registry import Registry  # noqa: PLC0415
-    from processor.edges.results import read_results  # noqa: PLC0415
+    from processor.kafka.registry import Registry  # noqa: PLC0415
+    from processor.kafka.results import read_results  # noqa: PLC0415
+    from processor.node.node import client_settings  # noqa: PLC0415
 
     console = Console(highlight=False)
     asking = Registry(settings.schema_registry).asking
@@ -206,8 +206,8 @@ def _show_results(made: "Plan", settings: "Settings") -> None:
 @contextlib.contextmanager
 def _dev_kafka(topology: "Topology", settings: "Settings", *, quiet: bool) -> Generator["Settings"]:
     """The settings for this machine's Kafka, with sample data in it; stopped if it was started."""
-    from processor.edges.dev import lasting_kafka, own  # noqa: PLC0415
-    from processor.edges.embedded import DEFAULT_DATA  # noqa: PLC0415
+    from processor.local.dev import lasting_kafka, own  # noqa: PLC0415
+    from processor.local.embedded import DEFAULT_DATA  # noqa: PLC0415
     from processor.settings import unsecured  # noqa: PLC0415
 
     kafka = lasting_kafka(DEFAULT_DATA)
@@ -223,7 +223,7 @@ def _dev_kafka(topology: "Topology", settings: "Settings", *, quiet: bool) -> Ge
 
 def _dev_port() -> int:
     """Kafka's usual port, or 0 for any if it is taken."""
-    from processor.edges.embedded import DEFAULT_PORT  # noqa: PLC0415
+    from processor.local.embedded import DEFAULT_PORT  # noqa: PLC0415
 
     try:
         socket.create_server(("127.0.0.1", DEFAULT_PORT)).close()
@@ -233,9 +233,9 @@ def _dev_port() -> int:
 
 
 def _load_sample(settings: "Settings", sample: "SampleData", *, quiet: bool) -> None:
-    from processor.edges.dev import load_sample  # noqa: PLC0415
-    from processor.edges.node import client_settings  # noqa: PLC0415
-    from processor.edges.registry import Registry  # noqa: PLC0415
+    from processor.kafka.registry import Registry  # noqa: PLC0415
+    from processor.local.dev import load_sample  # noqa: PLC0415
+    from processor.node.node import client_settings  # noqa: PLC0415
 
     began = time.monotonic()
     registry = Registry(settings.schema_registry)

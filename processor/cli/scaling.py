@@ -27,9 +27,9 @@ from processor.errors import (
 if TYPE_CHECKING:
     from processor.cluster.autoscale import Policy
     from processor.cluster.overview import Overview
-    from processor.edges.actuators import Actuator
-    from processor.edges.autoscaling import Entry, Exporter, Turn
-    from processor.edges.local_nodes import LocalNodes
+    from processor.scaling.actuators import Actuator
+    from processor.scaling.autoscaling import Entry, Exporter, Turn
+    from processor.scaling.local_nodes import LocalNodes
     from processor.settings import Settings
 
     Turns: TypeAlias = Iterable[Turn]
@@ -120,7 +120,7 @@ def turns(
     Raises:
         KprocError: It can't go on.
     """
-    from processor.edges.autoscaling import Autoscaling, History, history_file  # noqa: PLC0415
+    from processor.scaling.autoscaling import Autoscaling, History, history_file  # noqa: PLC0415
 
     history = History(history_file(asked.settings.state_dir, asked.application))
     work = Autoscaling(policy, actuator, interval, history, exporter)
@@ -129,7 +129,7 @@ def turns(
 
 def last_of(found: "Turns") -> "Turns":
     """The recommendation after listening for long enough; what happens meanwhile is told."""
-    from processor.edges.autoscaling import ONCE_SECONDS  # noqa: PLC0415
+    from processor.scaling.autoscaling import ONCE_SECONDS  # noqa: PLC0415
 
     until = time.monotonic() + ONCE_SECONDS
     for turn in found:
@@ -179,7 +179,7 @@ def show_json(found: "Turns") -> None:
 
 def history_table(asked: Asked, *, as_json: bool) -> None:
     """Shows what was decided here; all of it as JSON, or the last decisions as a table."""
-    from processor.edges.autoscaling import history_file, kept  # noqa: PLC0415
+    from processor.scaling.autoscaling import history_file, kept  # noqa: PLC0415
 
     file = history_file(asked.settings.state_dir, asked.application)
     entries = kept(file)
@@ -241,8 +241,8 @@ def _overviews(asked: Asked, actuator: "Actuator") -> "Iterator[tuple[Overview, 
 
     A broker that can't be reached any more is waited for, and where nodes start so is their topic.
     """
-    from processor.edges.node import client_settings  # noqa: PLC0415
-    from processor.edges.observing import overviews  # noqa: PLC0415
+    from processor.node.node import client_settings  # noqa: PLC0415
+    from processor.node.observing import overviews  # noqa: PLC0415
     from processor.settings import redacted  # noqa: PLC0415
 
     settings = asked.settings
@@ -268,8 +268,8 @@ def _overviews(asked: Asked, actuator: "Actuator") -> "Iterator[tuple[Overview, 
 
 def _make_topics(asked: Asked, nodes: int) -> None:
     """An application that is new gets a slot for each node that there may be."""
-    from processor.edges.node import prepare_topics  # noqa: PLC0415
     from processor.loading import load  # noqa: PLC0415
+    from processor.node.node import prepare_topics  # noqa: PLC0415
     from processor.topology.plan import plan  # noqa: PLC0415
 
     if asked.topology is not None:
@@ -277,9 +277,9 @@ def _make_topics(asked: Asked, nodes: int) -> None:
 
 
 def _local_nodes(asked: Asked, most: int, file: Path) -> "LocalNodes":
-    from processor.edges.local_nodes import LocalNodes  # noqa: PLC0415
-    from processor.edges.node_process import NodeProcess  # noqa: PLC0415
-    from processor.edges.settings_file import unset_environment, write_settings  # noqa: PLC0415
+    from processor.local.node_process import NodeProcess  # noqa: PLC0415
+    from processor.local.settings_file import unset_environment, write_settings  # noqa: PLC0415
+    from processor.scaling.local_nodes import LocalNodes  # noqa: PLC0415
 
     if asked.topology is None:
         raise UsageError("--actuator local starts nodes: give the topology's file, not its name.")

@@ -13,8 +13,8 @@ from processor.cli.run import ConfigOption, SetOption
 from processor.errors import SchemaRefused, TopologyError, UsageError
 
 if TYPE_CHECKING:
-    from processor.edges.registry import Registry
-    from processor.serdes.avro_schema import AvroSchema
+    from processor.kafka.registry import Registry
+    from processor.serdes.avro.schema import AvroSchema
     from processor.serdes.registry import SchemaKind, SchemaText
 
 _KINDS: Final[dict[str, "SchemaKind"]] = {".avsc": "AVRO", ".json": "JSON", ".proto": "PROTOBUF"}
@@ -87,8 +87,8 @@ def types(
     ] = None,
 ) -> None:
     """Writes Python's types for an Avro schema, formatted and typed in full."""
-    from processor.serdes.avro_models import model_source  # noqa: PLC0415
-    from processor.serdes.avro_schema import read_schema  # noqa: PLC0415
+    from processor.serdes.avro.models import model_source  # noqa: PLC0415
+    from processor.serdes.avro.schema import read_schema  # noqa: PLC0415
 
     source = model_source(read_schema(file), form, str(file))
     if output is None:
@@ -139,14 +139,14 @@ def register(
 
 
 def _registry(url: str | None, config: Path | None, sets: list[str] | None) -> "Registry":
-    from processor.edges.registry import Registry  # noqa: PLC0415
+    from processor.kafka.registry import Registry  # noqa: PLC0415
 
     found = settings_here(None, config, sets).schema_registry
     return Registry(found if url is None else {**found, "url": url})
 
 
 def _schema(file: Path) -> "SchemaText":
-    from processor.serdes.avro_schema import read_schema  # noqa: PLC0415
+    from processor.serdes.avro.schema import read_schema  # noqa: PLC0415
     from processor.serdes.registry import SchemaText  # noqa: PLC0415
 
     kind = _KINDS.get(file.suffix)
@@ -164,7 +164,7 @@ def _schema(file: Path) -> "SchemaText":
 
 
 def _compare(new: Path, old: Path) -> None:
-    from processor.serdes.avro_schema import read_schema  # noqa: PLC0415
+    from processor.serdes.avro.schema import read_schema  # noqa: PLC0415
 
     after, before = read_schema(new), read_schema(old)
     backward, forward = _problem(before, after), _problem(after, before)
@@ -189,7 +189,7 @@ def _compare_with_subject(file: Path, subject: str, registry: "Registry") -> Non
 
 
 def _reasons(new: "SchemaText", old: "SchemaText") -> list[str]:
-    from processor.serdes.avro_schema import schema_of_text  # noqa: PLC0415
+    from processor.serdes.avro.schema import schema_of_text  # noqa: PLC0415
 
     try:
         after, before = (schema_of_text(each.text, each.used) for each in (new, old))
@@ -200,7 +200,7 @@ def _reasons(new: "SchemaText", old: "SchemaText") -> list[str]:
 
 def _problem(written: "AvroSchema", read: "AvroSchema") -> str:
     """Why data of the one can't be read with the other; nothing if it can."""
-    from processor.serdes.avro_read import Incompatible, reader  # noqa: PLC0415
+    from processor.serdes.avro.reader import Incompatible, reader  # noqa: PLC0415
 
     try:
         reader(written, read, Any)

@@ -16,7 +16,7 @@ from processor.topology.graph import Sink
 from processor.topology.plan import Plan
 
 if TYPE_CHECKING:
-    from processor.edges.results import Results
+    from processor.kafka.results import Results
 
 _ROWS = 20
 _COLUMNS = 10

@@ -20,8 +20,8 @@ from processor.cli.run import ConfigOption, SetOption
 from processor.errors import SnapshotError, UsageError
 
 if TYPE_CHECKING:
-    from processor.edges.archive import Archive
     from processor.state.snapshot import Manifest
+    from processor.storage.archive import Archive
 
 _DAMAGED = 5
 
@@ -133,8 +133,8 @@ def _archives(
     sets: list[str] | None,
 ) -> "list[Archive]":
     """Those of all the application's stores."""
-    from processor.edges.archive import archives  # noqa: PLC0415
-    from processor.edges.bucket import Bucket  # noqa: PLC0415
+    from processor.storage.archive import archives  # noqa: PLC0415
+    from processor.storage.bucket import Bucket  # noqa: PLC0415
 
     interval = "1d" if url else None
     name, settings = name_with_settings(

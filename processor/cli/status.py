@@ -90,8 +90,8 @@ def status(
 def _overviews(application: str, settings: "Settings") -> "Overviews":
     """What there is to see, for ever; what goes wrong at it is told once."""
     from processor.durations import milliseconds  # noqa: PLC0415
-    from processor.edges.node import client_settings  # noqa: PLC0415
-    from processor.edges.observing import overviews  # noqa: PLC0415
+    from processor.node.node import client_settings  # noqa: PLC0415
+    from processor.node.observing import overviews  # noqa: PLC0415
 
     timeout = milliseconds(settings.failover_timeout, "failover_timeout")
     told: set[str] = set()

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from processor.cli.common import DEFAULT_BOOTSTRAP, err
-from processor.edges.accounting import Figures
-from processor.edges.channel import Lateness
+from processor.node.accounting import Figures
 from processor.settings import Settings
 from processor.topology.plan import Plan
+from processor.worker.channel import Lateness
 
 if TYPE_CHECKING:
-    from processor.edges.node import NodeState
+    from processor.node.node import NodeState
 
 
 _LEFT_OPEN = "what waits for later records, as the last windows do; --set idle_timeout=1s closes it"

@@ -76,7 +76,8 @@ def produce(  # noqa: PLR0913 - options of a command
     Example: kproc produce orders.csv --topic orders --key user --timestamp at --create;
     kproc produce flights.csv --topic flights --key carrier --avro schemas/flight.avsc
     """
-    from processor.edges import clients, readers, transfer  # noqa: PLC0415
+    from processor.kafka import clients, transfer  # noqa: PLC0415
+    from processor.local import readers  # noqa: PLC0415
 
     if rate is not None and rate <= 0:
         raise UsageError("--rate takes a number above 0.")
@@ -167,7 +168,7 @@ def consume(  # noqa: PLR0913 - options of a command
     kproc consume flights --until-end --avro schemas/flight.avsc; or, for values with the id of
     their schema, --registry http://localhost:8081
     """
-    from processor.edges import transfer  # noqa: PLC0415
+    from processor.kafka import transfer  # noqa: PLC0415
 
     chosen = fields_of(fields, form)
     batches = transfer.read(

@@ -6,7 +6,7 @@
 and `protobuf`, whose schemas may be in a `SchemaRegistry`.
 """
 
-from processor.serdes.avro import avro
+from processor.serdes.avro.serde import avro
 from processor.serdes.base import Serde, decode_column, encode_column, for_topic, lossless
 from processor.serdes.infer import (
     kept_key_serde_for,

@@ -1,7 +1,7 @@
 """What a store of committed state must do, and the one that lives in memory.
 
 A store holds the raw bytes of one store of one task. It knows nothing of serdes, topics or
-transactions: the overlay above it decides what is committed; `edges.rocksdb` keeps it on disk.
+transactions: the overlay above it decides what is committed; `storage.rocksdb` keeps it on disk.
 """
 
 from bisect import bisect_left

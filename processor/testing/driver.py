@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 from processor.durations import milliseconds
 from processor.errors import UsageError
-from processor.operators.aggregate import STAMPED
+from processor.operators.aggregates.by_key import STAMPED
 from processor.operators.base import NO_TIME
 from processor.records import (
     Headers,

@@ -7,9 +7,9 @@ from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, TypedDict, cast, is_typeddict
 
 from processor.errors import TopologyError
-from processor.operators.aggregates import Aggregator, Of, Ranked, names_of
-from processor.operators.columnar import is_expression
-from processor.operators.composed import ColumnItem, Composed, Part, careful, states_serde
+from processor.operators.aggregates.catalogue import Aggregator, Of, Ranked, names_of
+from processor.operators.columns.composed import ColumnItem, Composed, Part, careful, states_serde
+from processor.operators.columns.steps import is_expression
 from processor.serdes.types import type_name
 from processor.topology.form import Form
 from processor.topology.functions import getter, told
@@ -17,7 +17,7 @@ from processor.topology.functions import getter, told
 if TYPE_CHECKING:
     from polars import Expr
 
-    from processor.operators.columns import Columns
+    from processor.operators.columns.evaluation import Columns
 
 
 def composed(

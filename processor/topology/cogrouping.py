@@ -11,11 +11,11 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from processor.errors import TopologyError
-from processor.operators.aggregate import Emit
+from processor.operators.aggregates.by_key import Emit
 from processor.operators.base import Policy
-from processor.operators.joins import Cogroup
-from processor.operators.windowed import WindowEmit
-from processor.operators.windows import AnyWindows
+from processor.operators.joins.tables import Cogroup
+from processor.operators.windows.kinds import AnyWindows
+from processor.operators.windows.windowed import WindowEmit
 from processor.records import V2, K
 from processor.serdes import Serde
 from processor.serdes.copies import copy_of

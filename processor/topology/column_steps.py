@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, overload
 
 from processor.operators.base import Operator
-from processor.operators.columnar import FilterColumns, SelectColumns, is_expression, polars
+from processor.operators.columns.steps import FilterColumns, SelectColumns, is_expression, polars
 from processor.operators.stateless import Filter
 from processor.records import V2, K, V
 from processor.topology.flow import Flow

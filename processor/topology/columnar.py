@@ -9,11 +9,11 @@ from typing import Any, TypedDict, cast
 from polars import Expr, col
 
 from processor.errors import TopologyError
-from processor.operators import expressions
-from processor.operators.aggregates import Aggregator
-from processor.operators.column_plans import ColumnError
-from processor.operators.columnar import is_expression
-from processor.operators.columns import Columns, dtype_of, type_of
+from processor.operators.aggregates.catalogue import Aggregator
+from processor.operators.columns import expressions
+from processor.operators.columns.evaluation import Columns, dtype_of, type_of
+from processor.operators.columns.plans import ColumnError
+from processor.operators.columns.steps import is_expression
 from processor.serdes.types import plain_type, uses_pydantic
 from processor.topology.form import Form
 

@@ -9,10 +9,10 @@ from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, cast
 
 from processor.operators.base import Operator
-from processor.operators.global_joins import GlobalJoin
-from processor.operators.joins_streams import Span, StreamStreamJoin
-from processor.operators.windowed import WindowStep
-from processor.operators.windows import shown
+from processor.operators.joins.global_tables import GlobalJoin
+from processor.operators.joins.streams import Span, StreamStreamJoin
+from processor.operators.windows.kinds import shown
+from processor.operators.windows.windowed import WindowStep
 from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import Edge, Node, Sink, Source, Step
 from processor.topology.plan import Plan, Subtopology

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from processor.errors import TopologyError
-from processor.operators.aggregate import Emit, StampedSerde, TableOperator
+from processor.operators.aggregates.by_key import Emit, StampedSerde, TableOperator
 from processor.operators.base import Operator
 from processor.operators.changes import CHANGES, ChangeOperator
 from processor.serdes import key_serde_for, serde_for

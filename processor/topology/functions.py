@@ -8,7 +8,7 @@ from inspect import isasyncgenfunction, iscoroutinefunction, signature
 from typing import Any, TypeVar
 
 from processor.errors import TopologyError
-from processor.operators.columnar import is_expression
+from processor.operators.columns.steps import is_expression
 from processor.topology.form import Form
 
 F = TypeVar("F", bound=Callable[..., Any])

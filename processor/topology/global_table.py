@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from processor.errors import TopologyError
-from processor.operators.global_joins import GlobalJoin
+from processor.operators.joins.global_tables import GlobalJoin
 from processor.records import V2, K, V
 from processor.state.keyvalue import StoreSpec
 from processor.topology.flow import Flow

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from processor.operators.aggregate import Emit, TableOperator, stamped
-from processor.operators.tables import AggregateChanges, CountChanges
+from processor.operators.aggregates.by_key import Emit, TableOperator, stamped
+from processor.operators.tables.derived import AggregateChanges, CountChanges
 from processor.records import V2, K, V
 from processor.serdes import Serde, int64
 from processor.state.keyvalue import StoreSpec

@@ -9,9 +9,9 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from processor.operators.aggregate import Emit
+from processor.operators.aggregates.by_key import Emit
 from processor.operators.base import Policy
-from processor.operators.views import View
+from processor.operators.joins.views import View
 from processor.records import K2, V2, K, V
 from processor.serdes import Serde
 from processor.state.keyvalue import StoreSpec

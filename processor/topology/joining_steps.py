@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast, get_args
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
-from processor.operators.aggregate import Emit, stamped
+from processor.operators.aggregates.by_key import Emit, stamped
 from processor.operators.base import LATE, Policy
-from processor.operators.joins import JoinedTable, JoinKind, StreamTableJoin, TableTableJoin
-from processor.operators.joins_foreign import (
+from processor.operators.joins.foreign_key import (
     ForeignKeyJoin,
     Respond,
     Subscribe,
     response_serde,
     subscription_serde,
 )
-from processor.operators.joins_pages import pages_of
-from processor.operators.joins_streams import OTHER_LATE, Span, StreamStreamJoin
+from processor.operators.joins.pages import pages_of
+from processor.operators.joins.streams import OTHER_LATE, Span, StreamStreamJoin
+from processor.operators.joins.tables import JoinedTable, JoinKind, StreamTableJoin, TableTableJoin
 from processor.serdes import Serde, bytes_serde
 from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import check_choice

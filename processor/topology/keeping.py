@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
-from processor.operators.aggregate import Emit, Latest, TableOperator, stamped
-from processor.operators.timed_tables import Expiring, Wait, expiry_of
-from processor.operators.versioned_tables import Kept, Versioned, history_of
+from processor.operators.aggregates.by_key import Emit, Latest, TableOperator, stamped
+from processor.operators.tables.timed import Expiring, Wait, expiry_of
+from processor.operators.tables.versioned import Kept, Versioned, history_of
 from processor.state.keyvalue import StoreSpec
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, cast, get_args, overload
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
-from processor.operators.aggregate import Emit
-from processor.operators.columnar import KeyByColumn, is_expression
+from processor.operators.aggregates.by_key import Emit
+from processor.operators.columns.steps import KeyByColumn, is_expression
 from processor.operators.deduplicate import Deduplicate
 from processor.operators.process import ProcessContext, Punctuator
 from processor.operators.stateless import (

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
-from processor.operators.aggregate import Aggregate, Count, Emit, stamped
-from processor.operators.aggregates import Aggregator
+from processor.operators.aggregates.by_key import Aggregate, Count, Emit, stamped
+from processor.operators.aggregates.catalogue import Aggregator
 from processor.operators.base import Policy
 from processor.operators.changes import change_serde
-from processor.operators.composed import AggregateTable
-from processor.operators.tables import Derived, FilterTable, MapTable, Regroup
-from processor.operators.timed_tables import Suppress, Wait, buffered_serde, expiry_of
-from processor.operators.versioned_tables import Kept
-from processor.operators.views import View
-from processor.operators.windowed import WindowEmit
-from processor.operators.windows import AnyWindows
+from processor.operators.columns.composed import AggregateTable
+from processor.operators.joins.views import View
+from processor.operators.tables.derived import Derived, FilterTable, MapTable, Regroup
+from processor.operators.tables.timed import Suppress, Wait, buffered_serde, expiry_of
+from processor.operators.tables.versioned import Kept
+from processor.operators.windows.kinds import AnyWindows
+from processor.operators.windows.windowed import WindowEmit
 from processor.records import K2, V2, K, Record, V
 from processor.serdes import Serde, int64
 from processor.state.keyvalue import StoreSpec

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, cast, get_args, overload
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
-from processor.operators.aggregate import Emit
+from processor.operators.aggregates.by_key import Emit
 from processor.operators.event_time import EventTime, InvalidTimestamp, WallClock
 from processor.operators.process import Clock, ProcessContext, Punctuator
 from processor.records import K2, V2, K, Record, Timestamp, V

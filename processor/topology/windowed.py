@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any, Generic, cast, get_args, overload
 
 from processor.durations import milliseconds
 from processor.errors import TopologyError
-from processor.operators.aggregate import stamped
-from processor.operators.aggregates import Aggregator
-from processor.operators.aligned_windows import AlignedStep
+from processor.operators.aggregates.aggregators import Adding, Counting, Folding
+from processor.operators.aggregates.by_key import stamped
+from processor.operators.aggregates.catalogue import Aggregator
 from processor.operators.base import LATE, Operator, Policy
-from processor.operators.early import Early
-from processor.operators.folding import Adding, Counting, Folding
-from processor.operators.keyed_windows import CountedStep, SessionStep, SlidingStep, entries_serde
-from processor.operators.windowed import FINAL, WindowEmit
-from processor.operators.windows import (
+from processor.operators.windows.aligned import AlignedStep
+from processor.operators.windows.early import Early
+from processor.operators.windows.keyed import CountedStep, SessionStep, SlidingStep, entries_serde
+from processor.operators.windows.kinds import (
     AnyWindows,
     Calendar,
     Counted,
@@ -28,6 +27,7 @@ from processor.operators.windows import (
     Sliding,
     Windows,
 )
+from processor.operators.windows.windowed import FINAL, WindowEmit
 from processor.records import V2, K, V
 from processor.serdes import Serde, json_of, key_json
 from processor.serdes.typed_keys import exact

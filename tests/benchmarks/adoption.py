@@ -23,9 +23,9 @@ import psutil
 from msgspec import structs
 
 from processor.cluster.beats import Role
-from processor.edges.node import client_settings, worker_spec
-from processor.edges.setup import prepare
 from processor.loading import load
+from processor.node.node import client_settings, worker_spec
+from processor.node.setup import prepare
 from processor.settings import Settings
 from processor.topology.plan import plan
 from tests import ledger

@@ -27,7 +27,7 @@ import psutil
 from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as ClientPartition
 
-from processor.edges.embedded import EmbeddedKafka
+from processor.local.embedded import EmbeddedKafka
 from tests import ledger
 
 COUNT, STEP, FIRST = 1_000_000, 10, 1_500_000_000_000

@@ -22,9 +22,9 @@ from typing import Any
 
 from rocksdict import IngestExternalFileOptions, Rdict, SstFileWriter, WriteBatch
 
-from processor.edges.rocks_options import store_options, write_options
-from processor.edges.rocksdb import RocksResources, RocksStore
 from processor.records import Offset
+from processor.storage.rocks_options import store_options, write_options
+from processor.storage.rocksdb import RocksResources, RocksStore
 
 BATCH = 10_000
 Batches = list[dict[bytes, bytes | None]]

@@ -25,19 +25,19 @@ from typing import Any, TextIO
 
 from confluent_kafka import Producer
 
-from processor.edges import worker
-from processor.edges.archive import Archive
-from processor.edges.bucket import Bucket
-from processor.edges.embedded import EmbeddedKafka
-from processor.edges.node import client_settings, worker_spec
-from processor.edges.progress import Backlog
-from processor.edges.setup import prepare
-from processor.edges.slot import Slot
+from processor.kafka.progress import Backlog
 from processor.loading import load
+from processor.local.embedded import EmbeddedKafka
+from processor.node.node import client_settings, worker_spec
+from processor.node.setup import prepare
 from processor.records import Partition
 from processor.runtime.commands import Command, Commit, Event
 from processor.settings import Settings
+from processor.storage.archive import Archive
+from processor.storage.bucket import Bucket
 from processor.topology.plan import StoreId, plan
+from processor.worker import process as worker
+from processor.worker.slot import Slot
 from tests import ledger
 from tests.crashes.application import WorkerProcess
 

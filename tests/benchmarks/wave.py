@@ -31,7 +31,7 @@ from confluent_kafka import Producer
 
 from processor.cluster.autoscale import Policy
 from processor.cluster.explain import explain
-from processor.edges.embedded import EmbeddedKafka
+from processor.local.embedded import EmbeddedKafka
 from tests import ledger
 from tests.cluster.simulation import World, scaled
 

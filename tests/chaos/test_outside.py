@@ -5,7 +5,7 @@ from processor.chaos.outside import Outside, tables_of
 from processor.chaos.replay import replay
 from processor.records import Batch, Offset, Partition, RawBatch, TopicPartition
 from processor.runtime.options import WorkerOptions
-from processor.serdes.avro_schema import read_schema
+from processor.serdes.avro.schema import read_schema
 from processor.serdes.memory_registry import MemoryRegistry
 from processor.serdes.registry import SchemaText, prefix
 from processor.topology.plan import TaskId, lay_out, plan

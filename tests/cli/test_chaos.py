@@ -13,8 +13,8 @@ import pytest
 from processor import Topology
 from processor.chaos.schedule import OF_ROLES, Terms, kinds_of, schedule
 from processor.cli.chaos import sources_of
-from processor.edges.embedded import free_port
 from processor.errors import UsageError
+from processor.local.embedded import free_port
 from processor.topology.plan import plan
 
 KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]

@@ -12,8 +12,8 @@ from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner, Result
 
 from processor.cli.dev import dev
-from processor.edges.embedded import EmbeddedKafka, running
 from processor.errors import UsageError
+from processor.local.embedded import EmbeddedKafka, running
 
 pytestmark = pytest.mark.kafka
 app = typer.Typer()

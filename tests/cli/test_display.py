@@ -19,14 +19,14 @@ from processor.cli.show import results, serdes_of
 from processor.cli.summary import Run, print_summary
 from processor.cluster.beats import Adoption, Beat, Claim
 from processor.cluster.view import View
-from processor.edges.accounting import Figures
-from processor.edges.channel import CRASHED, Failure, Lateness, Log, RestoreStatus, Status
-from processor.edges.node import NodeState
-from processor.edges.results import Results
+from processor.kafka.results import Results
+from processor.node.accounting import Figures
+from processor.node.node import NodeState
 from processor.records import Timestamp
 from processor.serdes import int64, text
 from processor.settings import Settings, load
 from processor.topology.plan import Plan, lay_out, plan
+from processor.worker.channel import CRASHED, Failure, Lateness, Log, RestoreStatus, Status
 from tests.cluster.topic import Topic, backup, primary
 
 CANARY = "canary-7f3a"

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from processor.addresses import Address
-from processor.edges.http import Endpoint
+from processor.health.http import Endpoint
 
 KPROC = [sys.executable, "-m", "processor.cli", "health"]
 

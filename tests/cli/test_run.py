@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from processor.edges import transfer
-from processor.edges.clients import create_topic
-from processor.edges.embedded import running
-from processor.edges.transfer import Row, produce_rows
+from processor.kafka import transfer
+from processor.kafka.clients import create_topic
+from processor.kafka.transfer import Row, produce_rows
+from processor.local.embedded import running
 
 pytestmark = pytest.mark.kafka
 CANARY = "canary-7f3a"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from processor.cli.main import main
-from processor.edges.archive import Archive
-from processor.edges.bucket import Bucket, sha256
 from processor.records import Offset, Partition
 from processor.state.snapshot import FORMAT, File, Manifest
+from processor.storage.archive import Archive
+from processor.storage.bucket import Bucket, sha256
 from processor.topology.plan import StoreId
 
 

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import Producer
 
 from processor.cluster.beats import Adoption, Beat, Claim, Replica
-from processor.edges.clients import create_topic
+from processor.kafka.clients import create_topic
 
 pytestmark = pytest.mark.kafka
 KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]

@@ -17,18 +17,18 @@ import msgspec
 from msgspec import structs
 
 from processor.cluster.beats import Role
-from processor.edges.channel import ADOPT, Failure, Report, Status, parse
-from processor.edges.node import client_settings, worker_spec
-from processor.edges.progress import Backlog
-from processor.edges.setup import prepare
-from processor.edges.spec import WorkerSpec
+from processor.kafka.progress import Backlog
 from processor.loading import load
+from processor.node.node import client_settings, worker_spec
+from processor.node.setup import prepare
 from processor.settings import Settings
 from processor.topology.plan import plan
+from processor.worker.channel import ADOPT, Failure, Report, Status, parse
+from processor.worker.spec import WorkerSpec
 from tests import ledger
 from tests.crashes.expected import OUTPUTS, PARTITIONS, STORES, Expected, Feed
 
-WORKER = "processor.edges.worker"
+WORKER = "processor.worker.process"
 DRAIN_TIMEOUT = 120.0
 PATIENCE = 60.0
 

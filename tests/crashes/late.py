@@ -2,9 +2,9 @@
 
 import os
 
-from processor.edges import worker
-from processor.edges.slot import Slot
 from processor.runtime.commands import Command, Commit, Event, OpenTask
+from processor.worker import process as worker
+from processor.worker.slot import Slot
 
 
 class LateSlot(Slot):

@@ -3,9 +3,9 @@
 import os
 import signal
 
-from processor.edges import worker
-from processor.edges.slot import Slot
 from processor.runtime.commands import Command, Event
+from processor.worker import process as worker
+from processor.worker.slot import Slot
 
 
 class SleepySlot(Slot):

@@ -4,9 +4,9 @@ import shutil
 import time
 from pathlib import Path
 
-from processor.edges.archive import Archive
-from processor.edges.bucket import Bucket
 from processor.records import Partition
+from processor.storage.archive import Archive
+from processor.storage.bucket import Bucket
 from processor.topology.plan import StoreId
 from tests.crashes.application import Application, WorkerProcess
 from tests.crashes.expected import PARTITIONS, STORES

@@ -16,19 +16,20 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from processor.edges import downloads, outbox, refill, worker
-from processor.edges.adoption import Step
-from processor.edges.archive import Archive
-from processor.edges.bucket import Bucket
-from processor.edges.ledger import Ledger
-from processor.edges.outbox import Abortable
-from processor.edges.sender import Sender
-from processor.edges.slot import Slot
-from processor.edges.stores import StoreOpener
 from processor.runtime.commands import Command, Event, Produce
 from processor.runtime.refusals import Known
 from processor.runtime.worker import Worker
 from processor.state import snapshot
+from processor.storage.archive import Archive
+from processor.storage.bucket import Bucket
+from processor.worker import downloads, outbox, refill
+from processor.worker import process as worker
+from processor.worker.adoption import Step
+from processor.worker.ledger import Ledger
+from processor.worker.outbox import Abortable
+from processor.worker.sender import Sender
+from processor.worker.slot import Slot
+from processor.worker.stores import StoreOpener
 
 SNAPSHOT_STEPS: dict[str, tuple[Any, str]] = {
     "List": (Archive, "manifests"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.edges.embedded import EmbeddedKafka
+from processor.local.embedded import EmbeddedKafka
 from tests.crashes.application import Application
 from tests.integration.node_process import NodeProcess
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.edges.brokers import Brokers
+from processor.local.brokers import Brokers
 from tests.integration.conftest import App
 from tests.integration.node_process import NodeProcess
 from tests.integration.steady import PARTITIONS, TOPOLOGY, Steady

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from processor.edges.embedded import EmbeddedKafka
+from processor.local.embedded import EmbeddedKafka
 from tests import ledger
 from tests.crashes.application import Application
 from tests.crashes.expected import OUTPUTS, Expected

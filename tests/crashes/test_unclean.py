@@ -5,7 +5,7 @@ import time
 import pytest
 from confluent_kafka.cimpl import NewTopic
 
-from processor.edges.brokers import Brokers
+from processor.local.brokers import Brokers
 from tests import ledger
 from tests.integration.conftest import App
 

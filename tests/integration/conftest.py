@@ -14,7 +14,7 @@ from docker.errors import DockerException, ImageNotFound
 from testcontainers.core.network import Network
 
 import docker
-from processor.edges.embedded import EmbeddedKafka
+from processor.local.embedded import EmbeddedKafka
 from tests import ledger
 from tests.conftest import IMAGE, KIND, KafkaContainer
 from tests.integration.node_process import NodeProcess

@@ -106,7 +106,7 @@ class NodeProcess:
 
 def _is_worker(process: psutil.Process) -> bool:
     try:
-        return any("processor.edges.worker" in each for each in process.cmdline())
+        return any("processor.worker.process" in each for each in process.cmdline())
     except psutil.NoSuchProcess:  # it has just ended
         return False
 

@@ -16,7 +16,7 @@ import pytest
 
 from processor.cli.scaling import Asked, scale_here
 from processor.cluster.autoscale import Policy
-from processor.edges.autoscaling import Turn
+from processor.scaling.autoscaling import Turn
 from processor.settings import load
 from tests import ledger
 from tests.integration.conftest import App

@@ -16,8 +16,8 @@ import pytest
 from fastavro import schemaless_reader, schemaless_writer
 from fastavro import writer as write_file
 
-from processor.serdes.avro_read import Incompatible, reader
-from processor.serdes.avro_schema import read_schema
+from processor.serdes.avro.reader import Incompatible, reader
+from processor.serdes.avro.schema import read_schema
 from tests.serdes.test_avro_read import record
 
 REFUSED = "refused"

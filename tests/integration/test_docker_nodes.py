@@ -10,8 +10,8 @@ from docker.models.containers import Container
 from testcontainers.core.network import Network
 
 import docker
-from processor.edges.docker_nodes import LABEL, DockerNodes
 from processor.errors import ActuatorFailed
+from processor.scaling.docker_nodes import LABEL, DockerNodes
 from tests.integration.conftest import PYTHON, needs_engine
 
 pytestmark = needs_engine

@@ -9,10 +9,10 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
 from processor import Topology
-from processor.edges.brokers import Brokers
-from processor.edges.changelogs import retention_of, tombstone_retention
-from processor.edges.durability import _old, shortcomings
-from processor.edges.setup import prepare
+from processor.kafka.changelogs import retention_of, tombstone_retention
+from processor.kafka.durability import _old, shortcomings
+from processor.local.brokers import Brokers
+from processor.node.setup import prepare
 from processor.topology.plan import Layout, plan
 from tests import ledger
 from tests.integration.conftest import App

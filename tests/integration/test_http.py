@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from processor.addresses import parse_address
-from processor.edges.probe import ask
+from processor.health.probe import ask
 from tests.integration.conftest import App
 from tests.integration.node_process import NodeProcess
 

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 
-from processor.edges.hanging import first_open
+from processor.kafka.hanging import first_open
 from processor.records import Partition, TopicPartition
 from tests import ledger
 from tests.integration.conftest import App

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewPartitions
 
-from processor.edges.embedded import EmbeddedKafka
+from processor.local.embedded import EmbeddedKafka
 from tests import ledger
 from tests.integration.conftest import App
 

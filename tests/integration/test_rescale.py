@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from processor.edges import rescaling
+from processor.admin import rescaling
 from processor.errors import KafkaError
 from processor.loading import load
 from processor.topology.plan import plan

@@ -113,7 +113,7 @@ def test_a_reset_that_is_killed_is_given_again(counted: App, kproc: Kproc, step:
     killing = (
         "import os, sys\n"
         "from processor.cli.main import main\n"
-        "from processor.edges import resetting\n"
+        "from processor.admin import resetting\n"
         f"resetting.{step} = lambda *_: os.kill(os.getpid(), 9)\n"
         "main()"
     )

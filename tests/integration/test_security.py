@@ -28,9 +28,9 @@ from confluent_kafka.admin import (
 )
 from cryptography.hazmat.primitives import serialization
 
-from processor.edges.clients import topics_of
-from processor.edges.embedded import EmbeddedKafka, free_port
 from processor.errors import BrokerUnreachable, KprocError, PermissionDenied, SettingsError
+from processor.kafka.clients import topics_of
+from processor.local.embedded import EmbeddedKafka, free_port
 from processor.settings import load
 from tests import ledger
 from tests.integration.conftest import App

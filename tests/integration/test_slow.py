@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from processor.edges.channel import CRASHED
+from processor.worker.channel import CRASHED
 from tests.integration.conftest import App
 
 pytestmark = pytest.mark.kafka

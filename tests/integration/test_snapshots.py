@@ -13,8 +13,8 @@ import pytest
 from processor.topology.plan import CHANGELOG_CONFIG
 from tests import ledger
 from tests.crashes.snapshotted import DEADLINE, NUMBER, Snapshotted
-from tests.edges.storage import s3
 from tests.integration.conftest import App
+from tests.storage.storage import s3
 
 pytestmark = pytest.mark.kafka
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from processor.cluster.beats import Beat, Replica, Role
 from processor.cluster.view import View
-from processor.edges.slots_topic import BeatsReader
+from processor.node.slots_topic import BeatsReader
 from processor.records import Timestamp
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from processor.operators.aggregate import (
+from processor.operators.aggregates.by_key import (
     STAMPED,
     Aggregate,
     Count,

@@ -10,7 +10,8 @@ from polars import Expr, col
 from pydantic import BaseModel
 
 from processor.operators.base import AnyBatch, Operator
-from processor.operators.columnar import (
+from processor.operators.columns.evaluation import Columns
+from processor.operators.columns.steps import (
     FilterColumns,
     KeyByColumn,
     SelectColumns,
@@ -18,7 +19,6 @@ from processor.operators.columnar import (
     is_expression,
     polars,
 )
-from processor.operators.columns import Columns
 from processor.records import Headers, Record
 from tests.operators.rows import batch, context, failed, row
 

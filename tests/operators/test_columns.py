@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from polars import DataType, Expr, col
 
-from processor.operators.column_plans import ColumnError
-from processor.operators.columns import Columns, dtype_of
+from processor.operators.columns.evaluation import Columns, dtype_of
+from processor.operators.columns.plans import ColumnError
 
 A, B = col("a"), col("b")
 MOST = 2**63 - 1

@@ -8,7 +8,7 @@ import pytest
 from polars import Expr, col
 
 from processor.errors import TopologyError
-from processor.operators.expressions import aggregate, check
+from processor.operators.columns.expressions import aggregate, check
 
 A, B, TEXT, TIME = map(col, ("a", "b", "text", "time"))
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from processor.operators.aggregate import stamped
+from processor.operators.aggregates.by_key import stamped
 from processor.operators.base import AnyBatch, Context, of_parent
-from processor.operators.joins import StreamTableJoin, TableTableJoin, joins
-from processor.operators.views import View
+from processor.operators.joins.tables import StreamTableJoin, TableTableJoin, joins
+from processor.operators.joins.views import View
 from processor.records import Record, Timestamp
 from processor.serdes import json, text
 from processor.state.keyvalue import StoreSpec

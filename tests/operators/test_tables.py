@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from processor import Topology
-from processor.operators.aggregate import Aggregate, Count, Latest, TableOperator, stamped
+from processor.operators.aggregates.by_key import Aggregate, Count, Latest, TableOperator, stamped
 from processor.operators.base import AnyBatch, Context
 from processor.operators.changes import Change
-from processor.operators.tables import (
+from processor.operators.tables.derived import (
     AggregateChanges,
     CountChanges,
     Derived,

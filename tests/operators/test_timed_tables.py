@@ -7,7 +7,7 @@ import pytest
 from processor import Table, Topology
 from processor.errors import TopologyError
 from processor.operators.changes import Change
-from processor.operators.timed_tables import Buffered, Wait, buffered_serde
+from processor.operators.tables.timed import Buffered, Wait, buffered_serde
 from processor.records import Timestamp
 from processor.serdes import json
 from processor.testing import TopologyDriver

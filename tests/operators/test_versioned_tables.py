@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from processor import Topology
-from processor.operators.versioned_tables import Version, history_of
+from processor.operators.tables.versioned import Version, history_of
 from processor.records import Timestamp
 from processor.serdes import json
 from processor.testing import TopologyDriver

@@ -1,8 +1,8 @@
 """Views: what a step reads of a table that another keeps."""
 
-from processor.operators.aggregate import stamped
-from processor.operators.tables import FilterTable, MapTable
-from processor.operators.views import View
+from processor.operators.aggregates.by_key import stamped
+from processor.operators.joins.views import View
+from processor.operators.tables.derived import FilterTable, MapTable
 from processor.serdes import json, text
 from processor.state.keyvalue import StoreSpec
 from tests.operators.rows import context

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from processor.errors import TopologyError, UsageError
-from processor.operators.windows import (
+from processor.operators.windows.kinds import (
     Aligned,
     Calendar,
     Span,

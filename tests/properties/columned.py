@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from processor.operators.columnar import FilterColumns, KeyByColumn, SelectColumns
-from processor.operators.columns import Columns
-from processor.operators.composed import ColumnItem
+from processor.operators.columns.composed import ColumnItem
+from processor.operators.columns.evaluation import Columns
+from processor.operators.columns.steps import FilterColumns, KeyByColumn, SelectColumns
 from processor.records import Record
 
 Twin = Callable[[Any], Any]

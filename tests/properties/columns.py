@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from polars import Expr, col
 
 from processor import Aggregator, max_of, session, sliding, sum_of, tumbling
-from processor.operators.columnar import FilterColumns, KeyByColumn, SelectColumns
+from processor.operators.columns.steps import FilterColumns, KeyByColumn, SelectColumns
 from processor.topology.graph import Step
 from tests.properties.columned import TWINS, Twin
 from tests.properties.topologies import AnyStream, Fn, Maker, Making, weigh

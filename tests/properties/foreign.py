@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from processor.operators.joins_foreign import (
+from processor.operators.joins.foreign_key import (
     ForeignKeyJoin,
     Respond,
     Response,

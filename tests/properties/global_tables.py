@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from processor.operators.global_joins import GlobalJoin
+from processor.operators.joins.global_tables import GlobalJoin
 from processor.records import Offset, Partition, Record
 from processor.serdes import json, text
 from processor.state.shared import ReadOnlyStore, SharedStore

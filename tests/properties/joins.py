@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from processor.operators import joins_pages
-from processor.operators.aggregate import TableOperator
+from processor.operators.aggregates.by_key import TableOperator
 from processor.operators.changes import Change
-from processor.operators.joins import StreamTableJoin, TableTableJoin
-from processor.operators.joins_foreign import ForeignKeyJoin, Respond, Subscribe
-from processor.operators.joins_pages import Page
-from processor.operators.joins_streams import StreamStreamJoin
-from processor.operators.views import View
+from processor.operators.joins import pages as joins_pages
+from processor.operators.joins.foreign_key import ForeignKeyJoin, Respond, Subscribe
+from processor.operators.joins.pages import Page
+from processor.operators.joins.streams import StreamStreamJoin
+from processor.operators.joins.tables import StreamTableJoin, TableTableJoin
+from processor.operators.joins.views import View
 from processor.records import Record, Timestamp
 from processor.topology.graph import Edge, Step
 from tests.properties import foreign, one_record, policies, tables, windowed

@@ -12,18 +12,19 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
 
-from processor.operators import aggregate, stateless
+from processor.operators import stateless
+from processor.operators.aggregates import by_key as aggregate
 from processor.operators.changes import Change, ChangeOperator
-from processor.operators.columnar import FilterColumns, KeyByColumn, SelectColumns
+from processor.operators.columns.steps import FilterColumns, KeyByColumn, SelectColumns
 from processor.operators.concurrent import MapAsync
 from processor.operators.deduplicate import Deduplicate
-from processor.operators.global_joins import GlobalJoin
-from processor.operators.joins import Cogroup, StreamTableJoin, TableTableJoin
-from processor.operators.joins_foreign import ForeignKeyJoin, Respond, Subscribe
-from processor.operators.joins_streams import StreamStreamJoin
+from processor.operators.joins.foreign_key import ForeignKeyJoin, Respond, Subscribe
+from processor.operators.joins.global_tables import GlobalJoin
+from processor.operators.joins.streams import StreamStreamJoin
+from processor.operators.joins.tables import Cogroup, StreamTableJoin, TableTableJoin
 from processor.operators.process import Process
-from processor.operators.tables import AggregateChanges, CountChanges, Derived, Regroup
-from processor.operators.windowed import WindowStep
+from processor.operators.tables.derived import AggregateChanges, CountChanges, Derived, Regroup
+from processor.operators.windows.windowed import WindowStep
 from processor.records import Record, Timestamp
 from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import Edge, Node, Sink, Source, Step

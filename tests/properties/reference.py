@@ -11,10 +11,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from processor.operators import aggregate
+from processor.operators.aggregates import by_key as aggregate
 from processor.operators.changes import Change
 from processor.operators.process import Process
-from processor.operators.windowed import WindowStep
+from processor.operators.windows.windowed import WindowStep
 from processor.records import Partition, Record, Timestamp, TopicPartition
 from processor.serdes import auto
 from processor.topology.graph import Edge, Node, Source, Step

@@ -3,7 +3,7 @@
 from typing import Any
 
 from processor.operators.changes import Change
-from processor.operators.tables import AggregateChanges, Derived, Regroup
+from processor.operators.tables.derived import AggregateChanges, Derived, Regroup
 from processor.records import Record
 from processor.state.keyvalue import StoreSpec
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars import Expr, col
 
-from processor.operators import expressions
-from processor.operators.columns import Columns
+from processor.operators.columns import expressions
+from processor.operators.columns.evaluation import Columns
 from processor.topology.form import Form
 
 LONG = "KPROC_LONG" in os.environ

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from processor import Topology
-from processor.operators import joins_pages
+from processor.operators.joins import pages as joins_pages
 from processor.records import Offset, Partition, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Commit, Revoked, Tick
 from processor.runtime.options import WorkerOptions

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor import SchemaRegistry, Topology, avro
-from processor.serdes.avro_schema import read_schema
+from processor.serdes.avro.schema import read_schema
 from processor.serdes.registry import SchemaText, prefix
 from processor.testing import TopologyDriver
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import AnyUrl, SecretBytes, SecretStr
 
 from processor import Topology, tumbling
-from processor.operators.aggregates import collect_of, last_of
+from processor.operators.aggregates.catalogue import collect_of, last_of
 from processor.serdes import Serde
 from processor.testing import TopologyDriver
 from processor.topology.stream import Stream

@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from processor.operators.aggregates.aggregators import Adding, Counting
 from processor.operators.base import LATE
-from processor.operators.composed import Composed
-from processor.operators.folding import Adding, Counting
-from processor.operators.joins_streams import StreamStreamJoin
-from processor.operators.keyed_windows import (
+from processor.operators.columns.composed import Composed
+from processor.operators.joins.streams import StreamStreamJoin
+from processor.operators.windows.keyed import (
     CountedStep,
     KeyedStep,
     SessionStep,
     SlidingStep,
     entries_serde,
 )
-from processor.operators.windowed import WindowStep
-from processor.operators.windows import Aligned
+from processor.operators.windows.kinds import Aligned
+from processor.operators.windows.windowed import WindowStep
 from processor.records import Record, Timestamp
 from processor.serdes.windowed import Windowed, windowed
 from processor.topology.graph import Edge, Node, Step

@@ -7,7 +7,7 @@ import pytest
 
 from processor import Record, SchemaRegistry, Stream, Timestamp, Topology, avro
 from processor.errors import RegistryUnreachable
-from processor.serdes.avro_schema import read_schema
+from processor.serdes.avro.schema import read_schema
 from processor.serdes.memory_registry import MemoryRegistry
 from processor.serdes.registry import SchemasMissing, SchemaText, prefix
 from processor.testing import TopologyDriver

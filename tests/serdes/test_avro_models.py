@@ -11,8 +11,8 @@ import pytest
 
 from processor.errors import UsageError
 from processor.serdes import avro
-from processor.serdes.avro_models import ModelForm, model_source
-from processor.serdes.avro_schema import read_schema
+from processor.serdes.avro.models import ModelForm, model_source
+from processor.serdes.avro.schema import read_schema
 
 SUIT = {"type": "enum", "name": "Suit", "symbols": ["SPADES", "None"], "doc": 'Of "cards".'}
 WIDE = {

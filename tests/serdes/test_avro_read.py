@@ -10,10 +10,10 @@ from fastavro import schemaless_reader, schemaless_writer
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from processor.serdes.avro_read import Incompatible, reader
-from processor.serdes.avro_reads import UnreadableError
-from processor.serdes.avro_schema import read_schema
-from processor.serdes.avro_write import writer
+from processor.serdes.avro.decoding import UnreadableError
+from processor.serdes.avro.reader import Incompatible, reader
+from processor.serdes.avro.schema import read_schema
+from processor.serdes.avro.writer import writer
 from tests.serdes.avro_data import schemas, values
 
 

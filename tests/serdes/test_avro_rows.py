@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 
 from processor.serdes import avro
-from processor.serdes.avro_rows import value_of_row
-from processor.serdes.avro_schema import read_schema
+from processor.serdes.avro.rows import value_of_row
+from processor.serdes.avro.schema import read_schema
 from tests.serdes.avro_data import LOGICAL
 
 MOMENT = datetime(2013, 1, 1, 5, tzinfo=UTC)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from processor.serdes.avro_schema import read_schema, schema_of_text
-from processor.serdes.avro_tree import BadSchema, RecordType, UnionType
+from processor.serdes.avro.schema import read_schema, schema_of_text
+from processor.serdes.avro.tree import BadSchema, RecordType, UnionType
 
 
 def record(*fields: Any, name: str = "R", **more: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from processor import Topology
 from processor.errors import TopologyError
 from processor.serdes import SchemaRegistry, avro, json_schema, protobuf
-from processor.serdes.avro_read import Incompatible, reader
-from processor.serdes.avro_schema import read_schema
+from processor.serdes.avro.reader import Incompatible, reader
+from processor.serdes.avro.schema import read_schema
 from processor.serdes.memory_registry import MemoryRegistry
 from processor.serdes.protobuf_text import Declared, declared
 from processor.serdes.registry import SchemaText, prefix

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from processor.edges.rocksdb import BULK_RECORDS, RocksResources, RocksStore
 from processor.records import Offset
 from processor.state.store import MemoryStore, Store, outlived
+from processor.storage.rocksdb import BULK_RECORDS, RocksResources, RocksStore
 
 
 @pytest.fixture(scope="module")

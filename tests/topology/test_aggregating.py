@@ -35,8 +35,8 @@ from processor import (
     tumbling,
 )
 from processor.errors import TopologyError
-from processor.operators.aggregate import Emit
-from processor.operators.windows import Counted
+from processor.operators.aggregates.by_key import Emit
+from processor.operators.windows.kinds import Counted
 from processor.testing import TopologyDriver
 
 

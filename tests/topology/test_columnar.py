@@ -21,7 +21,7 @@ from processor import (
     tumbling,
 )
 from processor.errors import TopologyError
-from processor.operators.aggregate import Emit
+from processor.operators.aggregates.by_key import Emit
 from processor.testing import TopologyDriver
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from processor import Topology
 from processor.errors import TopologyError
-from processor.operators.aggregate import Count, stamped
+from processor.operators.aggregates.by_key import Count, stamped
 from processor.operators.stateless import Filter
 from processor.serdes import int64, json, text
 from processor.state.keyvalue import StoreSpec

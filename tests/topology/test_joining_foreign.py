@@ -7,7 +7,7 @@ import pytest
 
 from processor import Record, Table, Timestamp, Topology
 from processor.errors import TopologyError
-from processor.operators.joins_foreign import (
+from processor.operators.joins.foreign_key import (
     Response,
     Subscription,
     hash_of,

@@ -7,7 +7,7 @@ import pytest
 from processor import Record, Stream, Timestamp, Topology
 from processor.errors import TopologyError, UsageError
 from processor.operators.base import Policy
-from processor.operators.joins_streams import Span
+from processor.operators.joins.streams import Span
 from processor.testing import TopologyDriver
 from processor.topology.joining_steps import Times
 from processor.topology.plan import plan

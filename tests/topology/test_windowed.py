@@ -8,8 +8,8 @@ import pytest
 
 from processor import Record, Timestamp, Topology, Windowed, session, sliding, tumbling
 from processor.errors import BadRecordError, TopologyError
-from processor.operators.windowed import WindowEmit
-from processor.operators.windows import Session, Sliding, hopping
+from processor.operators.windows.kinds import Session, Sliding, hopping
+from processor.operators.windows.windowed import WindowEmit
 from processor.testing import TopologyDriver
 from processor.topology.describe import describe
 from processor.topology.plan import plan

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from processor.edges.embedded import EmbeddedKafka
+from processor.local.embedded import EmbeddedKafka
 from tests import ledger
 
 COUNT, PARTITIONS, STEP, FIRST = 200_000, 4, 994, 1_500_000_000_000

@@ -27,7 +27,7 @@ from statistics import median
 
 PREFIX = os.environ.setdefault("NEXMARK_PREFIX", f"nexmark-{uuid.uuid4().hex[:6]}")
 
-from processor.edges.embedded import EmbeddedKafka  # noqa: E402 - the prefix is needed first
+from processor.local.embedded import EmbeddedKafka  # noqa: E402 - the prefix is needed first
 from tests.benchmarks.nexmark.progress import Stretch  # noqa: E402
 from tests.benchmarks.nexmark.runs import Events, measure  # noqa: E402
 from tests.benchmarks.nexmark.systems import (  # noqa: E402

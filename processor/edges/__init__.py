@@ -1,1 +1,0 @@
-"""The outside world: the only modules that import a client."""

@@ -1,0 +1,4 @@
+"""What a node says of itself over HTTP: probes and metrics.
+
+May touch `node`.
+"""

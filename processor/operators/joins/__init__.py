@@ -1,0 +1,1 @@
+"""Joins: rows that meet what a table or another stream holds."""

@@ -1,0 +1,1 @@
+"""Tables: steps that make one of another's changes, keep a history, or forget after a while."""

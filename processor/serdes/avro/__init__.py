@@ -1,0 +1,1 @@
+"""Avro: schemas, reading and writing, and Python's types for them."""

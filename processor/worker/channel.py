@@ -1,0 +1,187 @@
+"""The line from a worker process to its supervisor: what happens there, one JSON document a line.
+
+The worker's stdout stays the user's own. When the line ends, the worker has ended.
+"""
+
+import json
+import os
+import signal
+import time
+from threading import Lock
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from processor.cluster.beats import Role
+from processor.worker.standstill import Standstill
+
+
+class RestoreStatus(msgspec.Struct, frozen=True):
+    """How far a restore is: of all stores that are not ready yet.
+
+    First what snapshots there are is downloaded, then changelogs are replayed; or both at once, of
+    several stores.
+    """
+
+    stores: int
+    records: int
+    total: int  # records at most: those compacted away are counted too
+    bytes: int
+    seconds: float
+    downloaded: int = 0  # bytes of snapshots
+    to_download: int = 0
+
+    def joined(self, other: "RestoreStatus | None") -> "RestoreStatus":
+        """Both, of different stores."""
+        if other is None:
+            return self
+        return RestoreStatus(
+            self.stores + other.stores,
+            self.records + other.records,
+            self.total + other.total,
+            self.bytes + other.bytes,
+            max(self.seconds, other.seconds),
+            self.downloaded + other.downloaded,
+            self.to_download + other.to_download,
+        )
+
+
+class Lateness(msgspec.Struct, frozen=True):
+    """How many records came to a step that judges whether they are late, and how many were."""
+
+    judged: int = 0
+    late: int = 0
+    partly: int = 0  # for some of their windows only
+
+    def __add__(self, other: "Lateness") -> "Lateness":
+        """Both."""
+        return Lateness(
+            self.judged + other.judged, self.late + other.late, self.partly + other.partly
+        )
+
+
+class Status(msgspec.Struct, frozen=True, tag="status"):
+    """A worker's figures so far, and as of now.
+
+    A backup is `restoring` until it has reached the ends of all changelogs, then `ready`; its lag
+    is that behind the changelogs. A primary that has no partitions at work is `waiting` for them;
+    one is `deprived` if others in its group keep them from it, as `withheld` says. Whose loop has
+    not moved on for `stuck_after` is `stuck`; its figures are those of before, its lag not known.
+    """
+
+    slot: int
+    state: Literal[
+        "starting", "restoring", "ready", "waiting", "running", "deprived", "stuck", "stopping"
+    ]
+    records: int = 0
+    busy_seconds: float = 0.0  # all but waiting for records
+    cpu_seconds: float = 0.0  # of all its threads
+    starved_seconds: float = 0.0  # ready to work, but no processor was free
+    state_bytes: int = 0  # of its stores on disk
+    checkpoints: int = 0
+    lag: int | None = None
+    tasks: int = 0
+    partitions: int = 0
+    bad_records: dict[str, int] = {}
+    late: dict[str, Lateness] = {}  # by step
+    held: tuple[str, ...] = ()  # tasks whose time waits for others, and for whom
+    overtaken: int = 0  # how often that went on without them, by max_upstream_wait
+    misplaced: dict[str, int] = {}  # keys by topic, of those looked at, that belong elsewhere
+    restore: RestoreStatus | None = None
+    role: Role = "primary"
+    told: int = 0  # topics that have ended, once all is told that waited for more of them
+    withheld: str = ""  # partitions that others in the group keep from the slot, and who they are
+    turn_age: float = 0.0  # seconds since its loop last turned, or went on to another record
+    stuck: Standstill | None = None  # what it is at, if it is stuck
+
+
+class Log(msgspec.Struct, frozen=True, tag="log"):
+    """Something to be logged, of a slot's worker or of the node."""
+
+    slot: int | None
+    level: Literal["debug", "info", "warning", "error"]
+    event: str
+    fields: dict[str, str | int | float] = {}
+
+
+class Failure(msgspec.Struct, frozen=True, tag="failure"):
+    """Why the worker ends: the name of a class in `processor.errors`, and its text.
+
+    Of `TooSlow` also among how many records it is.
+    """
+
+    slot: int
+    error: str
+    text: str
+    records: int = 0
+
+
+ADOPT = b"adopt"
+"""What a supervisor tells a backup, as a line, so that it takes the slot over."""
+ENDED = b"ended "
+"""What a line begins with that tells a primary, as JSON, which topics get no more records."""
+WHERE = signal.SIGUSR1
+"""The signal that has a worker write its main thread's stack to the file that it has for that."""
+ADOPTED = "adopted"
+"""The event logged by a worker that has taken over its slot."""
+CRASHED = "worker ended"
+"""The event logged when a worker has ended that will be started again."""
+
+Report: TypeAlias = Status | Log | Failure
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
+
+
+class Channel:
+    """The worker's end of the line.
+
+    Args:
+        descriptor: A file to write to.
+        slot: The worker's.
+    """
+
+    def __init__(self, descriptor: int, slot: int) -> None:
+        self.slot = slot
+        self._descriptor = descriptor
+        self._lock = Lock()
+        self._told: dict[str, float] = {}
+
+    def send(self, report: Report) -> None:
+        """Tells the supervisor; if that is gone, the worker will learn of it elsewhere."""
+        data = _encoded(report) + b"\n"
+        with self._lock:
+            try:
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
+            except BrokenPipeError:
+                return
+
+    def log(
+        self,
+        level: Literal["debug", "info", "warning", "error"],
+        event: str,
+        **fields: str | float,
+    ) -> None:
+        """Has something logged."""
+        self.send(Log(self.slot, level, event, fields))
+
+    def log_seldom(self, event: str, text: str, seconds: float = 5.0) -> None:
+        """Has a warning logged, but the same event not again for some seconds."""
+        now = time.monotonic()
+        if now - self._told.get(event, -seconds) >= seconds:
+            self._told[event] = now
+            self.log("warning", event, text=text)
+
+
+def _encoded(report: Report) -> bytes:
+    try:
+        return _ENCODER.encode(report)
+    except UnicodeEncodeError:  # an error's text may be made of what a record holds
+        text = json.dumps(msgspec.to_builtins(report), ensure_ascii=False)
+        return text.encode(errors="replace")
+
+
+def parse(line: bytes) -> Report:
+    """What one line says."""
+    return _DECODER.decode(line)

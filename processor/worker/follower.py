@@ -1,0 +1,323 @@
+"""Follower: replays changelogs into stores, up to an end or on and on.
+
+Owns the consumers that read changelogs. Knows nothing of tasks, or of why a store is followed.
+Records are read as read_committed; one thread uses it, its figures aside.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, TypeAlias, cast
+
+from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.cimpl import KafkaError as ClientError
+
+from processor.errors import RestoreStalled
+from processor.kafka.broker_clock import since_start
+from processor.kafka.clients import PASSING, QUIET, patiently, translated
+from processor.kafka.hanging import ending
+from processor.kafka.messages import runs, source_of, split_errors
+from processor.records import Offset, TopicPartition
+from processor.state.store import Store
+from processor.worker.channel import Channel, RestoreStatus
+from processor.worker.spec import WorkerSpec
+
+_TIMEOUT = 30.0
+_BATCH = 50_000
+_FULL, _SHORT = 0.1, 0.005
+"""Seconds to wait for a full batch: with much to do, and when every moment counts."""
+
+_AWAY = 60.0
+"""Seconds without contact after which stores are looked at anew: so long keep all changelogs
+their tombstones."""
+
+_ASK = 10.0
+"""Seconds between two questions whether a broker answers again."""
+
+_STALL = 180.0
+"""Seconds without a record after which a restore has stalled: longer than any transaction lasts."""
+
+
+Changes: TypeAlias = Callable[
+    [Sequence[bytes | None], Sequence[bytes | None]], Mapping[bytes, bytes | None]
+]
+"""What records, by their keys and values, change in a store."""
+
+
+def changes(
+    keys: Sequence[bytes | None], values: Sequence[bytes | None]
+) -> Mapping[bytes, bytes | None]:
+    """What a changelog's records change: each key's last one counts."""
+    return dict(zip(cast("Sequence[bytes]", keys), values, strict=True))
+
+
+@dataclass(slots=True)
+class _Followed:
+    """A store, and how far its replay has to go."""
+
+    store: Store
+    end: Offset
+    changes: Changes
+    done: bool = False
+
+    def until(self, end: Offset) -> None:
+        """Has the replay go up to there."""
+        self.end = end
+        self.done = False
+        self.store.begin_restore(max(0, end - self.store.position))
+        self.check()
+
+    def check(self) -> None:
+        """Notes when the end is reached."""
+        if not self.done and self.store.position >= self.end:
+            self.store.end_restore()
+            self.done = True  # only now: other threads look, and adopt what is done
+
+
+class _Contact:
+    """When a broker was last heard, by a clock that goes on while one is suspended."""
+
+    def __init__(self) -> None:
+        self._sure = self._asked = since_start()
+        self._cut_off = False
+
+    def away(self, messages: Sequence[Message], answers: Callable[[], bool]) -> float:
+        """For how many seconds there was none, if there is now, else 0.
+
+        Without errors there was contact up to now, or since the process was suspended.
+        """
+        now = since_start()
+        errors = [cast("Any", each.error()) for each in messages]
+        heard = any(error is None or error.code() not in PASSING for error in errors)
+        self._cut_off = not heard and (self._cut_off or bool(errors))
+        if self._cut_off and now - self._asked > _ASK:
+            self._asked = now
+            self._cut_off = not answers()
+        if self._cut_off:
+            return 0.0
+        away, self._sure = now - self._sure, now
+        return away
+
+
+class Follower:
+    """Stores that follow their changelogs.
+
+    Args:
+        spec: The slot's work.
+        channel: To tell of what passes.
+    """
+
+    def __init__(self, spec: WorkerSpec, channel: Channel) -> None:
+        self._spec = spec
+        self._channel = channel
+        self._followed: dict[TopicPartition, _Followed] = {}
+        self._eager = self._consumer = Consumer({**QUIET, **spec.restore_config()})
+        self._calm: Consumer | None = None
+        self._assigned = True
+        self._contact = _Contact()
+        self._records = self._bytes = 0
+        self._began = self._heard = time.monotonic()
+        self.lag = 0
+        """Records behind the ends of the changelogs, as of the last fetch, or of `until` before."""
+
+    @property
+    def consumer(self) -> Consumer:
+        """The consumer that restores; connected before it is needed."""
+        return self._eager
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is followed."""
+        return not self._followed
+
+    def is_done(self, source: TopicPartition) -> bool:
+        """Whether the replay has reached the end it was to reach."""
+        return self._followed[source].done
+
+    def add(
+        self, source: TopicPartition, store: Store, end: Offset, changes: Changes = changes
+    ) -> None:
+        """Follows a changelog from the store's position on; up to `end` it is a restore."""
+        if not self._followed:
+            self._contact = _Contact()
+        self._followed[source] = _Followed(store, end, changes)
+        self._assigned = False
+        self.until(source, end)
+
+    def until(self, source: TopicPartition, end: Offset) -> None:
+        """Restores up to another end."""
+        if all(each.done for each in self._followed.values()):
+            self._records = self._bytes = 0
+            self._began = self._heard = time.monotonic()
+        self._followed[source].until(end)
+
+    def release(self, source: TopicPartition) -> None:
+        """Leaves the store alone from now on."""
+        del self._followed[source]
+        if not self._followed:
+            self._consumer.unassign()
+
+    def status(self) -> RestoreStatus | None:
+        """How far the restore is, None when there is nothing to restore."""
+        left = [each.end - each.store.position for each in self._pending()]
+        if not left:
+            return None
+        seconds = time.monotonic() - self._began
+        return RestoreStatus(
+            len(left), self._records, self._records + sum(left), self._bytes, seconds
+        )
+
+    def poll(self, *, hurry: bool) -> list[TopicPartition]:
+        """Reads for a moment; returns the changelogs whose stores have to be looked at anew.
+
+        They no longer have the store's position, or may have forgotten deletions meanwhile: the
+        process was suspended, or cut off from the brokers.
+
+        Args:
+            hurry: Whether somebody waits for the ends to be reached.
+
+        Raises:
+            KprocError: A changelog can't be read, or yields nothing more before its end.
+        """
+        self._choose(calm=not hurry and not self._pending())
+        if not self._assigned:
+            self._assign()
+        messages = self._consumer.consume(_BATCH, self._patience(hurry=hurry))
+        if self._contact.away(messages, self._answers) > _AWAY:
+            # What came is not written: a store's age is that of its last record.
+            self._assigned = False
+            return list(self._followed)
+        records, others = split_errors(messages)
+        began = time.monotonic()
+        for source, run in runs(records):
+            if source in self._followed:
+                self._write(self._followed[source], run)
+        wrote = time.monotonic() - began
+        if not hurry and self._pending():
+            time.sleep(min(wrote, _FULL))  # slots at work on this machine need it, too
+        gone = [source for message in others if (source := self._note(message)) is not None]
+        for each in self._followed.values():
+            each.check()
+        self._look(bool(messages))
+        return gone
+
+    def close(self) -> None:
+        """Ends the consumers; the stores stay open."""
+        self._eager.close()
+        if self._calm is not None:
+            self._calm.close()
+
+    def _pending(self) -> list[_Followed]:
+        return [each for each in list(self._followed.values()) if not each.done]
+
+    def _patience(self, *, hurry: bool) -> float:
+        left = sum(each.end - each.store.position for each in self._pending())
+        if left > _BATCH:
+            return _FULL
+        return _SHORT if hurry or left else _FULL / 2
+
+    def _choose(self, *, calm: bool) -> None:
+        """Takes the consumer that asks the broker less often when nothing has to be reached."""
+        if calm and self._calm is None:
+            self._calm = Consumer({**QUIET, **self._spec.following_config()})
+        chosen = self._calm if calm and self._calm is not None else self._eager
+        if chosen is not self._consumer:
+            self._consumer.unassign()
+            self._consumer, self._assigned = chosen, False
+
+    def _assign(self) -> None:
+        # With the topics known, the client need not wait for its one-second timer to ask for them.
+        consumer = self._consumer
+        patiently(lambda: consumer.list_topics(timeout=_TIMEOUT), "list the changelogs")
+        consumer.assign(
+            [
+                ClientPartition(source.topic, source.partition, each.store.position)
+                for source, each in self._followed.items()
+            ]
+        )
+        self._assigned = True
+
+    def _write(self, followed: _Followed, run: Sequence[Message]) -> None:
+        keys = list(map(Message.key, run))
+        values = list(map(Message.value, run))
+        position = Offset((run[-1].offset() or 0) + 1)
+        followed.store.write(followed.changes(keys, values), position)
+        self._records += len(run)
+        self._bytes += sum(map(len, filter(None, chain(keys, values))))
+
+    def _note(self, message: Message) -> TopicPartition | None:
+        """Takes the position past what is no record, such as transaction markers.
+
+        Returns the changelog if it no longer has that position.
+        """
+        error: Any = message.error()
+        source = source_of(message)
+        if error.code() in PASSING:
+            self._channel.log_seldom("kafka", f"{error.name()}: {error.str()}")
+            return None
+        if error.code() == ClientError._AUTO_OFFSET_RESET:  # noqa: SLF001
+            return source if source in self._followed else None
+        if error.code() != ClientError._PARTITION_EOF:  # noqa: SLF001
+            raise translated(error, f"restore from {source}")
+        followed = self._followed.get(source)
+        position = Offset(message.offset() or 0)
+        if followed is not None and followed.store.position < position:
+            followed.store.write({}, position)
+        return None
+
+    def _look(self, heard: bool) -> None:  # noqa: FBT001 - called once
+        self.lag = sum(
+            max(0, self._end(source, each) - each.store.position)
+            for source, each in self._followed.items()
+        )
+        if heard or not self._pending():
+            self._heard = time.monotonic()
+        else:
+            self._check_progress()
+
+    def _answers(self) -> bool:
+        """Whether a broker does."""
+        try:
+            self._consumer.list_topics(timeout=1.0)
+        except KafkaException:
+            return False
+        return True
+
+    def _end(self, source: TopicPartition, followed: _Followed) -> int:
+        """Where a changelog ends, as far as is known: by the last fetch, or as it was added."""
+        high = self._high(source)
+        return followed.end if high is None else high
+
+    def _high(self, source: TopicPartition) -> int | None:
+        try:
+            found = self._consumer.get_watermark_offsets(ClientPartition(*source), cached=True)
+        except KafkaException:
+            return None
+        # Before the first fetch the client knows none, and says so by a negative one.
+        return found[1] if found and found[1] >= 0 else None
+
+    def _check_progress(self) -> None:
+        silent = time.monotonic() - self._heard
+        if silent < 2:  # noqa: PLR2004 - seconds in which nothing need be said
+            return
+        pending = (str(source) for source, each in self._followed.items() if not each.done)
+        sources = ", ".join(pending)
+        text = f"waiting for {sources}: a transaction may still be open there ({silent:.0f} s)"
+        self._channel.log_seldom("restore waits", text)
+        if silent > _STALL:
+            raise RestoreStalled(
+                f"nothing more comes from {sources} although the end is not reached: see whether "
+                "the brokers that lead these partitions are up. Else a transaction is open in "
+                f"them that nobody ends. To end it: {'; '.join(self._endings())}"
+            )
+
+    def _endings(self) -> Iterator[str]:
+        """What would end the transactions that may hold up what is not read to its end."""
+        bootstrap = str(self._spec.kafka["bootstrap.servers"])
+        for source, each in self._followed.items():
+            # To who reads committed records, the first open transaction is the end.
+            stable = self._high(source)
+            if not each.done and stable is not None:
+                yield ending(bootstrap, source, Offset(stable))

@@ -1,0 +1,58 @@
+"""The ledger's records: how a worker's positions are written there.
+
+`runtime.ledger` has what an entry is and what it is for.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from processor.kafka.compacted import last_value
+from processor.operators.base import NO_TIME
+from processor.records import NO_OFFSET, Batch, Offset, Partition, Timestamp, TopicPartition
+from processor.runtime.commands import Position, Produce
+from processor.runtime.ledger import Entry, decoded, encoded, key_of
+from processor.worker.spec import WorkerSpec
+
+
+class Ledger:
+    """Where a worker writes its positions besides the group.
+
+    Args:
+        spec: The slot's work.
+    """
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self._spec = spec
+
+    def place_of(self, source: TopicPartition) -> TopicPartition | None:
+        """The ledger's partition for a partition that is read; None if nothing is written."""
+        numbers = self._spec.ledger.get(source.topic, ())
+        if source.partition >= len(numbers):
+            return None
+        return TopicPartition(self._spec.ledger_topic, Partition(numbers[source.partition]))
+
+    def begin_of(self, changelog: TopicPartition) -> Offset:
+        """From where on a changelog's partition is whole: it was emptied, or refilled, on purpose.
+
+        Raises:
+            KafkaError: The ledger can't be read.
+        """
+        place, spec = self.place_of(changelog), self._spec
+        if place is None:
+            return Offset(0)
+        value = last_value(spec.kafka, spec.application, place, key_of(changelog))
+        return Offset(0) if value is None else decoded(changelog, value).offset
+
+    def whole_from(self, changelog: TopicPartition, first: Offset) -> Iterator[Produce]:
+        """What is to be written when a changelog has become whole again."""
+        yield from self.records({changelog: Position(first, NO_TIME)})
+
+    def records(self, positions: Mapping[TopicPartition, Position]) -> Iterator[Produce]:
+        """What is to be written for these positions."""
+        exact, ids = self._spec.exactly_once, self._spec.topic_ids
+        for source, position in positions.items():
+            place = self.place_of(source)
+            if place is not None:
+                topic = ids.get(source.topic, "")
+                entry = Entry(position.offset, position.metadata, topic, exact)
+                row = ([key_of(source)], [encoded(entry)], [Timestamp(0)], [NO_OFFSET])
+                yield Produce(place.topic, Batch(*row), place.partition)

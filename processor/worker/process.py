@@ -1,0 +1,99 @@
+"""The worker process: `python -m processor.worker.process FD STACK [TOPOLOGY]`, of a supervisor.
+
+Its slot comes on standard input as the first line, and may come much later than the process is
+started, which loads the topology meanwhile. The line `adopt` makes a backup the primary, a line
+that begins with `ended` names topics that get no more records. The end of standard input is the end
+of the supervisor, and so of the worker. What happens is told on the file descriptor FD. Asked by a
+signal what it is at, it writes that to the file descriptor STACK, whoever holds the interpreter.
+"""
+
+import contextlib
+import faulthandler
+import gc
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from threading import Thread
+
+import msgspec
+
+from processor.errors import KprocError, TooSlow
+from processor.loading import load
+from processor.topology.plan import plan
+from processor.worker.channel import ADOPT, ENDED, WHERE, Channel, Failure, Status
+from processor.worker.slot import Slot
+from processor.worker.spec import WorkerSpec
+
+_ORPHAN_SECONDS = 5.0
+"""What a worker has to finish in once its supervisor is gone."""
+
+
+def main() -> int:
+    """Runs the slot that standard input tells of; returns the exit code."""
+    gc.set_threshold(50_000, 20, 50)  # batches are many objects that die together
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it, too, and decides
+    faulthandler.register(WHERE, file=int(sys.argv[2]), all_threads=False)
+    for topology in sys.argv[3:]:
+        with contextlib.suppress(KprocError):  # it comes again when the topology is needed
+            load(topology)
+    lines = _lines(sys.stdin.fileno())
+    line = next(lines, None)
+    if line is None:
+        return 0
+    spec = msgspec.json.decode(line, type=WorkerSpec)
+    channel = Channel(int(sys.argv[1]), spec.slot)
+    channel.send(Status(spec.slot, "starting", role=spec.role))
+    try:
+        run(Slot(spec, plan(load(spec.topology)), channel), spec.supervisor, lines)
+    except KprocError as error:
+        records = error.records if isinstance(error, TooSlow) else 0
+        channel.send(Failure(spec.slot, type(error).__name__, str(error), records))
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the supervisor tells of it and starts a new worker
+        text = "".join(traceback.format_exception(error))
+        channel.send(Failure(spec.slot, type(error).__name__, text))
+        return 1
+    return 0
+
+
+def run(slot: Slot, supervisor: int, lines: Iterator[bytes]) -> None:
+    """Runs a slot until it is done, the supervisor says stop, or is gone, or a SIGTERM comes."""
+
+    def stop(_number: int, _frame: object) -> None:
+        slot.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    Thread(target=_listen, args=(slot, supervisor, lines), daemon=True).start()
+    slot.run()
+
+
+def _lines(descriptor: int) -> Iterator[bytes]:
+    # By reads of the descriptor: a buffered reader's lock would be held at the interpreter's end.
+    unread = b""
+    while data := os.read(descriptor, 65536):
+        *lines, unread = (unread + data).split(b"\n")
+        yield from lines
+
+
+def _listen(slot: Slot, supervisor: int, lines: Iterator[bytes]) -> None:
+    for line in lines:
+        if line == ADOPT:
+            slot.adopt()
+        elif line.startswith(ENDED):
+            slot.end_input(msgspec.json.decode(line.removeprefix(ENDED), type=frozenset[str]))
+    slot.stop()
+    while os.getppid() == supervisor:  # it decides how long this may take
+        time.sleep(0.5)
+    # Nobody else would end a worker that waits for a broker, and its stores stay locked.
+    time.sleep(_ORPHAN_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    # Nothing is left to do, and librdkafka's own threads need no orderly end of the interpreter.
+    os._exit(code)

@@ -1,0 +1,199 @@
+"""Sender: the producer of a slot. It sends batches, or records one by one.
+
+Kafka refuses a whole batch for one record, and does not say which. So after a refusal records are
+sent alone, until the culprit is known, or all that there is has been committed that way.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice, repeat, starmap
+from typing import Any
+
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.cimpl import KafkaError as ClientError
+
+from processor.errors import Interrupted
+from processor.kafka.clients import QUIET, UNFIT
+from processor.records import Offset
+from processor.runtime.commands import Produce
+from processor.topology.plan import StoreId
+
+_FLUSH_TIMEOUT = 60.0
+_LOOK = 0.2
+"""Seconds after which it is asked why records do not arrive."""
+
+_ASK_TIMEOUT = 10.0
+_ANY_PARTITION = -1
+
+NO_TOPIC = frozenset(
+    {
+        ClientError._UNKNOWN_PARTITION,  # noqa: SLF001 - the client's own names
+        ClientError._UNKNOWN_TOPIC,  # noqa: SLF001
+        ClientError.TOPIC_AUTHORIZATION_FAILED,
+        ClientError.TOPIC_EXCEPTION,
+        ClientError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+"""That a topic takes no record of this application."""
+
+REFUSED = NO_TOPIC | UNFIT.keys()
+"""What is no better however often it is tried."""
+
+
+class RowFailed(Exception):
+    """A record that was sent alone did not arrive.
+
+    Attributes:
+        row: Its number in the command; None: it would be the same for all of its topic.
+        error: Why.
+    """
+
+    def __init__(self, row: int | None, error: ClientError) -> None:
+        super().__init__(str(error))
+        self.row = row
+        self.error = error
+
+
+class Sender:
+    """Sends records and keeps the offset of each store's last changelog record.
+
+    Args:
+        config: librdkafka settings.
+        topics: That are known to be there; of others it is asked before.
+    """
+
+    def __init__(self, config: Mapping[str, Any], topics: Iterable[str] = ()) -> None:
+        self.producer = Producer({**QUIET, **config})
+        self.one_by_one = False
+        """Whether records that commands write, but for changelogs, are sent alone."""
+        self.named = frozenset(topics)
+        self._topics = set(topics)
+        self._written: dict[StoreId, Offset | None] = {}
+
+    def produce(self, command: Produce, on_delivery: Callable[..., None] | None) -> None:
+        """Sends what a command writes, waiting where the queue is full.
+
+        Raises:
+            RowFailed: It is known of a record that it is refused.
+            KafkaException: The client takes no records.
+        """
+        self._check(command.topic)
+        if self.one_by_one and command.store is None:
+            self._find(command)
+            return
+        rows = _rows(command, on_delivery)
+        if command.store is not None:
+            rows[-1] = self._noting(rows[-1], command.store)
+        self._send_all(rows)
+
+    def take_written(self) -> Mapping[StoreId, Offset]:
+        """The last changelog offset of each store, once all of it is committed.
+
+        Raises:
+            Interrupted: One is not known, as of records that arrived twice: who opens the store
+                anew finds it out.
+        """
+        written, self._written = self._written, {}
+        known = {store: offset for store, offset in written.items() if offset is not None}
+        if missing := sorted(map(str, written.keys() - known.keys())):
+            raise Interrupted(
+                f"all is committed, but Kafka did not say where the changelog of {missing[0]} ends"
+            )
+        return known
+
+    def forget_written(self) -> None:
+        """What was written is not committed."""
+        self._written = {}
+
+    def flush(self) -> None:
+        """Waits until all has arrived, or the transaction has failed: then nothing more is sent.
+
+        Raises:
+            Interrupted: Neither came to pass.
+        """
+        deadline = time.monotonic() + _FLUSH_TIMEOUT
+        while (left := self.producer.flush(_LOOK)) and self.reason() is None:
+            if time.monotonic() > deadline:
+                raise Interrupted(f"{left} records could not be sent in {_FLUSH_TIMEOUT:.0f} s")
+
+    def reason(self) -> ClientError | None:
+        """Why the open transaction has failed, if it has.
+
+        The client tells that to calls that are about the transaction only. One that was begun can't
+        be begun again, so that the question changes nothing.
+        """
+        try:
+            self.producer.begin_transaction()
+        except KafkaException as told:
+            cause: Any = told.args[0]
+            return cause if cause.txn_requires_abort() or cause.fatal() else None
+        return None
+
+    def _check(self, topic: str) -> None:
+        """Asks about a topic that is new: what waits for one that is not there spoils all else."""
+        if topic in self._topics:
+            return
+        try:
+            error: Any = self.producer.list_topics(topic, _ASK_TIMEOUT).topics[topic].error
+        except KafkaException:
+            return  # no broker answers; sending tells more
+        if error is not None and error.code() in NO_TOPIC:
+            raise RowFailed(None, error)
+        self._topics.add(topic)
+
+    def _find(self, command: Produce) -> None:
+        failed: list[ClientError] = []
+
+        def noted(error: ClientError | None, _message: Any) -> None:
+            if error is not None:
+                failed.append(error)
+
+        for number, row in enumerate(_rows(command, noted)):
+            self._send_alone(row)
+            # Where the transaction has failed, the record alone tells of that and not why.
+            why: Any = self.reason() or (failed[0] if failed else None)
+            if why is not None:
+                raise RowFailed(None if why.code() in NO_TOPIC else number, why)
+
+    def _send_alone(self, row: Any) -> None:
+        self._send_all([row])
+        self.flush()
+
+    def _noting(self, row: Any, store: StoreId) -> Any:
+        """The row with a delivery report that tells its offset, the only one asked for."""
+        self._written[store] = None
+
+        def noted(error: ClientError | None, message: Any) -> None:
+            if error is None:
+                self._written[store] = message.offset()
+
+        return (*row[:4], noted, *row[5:])
+
+    def _send_all(self, rows: list[Any]) -> None:
+        sent: list[None] = []
+        while len(sent) < len(rows):
+            try:
+                # As in `attempt`: what was sent before the queue was full stays counted.
+                sent.extend(starmap(self.producer.produce, islice(rows, len(sent), None)))
+            except BufferError:
+                self.producer.poll(0.05)
+        self.producer.poll(0)
+
+
+def _rows(command: Produce, on_delivery: Callable[..., None] | None) -> list[Any]:
+    """What the client is given for each record."""
+    records = command.records
+    columns = (
+        repeat(command.topic),
+        records.values,
+        records.keys,
+        repeat(_ANY_PARTITION if command.partition is None else command.partition),
+        repeat(on_delivery),
+        repeat(None),  # by position on_delivery comes twice, under its old name, too
+        # librdkafka takes the timestamp 0 for "now".
+        [timestamp or 1 for timestamp in records.timestamps],
+    )
+    if records.headers is not None:
+        columns = (*columns, [list(headers) for headers in records.headers])
+    # The repeated columns have no end of their own.
+    return list(zip(*columns, strict=False))

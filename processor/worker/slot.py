@@ -1,0 +1,606 @@
+"""Slot: the loop of a worker process. Tells the core what happens and carries out what it answers.
+
+    fetch → events → core → commands → Kafka and disk
+
+One thread does all of this; only opening and restoring tasks goes on beside it, and telling of it.
+
+A backup holds everything that a primary does, its clients connected, and has its stores follow
+their changelogs; it is no member of the group and has no transactional id yet. To adopt the slot,
+which each primary begins with, is to
+
+1. fence: `init_transactions` aborts what a predecessor left open, and fences it;
+2. join: the group hands a static member's partitions over, and fences its predecessor there (all
+   the fencing there is without transactions); meanwhile
+3. catch up: replay the changelogs up to their ends as they are now, go on from what is committed.
+
+Who has the transactional id has the slot. A worker that has it, and is fenced in the group by
+another that had lost it but joined later, joins again.
+"""
+
+import gc
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from threading import Event as Signal
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from processor.cluster.slots import slot_partitions
+from processor.errors import (
+    BrokerUnreachable,
+    Fenced,
+    Interrupted,
+    KprocError,
+    MembershipTimedOut,
+    StateError,
+    StoreCorrupt,
+    TopicMismatch,
+    TransactionTimedOut,
+)
+from processor.kafka.description import check_current, read_description
+from processor.kafka.registry import Registry, prepare
+from processor.records import Offset, Timestamp, TopicPartition
+from processor.runtime.commands import (
+    Abort,
+    Aborted,
+    Assigned,
+    Begin,
+    CloseTask,
+    Command,
+    Commit,
+    CommitFailed,
+    Committed,
+    Event,
+    Fetch,
+    Fetched,
+    Finish,
+    InputEnded,
+    LookAtEnds,
+    LookAtOthers,
+    LookUp,
+    Lost,
+    OpenTask,
+    Pause,
+    Persist,
+    Produce,
+    Purge,
+    ReachedEnd,
+    SendOffsets,
+    Stop,
+    Tick,
+    Turn,
+)
+from processor.runtime.partitioning import Partitioning
+from processor.runtime.worker import Worker
+from processor.topology.plan import Layout, Plan, StoreId, TaskId
+from processor.worker.aborts import Aborts
+from processor.worker.adoption import Adoption, Step
+from processor.worker.channel import ADOPTED, Channel, Lateness, Status
+from processor.worker.deletions import Deletions
+from processor.worker.effort import Effort, Size, cpu_seconds, starved_seconds
+from processor.worker.ends import EndsReader
+from processor.worker.epochs import Epochs
+from processor.worker.global_tables import GlobalTables
+from processor.worker.inbox import Inbox, check_partitions
+from processor.worker.ledger import Ledger
+from processor.worker.obstacles import Obstacles
+from processor.worker.opener import TaskOpener
+from processor.worker.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
+from processor.worker.purger import Purger
+from processor.worker.refill import Refills
+from processor.worker.reporter import Reporter
+from processor.worker.snapshots import Snapshots
+from processor.worker.spec import WorkerSpec
+from processor.worker.stores import StoreOpener
+
+_POLL = 0.02
+"""Seconds that a poll waits for a full batch; it bounds what waiting adds to latency."""
+
+_SHORT_POLL = 0.005
+"""The same while the slot is adopted."""
+
+_STAND_BY = 0.1
+"""Seconds after which a backup looks whether something failed."""
+
+_SEARCHED = 16
+"""Records at once while it is found out which of them Kafka refuses, one by one."""
+
+_LONG = 0.05
+"""Seconds of work in a turn after which the clock is looked at once more."""
+
+_SLOW = 1.0
+"""Seconds from which on a step is what took long."""
+
+_LONGEST = 500
+"""Characters of an error's text in the log: it may quote a record."""
+
+_LONG_HOLD = 2_000
+"""Milliseconds for which the time of a task is held back before that is told."""
+
+_WARM_SECONDS = 60.0
+"""Seconds after which a backup uses its connections: brokers close them after some idle minutes."""
+
+
+class Slot:
+    """Everything that one slot holds, and its loop.
+
+    Args:
+        spec: The slot's work.
+        plan: The topology's plan.
+        channel: To the supervisor.
+    """
+
+    def __init__(self, spec: WorkerSpec, plan: Plan, channel: Channel) -> None:
+        self._spec = spec
+        self._channel = channel
+        self._layout = Layout(plan, spec.partitions)
+        first = Status(spec.slot, "starting", role=spec.role)
+        self._reporter = Reporter(channel, first, spec.stuck_after / 1000 or None)
+        self._stores = StoreOpener(spec, channel)
+        self._tables = GlobalTables(spec, plan, self._stores, channel)
+        self._epochs = Epochs()
+        self._opener = TaskOpener(spec, self._layout, self._stores, channel, self._epochs)
+        self._inbox = self._make_inbox()
+        self._ledger = Ledger(spec)
+        self._refills = Refills(plan, self._opener.truncated, self._ledger, channel)
+        self._obstacles = Obstacles(spec, channel)
+        self._deletions = Deletions(spec, self._layout)
+        self._lost_to: KprocError | None = None
+        self._outbox = self._make_outbox()
+        self._purger = Purger(spec.kafka, channel)
+        self._ends = EndsReader(spec.kafka, spec.application, channel)
+        self._registry = Registry(spec.schema_registry)
+        self._effort = Effort(spec.max_batch, suspects=spec.suspects)
+        self._worker = Worker(self._layout, spec.own, spec.options, self._effort.entered)
+        self._partitioning = Partitioning(self._layout)
+        self._snapshots = Snapshots(spec, self._layout, self._stores, self._at_work, channel)
+        self._told = Signal()  # that there is something to be done
+        self._adopt_asked = spec.role == "primary"
+        self._adoption: Adoption | None = None
+        self._stop_asked = self._stop_told = self._finished = self._rewound = False
+        self._ended: frozenset[str] = frozenset()
+        self._aborts = Aborts(channel)
+        self._size = Size(self._stores.folders)
+
+    def stop(self) -> None:
+        """Asks the loop to finish; may be called from a signal handler or another thread."""
+        self._stop_asked = True
+        self._told.set()
+
+    def adopt(self) -> None:
+        """Has a backup take the slot over; may be called from another thread."""
+        self._adopt_asked = True
+        self._told.set()
+
+    def end_input(self, topics: frozenset[str]) -> None:
+        """Has what waits for more in these topics told; may be called from another thread."""
+        self._ended = topics
+
+    def run(self) -> None:
+        """Works until it is asked to stop.
+
+        Raises:
+            KprocError: It has to end for another reason.
+        """
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: no collection need look at it again
+        try:
+            tell = partial(self._channel.log_seldom, "schema registry")
+            prepare(self._layout.plan, self._registry, tell)
+            self._stand_by()
+            if not self._stop_asked:
+                self._adopt()
+                while not self._finished:
+                    self._turn()
+        except StoreCorrupt as error:
+            self._stores.drop(error)
+            raise Interrupted(f"a store is dropped and will be restored: {error}") from error
+        except BrokerUnreachable as error:
+            raise Interrupted(str(error)) from error
+        except (TopicMismatch, StateError) as error:
+            self._deletions.explain(error)
+            raise
+        except TransactionTimedOut as error:
+            raise TransactionTimedOut(f"{error}. {self._slowest()}", self._suspects) from error
+        finally:
+            self._outbox.close()
+            self._close()
+
+    def _stand_by(self) -> None:
+        """Waits as a backup until the slot is to be adopted, or all is to end."""
+        warmed = 0.0
+        while not (self._adopt_asked or self._stop_asked):
+            if time.monotonic() - warmed >= _WARM_SECONDS:
+                self._connect()
+                warmed = time.monotonic()
+            self._opener.opened()  # raises what went wrong there
+            self._tables.is_ready()  # likewise
+            self._inbox.poll(1, 0)
+            self._report()
+            self._told.wait(_STAND_BY)
+
+    def _connect(self) -> None:
+        """Has the clients connected, which takes a moment that nobody waits for now."""
+        try:
+            self._inbox.connect()
+            self._outbox.connect()
+        except KprocError as error:
+            self._channel.log_seldom("kafka", str(error))
+
+    def _adopt(self) -> None:
+        adoption = self._adoption = Adoption()
+        self._opener.hurry()
+        self._report(now=True)
+        self._check_current()
+        if isinstance(self._outbox, TransactionalOutbox):
+            self._outbox.take_over()
+            self.passed("fenced")
+            self._inbox.subscribe()
+            self._execute(self._worker.start())
+        else:
+            self._inbox.subscribe()
+            # Only the group fences: what is committed is asked for once it has done so.
+            while not adoption.has("fenced") and not self._stop_asked:
+                self._turn()
+
+    def _check_current(self) -> None:
+        """Looks whether the slot may be adopted at all, before who has it is fenced for nothing.
+
+        What counts is the opener's look afterwards: from then on, who changes the application
+        fences this worker.
+        """
+        if self._spec.role == "backup":
+            self._opener.check_current()
+        elif self._spec.stamp:
+            plan = self._layout.plan
+            found = read_description(self._spec.kafka, plan)
+            check_current(found, self._spec.stamp, plan.application)
+
+    def passed(self, step: Step) -> None:
+        """Notes a step of the adoption that is done, and tells of the whole of it at its end."""
+        assert self._adoption is not None
+        self._adoption.note(step)
+        if self._adoption.is_complete:
+            fields = dict(self._adoption.seconds())
+            self._channel.log("info", ADOPTED, **fields, tasks=len(self._worker.tasks))
+            self._adoption = None
+
+    @property
+    def _suspects(self) -> int:
+        """Among how many records the one is that took too long."""
+        return sum(len(portion.rows) for portion in self._worker.portions)
+
+    def _slowest(self) -> str:
+        """What took so long, and what to do."""
+        step, seconds = self._effort.slowest
+        if seconds < _SLOW:
+            return "No function took long: brokers were slow, or the process was suspended"
+        where = f" at {places}" if (places := ", ".join(map(str, self._worker.portions))) else ""
+        return (
+            f"{step} takes that long{where}: make it faster, or raise "
+            "transaction_timeout and consumer.max.poll.interval.ms; calls that wait for others can "
+            "be made at once, by map_async"
+        )
+
+    def _turn(self) -> None:
+        self._rewound, worked = False, self._worker.worked
+        self._worker.portions.clear()
+        self._effort.begin()
+        most = self._most
+        events = self._poll(most)
+        fetched = sum(len(event.records) for event in events if isinstance(event, Fetched))
+        self._effort.fetched(fetched, most)
+        self._tell(Turn(self._effort.limit))
+        self._tell_answers()
+        for event in events:
+            if isinstance(event, Assigned):
+                check_partitions(event.partitions, self._layout.partitions)
+            if isinstance(event, Fetched) and (
+                said := self._partitioning.look(event.source, event.records)
+            ):
+                self._channel.log("warning", "keys are elsewhere", cause=said)
+            # What was fetched before a rewind does not follow from where it went back to.
+            if not (self._rewound and isinstance(event, Fetched | ReachedEnd)):
+                self._tell(event)
+        if self._adoption is not None:
+            self._look_at(self._adoption, events)
+        self._tick()
+        if self._effort.worked > _LONG:
+            self._tick()  # a checkpoint may have become due meanwhile
+        self._refill()
+        if self._ended:
+            self._tell(InputEnded(self._ended))
+        if self._stop_asked and not self._stop_told and not self._finished:
+            self._stop_told = True
+            self._tell(Stop())
+        self._effort.done(self._worker.worked - worked)
+        self._report()
+
+    def _tell_answers(self) -> None:
+        """Tells what other threads have found out since."""
+        for seen in iter(self._ends.answer, None):
+            self._tell(seen)
+        for opened in self._tables.complete(iter(self._opener.opened, None)):
+            if not self._refills.holds(opened):
+                self._tell(opened)
+
+    def _refill(self) -> None:
+        """Has tasks begin whose changelogs have to be made whole before, as soon as they are."""
+        try:
+            for opened in self._refills.filled(self._outbox):
+                self._tell(opened)
+        except Abortable as error:
+            self._outbox.abort()
+            self._aborts.note(error)
+
+    def _tick(self) -> None:
+        self._tell(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
+
+    @property
+    def _most(self) -> int:
+        """Records to be fetched: no more than are worked on, if there are some that wait already.
+
+        Those that wait for others to come are not worked on: then there is no end to it.
+        """
+        if self._worker.is_exhausted or self._outbox.is_searching or self._aborts.have_come:
+            return self._effort.limit
+        return self._spec.max_batch
+
+    def _poll(self, most: int) -> list[Event]:
+        if self._lost_to is None:
+            try:
+                return self._inbox.poll(most, self._patience)
+            except (Fenced, Interrupted) as error:
+                self._lost_to = error
+        if not self._worker.has_opened_all:
+            time.sleep(_POLL)  # until it is known what is committed
+            return []
+        self._outbox.check_ours(self._worker.committed, self._lost_to)
+        self._join_again(self._lost_to)
+        return [Lost()]
+
+    @property
+    def _patience(self) -> float:
+        """Seconds to wait for records; none if there is more to do."""
+        if self._worker.is_exhausted:
+            return 0.0
+        return _POLL if self._adoption is None else _SHORT_POLL
+
+    def _make_inbox(self) -> Inbox:
+        spec, aside = self._spec, self._layout.plan.slots_topic
+        return Inbox(spec.input_config(), list(spec.partitions), spec.own, aside, self._epochs)
+
+    def _join_again(self, error: KprocError) -> None:
+        self._channel.log("warning", "joins the group again", cause=str(error))
+        self._lost_to = None
+        self._inbox.close()
+        self._inbox = self._make_inbox()
+        self._outbox.use(self._inbox.consumer)
+        self._inbox.subscribe()
+
+    def _look_at(self, adoption: Adoption, events: Iterable[Event]) -> None:
+        """Notes the steps of the adoption that are done by now."""
+        assigned = (event.partitions for event in events if isinstance(event, Assigned))
+        if not adoption.has("joined") and any(each >= self._spec.own for each in assigned):
+            self.passed("joined")
+            if not adoption.has("fenced"):
+                self.passed("fenced")
+                self._execute(self._worker.start())
+        caught_up = adoption.has("fenced") and self._worker.has_opened_all
+        if caught_up and not adoption.has("caught up"):
+            self.passed("caught up")
+
+    def _tell(self, event: Event) -> None:
+        self._execute(self._worker.handle(event))
+
+    def _execute(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            try:
+                result = self.carry_out(command)
+            except Abortable as error:
+                event = self._failed(error)
+                self._deletions.look_after_abort()
+                return self._tell(event)
+            if result is not None:
+                self._tell(result)
+        return None
+
+    def _failed(self, error: Abortable) -> Event:
+        """What a failure is for the core.
+
+        Raises:
+            MembershipTimedOut: It comes of the group having waited in vain for the worker.
+            Interrupted: There were too many.
+        """
+        longest = self._spec.longest_turn / 1000
+        if self._effort.worked > longest:
+            raise MembershipTimedOut(
+                "the worker asked for no records for longer than consumer.max.poll.interval.ms "
+                f"({longest:g} s), so that the group has given its partitions up. "
+                f"{self._slowest()}",
+                self._suspects,
+            ) from error
+        if self._outbox.is_searching:
+            self._effort.shrink(_SEARCHED)
+        if error.refused is not None:
+            self._aborts.progressed()
+        self._aborts.note(error)
+        return error.refused or CommitFailed(error)
+
+    def carry_out(self, command: Command) -> Event | None:  # noqa: C901, PLR0912 - a table
+        """Carries out one command; returns what came of it, if that is an event."""
+        match command:
+            case Produce():
+                self._outbox.produce(command)
+            case Begin():
+                self._outbox.begin()
+            case SendOffsets(positions):
+                with self._effort.waiting():
+                    self._outbox.send_offsets(positions)
+            case Commit():
+                with self._effort.waiting():
+                    written = self._outbox.commit()
+                self._aborts.progressed()
+                return Committed(written)
+            case Persist(store, changes, position):
+                self._stores.stores[store].write(changes, position)
+            case Fetch(offsets):
+                self._rewound = True
+                self._inbox.fetch(offsets)
+            case Abort():
+                with self._effort.waiting():
+                    self._outbox.abort()
+                return Aborted()
+            case OpenTask(task):
+                self._opener.open(task)
+            case CloseTask(task):
+                part = self._layout.plan.subtopologies[task.subtopology]
+                for spec in part.stores:
+                    self._stores.close(StoreId(spec.name, task.partition))
+            case Purge():
+                self._purger.purge(command.offsets)
+            case LookUp(missing):
+                self._registry.answer(missing)
+            case LookAtEnds():
+                self._ends.ask(command)
+            case LookAtOthers():
+                self._ends.ask(command)
+            case Pause(sources):
+                self._inbox.pause(sources)
+            case Finish(error):
+                self._finished = True
+                if error is not None:
+                    raise error
+        return None
+
+    def _make_outbox(self) -> Outbox:
+        spec, consumer = self._spec, self._inbox.consumer
+        plan = self._layout.plan
+        topics = {*plan.outputs, *plan.internal, plan.dead_letters}
+        if not spec.exactly_once:
+            return PlainOutbox(
+                spec.output_config(), consumer, self._epochs, self._ledger.records, topics
+            )
+        return TransactionalOutbox(
+            spec.output_config(),
+            consumer,
+            self._epochs,
+            spec.transaction_timeout / 1000,
+            lambda text: self._channel.log_seldom("transaction", text),
+            self._ledger.records,
+            topics,
+        )
+
+    def _report(self, *, now: bool = False) -> None:
+        for text in self._inbox.passing:
+            self._channel.log_seldom("kafka", text)
+        self._inbox.passing.clear()
+        for source, offset, _ in self._worker.ahead():
+            self._channel.log_seldom(
+                "a record is far ahead of the clock",
+                f"{source} offset {offset}: stream time does not follow it (max_time_ahead)",
+            )
+        if held := self._held():
+            self._channel.log_seldom("time is held back", "; ".join(held), 30.0)
+        if self._adopt_asked and self._adoption is None:
+            self._obstacles.look(self._inbox.assigned)
+            self._deletions.look()
+        untold = self._worker.bad_records.untold
+        for (step, reason), error in untold.items():
+            self._channel.log_seldom("left out", f"{step}: {reason}: {error[:_LONGEST]}")
+        untold.clear()
+        self._reporter.tell(self._status, now=now)
+
+    def _at_work(self) -> list[TaskId]:
+        return list(self._worker.tasks)
+
+    def _status(self) -> Status:
+        bad = self._worker.bad_records.counts.items()
+        return Status(
+            slot=self._spec.slot,
+            state=self._state(),
+            records=self._worker.fetched,
+            misplaced=dict(self._partitioning.misplaced),
+            busy_seconds=round(self._effort.busy, 3),
+            cpu_seconds=round(cpu_seconds(), 3),
+            starved_seconds=round(starved_seconds(), 3),
+            state_bytes=self._size.bytes,
+            checkpoints=self._worker.checkpoints,
+            lag=self._lag(),
+            tasks=len(self._worker.tasks),
+            partitions=len(self._worker.active),
+            bad_records={f"{step}: {reason}": count for (step, reason), count in bad},
+            late=self._late(),
+            held=self._held(),
+            overtaken=self._worker.overtaken,
+            restore=self._tables.status(self._opener.status()),
+            role="primary" if self._adopt_asked else "backup",
+            told=self._worker.told,
+            withheld=self._obstacles.withheld,
+        )
+
+    def _held(self) -> tuple[str, ...]:
+        """Whom tasks wait for, where that takes long."""
+        return tuple(
+            f"{task} waits for {upstream} in slot {self._slot_of(upstream)}, for {ms // 1000} s"
+            for task, (upstream, ms) in sorted(self._worker.held().items())
+            if ms >= _LONG_HOLD
+        )
+
+    def _slot_of(self, task: TaskId) -> int:
+        spec, source = self._spec, self._layout.sources_of(task)[0]
+        slots = range(spec.slots)
+        return next(
+            slot for slot in slots if source in slot_partitions(slot, spec.slots, spec.partitions)
+        )
+
+    def _late(self) -> dict[str, Lateness]:
+        judged = self._worker.judged
+        return {
+            step: Lateness(
+                judged[step, "judged"], judged[step, "late"], judged[step, "partly-late"]
+            )
+            for step in sorted({step for step, _ in judged})
+        }
+
+    def _lag(self) -> int | None:
+        """Records behind the ends: of the input, or of a backup those of the changelogs."""
+        if not self._adopt_asked:
+            return self._opener.lag
+        positions = (
+            pair for task in self._worker.tasks.values() for pair in task.positions.items()
+        )
+        lags = [self._behind(source, position.offset) for source, position in positions]
+        known = [lag for lag in lags if lag is not None]
+        return sum(known) if known or not self._spec.own else None
+
+    def _behind(self, source: TopicPartition, offset: Offset) -> int | None:
+        """Records of one partition, those included that others keep from the slot."""
+        if (end := self._obstacles.end(source)) is not None:
+            return max(0, end - offset)
+        return self._inbox.lag(source, offset)
+
+    def _state(self) -> Any:
+        if self._stop_told:
+            return "stopping"
+        if not self._adopt_asked:
+            ready = self._opener.is_ready and self._tables.is_ready()
+            return "ready" if ready else "restoring"
+        if self._tables.status(self._opener.status()) is not None and not self._worker.active:
+            return "restoring"
+        if self._obstacles.withheld:
+            return "deprived"
+        return "running" if self._worker.active else "waiting"
+
+    def _close(self) -> None:
+        self._report(now=True)
+        threads = self._snapshots, self._opener, self._tables, self._ends
+        first = tuple(each.close for each in threads)
+        # The consumer ends with the process: a static member stays in the group either way, and an
+        # assignment that comes while it is closed can block librdkafka, and so Python, for ever.
+        for close in (*first, self._stores.close_all, self._reporter.close):
+            try:
+                close()
+            except (KprocError, KafkaException, RuntimeError) as error:
+                self._channel.log("warning", "closing failed", error=str(error))
