@@ -46,11 +46,21 @@ class BadRecords:
     topic: str
     max_record_bytes: int
     counts: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
-    """How many were rejected, by step and reason."""
+    """How many were rejected, by step and reason, without what an abort has undone."""
+    committed: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    """Those of committed checkpoints: this only grows."""
     refusals: Refusals = field(default_factory=Refusals)
     """The records that Kafka has refused."""
     untold: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     """The last error of those that leave no dead letter, until somebody has told of it."""
+
+    def commit(self) -> None:
+        """All that was rejected so far is part of a checkpoint."""
+        self.committed = self.counts.copy()
+
+    def undo(self) -> None:
+        """What was rejected since the last checkpoint is going to be again."""
+        self.counts = self.committed.copy()
 
     def handle(self, rejected: Rejected, origin: Origin) -> Output | None:
         """The dead letter of a record, or None by policy.

@@ -99,7 +99,10 @@ class Task:
         self.overlays = overlays
         self.records = 0
         self.judged: Counter[tuple[str, Punctuality]] = Counter()
-        """Of how many rows steps have judged whether they are late, and what came of it."""
+        """Of how many rows steps have judged whether they are late, and what came of it, as of the
+        last checkpoint.
+        """
+        self._judged: Counter[tuple[str, Punctuality]] = Counter()
         self._dataflow = dataflow
         self._bad_records = bad_records
         limit = dataflow.max_data_bytes
@@ -160,10 +163,15 @@ class Task:
         """About how much memory uncommitted writes and caches use."""
         return sum(overlay.memory_bytes for overlay in self.overlays.values())
 
+    def committed(self) -> None:
+        """What has been done so far is part of a checkpoint."""
+        self.judged = self._judged.copy()
+
     def restart(self, start: Mapping[TopicPartition, Position]) -> None:
         """Goes back to where the last checkpoint was, with nothing uncommitted left."""
         for overlay in self.overlays.values():
             overlay.discard()
+        self._judged = self.judged.copy()
         self.offsets = {source: position.offset for source, position in start.items()}
         times = (position.stream_time for position in start.values())
         self._context.task_time = self._promised = max(times, default=NO_TIME)
@@ -387,7 +395,7 @@ class Task:
     def _accept(self) -> None:
         """Makes what was done part of the next checkpoint; counts what was late or left out."""
         context = self._context
-        self.judged += context.judged
+        self._judged += context.judged
         context.judged = Counter()
         for punctuation, error in context.skip.items():
             policy = self._dataflow.policies.get(punctuation.step)

@@ -161,7 +161,7 @@ class Worker:
 
     @property
     def judged(self) -> Counter[tuple[str, Punctuality]]:
-        """Of how many records steps have judged whether they are late, and what came of it."""
+        """Of how many committed records steps have judged whether they are late, and what came."""
         return sum((task.judged for task in self.tasks.values()), self._judged.copy())
 
     @property
@@ -546,7 +546,9 @@ class Worker:
             if overlay.changes:
                 overlay.committed(Offset(event.written[store] + 1))
         for task in self.tasks.values():
+            task.committed()
             self._checkpoints.positions |= task.positions
+        self.bad_records.commit()
         self.bad_records.refusals.committed(self._checkpoints.positions, self._elapsed)
         self._markers.committed()
         self._checkpoints.done += 1
@@ -599,6 +601,7 @@ class Worker:
 
     def _aborted(self) -> list[Command]:
         self._closed_transaction()
+        self.bad_records.undo()
         then, self._then = self._then, None
         if then is not None:
             return then()

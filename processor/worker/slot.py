@@ -516,7 +516,7 @@ class Slot:
         return list(self._worker.tasks)
 
     def _status(self) -> Status:
-        bad = self._worker.bad_records.counts.items()
+        bad = self._worker.bad_records.committed.items()
         return Status(
             slot=self._spec.slot,
             state=self._state(),

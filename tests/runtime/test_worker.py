@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from processor import Topology, every, key_value
+from processor import Topology, every, key_value, tumbling
 from processor.errors import BadRecordError, PermissionDenied, RecordRefused, TopicMismatch
 from processor.operators.base import NO_TIME
 from processor.records import Batch, Offset, Partition, RawBatch, Record, Timestamp, TopicPartition
@@ -378,6 +378,27 @@ def test_where_a_fresh_partition_begins_is_committed() -> None:
     assert due(worker) == commit
     worker.handle(Committed({}))
     assert due(worker) == []
+
+
+def test_what_is_done_again_after_an_abort_is_counted_once() -> None:
+    topology = Topology("app")
+    windows = topology.stream("in").group_by_key().window(tumbling("1ms"))
+    windows.count(name="count").to("out")
+    worker = running(topology)
+    for _ in range(2):
+        worker.handle(fetched(("a", 1), ("b", 2), ("c", 3)))
+        worker.handle(Fetched(INPUT, replace(raw(("a", 4)), offsets=[Offset(3)])))
+        assert not worker.bad_records.committed
+        assert not worker.judged
+        assert worker.bad_records.counts == {("count", "late"): 1}
+        worker.handle(CommitFailed(CRASHED))
+        worker.handle(Aborted())
+    worker.handle(fetched(("a", 1), ("b", 2), ("c", 3)))
+    worker.handle(Fetched(INPUT, replace(raw(("a", 4)), offsets=[Offset(3)])))
+    due(worker)
+    worker.handle(Committed({store: Offset(1) for store in worker._overlays()}))
+    assert worker.bad_records.committed == {("count", "late"): 1}
+    assert worker.judged == {("count", "judged"): 4, ("count", "late"): 1}
 
 
 def test_changes_by_the_wall_clock_alone_are_committed() -> None:
