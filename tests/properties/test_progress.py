@@ -169,8 +169,11 @@ def logs(
 ) -> dict[TopicPartition, list[Raw]]:
     """Each partition mostly in the order of its times, which are those of no other.
 
-    Behind two steps what one partition had at one time comes from several tasks, in any order.
+    Behind two steps what one partition had at one time comes from several tasks, in any order. And
+    whether a change is part of what is due in its very millisecond depends on records of others at
+    that time: there all times are even, and the wait is odd.
     """
+    pace = 2 if suppressed in shape.steps else 1
     found: dict[TopicPartition, list[Raw]] = {}
     sources = [TopicPartition(each, Partition(n)) for each in topics for n in range(partitions)]
     steps = st.integers(-4 if shape.may_be_late else 0, 6)
@@ -182,8 +185,8 @@ def logs(
             while len(shape.steps) > 2 and time in known:
                 time += 1
             known.add(time)
-            rows.append((value, time * len(sources) + number))
-        last = [1000 * (1 + each) + number for each in range(6)]
+            rows.append((value, pace * (time * len(sources) + number)))
+        last = [pace * (1000 * (1 + each) + number) for each in range(6)]
         found[source] = [
             record("x", str(value), when) for value, when in [*rows, *((-1, when) for when in last)]
         ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.errors import TopicMismatch
+from processor.errors import StateMismatch
 from processor.worker.channel import Status
 from tests import ledger
 from tests.crashes.application import Application, WorkerProcess
@@ -172,6 +172,6 @@ def test_its_changelog_is_not_there(kafka: str, topic_name: str, tmp_path: Path)
     application = Application(kafka, topic_name, tmp_path, seed=5)
     ledger.delete(kafka, [application.plan.changelog("counts")])
     backup = application.worker(role="backup")
-    assert backup.wait() == TopicMismatch.exit_code
+    assert backup.wait() == StateMismatch.exit_code
     assert backup.failure is not None
-    assert backup.failure.error == "TopicMismatch"
+    assert backup.failure.error == "StateMismatch"

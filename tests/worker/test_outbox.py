@@ -83,7 +83,7 @@ def test_which_records_are_refused_is_found_out(
     command = Produce(topic, records(*values))
     used: Outbox = outbox
     if not exactly_once:
-        used = PlainOutbox({"bootstrap.servers": kafka, "linger.ms": 1}, outbox._consumer)
+        used = PlainOutbox({"bootstrap.servers": kafka, "linger.ms": 1}, outbox._consumer, Epochs())
     refused = until_committed(used, command)
     assert [each.command.records.values[each.row or 0] for each in refused] == [b"x" * 5000] * 2
     assert "max.message.bytes" in str(refused[0].error)
@@ -124,8 +124,13 @@ def test_a_transaction_that_was_open_for_too_long_is_no_rival(
     kafka: str, topic_name: str, make_topic: MakeTopic
 ) -> None:
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": topic_name, "log_level": 0})
-    config = {"bootstrap.servers": kafka, "transactional.id": topic_name, "linger.ms": 1}
-    outbox = TransactionalOutbox({**config, "transaction.timeout.ms": 1000}, consumer, 30, print)
+    config = {
+        "bootstrap.servers": kafka,
+        "transactional.id": topic_name,
+        "linger.ms": 1,
+        "transaction.timeout.ms": 1000,
+    }
+    outbox = TransactionalOutbox(config, consumer, Epochs(), 30, print)
     outbox.take_over()
     topic = make_topic(partitions=1)
     outbox.begin()
