@@ -1,5 +1,6 @@
 """What Kafka tells of topics besides their records: ids, and how long tombstones are kept."""
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -7,16 +8,21 @@ from confluent_kafka import TopicCollection
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
+from processor.errors import TopicMismatch
 from processor.kafka.clients import patiently
 
 _TIMEOUT = 30.0
+_HEARD = 3.0
+"""Seconds in which every broker has heard of a topic that was just made."""
+
 _HALF = (1 << 64) - 1
 
 
 def topic_ids(admin: Any, topics: Iterable[str]) -> dict[str, str]:
-    """Each topic's id, which a topic that is deleted and made anew does not have again.
+    """Each topic's id, which a topic that is deleted and made again does not have.
 
     Raises:
+        TopicMismatch: One is not there, though a broker has had time to hear of it.
         KafkaError: The broker does not tell.
     """
     wanted = sorted(topics)
@@ -27,7 +33,14 @@ def topic_ids(admin: Any, topics: Iterable[str]) -> dict[str, str]:
         asked = admin.describe_topics(TopicCollection(wanted), request_timeout=_TIMEOUT)
         return {name: topic_id(found.result()) for name, found in asked.items()}
 
-    return patiently(ask, f"describe {', '.join(wanted)}")
+    deadline = time.monotonic() + _HEARD
+    while True:
+        try:
+            return patiently(ask, f"describe {', '.join(wanted)}")
+        except TopicMismatch:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def changelog_id(admin: Any, topic: str) -> str:

@@ -50,6 +50,7 @@ QUIET: Mapping[str, Any] = {"log_level": 0, "logger": _logger()}
 
 _REQUEST_TIMEOUT = 10.0
 _PROMPT = 2.0
+_ASKED = 3
 """Seconds after which it is asked why no broker answers."""
 
 _CREATION_TIMEOUT = 30.0
@@ -245,6 +246,27 @@ def watermarks(consumer: Consumer, partition: ClientPartition) -> tuple[int, int
     )
 
 
+def listed(
+    client: Producer | Consumer | AdminClient, doing: str, timeout: float = 30.0
+) -> Mapping[str, TopicMetadata]:
+    """All topics by their names, asked of another broker where one hangs.
+
+    A client asks any broker that it is connected to, which one that hangs is as well.
+
+    Args:
+        client: Asks.
+        doing: What for, as an error says it.
+        timeout: Seconds to wait for one broker, when several have been asked for a moment.
+
+    Raises:
+        KprocError: None answers.
+    """
+    for _ in range(_ASKED):
+        with contextlib.suppress(KafkaException):
+            return client.list_topics(timeout=_PROMPT).topics
+    return patiently(lambda: client.list_topics(timeout=timeout).topics, doing)
+
+
 def topics_of(
     config: ClientConfig,
     client: Producer | Consumer | AdminClient | None = None,
@@ -366,9 +388,7 @@ def await_topics(client: AdminClient, topics: Mapping[str, int]) -> None:
 
 
 def _are_led(client: AdminClient, topics: Mapping[str, int]) -> bool:
-    found = patiently(
-        lambda: client.list_topics(timeout=_CREATION_TIMEOUT).topics, "list the topics"
-    )
+    found = listed(client, "list the topics", _CREATION_TIMEOUT)
     return all(
         name in found
         and found[name].error is None

@@ -16,7 +16,7 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.errors import RestoreStalled
 from processor.kafka.broker_clock import since_start
-from processor.kafka.clients import PASSING, QUIET, patiently, translated
+from processor.kafka.clients import PASSING, QUIET, listed, translated
 from processor.kafka.hanging import ending
 from processor.kafka.messages import runs, source_of, split_errors
 from processor.records import Offset, TopicPartition
@@ -24,7 +24,6 @@ from processor.state.store import Store
 from processor.worker.channel import Channel, RestoreStatus
 from processor.worker.spec import WorkerSpec
 
-_TIMEOUT = 30.0
 _BATCH = 50_000
 _FULL, _SHORT = 0.1, 0.005
 """Seconds to wait for a full batch: with much to do, and when every moment counts."""
@@ -230,7 +229,7 @@ class Follower:
     def _assign(self) -> None:
         # With the topics known, the client need not wait for its one-second timer to ask for them.
         consumer = self._consumer
-        patiently(lambda: consumer.list_topics(timeout=_TIMEOUT), "list the changelogs")
+        listed(consumer, "list the changelogs")
         consumer.assign(
             [
                 ClientPartition(source.topic, source.partition, each.store.position)
