@@ -5,6 +5,9 @@ from typing import Final, cast
 
 from processor.errors import UsageError
 
+POLL_INTERVAL: Final = 300_000
+"""Milliseconds that a worker may take between two polls, unless `max.poll.interval.ms` is set."""
+
 _UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _LONGEST: Final = 2**53  # what a float holds to the millisecond
 

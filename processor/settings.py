@@ -19,7 +19,7 @@ from pydantic_settings import (
 
 from processor import redaction
 from processor.addresses import parse_address
-from processor.durations import milliseconds
+from processor.durations import POLL_INTERVAL, milliseconds
 from processor.errors import SettingsError, UsageError
 from processor.layers import CLIENTS, FILE, KAFKA, PREFIX, flat, from_environment, from_file
 
@@ -39,9 +39,6 @@ _OWNED: Final = {
     "request.required.acks": "what a checkpoint commits has to be on all replicas in sync",
     "enable.partition.eof": "the end of a topic is found by it",
 }
-
-POLL_INTERVAL: Final = 300_000
-"""Milliseconds that a worker may take between two polls, unless `max.poll.interval.ms` is set."""
 
 _BROKER: Final = re.compile(
     r"((PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)://)?([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?",

@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 
 from processor.cluster.beats import Role
 from processor.cluster.view import View
-from processor.durations import milliseconds, seconds
+from processor.durations import POLL_INTERVAL, milliseconds, seconds
 from processor.errors import Interrupted, SettingsError, SnapshotsAway
 from processor.kafka.broker_clock import clock_offset
 from processor.kafka.clients import QUIET
@@ -39,7 +39,7 @@ from processor.node.slots_topic import SlotsTopic
 from processor.node.supervisor import Supervisor
 from processor.runtime.dataflow import NO_LIMITS
 from processor.runtime.options import TopicLimits, WorkerOptions
-from processor.settings import POLL_INTERVAL, Settings
+from processor.settings import Settings
 from processor.storage.bucket import Bucket
 from processor.storage.leftovers import Leftovers
 from processor.topology.plan import Layout, Plan

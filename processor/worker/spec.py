@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from processor.cluster.beats import Role
 from processor.cluster.slots import slot_name, slot_partitions
+from processor.durations import POLL_INTERVAL
 from processor.records import TopicPartition
 from processor.runtime.options import WorkerOptions
-from processor.settings import POLL_INTERVAL
 
 _UNANSWERED = 10_000
 """Milliseconds after which a broker that answers nothing is asked no more: its connection stays up
