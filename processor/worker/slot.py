@@ -339,13 +339,15 @@ class Slot:
 
     @property
     def _most(self) -> int:
-        """Records to be fetched: no more than are worked on, if there are some that wait already.
+        """Records to be fetched: half of what is worked on, if there are some that wait already.
 
-        Those that wait for others to come are not worked on: then there is no end to it.
+        So that soon none are left, and batches go through whole. Those that wait for others to come
+        are not worked on: then there is no end to it.
         """
-        if self._worker.is_exhausted or self._outbox.is_searching or self._aborts.have_come:
-            return self._effort.limit
-        return self._spec.max_batch
+        limit = self._effort.limit
+        if self._outbox.is_searching or self._aborts.have_come:
+            return limit
+        return max(1, limit // 2) if self._worker.is_exhausted else self._spec.max_batch
 
     def _poll(self, most: int) -> list[Event]:
         if self._lost_to is None:
