@@ -96,7 +96,7 @@ class App:
             [*command, "--bootstrap", self.kafka, *given, *options],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
         assert done.returncode == expect, done.stdout + done.stderr

@@ -192,7 +192,10 @@ def test_limits_of_an_output_that_are_changed_meanwhile(app: App, guarantee: str
         _await_values(app, good)
         assert node.stop() == 0
     found = [row.value for row in app.read()]
-    assert found == good if guarantee == "exactly-once" else [*dict.fromkeys(found)] == good
+    if guarantee == "exactly-once":
+        assert found == good
+    else:  # a batch behind the one that was refused may have come before all was sent again
+        assert {*found} == {*good}
     letters = app.read("dead-letters")
     assert {_header(letter, "offset") for letter in letters} == {"51", "52", "181"}
     if guarantee == "exactly-once":
