@@ -83,7 +83,7 @@ class App:
     def run(self, *options: str, expect: int = 0, **settings: Any) -> NodeProcess:
         """Runs it until the end of the input; the exit code must be as expected."""
         with self.start("--until-end", "--no-show", *options, **settings) as node:
-            code = node.wait()
+            code = node.wait(240)
             assert code == expect, f"exit code {code}: {node.output[-3000:]}"
             return node
 
@@ -96,7 +96,7 @@ class App:
             [*command, "--bootstrap", self.kafka, *given, *options],
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=120,
             check=False,
         )
         assert done.returncode == expect, done.stdout + done.stderr
