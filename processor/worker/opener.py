@@ -18,14 +18,14 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-from confluent_kafka import IsolationLevel, KafkaException
+from confluent_kafka import IsolationLevel
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
-from processor.errors import KafkaError, StateMismatch
+from processor.errors import KafkaError, KprocError, StateMismatch
 from processor.kafka.changelogs import changelog_id, tombstone_retention
-from processor.kafka.clients import QUIET, committed
+from processor.kafka.clients import QUIET, committed, listed
 from processor.kafka.description import KEY, check_current
 from processor.kafka.description import decoded as decoded_description
 from processor.kafka.hanging import holding_offsets
@@ -172,8 +172,8 @@ class TaskOpener:
     def _run(self) -> None:
         try:
             # A client's first request takes up to a second: it is made while there is time.
-            with contextlib.suppress(KafkaException):  # what matters is asked again
-                self._admin.list_topics(timeout=_TIMEOUT)
+            with contextlib.suppress(KprocError):  # what matters is asked again
+                listed(self._admin, "list the topics", _TIMEOUT)
             try:
                 self._hold(sorted({self._layout.task_of(each) for each in self._spec.own}))
                 self._caught_up = True
