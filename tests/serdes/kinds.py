@@ -206,12 +206,12 @@ EXAMPLES: list[tuple[Any, Any]] = [
     (Checked, Checked(5, Color.BLUE)),
     (Box[Cents], Box(cents(1), [cents(2)])),
     (Struct, Struct(5, "x")),
-    (Frozen, Frozen((1, 2), frozenset("abc"))),
+    (Frozen, Frozen((1, 2), frozenset("a"))),
     (Point, Point(1, Color.BLUE)),
     (Typed, Typed(a=1, point=Point(2))),
     (Typed, Typed(a=1, point=Point(2), note="n")),
     (list[Point], [Point(1), Point(2, Color.BLUE)]),
-    (set[Frozen], {Frozen((1,)), Frozen((2,))}),
+    (set[Frozen], {Frozen((1,))}),
     (dict[Point, list[Frozen]], {Point(1): [Frozen((1,))]}),
     (Point | Frozen, Point(1)),
     (Point | Frozen | Decimal, Decimal("-0.0")),
@@ -308,10 +308,13 @@ PLAIN_EXAMPLES: list[Any] = [
     msgspec.UNSET,
 ]
 
+# Apart from the others: in which order a set shows its members differs between processes.
+FROZEN_SET = {Frozen((1,)), Frozen((2,), frozenset("abc"))}
+
 
 def name_of(each: Any) -> str:
-    """What a test calls an example: the same in each process, unlike how a set is shown."""
+    """What a test calls an example: the same in each process."""
     return each.__name__ if isinstance(each, type) else type(each).__name__
 
 
-__all__ = ["EXAMPLES", "FROM_TOPICS", "PLAIN_EXAMPLES", "name_of"]
+__all__ = ["EXAMPLES", "FROM_TOPICS", "FROZEN_SET", "PLAIN_EXAMPLES", "name_of"]

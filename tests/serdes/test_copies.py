@@ -19,6 +19,13 @@ def test_a_copy_is_equal(value: Any) -> None:
         assert (copy, repr(copy)) == (around, repr(around))
 
 
+def test_a_copy_of_a_set_of_several_is_equal() -> None:
+    copy = copy_of(kinds.FROZEN_SET)
+    assert type(copy) is set
+    assert copy == kinds.FROZEN_SET
+    assert {type(each.b) for each in copy} == {frozenset}
+
+
 @pytest.mark.parametrize("value", kinds.PLAIN_EXAMPLES, ids=kinds.name_of)
 def test_a_copy_of_plain_values_is_alike(value: Any) -> None:
     assert alike(copy_of(value), value)

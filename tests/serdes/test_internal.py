@@ -46,6 +46,13 @@ def test_values_of_every_kind_come_back_equal(annotation: Any, value: Any) -> No
     assert repr(back) == repr(value)
 
 
+def test_sets_of_several_come_back_equal() -> None:
+    back = through(internal_of(set[kinds.Frozen]), kinds.FROZEN_SET)
+    assert type(back) is set
+    assert back == kinds.FROZEN_SET
+    assert {type(each.b) for each in back} == {frozenset}
+
+
 @pytest.mark.parametrize("value", kinds.PLAIN_EXAMPLES, ids=kinds.name_of)
 def test_plain_values_come_back_as_they_are_without_a_type(value: Any) -> None:
     back = through(internal, value)
