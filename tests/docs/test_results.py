@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from processor import Record, Timestamp
 from processor.testing import TopologyDriver
 from tests.docs.pages import ROOT, blocks
 
@@ -34,6 +35,22 @@ def test_streams() -> None:
     assert [key for key, _ in driver.read("orders-home")] == ["1"]
     assert [key for key, _ in driver.read("orders-abroad")] == ["2", "3"]
     assert len(driver.read("orders-1970-01-01")) == 3
+
+
+def test_when_results_are_emitted() -> None:
+    driver = TopologyDriver(names_of("guides/results.md")["topology"])
+    minutes = (0, 1, 5, 12, 62)
+    visits = [Record("v", {"page": "home"}, Timestamp(each * 60_000)) for each in minutes]
+    driver.pipe("visits", *visits)
+    counts = {
+        name: [count for _, count in driver.read(name)]
+        for name in ("each-change", "last-change", "held-back", "hours-so-far", "hours")
+    }
+    assert counts["each-change"] == [1, 2, 3, 4, 5]
+    assert counts["last-change"][-1] == 5
+    assert counts["held-back"] == [2, 3, 4]
+    assert counts["hours-so-far"] == [3, 4]
+    assert counts["hours"] == [4]
 
 
 def test_values_run_their_validators_once() -> None:
