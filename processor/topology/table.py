@@ -67,7 +67,7 @@ class GroupedStream(FromFlow, Generic[K, V]):
         retention: str | float | None = None,
         early: str | float | None = None,
     ) -> WindowedStream[K, V]:
-        """Groups by windows as well, see docs/windows.md.
+        """Groups by windows as well, see docs/guides/windows.md.
 
         Args:
             windows: Such as `tumbling("10s", grace="1s")`.
