@@ -25,7 +25,9 @@ def load(spec: str) -> Topology:
     """The topology of a file or module.
 
     A file is run as a module called after it, once in a process, with its folder first on
-    `sys.path`, so that it can import what lies beside it.
+    `sys.path` and the current folder last, so that it can import what lies beside it and what
+    the project has. A file in a package, a folder with an `__init__.py`, is imported as a part of
+    that package, so that it can import by names that begin with a dot or with the package's.
 
     Args:
         spec: Where it is; with `:NAME` behind it the variable, needed if there are several.
@@ -44,6 +46,13 @@ def _run(path: Path) -> ModuleType:
     if not path.is_file():
         raise TopologyError(_missing(path))
     file = str(path.resolve())
+    folder, packaged = _package(Path(file))
+    if "." in packaged and _is_free(packaged.partition(".")[0], _first_file(folder, packaged)):
+        sys.path[:] = [str(folder), *sys.path, str(Path(file).parent), str(Path.cwd())]
+        try:
+            return importlib.import_module(packaged)
+        except (Exception, SystemExit) as error:
+            raise _explained(error, file, path) from error
     name = next(filter(partial(_is_free, file=file), _names(path.stem)))
     if name in sys.modules:
         return sys.modules[name]
@@ -52,13 +61,30 @@ def _run(path: Path) -> ModuleType:
         raise TopologyError(f"{path}: a topology is written in a Python file, called NAME.py")
     # Classes are looked up in the module by their annotations while it still runs.
     module = sys.modules[name] = importlib.util.module_from_spec(found)
-    sys.path.insert(0, str(Path(file).parent))
+    sys.path[:] = [str(Path(file).parent), *sys.path, str(Path.cwd())]
     try:
         found.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _explained(error, file, path) from error
     return module
+
+
+def _package(file: Path) -> tuple[Path, str]:
+    """The folder that holds a file's outermost package, and what the file is called from there."""
+    names, folder = [file.stem], file.parent
+    while folder.name.isidentifier() and (folder / "__init__.py").is_file():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return folder, ".".join(names)
+
+
+def _first_file(folder: Path, packaged: str) -> str:
+    return str(folder / packaged.partition(".")[0] / "__init__.py")
+
+
+def _holds(folder: Path, module: str) -> bool:
+    return (folder / module).is_dir() or (folder / f"{module}.py").is_file()
 
 
 def _names(stem: str) -> Iterator[str]:
@@ -139,4 +165,19 @@ def _explained(error: BaseException, file: str, shown: Path | str) -> TopologyEr
             'under `if __name__ == "__main__":`'
         )
     kind = "" if isinstance(error, TopologyError) else f"{type(error).__name__}: "
-    return TopologyError(f"{place}: {kind}{getattr(error, 'msg', None) or error}")
+    text = f"{place}: {kind}{getattr(error, 'msg', None) or error}"
+    return TopologyError(f"{text}{_import_advice(error, Path(file))}")
+
+
+def _import_advice(error: BaseException, file: Path) -> str:
+    """What to do if a file could not import a part of its own project."""
+    if isinstance(error, ModuleNotFoundError) and error.name and "." not in error.name:
+        above = (each for each in file.parents if _holds(each, error.name))
+        return (
+            f"; {error.name} is in {found}: run kproc there" if (found := next(above, None)) else ""
+        )
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        outermost, name = _package(file)
+        folder = outermost if "." in name else file.parent
+        return f"; put an empty __init__.py into {folder}, which makes it a package"
+    return ""

@@ -92,6 +92,76 @@ def test_a_file_imports_what_lies_beside_it(write: Write) -> None:
     assert load("deep/flows_a.py").name == "beside"
 
 
+PACKAGED = "from processor import Topology\n{}\ntopology = Topology(NAME)\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from .names import NAME",
+        "from ..names_a import NAME",
+        "from shop_a.flows.names import NAME",
+        "from shop_a.names_a import NAME",
+    ],
+)
+@pytest.mark.parametrize("folder", ["", "shop_a", "shop_a/flows"])
+def test_a_file_in_a_package_imports_what_is_in_the_package(
+    write: Write, monkeypatch: pytest.MonkeyPatch, line: str, folder: str
+) -> None:
+    for name in ("shop_a/__init__.py", "shop_a/flows/__init__.py"):
+        write("", name)
+    for name in ("shop_a/names_a.py", "shop_a/flows/names.py"):
+        write("NAME = 'packaged'\n", name)
+    path = write(PACKAGED.format(line), "shop_a/flows/orders.py")
+    monkeypatch.chdir(path.parents[2] / folder)
+    loaded = load(str(path.relative_to(Path.cwd())))
+    assert loaded.name == "packaged"
+    assert load(str(path)) is loaded
+    monkeypatch.chdir(path.parents[2])
+    assert load("shop_a.flows.orders") is loaded
+
+
+def test_a_file_in_a_package_imports_what_lies_beside_it(write: Write) -> None:
+    write("", "shop_a/__init__.py")
+    write("NAME = 'beside'\n", "shop_a/helper_a.py")
+    write(PACKAGED.format("from helper_a import NAME"), "shop_a/flows_a.py")
+    assert load("shop_a/flows_a.py").name == "beside"
+
+
+def test_a_file_of_no_package_imports_by_its_path_from_the_current_folder(write: Write) -> None:
+    write("NAME = 'beside'\n", "shop_a/names_a.py")
+    write(PACKAGED.format("from shop_a.names_a import NAME"), "shop_a/flows_a.py")
+    assert load("shop_a/flows_a.py").name == "beside"
+
+
+def test_a_package_that_is_called_as_another_hides_no_module(write: Write) -> None:
+    write("", "json/__init__.py")
+    write(TOPOLOGY, "json/flows_a.py")
+    assert load("json/flows_a.py").name == "app"
+    assert hasattr(sys.modules["json"], "loads")
+
+
+def test_a_relative_import_without_a_package_is_told_what_to_add(write: Write) -> None:
+    path = write(PACKAGED.format("from ..names_a import NAME"), "shop_a/flows/orders.py")
+    told = "which makes it a package"
+    assert fails(str(path)).endswith(f"; put an empty __init__.py into {path.parent}, {told}")
+    write("", "shop_a/flows/__init__.py")
+    above = path.parents[1]
+    assert fails(str(path)).endswith(f"; put an empty __init__.py into {above}, {told}")
+
+
+def test_a_module_further_up_is_told_where_it_is(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("NAME = 'beside'\n", "shop_a/names_a.py")
+    path = write("import shop_a\n", "shop_a/flows/orders.py")
+    monkeypatch.chdir(path.parent)
+    assert fails("orders.py") == (
+        "orders.py:1: ModuleNotFoundError: No module named 'shop_a'; "
+        f"shop_a is in {path.parents[2]}: run kproc there"
+    )
+
+
 def test_types_of_a_file_are_found_by_their_annotations(write: Write) -> None:
     write(
         "from __future__ import annotations\n"
