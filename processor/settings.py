@@ -344,6 +344,7 @@ def load(
     flags: Mapping[str, Any] | None = None,
     topology: Mapping[str, Any] | None = None,
     file: Path | None = None,
+    dev: Mapping[str, Any] | None = None,
 ) -> Effective:
     """The effective settings.
 
@@ -351,12 +352,14 @@ def load(
         flags: From the command line; None means not given.
         topology: A topology's own defaults.
         file: A file instead of ./kproc.toml; it has to be there.
+        dev: Where the Kafka of `kproc dev` listens, if one runs: what nobody sets otherwise.
 
     Raises:
         SettingsError: A setting is unknown or malformed; the text names it and where it is from.
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     layers: dict[str, Mapping[str, Any]] = {
+        "kproc dev": dev or {},
         "topology": topology or {},
         str(file or FILE): from_file(file),
         "environment": from_environment(Settings),

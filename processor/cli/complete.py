@@ -24,12 +24,13 @@ def topology_files(incomplete: str) -> Iterator[str]:
 
 def applications(context: typer.Context, incomplete: str) -> Iterator[str]:
     """Names of applications that begin so, if the Kafka to ask is known and answers soon."""
+    from processor.cli.common import settings_here  # noqa: PLC0415
     from processor.node import observing  # noqa: PLC0415 - only where it is needed
     from processor.node.node import client_settings  # noqa: PLC0415
-    from processor.settings import load  # noqa: PLC0415
 
     try:
-        settings = load({"bootstrap": context.params.get("bootstrap")}).settings
+        bootstrap = context.params.get("bootstrap")
+        settings = settings_here(None, None, None, bootstrap=bootstrap)
         found = observing.applications(client_settings(settings), _PATIENCE)
     except KprocError:  # a completion has nowhere to tell it
         return

@@ -44,16 +44,16 @@ def config(
 ) -> None:
     """Shows the settings in effect, where each is from and what it means; secrets are hidden.
 
-    Later ones win: defaults, the topology's own, kproc.toml, variables KPROC_..., the command line.
+    Later ones win: defaults, a `kproc dev` that runs in this folder, the topology's own,
+    kproc.toml, variables KPROC_..., the command line.
 
     Example: kproc config --format toml > kproc.toml
     """
-    from processor.layers import assigned  # noqa: PLC0415
+    from processor.cli.common import effective_here  # noqa: PLC0415
     from processor.loading import load as load_topology  # noqa: PLC0415
-    from processor.settings import load  # noqa: PLC0415
 
     own = load_topology(topology).settings if topology else None
-    lines = list(_lines(load(assigned(sets or ()), own, file)))
+    lines = list(_lines(effective_here(own, file, sets)))
     if form == "toml":
         typer.echo(_toml(lines))
     else:

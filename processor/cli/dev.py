@@ -126,4 +126,16 @@ def _running(data: Path) -> "EmbeddedKafka | None":
 
 def _describe(kafka: "EmbeddedKafka") -> str:
     where = f"process {kafka.pid}, data in {kafka.data_dir}"
-    return f"Kafka {kafka.version} runs at {kafka.bootstrap} ({where})."
+    return f"Kafka {kafka.version} runs at {kafka.bootstrap} ({where}).{_next(kafka)}"
+
+
+def _next(kafka: "EmbeddedKafka") -> str:
+    """What to set for other commands to find it, where they don't by default."""
+    from processor.local.embedded import DEFAULT_DATA, DEFAULT_PORT  # noqa: PLC0415
+
+    if kafka.port == DEFAULT_PORT:
+        return ""
+    setting = f"export KPROC_BOOTSTRAP={kafka.bootstrap}"
+    if kafka.data_dir == DEFAULT_DATA.absolute():
+        return f"\nkproc in this folder finds it; elsewhere: {setting}"
+    return f"\nFor kproc to find it: {setting}"

@@ -35,6 +35,9 @@ def test_detached_it_runs_until_it_is_stopped(tmp_path: Path) -> None:
     assert kafka is not None
     try:
         assert f"Kafka 4.1.0 runs at {kafka.bootstrap}" in started.stdout
+        assert started.stdout.endswith(
+            f"\nFor kproc to find it: export KPROC_BOOTSTRAP={kafka.bootstrap}\n"
+        )
         assert run(tmp_path, "--status").stdout == started.stdout
         assert run(tmp_path, "--detach", "--port", "0").stdout == started.stdout
         with pytest.raises(UsageError, match="already runs"):
