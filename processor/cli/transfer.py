@@ -64,6 +64,19 @@ def produce(  # noqa: PLR0913 - options of a command
         ),
     ] = False,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions with --create.")] = 4,
+    compact: Annotated[
+        bool,
+        typer.Option(
+            "--compact", help="With --create: a topic that keeps the last value of each key."
+        ),
+    ] = False,
+    tombstones: Annotated[
+        bool,
+        typer.Option(
+            "--tombstones",
+            help="A row with nothing but its key has a null value, which deletes the key.",
+        ),
+    ] = False,
     on_error: Annotated[
         Literal["fail", "skip"], typer.Option(help="What happens at a bad line.")
     ] = "fail",
@@ -74,25 +87,33 @@ def produce(  # noqa: PLR0913 - options of a command
     """Writes a file's records to a topic, idempotently.
 
     Example: kproc produce orders.csv --topic orders --key user --timestamp at --create;
-    kproc produce flights.csv --topic flights --key carrier --avro schemas/flight.avsc
+    kproc produce flights.csv --topic flights --key carrier --avro schemas/flight.avsc;
+    kproc produce users.csv --topic users --key id --create --compact --tombstones
     """
     from processor.kafka import clients, transfer  # noqa: PLC0415
     from processor.local import readers  # noqa: PLC0415
 
     if rate is not None and rate <= 0:
         raise UsageError("--rate takes a number above 0.")
+    if compact and not create:
+        raise UsageError("--compact is for a topic that is created: give --create as well.")
+    if (compact or tombstones) and key is None:
+        raise UsageError("--compact and --tombstones go by keys: name their column with --key.")
     if registry is not None and avro is None:
         raise UsageError("--registry needs the schema to write with: --avro FILE.avsc")
     connection = client_config(settings_here(None, config, sets, bootstrap=bootstrap), client)
     kind = readers.FileFormat(form) if form else readers.format_of(file)
     usual = "text" if kind is readers.FileFormat.TEXT else "json"
     encode = None if avro is None else row_encoder(avro, topic, registry)
-    columns = readers.Columns(key, timestamp, readers.ValueFormat(value_format or usual), encode)
+    value = readers.ValueFormat(value_format or usual)
+    columns = readers.Columns(key, timestamp, value, encode, tombstones)
     if create:
         # Retention goes by the records' time: data of past years would not stay for long.
-        clients.create_topic(
-            connection, topic, partitions, {"retention.ms": "-1"} if timestamp else None
-        )
+        kept = {"retention.ms": "-1"} if timestamp else {}
+        last = {"cleanup.policy": "compact"} if compact else {}
+        is_new = clients.create_topic(connection, topic, partitions, kept | last)
+        if compact and not is_new:
+            say(f"{topic} was there already, and stays as it was: compacted or not.")
     bad = _BadLines(file, fail=on_error == "fail")
     rows = readers.read_rows(file, kind, columns, bad.note)
     start = time.monotonic()

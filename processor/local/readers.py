@@ -56,12 +56,14 @@ class Columns:
             if it names no zone.
         value: What is written as the value.
         encode: What makes the value's bytes of a row, instead; cells of a CSV are text there.
+        tombstones: Whether a row that has nothing but its key, and its time, has no value.
     """
 
     key: str | None = None
     timestamp: str | None = None
     value: ValueFormat = ValueFormat.JSON
     encode: Callable[[Any], bytes] | None = None
+    tombstones: bool = False
 
 
 OnBad: TypeAlias = Callable[[int, str], None]
@@ -264,7 +266,7 @@ def _polars() -> Any:
 
 def _check_columns(names: Iterable[str], columns: Columns) -> None:
     present = list(names)
-    for wanted in (columns.key, columns.timestamp):
+    for wanted in _named(columns):
         if wanted is not None and wanted not in present:
             raise UsageError(f"There is no column {wanted!r}; there are {', '.join(present)}.")
 
@@ -278,7 +280,9 @@ def _row_maker(kind: FileFormat, columns: Columns) -> Callable[[_Fields], Row]:
         found = fields.columns
         key = None if columns.key is None else _to_bytes(_field(found, columns.key))
         time = columns.timestamp and _to_timestamp(_field(found, columns.timestamp))
-        if columns.encode is not None:
+        if columns.tombstones and _is_bare(found, kind, columns):
+            value = None
+        elif columns.encode is not None:
             value = columns.encode(found)
         elif columns.value is ValueFormat.TEXT:
             value = _to_bytes(_only_other(found, columns))
@@ -290,6 +294,16 @@ def _row_maker(kind: FileFormat, columns: Columns) -> Callable[[_Fields], Row]:
     return to_row
 
 
+def _is_bare(found: Any, kind: FileFormat, columns: Columns) -> bool:
+    """Whether a row has nothing but its key and its time; an empty cell of a CSV is nothing."""
+    others = (each for name, each in _object(found).items() if name not in _named(columns))
+    return all(each is None or (each == "" and kind is FileFormat.CSV) for each in others)
+
+
+def _named(columns: Columns) -> tuple[str | None, str | None]:
+    return columns.key, columns.timestamp
+
+
 def _field(found: Any, name: str) -> Any:
     present = _object(found)
     if name not in present:
@@ -299,7 +313,7 @@ def _field(found: Any, name: str) -> Any:
 
 def _only_other(found: Any, columns: Columns) -> Any:
     present = _object(found)
-    others = [name for name in present if name not in (columns.key, columns.timestamp)]
+    others = [name for name in present if name not in _named(columns)]
     if len(others) != 1:
         raise ValueError(
             "--value-format text takes one column besides key and timestamp; there are "

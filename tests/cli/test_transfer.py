@@ -5,11 +5,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import typer
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from typer.testing import CliRunner, Result
 
 from processor.cli.transfer import consume, produce
@@ -62,6 +64,25 @@ def test_a_csv_goes_in_and_comes_out(run: Run, topic_name: str, tmp_path: Path) 
     assert [record["key"] for record in records] == ["ann", "bob"]
 
 
+def test_a_compacted_topic_with_tombstones(
+    run: Run, kafka: str, topic_name: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "users.csv"
+    file.write_text("id,name\nann,Ann\nbob,\nann,\n")
+    options = ("--topic", topic_name, "--key", "id", "--create", "--compact", "--tombstones")
+    made = run("produce", file, *options)
+    assert "was there already" not in made.stderr
+    values = {"ann": [{"id": "ann", "name": "Ann"}, None], "bob": [None]}
+    for key, expected in values.items():
+        found = consumed(run, topic_name, "--key", key, "--fields", "value")
+        assert [record["value"] for record in found] == expected
+    resource = ConfigResource(ResourceType.TOPIC, topic_name)
+    admin: Any = AdminClient({"bootstrap.servers": kafka})
+    settings = admin.describe_configs([resource])[resource].result(30)
+    assert settings["cleanup.policy"].value == "compact"
+    assert f"{topic_name} was there already" in run("produce", file, *options).stderr
+
+
 def test_pipes_parquet_and_text(run: Run, make_topic: MakeTopic, tmp_path: Path) -> None:
     topic = make_topic()
     run("produce", "-", "-t", topic, "--format", "json", data='{"a": 1}\n{"a": 2}\n')
@@ -98,6 +119,11 @@ def test_what_is_wrong_is_said_so(run: Run, topic_name: str, tmp_path: Path) -> 
         run("produce", file, "-t", topic_name, "--create", "--key", "user")
     with pytest.raises(UsageError, match="--rate"):
         run("produce", file, "-t", topic_name, "--rate", "0")
+    with pytest.raises(UsageError, match="--create"):
+        run("produce", file, "-t", topic_name, "--compact", "--key", "id")
+    for option in ("--compact", "--tombstones"):
+        with pytest.raises(UsageError, match="--key"):
+            run("produce", file, "-t", topic_name, "--create", option)
     with pytest.raises(UsageError, match="NAME=VALUE"):
         run("consume", topic_name, "-X", "oops")
     with pytest.raises(UsageError, match=r"--fields knows timestamp, .*'colour'"):

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -98,6 +99,29 @@ def test_bad_csv_lines_are_named(tmp_path: Path) -> None:
     assert [json.loads(row.value or b"")["a"] for row in rows] == [1, 6]
     assert [line for line, _ in bad] == [3, 5, 6, 8]
     assert bad[0][1] == "it has 1 columns, the header 2"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "id,at,name,note\na,1,Ann,\na,2,,\n"),
+        ("a.jsonl", '{"id":"a","at":1,"name":""}\n{"id":"a","at":2,"name":null}\n'),
+    ],
+)
+def test_a_row_with_nothing_but_its_key_is_a_tombstone_if_asked_for(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    columns = Columns("id", "at", tombstones=True)
+    rows, bad = read(path, columns=columns)
+    assert bad == []
+    assert [(row.key, row.value is None, row.timestamp) for row in rows] == [
+        (b"a", False, 1),
+        (b"a", True, 2),
+    ]
+    rows, _ = read(path, columns=replace(columns, tombstones=False))
+    assert all(row.value is not None for row in rows)
 
 
 def test_parquet(tmp_path: Path) -> None:
