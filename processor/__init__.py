@@ -1,6 +1,6 @@
 """kproc: a Kafka-native stream processor for Python.
 
-A topology is written with `Topology` and run with `kproc run FILE`.
+A topology is written with `Topology`, and run with `kproc run FILE` or by its file with `run`.
 """
 
 import typing as _typing
@@ -27,6 +27,7 @@ from processor.operators.event_time import wall_clock
 from processor.operators.process import ProcessContext, Punctuator
 from processor.operators.windows.kinds import calendar, counted, hopping, session, sliding, tumbling
 from processor.records import Headers, Record, Timestamp
+from processor.script import run
 from processor.serdes import SchemaRegistry, Serde, avro, json_schema, protobuf
 from processor.serdes.windowed import Windowed
 from processor.state.keyvalue import KeyValueStore, StoreSpec
@@ -87,6 +88,7 @@ __all__ = [
     "mean_of",
     "min_of",
     "protobuf",
+    "run",
     "session",
     "sliding",
     "sum_of",

@@ -20,6 +20,14 @@ from processor.topology.topology import Topology
 
 _LISTED = 10
 
+_under_way: list[str] = []
+"""What is being loaded now."""
+
+
+def is_loading() -> bool:
+    """Whether a topology's file runs at this moment because it is loaded."""
+    return bool(_under_way)
+
 
 def load(spec: str) -> Topology:
     """The topology of a file or module.
@@ -39,7 +47,12 @@ def load(spec: str) -> Topology:
     where, _, name = spec.partition(":")
     path = Path(where)
     is_file = path.suffix == ".py" or len(path.parts) > 1 or path.exists()
-    return _find(_run(path) if is_file else _import(where), where, name)
+    _under_way.append(spec)
+    try:
+        module = _run(path) if is_file else _import(where)
+    finally:
+        _under_way.pop()
+    return _find(module, where, name)
 
 
 def _run(path: Path) -> ModuleType:

@@ -20,7 +20,7 @@ JoinedStream KeyValueStore KprocError ProcessContext Punctuator Record SchemaReg
 StoreSpec Stream Table Timestamp Topology TopologyError UsageError Windowed WindowedStream
 WindowedTable approx_distinct_of approx_quantiles_of avro calendar col collect_of count count_of
 counted distinct_of every first_of hopping json_schema key_value last_of max_of mean_of min_of
-protobuf session sliding sum_of top_of tumbling wall_clock
+protobuf run session sliding sum_of top_of tumbling wall_clock
 """
 METHODS = {
     Topology: "global_table sample_data stream table",

@@ -1,6 +1,7 @@
 """The command `kproc`: puts the commands together and turns errors into exit codes."""
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -86,10 +87,14 @@ def _options(
     del version
 
 
-def main() -> None:
-    """Runs a command; an error of kproc is told in its own words and sets the exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command; an error of kproc is told in its own words and sets the exit code.
+
+    Args:
+        arguments: The command and what it is given; by default the process's own.
+    """
     try:
-        app()
+        app(arguments)
     except KprocError as error:
         from processor.cli.common import say  # noqa: PLC0415 - only where it is needed
 

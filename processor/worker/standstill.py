@@ -18,13 +18,12 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-import processor
 from processor.attempt import attempt
 from processor.records import Batch
 from processor.runtime.handling import by_number
 from processor.runtime.portion import Portion
 
-_OURS = f"{Path(processor.__file__).parent}/"
+_OURS = f"{Path(__file__).parents[1]}/"
 _OUTSIDE = tuple(f"{_OURS}{room}/" for room in ("kafka", "storage", "worker"))
 """Where brokers, disks and registries are waited for."""
 
