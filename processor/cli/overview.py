@@ -55,7 +55,9 @@ def verdict(overview: Overview) -> str:
         return "Each slot has a live primary."
     if not any(node.state in {"live", "leaving"} for node in overview.nodes):
         last = overview.last_heartbeat
-        when = "" if last is None else f"; the last heartbeat came at {_date(last)}"
+        ages = [each.heartbeat_age for each in overview.nodes]
+        ago = f", {span(min(ages))} ago" if ages else ""
+        when = "" if last is None else f"; the last heartbeat came at {_date(last)}{ago}"
         return f"No node of {overview.application} is live{when}: start one with `kproc run`."
     withheld = [each.primary.withheld for each in overview.slots if each.primary]
     if told := sorted({text for text in withheld if text}):

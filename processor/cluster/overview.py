@@ -116,13 +116,18 @@ class Observer:
         self._view.apply(beat, at)
         self._last = at
 
-    def overview(self, quiet: float) -> Overview:
+    def overview(self, quiet: float, now: Timestamp | None = None) -> Overview:
         """What is known.
 
         Args:
             quiet: Seconds since the last beat came: if nobody beats, nobody lives.
+            now: The time on the wall, milliseconds since 1970: if nobody lives, the age of what is
+                known goes by it, as the last beat may have come long before anybody listened.
         """
-        return overview(self._application, self._view, self._last, quiet)
+        found = overview(self._application, self._view, self._last, quiet)
+        if self._last is None or now is None or any(each.state in _PRESENT for each in found.nodes):
+            return found
+        return _aged(found, max(0.0, (now - self._last) / 1000 - quiet))
 
 
 def overview(
@@ -133,11 +138,12 @@ def overview(
     Args:
         application: Its name.
         view: The view.
-        last: The broker's time of the last beat; None: how long ago an adoption was is not told.
+        last: The brokers' time of the last beat; None: how long ago an adoption was is not told.
         quiet: Seconds since the last beat came: if nobody beats, nobody lives.
     """
     nodes = {node: _node(view, member, quiet) for node, member in view.members.items()}
-    slots = tuple(_slot(view, slot, nodes, last) for slot in range(view.slots))
+    now = None if last is None else last + quiet * 1000
+    slots = tuple(_slot(view, slot, nodes, now) for slot in range(view.slots))
     return Overview(
         application,
         healthy=bool(slots) and all(slot.live for slot in slots),
@@ -145,6 +151,19 @@ def overview(
         nodes=tuple(sorted(nodes.values(), key=_by_name)),
         last_heartbeat=last,
     )
+
+
+def _aged(seen: Overview, seconds: float) -> Overview:
+    """The same, so many seconds later."""
+    replace = msgspec.structs.replace
+    nodes = [replace(each, heartbeat_age=each.heartbeat_age + seconds) for each in seen.nodes]
+    slots = [
+        replace(each, adoption=replace(each.adoption, ago=each.adoption.ago + seconds))
+        if each.adoption and each.adoption.ago is not None
+        else each
+        for each in seen.slots
+    ]
+    return replace(seen, slots=tuple(slots), nodes=tuple(nodes))
 
 
 def _node(view: View, member: Member, quiet: float) -> NodeOverview:
@@ -168,7 +187,7 @@ def _node(view: View, member: Member, quiet: float) -> NodeOverview:
 
 
 def _slot(
-    view: View, slot: int, nodes: Mapping[str, NodeOverview], last: Timestamp | None
+    view: View, slot: int, nodes: Mapping[str, NodeOverview], now: float | None
 ) -> SlotOverview:
     holder = view.holders.get(slot)
     member = view.members.get(holder.node) if holder else None
@@ -183,7 +202,7 @@ def _slot(
         live=primary.state in _LIVE,
         primary=primary,
         backups=backups,
-        adoption=known and _takeover(known, last),
+        adoption=known and _takeover(known, now),
     )
 
 
@@ -208,10 +227,10 @@ def _primary(view: View, slot: int, node: NodeOverview) -> Worker:
     return msgspec.structs.replace(_worker(node, replica), state=state)
 
 
-def _takeover(adoption: Adoption, last: Timestamp | None) -> Takeover:
+def _takeover(adoption: Adoption, now: float | None) -> Takeover:
     steps = (adoption.fence, adoption.catch_up, adoption.join)
     took = max(adoption.fence + adoption.catch_up, adoption.join)  # it is joined meanwhile
-    ago = max(0, last - adoption.at) / 1000 if adoption.at and last is not None else None
+    ago = max(0, now - adoption.at) / 1000 if adoption.at and now is not None else None
     at = adoption.at or None
     return Takeover(adoption.reason, adoption.predecessor, at, ago, took, *steps)
 

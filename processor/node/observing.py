@@ -1,6 +1,6 @@
 """Listens to an application from outside: what its nodes say of themselves, and for how long.
 
-Owns the clock by which somebody who listens judges silence. Takes no part in anything.
+Owns the clocks by which somebody who listens judges silence. Takes no part in anything.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ from processor.cluster.overview import Observer, Overview
 from processor.errors import TopicMismatch
 from processor.kafka.clients import ClientConfig, topics_of
 from processor.node.slots_topic import BeatsReader
+from processor.records import Timestamp
 from processor.topology.plan import SLOTS
 
 _TIMEOUT = 10.0
@@ -54,7 +55,8 @@ def overviews(
                 observer.hear(beat, at)
             if now >= due:
                 problems, reader.passing = reader.passing, []
-                yield observer.overview(now - (heard_at or began)), problems
+                on_the_wall = Timestamp(round(time.time() * 1000))
+                yield observer.overview(now - (heard_at or began), on_the_wall), problems
                 due = now + _FRAME
 
 

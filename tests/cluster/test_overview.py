@@ -29,8 +29,8 @@ class Listener:
             self.hears(*beats, after=100)
         return self
 
-    def sees(self, quiet: float = 0.0) -> Overview:
-        return self._observer.overview(quiet)
+    def sees(self, quiet: float = 0.0, now: int | None = None) -> Overview:
+        return self._observer.overview(quiet, None if now is None else Timestamp(now))
 
     def slot(self, number: int = 0) -> SlotOverview:
         return self.sees().slots[number]
@@ -151,6 +151,32 @@ def test_if_nobody_beats_nobody_lives(listener: Listener) -> None:
     assert not overview.healthy
     assert overview.slots[0].backups == ()
     assert overview.last_heartbeat == NOON
+
+
+def test_what_is_known_of_an_application_that_ended_long_ago_is_as_old_as_it_is(
+    listener: Listener,
+) -> None:
+    adoption = Adoption(0, 1, "start", "", 0.25, 0.5, 0.125, at=NOON)
+    listener.hears(changed(A, primary(), adoptions=(adoption,)), after=5000)
+    hour = 3_600_000
+    overview = listener.sees(quiet=2.0, now=listener.now + hour)
+    assert [node.heartbeat_age for node in overview.nodes] == [3600.0]
+    takeover = overview.slots[0].adoption
+    assert takeover is not None
+    assert takeover.ago == 3605.0
+    later = listener.sees(quiet=4.0, now=listener.now + hour + 2000)
+    assert [node.heartbeat_age for node in later.nodes] == [3602.0]
+
+
+def test_a_clock_that_is_set_ages_nobody_who_lives_and_makes_nobody_younger(
+    listener: Listener,
+) -> None:
+    listener.hears(changed(A, primary()))
+    alive = listener.sees(quiet=0.5, now=listener.now + 10_000)
+    assert alive.healthy
+    assert [node.heartbeat_age for node in alive.nodes] == [0.5]
+    behind = listener.sees(quiet=3.0, now=listener.now - 10_000)
+    assert [node.heartbeat_age for node in behind.nodes] == [3.0]
 
 
 def test_who_leaves_is_not_dead(listener: Listener) -> None:
