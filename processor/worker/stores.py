@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from processor.errors import StateError, StateMismatch, StoreCorrupt, StoreLocked
 from processor.kafka.broker_clock import BrokerClock
@@ -109,6 +109,9 @@ class StoreOpener:
             opened.flush()
         if 0 < opened.position < first:
             opened.close()
+            if begin:
+                reason = "its changelog was emptied since by kproc reset, or made whole again"
+                return self._rebuild(store, reason, "info")
             reason = f"its position {opened.position} is gone from the changelog"
             return self._rebuild(store, reason)
         age = self.age(opened)
@@ -231,8 +234,10 @@ class StoreOpener:
                 self._channel.log_seldom("store locked", str(error))
                 time.sleep(0.05)
 
-    def _rebuild(self, store: StoreId, reason: str) -> None:
-        self._channel.log("warning", "store is rebuilt", store=str(store), reason=reason)
+    def _rebuild(
+        self, store: StoreId, reason: str, level: Literal["info", "warning"] = "warning"
+    ) -> None:
+        self._channel.log(level, "store is rebuilt", store=str(store), reason=reason)
         destroy(self._directory(store))
 
     def _shared(self) -> RocksResources:

@@ -86,7 +86,11 @@ def test_a_store_begins_anew_on_every_machine(counted: App, kproc: Kproc) -> Non
     kproc("reset", "--store", "counts", "--yes", "--set=session_timeout=6s")
     assert planned(kproc)["counts"] == ("keep", "it is empty")
     fill(counted)
-    counted.run(state_dir=str(elsewhere))
+    node = counted.run(state_dir=str(elsewhere))
+    rebuilt = [line for line in node.logged if line["event"] == "store is rebuilt"]
+    assert {(line["level"], line["reason"]) for line in rebuilt} == {
+        ("info", "its changelog was emptied since by kproc reset, or made whole again")
+    }
     assert counted.latest() == {"a": b"2", "b": b"1"}
     changelog = f"{counted.name}-counts-changelog"
     fill(counted)
