@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from processor.serdes.shapes import Shape, key_misfits, misfits
 from processor.state.keyvalue import StoreSpec
+from processor.topology.describe import times_of
 from processor.topology.plan import Layout, Subtopology, meeting
 
 Action: TypeAlias = Literal["new", "keep", "migrate", "rebuild", "drop", "refuse"]
@@ -27,7 +28,8 @@ EMPTY = "it is empty"
 class DescribedStore(Struct, frozen=True):
     """A store: the names of its serdes, its partitions, and the topics whose records come to it.
 
-    The shapes are those of the serdes' types; empty where there are none, or they are not known.
+    The shapes are those of the serdes' types; empty where there are none, or they are not known. So
+    are the times, which are those of the step: its windows, or the interval of a join.
     """
 
     key: str
@@ -36,6 +38,7 @@ class DescribedStore(Struct, frozen=True):
     fed_by: tuple[str, ...]
     key_shape: Shape = {}
     value_shape: Shape = {}
+    times: str = ""
 
 
 class DescribedTopic(Struct, frozen=True):
@@ -118,7 +121,7 @@ def describe(layout: Layout) -> Description:
                 else:
                     inputs[topic] = DescribedTopic(key.name, value.name, count)
     stores = {
-        spec.name: _described(layout, part, spec, fed_by)
+        spec.name: _described(layout, part, spec, fed_by, times_of(step.operator))
         for part in layout.plan.subtopologies
         for step, fed_by in meeting(part)
         for spec in step.stores
@@ -145,20 +148,23 @@ def is_alike(one: Description, other: Description) -> bool:
 
     If not, the one that has a slot would leave out of its stores what the other one keeps there.
     """
-    return (one.stores, one.repartitions, one.inputs) == (
-        other.stores,
-        other.repartitions,
-        other.inputs,
-    )
+    return _core(one) == _core(other)
 
 
 def stamp(description: Description | None) -> str:
     """What tells a description from any other: whoever has another must not work on."""
     if description is None:
         return ""
-    core = (description.stores, description.repartitions, description.inputs)
-    text = msgspec.json.encode(core, order="deterministic")
+    text = msgspec.json.encode(_core(description), order="deterministic")
     return f"{description.epoch}-{sha256(text).hexdigest()[:16]}" + "*" * description.resetting
+
+
+def _core(description: Description) -> tuple[Any, ...]:
+    """What nodes that share the work have to have in common; other times are as other code is."""
+    stores = {
+        name: msgspec.structs.replace(store, times="") for name, store in description.stores.items()
+    }
+    return stores, description.repartitions, description.inputs
 
 
 def _allocated(
@@ -180,11 +186,11 @@ def _allocated(
 
 
 def _described(
-    layout: Layout, part: Subtopology, spec: StoreSpec[Any, Any], fed_by: list[str]
+    layout: Layout, part: Subtopology, spec: StoreSpec[Any, Any], fed_by: list[str], times: str
 ) -> DescribedStore:
     key, value, topics = spec.key, spec.value, tuple(sorted(fed_by))
     count = layout.tasks_of(part)
-    return DescribedStore(key.name, value.name, count, topics, key.shape, value.shape)
+    return DescribedStore(key.name, value.name, count, topics, key.shape, value.shape, times)
 
 
 def compare(before: Description | None, layout: Layout, facts: Facts) -> list[Change]:
@@ -255,12 +261,7 @@ class _Comparison:
             return self._other_serdes(name, was, now, held)
         if held and (why := _lost(name, was, now)):
             return "refuse", why
-        if was.fed_by != now.fed_by:
-            fed_by = ", ".join(now.fed_by)
-            return "migrate", f"it goes on with what it holds, from now on by records of {fed_by}"
-        if held and (was.key_shape, was.value_shape) != (now.key_shape, now.value_shape):
-            return "migrate", "its types have changed, and read what it holds"
-        return "keep", f"about {held:,} records in its changelog" if held else EMPTY
+        return _kept(was, now, held)
 
     def _other_serdes(
         self, name: str, was: DescribedStore, now: DescribedStore, held: int
@@ -362,6 +363,21 @@ class _Comparison:
             f"where the old number put them. Put .repartition(partitions={found}) in front of the "
             "step, go back to what there was, or kproc reset the application to begin anew"
         )
+
+
+def _kept(was: DescribedStore, now: DescribedStore, held: int) -> tuple[Action, str]:
+    """How a store goes on whose contents can be read."""
+    if was.fed_by != now.fed_by:
+        fed_by = ", ".join(now.fed_by)
+        return "migrate", f"it goes on with what it holds, from now on by records of {fed_by}"
+    if held and was.times not in ("", now.times):
+        return "migrate", (
+            f"it is {now.times} now and was {was.times}: what it holds is from before, and "
+            "records from now on are handled by the new times"
+        )
+    if held and (was.key_shape, was.value_shape) != (now.key_shape, now.value_shape):
+        return "migrate", "its types have changed, and read what it holds"
+    return "keep", f"about {held:,} records in its changelog" if held else EMPTY
 
 
 def _misfits(was: DescribedTopic, now: DescribedTopic) -> list[str]:

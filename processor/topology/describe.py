@@ -55,9 +55,9 @@ def called(operator: Operator) -> str:
     if isinstance(operator, WindowStep):
         function = function_name(getattr(operator.folding, "function", None))
         early = f", early every {shown(operator.early.every)}" if operator.early else ""
-        return f"{function} per {operator.windows}, emit {operator.emit}{early}".lstrip()
+        return f"{function} per {times_of(operator)}, emit {operator.emit}{early}".lstrip()
     if isinstance(operator, StreamStreamJoin):
-        return f"{function_name(operator.joiner)} {_times(operator.span)}".lstrip()
+        return f"{function_name(operator.joiner)} {times_of(operator)}".lstrip()
     if isinstance(operator, GlobalJoin):
         return f"{function_name(operator.joiner)} with {operator.table}".lstrip()
     for role in ("function", "predicate", "add", "joiner", "predicates"):
@@ -66,6 +66,13 @@ def called(operator: Operator) -> str:
             functions = cast("tuple[Any, ...]", found if isinstance(found, tuple) else (found,))
             return ", ".join(filter(None, map(function_name, functions)))
     return ""
+
+
+def times_of(operator: Operator) -> str:
+    """The windows of a step, or the interval of a join of streams; empty for any other."""
+    if isinstance(operator, WindowStep):
+        return str(operator.windows)
+    return _times(operator.span) if isinstance(operator, StreamStreamJoin) else ""
 
 
 def _times(span: Span) -> str:

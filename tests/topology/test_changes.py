@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
-from processor import Topology
+from processor import Topology, tumbling
 from processor.serdes import json_of
 from processor.topology.changes import (
     Change,
@@ -19,6 +19,8 @@ from processor.topology.changes import (
     Facts,
     compare,
     describe,
+    is_alike,
+    stamp,
 )
 from processor.topology.plan import Layout, lay_out, plan
 
@@ -109,6 +111,54 @@ def test_a_store_behind_another_topic() -> None:
     assert "by records of other" in found["counts"].why
     assert found["in"].action == "drop"
     assert found["other"].action == "new"
+
+
+def windowed(size: str, grace: str | int = 0) -> Layout:
+    def define(topology: Topology) -> None:
+        windows = tumbling(size, grace=grace)
+        topology.stream("in").group_by_key().window(windows).count(name="counts").to("out")
+
+    return layout(define)
+
+
+def joined(within: str) -> Layout:
+    def define(topology: Topology) -> None:
+        other = topology.stream("other")
+        topology.stream("in").join(other, lambda one, _: one, within=within, name="pairs").to("out")
+
+    return layout(define)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "was", "now"),
+    [
+        (windowed("1h"), windowed("5m"), "tumbling 1h", "tumbling 5m"),
+        (windowed("1h"), windowed("1h", "5m"), "tumbling 1h", "tumbling 1h, grace 5m"),
+        (joined("10s"), joined("1m"), "within 10s", "within 1m"),
+    ],
+)
+def test_a_window_or_interval_that_has_changed(
+    before: Layout, after: Layout, was: str, now: str
+) -> None:
+    stores = [each for each in verdicts(before, after).values() if each.what == "store"]
+    assert stores
+    for change in stores:
+        assert change.action == "migrate"
+        assert change.why.startswith(f"it is {now} now and was {was}: ")
+    empty = [each for each in verdicts(before, after, held=0).values() if each.what == "store"]
+    assert {each.action for each in empty} == {"keep"}
+    # Such a change can be rolled out node by node, as other code can.
+    assert is_alike(describe(before), describe(after))
+    assert stamp(describe(before)) == stamp(describe(after))
+
+
+def test_times_of_a_description_of_before_they_were_kept_are_not_known() -> None:
+    before, after = describe(windowed("1h")), windowed("5m")
+    stores = {"counts": msgspec.structs.replace(before.stores["counts"], times="")}
+    topics = there(after)
+    facts = Facts(topics, dict.fromkeys(topics, 5), {})
+    found = compare(msgspec.structs.replace(before, stores=stores), after, facts)
+    assert [each.action for each in found if each.what == "store"] == ["keep"]
 
 
 def test_a_changelog_that_is_gone() -> None:
