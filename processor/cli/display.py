@@ -78,6 +78,7 @@ class LogDisplay:
     def __init__(self, run: Run, log: Any) -> None:
         self.figures = Figures(time.monotonic())
         self._run = run
+        self._has_backups = run.settings.backup_mode == "primary-backup"
         self._log = log
         self._failures: dict[int, Failure] = {}
         self._states: dict[int, tuple[str, str]] = {}
@@ -92,7 +93,7 @@ class LogDisplay:
             "connecting",
             application=self._run.plan.application,
             guarantee=settings.guarantee,
-            slots=settings.slots,
+            **({"slots": settings.slots} if "slots" in settings.model_fields_set else {}),
             bootstrap=settings.bootstrap,
         )
         yield
@@ -155,12 +156,14 @@ class LogDisplay:
         state = (status.role, status.state)
         if self._states.get(status.slot) != state:
             self._states[status.slot] = state
-            is_backup = status.role == "backup"
+            is_backup = self._has_backups and status.role == "backup"
             more = {"role": "backup"} if is_backup else {"partitions": status.partitions}
             self._log.info(f"worker {status.state}", slot=status.slot, **more)
 
     def _log_report(self, report: Log) -> None:
         fields: dict[str, Any] = dict(report.fields)
+        if not self._has_backups:
+            fields.pop("role", None)  # each worker is a backup until it has its slot
         fields |= self._cause(str(fields.pop("cause"))) if "cause" in fields else {}
         whose = {} if report.slot is None else {"slot": report.slot}
         getattr(self._log, report.level)(report.event, **whose, **fields)

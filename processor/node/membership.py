@@ -207,8 +207,7 @@ class Membership:
             term = self.view.term(slot) + 1
             pending = self._claimed.get(slot)
             if pending is None or pending.term < term:
-                holder = self.view.holders.get(slot)
-                before = "" if holder is None else self._name(holder.node)
+                before = self._other(slot)
                 self._claimed.pop(slot, None)  # it goes to the end: the order of claims counts
                 self._claimed[slot] = _Claimed(term, reason(self.view, slot), before)
 
@@ -243,6 +242,13 @@ class Membership:
         holder = self.view.holders.get(slot)
         mine = holder is not None and holder.boot == self._identity.boot
         return self._is_pending(slot) or (mine and self.view.term(slot) == claimed.term)
+
+    def _other(self, slot: int) -> str:
+        """The name of the other node that had the slot; empty if none had it, or this one."""
+        holder = self.view.holders.get(slot)
+        if holder is None or holder.node == self._identity.node:
+            return ""
+        return self._name(holder.node)
 
     def _name(self, node: str) -> str:
         member = self.view.members.get(node)

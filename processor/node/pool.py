@@ -106,17 +106,19 @@ class WorkerPool:
         self._topology = topology
         self._idle: deque[WorkerProcess] = deque()
 
-    def warm(self, count: int) -> None:
-        """Sees to it that so many idle processes are there."""
+    def warm(self, count: int) -> list[int]:
+        """Sees to it that so many idle processes are there; the ids of those that are new."""
         self._idle = deque(process for process in self._idle if process.is_alive)
-        while len(self._idle) < count:
-            self._idle.append(WorkerProcess(self._topology))
+        new = [WorkerProcess(self._topology) for _ in range(count - len(self._idle))]
+        self._idle.extend(new)
+        return [process.pid for process in new]
 
-    def keep(self, count: int) -> None:
-        """Sees to it that so many idle processes are there, and no more."""
-        self.warm(count)
+    def keep(self, count: int) -> list[int]:
+        """Sees to it that so many idle processes are there, and no more; the ids of new ones."""
+        new = self.warm(count)
         while len(self._idle) > count:
             self._end(self._idle.pop())
+        return new
 
     def take(self, spec: WorkerSpec) -> WorkerProcess:
         """A process that works on the slot from now on."""

@@ -249,7 +249,8 @@ class Supervisor:
         if not states <= _SETTLED:
             self._spare_at = now + _SPARE_SECONDS
         if not self._stopping and now >= self._spare_at:
-            self._pool.keep(1 if self._restart else 0)
+            for pid in self._pool.keep(1 if self._restart else 0):
+                self._on_report(Log(None, "info", "spare process", {"pid": pid}))
 
     def _primaries(self) -> list[_Child]:
         now = ((child, child.is_now) for child in self._children.values())

@@ -114,7 +114,7 @@ def test_states_and_reports_are_logged() -> None:
 
 
 def test_the_state_of_a_backup_and_its_adoption_are_logged() -> None:
-    logged = Logged()
+    logged = Logged(load({"backup_mode": "primary-backup"}).settings)
     logged.display.report(Status(0, "ready", role="backup"))
     logged.display.report(Status(0, "running", partitions=2))
     adopted: dict[str, str | int | float] = {"reason": "failure", "predecessor": "b", "fence_s": 1}
@@ -124,6 +124,26 @@ def test_the_state_of_a_backup_and_its_adoption_are_logged() -> None:
         {"event": "worker running", "level": None, "slot": 0, "partitions": 2},
         {"event": "adopted", "level": None, "slot": 0, **adopted},
     ]
+
+
+def test_no_worker_is_called_a_backup_where_there_are_none() -> None:
+    logged = Logged()
+    logged.display.report(Log(0, "info", "worker process", {"pid": 7, "role": "backup"}))
+    logged.display.report(Status(0, "starting", role="backup"))
+    assert [{**line, "level": None} for line in logged.lines] == [
+        {"event": "worker process", "level": None, "slot": 0, "pid": 7},
+        {"event": "worker starting", "level": None, "slot": 0, "partitions": 0},
+    ]
+
+
+@pytest.mark.parametrize(("given", "shown"), [({}, {}), ({"slots": 3}, {"slots": 3})])
+def test_the_number_of_slots_is_logged_if_it_is_set(
+    given: dict[str, int], shown: dict[str, int]
+) -> None:
+    logged = Logged(load(given).settings)
+    with logged.display.visible():
+        (line,) = logged.lines
+    assert {name: line[name] for name in ("slots",) if name in line} == shown
 
 
 def test_a_failure_is_told_with_what_comes_of_it() -> None:
