@@ -31,6 +31,7 @@ from processor.kafka.description import read_description, write_description
 from processor.node.observing import live_nodes
 from processor.node.setup import create_topics, grow
 from processor.topology.plan import Layout, Plan, check_existing, lay_out
+from processor.wording import several
 
 _TIMEOUT = 30.0
 _MARGIN = 15.0
@@ -108,12 +109,12 @@ def rescale(
     retire(change.before, client, on_step)
     inputs = {topic: new for topic, (_, new) in change.grown.items() if topic in _inputs(change)}
     for topic, count in inputs.items():
-        on_step(f"{topic}: {count} partitions")
+        on_step(f"{topic}: {several(count, 'partition')}")
         grow(admin, topic, count)
     if inputs:
         _begin_new(change, client, inputs)
     if change.before.slots != change.after.slots:
-        on_step(f"{change.after.slots} slots")
+        on_step(several(change.after.slots, "slot"))
         _settle(change, admin, replication)
 
 

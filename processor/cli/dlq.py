@@ -36,6 +36,7 @@ from processor.cli.run import ConfigOption, SetOption
 from processor.cli.snapshots import ApplicationOption, FileArgument
 from processor.errors import UsageError
 from processor.records import Offset, Partition
+from processor.wording import several
 
 if TYPE_CHECKING:
     from processor.admin.dead_letters import DeadLetters, Survey
@@ -207,11 +208,11 @@ def replay(  # noqa: PLR0913 - options of a command
         if not asked.chosen or dry_run:
             return
         if not yes:
-            confirm(f"Replay {len(asked.chosen):,} letters?")
+            confirm(f"Replay {several(len(asked.chosen), 'letter')}?")
         own = {**client_settings(where.settings), **where.settings.producer}
         with record_progress("Replaying") as tell:
             done = dead_letters.replay(letters, asked, to, own, tell)
-    say(f"{done:,} letters are replayed.")
+    say(f"{several(done, 'letter')} {'is' if done == 1 else 'are'} replayed.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +288,7 @@ def _letters(letters: "DeadLetters", replayed: "set[Place]") -> "Iterator[tuple[
 def _tell(asked: "Survey") -> None:
     """What a replay does, and what it leaves out."""
     for topic, count in asked.targets.most_common():
-        say(f"{count:,} letters to {topic}")
+        say(f"{several(count, 'letter')} to {topic}")
     if not asked.chosen:
         say("There is nothing to replay: there are no such letters, or they were replayed before.")
     if asked.is_behind:

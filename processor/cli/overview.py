@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from processor.cluster.overview import NodeOverview, Overview, SlotOverview, Worker
+from processor.wording import several
 
 _UNKNOWN = "-"
 _LONG_TURN = 5.0
@@ -30,7 +31,7 @@ STYLES: Mapping[str, str] = {
 def overview_tables(overview: Overview) -> Group:
     """Everything, with what is wrong at the end."""
     live = sum(node.state == "live" for node in overview.nodes)
-    counts = f" · {_several(len(overview.slots), 'slot')} · {_several(live, 'live node')}"
+    counts = f" · {several(len(overview.slots), 'slot')} · {several(live, 'live node')}"
     parts: list[RenderableType] = [
         Text.assemble((overview.application, "bold"), (counts, "dim"), "\n")
     ]
@@ -162,10 +163,6 @@ def span(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.1f} s"
-
-
-def _several(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _date(milliseconds: int) -> str:

@@ -13,6 +13,7 @@ from processor.cli.changes import show_changes
 from processor.cli.common import TopologyArgument, load_with_settings, redacting, say
 from processor.cli.run import ConfigOption, SetOption
 from processor.durations import milliseconds, seconds
+from processor.wording import several
 
 if TYPE_CHECKING:
     from processor.cluster.capacity import Assumptions, Line, Measured
@@ -146,7 +147,7 @@ def _measured(application: str, settings: "Settings") -> "Measured":
 
 
 def _print(application: str, assumed: "Assumptions", lines: "list[Line]") -> None:
-    from processor.cluster.explain import several, span  # noqa: PLC0415
+    from processor.cluster.explain import span  # noqa: PLC0415
 
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -22,6 +22,7 @@ from processor.cli.common import (
 )
 from processor.cli.scaling import Asked, bounds_of, run_here
 from processor.errors import UsageError, WorkerFailed
+from processor.wording import several
 
 if TYPE_CHECKING:
     from processor.health.http import Endpoint
@@ -242,4 +243,5 @@ def _load_sample(settings: "Settings", sample: "SampleData", *, quiet: bool) -> 
     with record_progress(f"Loading {sample.topic}") as tell:
         count = load_sample(client_settings(settings), sample, registry, settings.partitions, tell)
     if count and not quiet:
-        say(f"Loaded {count:,} records into {sample.topic} in {time.monotonic() - began:.1f} s.")
+        took = time.monotonic() - began
+        say(f"Loaded {several(count, 'record')} into {sample.topic} in {took:.1f} s.")

@@ -290,8 +290,9 @@ def _local_nodes(asked: Asked, most: int, file: Path) -> "LocalNodes":
         write_settings(_for_many(settings), file)
     except OSError as error:
         raise SettingsError(f"state_dir {settings.state_dir}: {error.strerror or error}") from error
-    deadlines = (settings.drain_timeout, settings.shutdown_timeout)
-    patience = sum(milliseconds(each, "timeout") for each in deadlines) / 1000 + _MARGIN
+    drain = milliseconds(settings.drain_timeout, "drain_timeout")
+    shutdown = milliseconds(settings.shutdown_timeout, "shutdown_timeout")
+    patience = (drain + shutdown) / 1000 + _MARGIN
 
     def launch(number: int) -> NodeProcess:
         options = ["--config", str(file)]

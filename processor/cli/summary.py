@@ -10,6 +10,7 @@ from processor.cli.common import DEFAULT_BOOTSTRAP, err
 from processor.node.accounting import Figures
 from processor.settings import Settings
 from processor.topology.plan import Plan
+from processor.wording import several
 from processor.worker.channel import Lateness
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ def _first_line(run: Run, figures: Figures, state: "NodeState") -> Text:
     again = " (repartitioned ones count again)" if run.plan.repartitions else ""
     return Text.assemble(
         (run.plan.application, "bold"),
-        f": {early}{figures.records:,} records{again} in {figures.seconds:,.1f} s, "
-        f"{figures.mean_rate:,.0f} records/s, {figures.checkpoints:,} checkpoints",
+        f": {early}{several(figures.records, 'record')}{again} in {figures.seconds:,.1f} s, "
+        f"{figures.mean_rate:,.0f} records/s, {several(figures.checkpoints, 'checkpoint')}",
     )
 
 

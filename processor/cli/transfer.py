@@ -22,6 +22,7 @@ from processor.cli.formats import OutputFormat, Shown, fields_of, formatter, hea
 from processor.cli.run import ConfigOption, SetOption
 from processor.errors import BadRecordError, UsageError
 from processor.records import Offset, Partition, Timestamp
+from processor.wording import several
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
@@ -126,8 +127,8 @@ def produce(  # noqa: PLR0913 - options of a command
             tell,
         )
     took = time.monotonic() - start
-    skipped = f"; skipped {bad.count:,} bad lines" if bad.count else ""
-    say(f"{count:,} records to {topic} in {took:.1f} s{skipped}")
+    skipped = f"; skipped {several(bad.count, 'bad line')}" if bad.count else ""
+    say(f"{several(count, 'record')} to {topic} in {took:.1f} s{skipped}")
 
 
 class _BadLines:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from processor.cluster.autoscale import Policy, Recommendation
 from processor.cluster.load import Limit
 from processor.cluster.sizing import Sizing
+from processor.wording import several
 
 _LIMITS: dict[Limit, str] = {
     "processor": "at the limit of what one process can do, which nodes don't raise. If the work is "
@@ -110,11 +111,6 @@ def _notes(advice: Recommendation) -> Iterator[str]:
 def _slots(slots: Iterable[int]) -> str:
     numbers = list(map(str, slots))
     return f"Slot{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
-
-
-def several(number: int, what: str) -> str:
-    """A number of things."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def rate(records: float) -> str:

@@ -16,6 +16,7 @@ from processor.serdes.shapes import Shape, key_misfits, misfits
 from processor.state.keyvalue import StoreSpec
 from processor.topology.describe import times_of
 from processor.topology.plan import Layout, Subtopology, meeting
+from processor.wording import several
 
 Action: TypeAlias = Literal["new", "keep", "migrate", "rebuild", "drop", "refuse"]
 """What becomes of a store or topic: made and empty; as it is; goes on under another description;
@@ -291,9 +292,9 @@ class _Comparison:
         ]
         renamed = f" (as {alike[0]}?)" if len(alike) == 1 else ""
         return "refuse", (
-            f"the topology does not have it any more, but its changelog has about {held:,} "
-            f"records. If it was renamed{renamed}, give it its name back with name={name!r}; if it "
-            f"is to be given up, {_reset(name)}"
+            "the topology does not have it any more, but its changelog has about "
+            f"{several(held, 'record')}. If it was renamed{renamed}, give it its name back with "
+            f"name={name!r}; if it is to be given up, {_reset(name)}"
         )
 
     def _repartition(  # noqa: PLR0911 - a table
@@ -313,16 +314,19 @@ class _Comparison:
         is_same = was is None or (was.key, was.value) == (now.key, now.value)
         if was is not None and is_same and unread and (found := _misfits(was, now)):
             return "refuse", (
-                f"{unread:,} records in it were not worked on, and can't be read: "
+                f"{_unread(unread)}, and can't be read: "
                 f"{', '.join(found)}. Run the old topology with --until-end first, or give what "
                 "is new a default"
             )
         if is_same:
-            return "keep", f"{unread:,} records to be worked on" if unread else "nothing is in it"
+            return (
+                "keep",
+                f"{several(unread, 'record')} to be worked on" if unread else "nothing is in it",
+            )
         if not unread:
             return "migrate", "records are written otherwise from now on; nothing is in it"
         return "refuse", (
-            f"{unread:,} records in it are written with other serdes than the topology has now: "
+            f"{_unread(unread)}, and written with other serdes than the topology has now: "
             "run the old topology with --until-end first"
         )
 
@@ -331,8 +335,8 @@ class _Comparison:
         if not unread:
             return "drop", "it is used no more, and nothing is in it"
         return "refuse", (
-            f"the topology does not have it any more, but {unread:,} records in it were not worked "
-            "on: run the old topology with --until-end first, or give the step its name back"
+            f"the topology does not have it any more, but {_unread(unread)}: "
+            "run the old topology with --until-end first, or give the step its name back"
         )
 
     def _input(self, name: str, now: DescribedTopic) -> tuple[Action, str]:
@@ -346,7 +350,10 @@ class _Comparison:
                 "there are now, or with --to"
             )
         if was.partitions != now.partitions:
-            return "migrate", f"it has {now.partitions} partitions, and had {was.partitions}"
+            return (
+                "migrate",
+                f"it has {several(now.partitions, 'partition')}, and had {was.partitions}",
+            )
         if (was.key, was.value) != (now.key, now.value):
             return "migrate", f"read as {now.key} → {now.value}, before as {was.key} → {was.value}"
         return "keep", "it is read on"
@@ -377,7 +384,12 @@ def _kept(was: DescribedStore, now: DescribedStore, held: int) -> tuple[Action, 
         )
     if held and (was.key_shape, was.value_shape) != (now.key_shape, now.value_shape):
         return "migrate", "its types have changed, and read what it holds"
-    return "keep", f"about {held:,} records in its changelog" if held else EMPTY
+    return "keep", f"about {several(held, 'record')} in its changelog" if held else EMPTY
+
+
+def _unread(count: int) -> str:
+    verb = "was" if count == 1 else "were"
+    return f"{several(count, 'record')} in it {verb} not worked on"
 
 
 def _misfits(was: DescribedTopic, now: DescribedTopic) -> list[str]:

@@ -16,6 +16,7 @@ from processor.state.keyvalue import StoreSpec
 from processor.state.shared import GlobalSpec
 from processor.topology.graph import Node, Repartition, Sink, Source, Step
 from processor.topology.topology import Topology
+from processor.wording import several
 
 NOTHING: Mapping[str, int] = {}
 SLOTS = "-slots"
@@ -392,9 +393,10 @@ def check_existing(layout: Layout, there: Mapping[str, int]) -> None:
         found = there.get(topic.name, topic.partitions)
         if found != topic.partitions and topic.name not in free:
             raise TopicMismatch(
-                f"{topic.name} has {found} partitions, but the topology needs {topic.partitions}, "
-                "as many as its input: the input has grown since, or the topology has changed. "
-                "Keys are where the old number put them, so nothing was started. "
+                f"{topic.name} has {several(found, 'partition')}, but the topology needs "
+                f"{topic.partitions}, as many as its input: the input has grown since, or the "
+                "topology has changed. Keys are where the old number put them, so nothing was "
+                "started. "
                 f"Put .repartition(partitions={found}) in front of the step that needs it: then "
                 "the input may have any number. Or give the input its old number back, or start "
                 "under another application name"

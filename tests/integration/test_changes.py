@@ -74,7 +74,7 @@ def test_records_in_a_repartition_topic_that_goes(app: App) -> None:
     ledger.write(app.kafka, f"{app.name}-one-repartition", [(0, "k", "1")])
     app.define("topology.stream(IN).key_by(str, name='by').repartition(name='two').to(OUT)")
     node = app.run(expect=5)
-    assert "1 records in it were not worked on" in node.output
+    assert "1 record in it was not worked on" in node.output
     app.define("topology.stream(IN).key_by(str, name='by').repartition(name='one').to(OUT)")
     app.run()
     app.define("topology.stream(IN).key_by(str, name='by').repartition(name='two').to(OUT)")
