@@ -217,8 +217,9 @@ class TopologyDriver:
 
         Args:
             topic: Any that the topology writes.
-            key: Type or serde to read keys with; by default as they were written, as far as it is
-                known: what was written as JSON without a type is read as JSON.
+            key: Type or serde to read keys with; by default the one that they were written with:
+                what was written as JSON without a type is read as JSON. Where steps write the topic
+                with different ones, all keys are bytes.
             value: The same for values: `read("big-orders", value=BigOrder)`.
 
         Raises:
@@ -252,8 +253,12 @@ class TopologyDriver:
         ]
 
     def dead_letters(self) -> list[Record[bytes | None, bytes | None]]:
-        """The dead letters since the last call: as they were read, with headers that say why."""
-        return self.read_records(self._layout.plan.dead_letters)
+        """All dead letters so far, however often they are asked for.
+
+        Returns:
+            The records as they were read, in bytes, with headers that say why they are there.
+        """
+        return list(self._kafka.everything(self._layout.plan.dead_letters))
 
     def store(self, name: str) -> dict[Any, Any]:
         """Everything committed in a store, of all partitions; of a table the values alone."""

@@ -85,6 +85,11 @@ class MemoryKafka:
             headers if any(headers) else None,
         )
 
+    def everything(self, topic: str) -> Iterator[Raw]:
+        """All that a topic has, partition by partition."""
+        for log in sorted(log for log in self.logs if log.topic == topic):
+            yield from self.logs[log]
+
     def fresh(self, topic: str) -> Iterator[Raw]:
         """What was written to a topic since the last call, partition by partition."""
         for log in sorted(log for log in self.logs if log.topic == topic):
