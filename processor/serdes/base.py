@@ -92,6 +92,24 @@ def decode_column(
     ]
 
 
+def attempt_all(serde: Serde[Any], column: Sequence[Any]) -> tuple[list[bytes], list[Fault]]:
+    """As `encode_column`, of values none of which is null, and with the errors as they are."""
+    done = _all_at_once(serde.encode_all, column)
+    return attempt(serde.encode, column) if done is None else (done, [])
+
+
+def encoded(serde: Serde[T], column: Sequence[T]) -> list[bytes]:
+    """Every value as bytes; none is null. It raises what the serde raises."""
+    done = _all_at_once(serde.encode_all, column)
+    return list(map(serde.encode, column)) if done is None else done
+
+
+def decoded(serde: Serde[T], column: Sequence[bytes]) -> list[T]:
+    """Every value from its bytes; none is null. It raises what the serde raises."""
+    done = _all_at_once(serde.decode_all, column)
+    return list(map(serde.decode, column)) if done is None else done
+
+
 def lossless(serde: Serde[Any], value: object) -> None:
     """Makes sure that a value comes back from its bytes as it went in.
 
@@ -117,16 +135,20 @@ def _through(
 ) -> tuple[list[Any], list[Fault]]:
     # By identity: `None in column` asks values for ==, and arrays answer that with an array.
     if not any(map(is_, column, repeat(None))):
-        with suppress(Exception):  # which row it is, and why, is found out one by one
-            done = None if all_at_once is None else all_at_once(column)
-            if done is not None:
-                return done, []
-        return attempt(function, column)
+        done = _all_at_once(all_at_once, column)
+        return attempt(function, column) if done is None else (done, [])
 
     def present(value: object) -> object:
         return None if value is None else function(value)
 
     return attempt(present, column)
+
+
+def _all_at_once(function: AllAtOnce | None, column: Sequence[Any]) -> list[Any] | None:
+    """None where it is to be done one by one, which also tells which row fails, and why."""
+    with suppress(Exception):
+        return None if function is None else function(column)
+    return None
 
 
 def _explain(fault: Fault, what: str) -> Fault:

@@ -8,12 +8,14 @@ No code of a key's type runs.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from functools import cache
+from types import NoneType
 from typing import Any, Final, cast, get_args, get_origin, is_typeddict
+from uuid import UUID
 
 from processor.errors import TopologyError
 from processor.serdes.internal_fields import Fields, fields_of
@@ -69,9 +71,17 @@ def _each(members: list[Canonical]) -> Canonical:
 def _canonical(value: Any) -> Any:
     """The key for a value of which no type is known but its own."""
     kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
-    if found := _KINDS.get(kind):
-        return found(value)
-    return _model(kind)(value) if _is_model(kind) else value
+    return _of_kind(kind)(value)
+
+
+@cache
+def _of_kind(kind: Any) -> Canonical:
+    """To look at a class costs more than all that is done with most keys."""
+    return _KINDS.get(kind) or (_model(kind) if _is_model(kind) else _itself)
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def _is_model(kind: Any) -> bool:
@@ -84,16 +94,26 @@ def _is_model(kind: Any) -> bool:
 def _model(model: Any) -> Canonical:
     fields = cast("Fields", fields_of(model))
     take, make = fields.parts, fields.make
+    names = [field.name for field in fields.each]
+    has_numbers = any(_is_number(field.type) for field in fields.each)
+    are_alike = _ONE_FORM.issuperset
     made: dict[str, Canonical] = {}
 
     def canonical(value: Any) -> Any:
         held = take(value)
+        if not has_numbers and are_alike(map(type, held.values())) and list(held) == names:
+            return value
         if not made:  # by now, as a tree's nodes have nodes in them
             made.update((field.name, _canonical_of(field.type)) for field in fields.each)
         tree = {name: member(held[name]) for name, member in made.items() if name in held}
         return make(tree | _more(held, made))
 
     return canonical
+
+
+def _is_number(annotation: Any) -> bool:
+    model = plain_type(annotation)
+    return (get_origin(model) or model) in _NUMBERS
 
 
 def _more(held: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -191,6 +211,8 @@ def _time(value: time) -> time:
     return value.replace(fold=0)
 
 
+_ONE_FORM: Final = frozenset({str, int, bool, bytes, NoneType, date, UUID})
+"""Types whose equal values are all alike."""
 _NUMBERS: Final[Mapping[Any, Canonical]] = {float: _float, Decimal: _decimal}
 _KINDS: Final[Mapping[type, Canonical]] = {
     float: _whole,
