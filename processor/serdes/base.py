@@ -30,7 +30,8 @@ class Serde(Generic[T]):
     comes back as it was, and that no code of its type runs on the way: stores and internal topics
     may use the serde as it is. `shape` has the fields of the models in them, see `serdes.shapes`:
     where it changes, what was kept may not fit. `encode_all` and `decode_all` do a batch for less,
-    of values that are not null; where they raise, or give None, it is done one by one.
+    of values that are not null; where they raise, or give None, it is done one by one. `for_keys`
+    writes keys if those that are equal have other bytes otherwise.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Serde(Generic[T]):
     shape: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Any], compare=False)
     encode_all: "AllAtOnce | None" = field(default=None, compare=False)
     decode_all: "AllAtOnce | None" = field(default=None, compare=False)
+    for_keys: "Serde[T] | None" = field(default=None, compare=False)
 
 
 AllAtOnce: TypeAlias = Callable[[Sequence[Any]], list[Any] | None]
@@ -108,6 +110,14 @@ def decoded(serde: Serde[T], column: Sequence[bytes]) -> list[T]:
     """Every value from its bytes; none is null. It raises what the serde raises."""
     done = _all_at_once(serde.decode_all, column)
     return list(map(serde.decode, column)) if done is None else done
+
+
+def nan_key() -> ValueError:
+    """What to raise for a key that has NaN in it."""
+    return ValueError(
+        "NaN can't be a key: it is equal to nothing, and would come back as another; leave the "
+        "record out"
+    )
 
 
 def lossless(serde: Serde[Any], value: object) -> None:

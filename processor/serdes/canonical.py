@@ -18,8 +18,9 @@ from typing import Any, Final, cast, get_args, get_origin, is_typeddict
 from uuid import UUID
 
 from processor.errors import TopologyError
+from processor.serdes.base import nan_key
 from processor.serdes.internal_fields import Fields, fields_of
-from processor.serdes.types import parts, plain_type, type_name
+from processor.serdes.types import package_of, parts, plain_type, type_name
 
 Canonical = Callable[[Any], Any]
 
@@ -127,10 +128,15 @@ def _more(held: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def _check_equality(part: Any) -> None:
-    if not _is_model(part):
+    if not (_is_model(part) or (isinstance(part, type) and issubclass(part, Enum))):
         return
     name = type_name(part)
-    if part.__eq__ is object.__eq__:
+    if _is_of_the_user(part.__eq__):
+        raise TopologyError(
+            f"{name} can't be a key, as it has an == of its own, which bytes don't follow: use a "
+            "tuple of what is to be equal"
+        )
+    if part.__eq__ is object.__eq__ and not issubclass(part, Enum):
         raise TopologyError(
             f"{name} can't be a key, as its objects are equal to nothing but themselves: compare "
             "them by their fields (eq=True)"
@@ -142,19 +148,33 @@ def _check_equality(part: Any) -> None:
         )
 
 
+def _is_of_the_user(function: Any) -> bool:
+    """Whether it was written by a user, and not in C, by a library or for a class."""
+    code = getattr(function, "__code__", None)
+    is_made = code is None or code.co_filename.startswith("<")
+    return not is_made and package_of(function) != "pydantic"
+
+
 def _left_out(cls: Any) -> list[str]:
     if is_dataclass(cls):
         return [field.name for field in dataclass_fields(cls) if not field.compare]
     return [field.name for field in getattr(cls, "__attrs_attrs__", ()) if not field.eq]
 
 
+def _not_nan(value: float) -> float:
+    if value != value:  # noqa: PLR0124 - of all numbers NaN alone is not equal to itself
+        raise nan_key()
+    return value
+
+
 def _whole(value: float) -> Any:
+    _not_nan(value)
     return int(value) if value.is_integer() else value
 
 
 def _float(value: Any) -> Any:
     if type(value) is float:
-        return value + 0.0
+        return _not_nan(value) + 0.0
     if type(value) is not int:
         return _canonical(value)
     try:
@@ -172,6 +192,8 @@ def _decimal(value: Any) -> Any:
 def _shortened(value: Decimal) -> Decimal:
     """Without zeros at its end, however many digits there are, unlike `normalize`."""
     sign, digits, exponent = value.as_tuple()
+    if value.is_nan():
+        raise nan_key()
     if not isinstance(exponent, int):
         return value
     kept = len(bytes(digits).rstrip(b"\x00"))
@@ -183,9 +205,9 @@ def _shortened(value: Decimal) -> Decimal:
 def _number(value: Any) -> Any:
     """A Decimal or Fraction where no type is named: as an int or a float if it equals one."""
     if isinstance(value, Decimal):
+        value = _shortened(value)
         if not value.is_finite():
             return value
-        value = _shortened(value)
         if value.adjusted() > _MOST_DIGITS:
             return value
     whole = int(value)

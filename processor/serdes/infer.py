@@ -13,7 +13,7 @@ from processor.serdes.internal import internal_of
 from processor.serdes.json import json, json_of
 from processor.serdes.keys import key_json
 from processor.serdes.plain import boolean, bytes_serde, float64, float64_key, int64, text
-from processor.serdes.typed_keys import own_key
+from processor.serdes.typed_keys import own_key, unchanged
 from processor.serdes.types import UNIONS, plain_type, type_name
 
 _PLAIN: Final[dict[Any, Serde[Any]]] = {
@@ -67,18 +67,28 @@ def key_serde_for(annotation: Any, *, what: str) -> Serde[Any]:
     Raises:
         TopologyError: there is no serde for the type, or its values can't be hashed.
     """
+    if isinstance(annotation, Serde):
+        return _for_keys(cast("Serde[Any]", annotation))
     return _named(_key_serde, annotation, what)
 
 
 def kept_key_serde_for(annotation: Any, *, what: str) -> Serde[Any]:
     """The serde for keys of a type in stores and in topics between steps.
 
-    As `key_serde_for`, and a key comes back equal: no code of its type runs on the way.
+    As `key_serde_for`, and a key comes back equal: no code of its type runs on the way. A Serde
+    that would make another key of one raises where it meets it.
 
     Raises:
         TopologyError: There is none for the type.
     """
+    if isinstance(annotation, Serde):
+        given = _for_keys(cast("Serde[Any]", annotation))
+        return given if given.faithful else unchanged(given)
     return _named(_kept_key_serde, annotation, what)
+
+
+def _for_keys(serde: Serde[Any]) -> Serde[Any]:
+    return serde.for_keys or serde
 
 
 def _named(find: Callable[[Any], Serde[Any]], annotation: Any, what: str) -> Serde[Any]:

@@ -6,12 +6,12 @@ Knows nothing of JSON or of models.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import repeat
-from operator import add
+from operator import add, ne
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - a class, by a name like one
 from typing import Any
 
-from processor.serdes.base import Serde
+from processor.serdes.base import Serde, nan_key
 
 
 def _number(name: str, layout: str, kind: type) -> Serde[Any]:
@@ -25,9 +25,12 @@ def _number(name: str, layout: str, kind: type) -> Serde[Any]:
         ):
             raise TypeError(f"{name} takes a number, not {type(value).__name__}")
         try:
-            return pack(value)
+            data = pack(value)
         except (StructError, OverflowError) as error:
             raise ValueError(f"the number is out of the range of {name}: {error}") from None
+        if kind is float and type(value) is not float and unpack(data)[0] != value:
+            raise ValueError(f"{name} does not hold all digits of the number")
+        return data
 
     def decode(data: bytes) -> Any:
         try:
@@ -75,12 +78,14 @@ float64: Serde[float] = _number("float64", ">d", float)
 
 
 def _encode_key(key: Any) -> bytes:
+    if key != key:  # noqa: PLR0124 - of all numbers NaN alone is not equal to itself
+        raise nan_key()
     return float64.encode(key + 0.0 if type(key) is float else key)
 
 
 def _encode_keys(keys: Sequence[Any]) -> list[bytes] | None:
     encode_all = float64.encode_all
-    if encode_all is None or {*map(type, keys)} != {float}:
+    if encode_all is None or {*map(type, keys)} != {float} or any(map(ne, keys, keys)):
         return None
     return encode_all(list(map(add, keys, repeat(0.0))))
 

@@ -28,8 +28,7 @@ def own_key(annotation: Any) -> Serde[Any]:
         TopologyError: No form keeps keys of the type, or `==` tells apart what their bytes do not.
     """
     if not runs_code(annotation):
-        found = exact(json_of(annotation, sort=True))
-        return found if _one_form(annotation) else replace(found, name=f"key-{found.name}")
+        return own_json_key(annotation)
     form, canonical = internal_of(annotation), canonical_of(annotation)
     encode, encode_all = form.encode, form.encode_all
 
@@ -44,6 +43,40 @@ def own_key(annotation: Any) -> Serde[Any]:
         name=f"internal-key({type_name(annotation)})",
         encode=encode_canonical,
         encode_all=encode_canonical_all,
+    )
+
+
+def own_json_key(annotation: Any) -> Serde[Any]:
+    """JSON for topics and stores of kproc's own; as `own_key`, of a type that runs no code."""
+    found = exact(json_of(annotation, sort=True))
+    return found if _one_form(annotation) else replace(found, name=f"key-{found.name}")
+
+
+def unchanged(serde: Serde[Any]) -> Serde[Any]:
+    """A serde as it writes; a key that it would change, on either way, is refused."""
+    encode, decode = serde.encode, serde.decode
+
+    def encode_unchanged(key: Any) -> bytes:
+        data = encode(key)
+        if not _comes_back(decode, data, key):
+            raise ValueError(_changed(serde))
+        return data
+
+    def decode_unchanged(data: bytes) -> Any:
+        key = decode(data)
+        if encode(key) != data:
+            raise ValueError(_changed(serde))
+        return key
+
+    return replace(
+        serde, encode=encode_unchanged, decode=decode_unchanged, encode_all=None, decode_all=None
+    )
+
+
+def _changed(serde: Serde[Any]) -> str:
+    return (
+        f"the key would come back as another from {serde.name}: code of its type changes it, or "
+        "JSON does"
     )
 
 
@@ -70,10 +103,7 @@ def exact(serde: Serde[Any]) -> Serde[Any]:
         one = canonical(key)
         data = encode(one)
         if not _comes_back(decode, data, one):
-            raise ValueError(
-                f"the key would come back as another from {serde.name}: code of its type changes "
-                "it, or JSON does"
-            )
+            raise ValueError(_changed(serde))
         return data
 
     def encode_all_exact(keys: Sequence[Any]) -> list[bytes] | None:

@@ -103,6 +103,8 @@ def _classes(model: Any) -> tuple[type, ...]:
         return (dict,)
     if origin is float:
         return (float, int)
+    if package_of(origin) == "pydantic":
+        return ()  # such as EmailStr, whose values are plain ones
     return (origin,) if isinstance(origin, type) and origin is not Any else ()
 
 

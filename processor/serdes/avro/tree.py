@@ -84,3 +84,22 @@ class RecordType(Named):
     """A record; it may be part of itself."""
 
     fields: list[Field] = field(default_factory=list[Field])
+
+
+def has_floats(root: Type) -> bool:
+    """Whether a float or double is part of the type."""
+    return _has_floats(root, set())
+
+
+def _has_floats(type_: Type, seen: set[int]) -> bool:
+    if id(type_) in seen:
+        return False
+    seen.add(id(type_))
+    inner: tuple[Type, ...] = ()
+    if isinstance(type_, UnionType):
+        inner = tuple(type_.branches)
+    elif isinstance(type_, Collection):
+        inner = (type_.items,)
+    elif isinstance(type_, RecordType):
+        inner = tuple(field.type for field in type_.fields)
+    return type_.kind in {"float", "double"} or any(_has_floats(each, seen) for each in inner)
