@@ -69,7 +69,12 @@ def unchanged(serde: Serde[Any]) -> Serde[Any]:
         return key
 
     return replace(
-        serde, encode=encode_unchanged, decode=decode_unchanged, encode_all=None, decode_all=None
+        serde,
+        encode=encode_unchanged,
+        decode=decode_unchanged,
+        faithful=True,
+        encode_all=None,
+        decode_all=None,
     )
 
 
