@@ -9,11 +9,12 @@ from typing import Any, Final, cast, get_args, get_origin
 
 from processor.errors import TopologyError
 from processor.serdes.base import Serde
+from processor.serdes.given import unchanged_key, unchanged_value
 from processor.serdes.internal import internal_of
 from processor.serdes.json import json, json_of
 from processor.serdes.keys import key_json
 from processor.serdes.plain import boolean, bytes_serde, float64, float64_key, int64, text
-from processor.serdes.typed_keys import own_key, unchanged
+from processor.serdes.typed_keys import own_key
 from processor.serdes.types import UNIONS, plain_type, type_name
 
 _PLAIN: Final[dict[Any, Serde[Any]]] = {
@@ -49,11 +50,15 @@ def serde_for(annotation: Any, *, what: str) -> Serde[Any]:
 def kept_serde_for(annotation: Any, *, what: str) -> Serde[Any]:
     """The serde for values of a type in stores and in topics between steps.
 
-    As `serde_for`, with the internal form in place of JSON: what goes in comes back equal.
+    As `serde_for`, with the internal form in place of JSON: what goes in comes back equal. A Serde
+    that would make another value of one raises where it meets it.
 
     Raises:
         TopologyError: There is none for the type.
     """
+    if isinstance(annotation, Serde):
+        given = cast("Serde[Any]", annotation)
+        return given if given.faithful else unchanged_value(given)
     return _named(_kept_serde, annotation, what)
 
 
@@ -83,7 +88,7 @@ def kept_key_serde_for(annotation: Any, *, what: str) -> Serde[Any]:
     """
     if isinstance(annotation, Serde):
         given = _for_keys(cast("Serde[Any]", annotation))
-        return given if given.faithful else unchanged(given)
+        return given if given.faithful else unchanged_key(given)
     return _named(_kept_key_serde, annotation, what)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from processor.serdes.base import Serde
 from processor.serdes.canonical import canonical_of
+from processor.serdes.given import changed, comes_back
 from processor.serdes.internal import internal_of
 from processor.serdes.internal_fields import fields_of
 from processor.serdes.json import json_of
@@ -52,39 +53,6 @@ def own_json_key(annotation: Any) -> Serde[Any]:
     return found if _one_form(annotation) else replace(found, name=f"key-{found.name}")
 
 
-def unchanged(serde: Serde[Any]) -> Serde[Any]:
-    """A serde as it writes; a key that it would change, on either way, is refused."""
-    encode, decode = serde.encode, serde.decode
-
-    def encode_unchanged(key: Any) -> bytes:
-        data = encode(key)
-        if not _comes_back(decode, data, key):
-            raise ValueError(_changed(serde))
-        return data
-
-    def decode_unchanged(data: bytes) -> Any:
-        key = decode(data)
-        if encode(key) != data:
-            raise ValueError(_changed(serde))
-        return key
-
-    return replace(
-        serde,
-        encode=encode_unchanged,
-        decode=decode_unchanged,
-        faithful=True,
-        encode_all=None,
-        decode_all=None,
-    )
-
-
-def _changed(serde: Serde[Any]) -> str:
-    return (
-        f"the key would come back as another from {serde.name}: code of its type changes it, or "
-        "JSON does"
-    )
-
-
 def _one_form(annotation: Any) -> bool:
     """Whether equal values of the type had equal bytes all along, when JSON alone wrote them."""
     return not any(part is each for part in parts(annotation) for each in _SEVERAL)
@@ -107,8 +75,8 @@ def exact(serde: Serde[Any]) -> Serde[Any]:
     def encode_exact(key: Any) -> bytes:
         one = canonical(key)
         data = encode(one)
-        if not _comes_back(decode, data, one):
-            raise ValueError(_changed(serde))
+        if not comes_back(decode, data, one):
+            raise ValueError(changed("key", serde))
         return data
 
     def encode_all_exact(keys: Sequence[Any]) -> list[bytes] | None:
@@ -136,10 +104,3 @@ def _parts_of(annotation: Any) -> Callable[[Sequence[Any]], Any]:
     """What to compare objects by, if all are of the class: their `==` may be written in Python."""
     fields = fields_of(plain_type(annotation))
     return list if fields is None or fields.batches is None else fields.batches.parts
-
-
-def _comes_back(decode: Callable[[bytes], Any], data: bytes, key: Any) -> bool:
-    try:
-        return bool(decode(data) == key)
-    except ValueError:
-        return False

@@ -121,7 +121,7 @@ class KeyValueStore(Generic[K, V]):
         """What has changed since the last checkpoint, each key once; None: deleted."""
         changes = self._overlay.changes
         values = self._decode_all([*changes], [*changes.values()])
-        return list(zip(decoded(self.spec.key, [*changes]), values, strict=True))
+        return list(zip(self._keys([*changes]), values, strict=True))
 
     def before_changes(self) -> list[V | None]:
         """The values at the last checkpoint of what `changes` lists, in the same order."""
@@ -138,7 +138,18 @@ class KeyValueStore(Generic[K, V]):
 
     def _decoded(self, pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[K, V]]:
         for key, data in pairs:
-            yield self.spec.key.decode(key), self._decode_one(key, data)
+            yield self._keys([key])[0], self._decode_one(key, data)
+
+    def _keys(self, names: Sequence[bytes]) -> list[K]:
+        try:
+            return decoded(self.spec.key, names)
+        except Exception as error:
+            _, faults = attempt(self.spec.key.decode, names)
+            name = names[faults[0].row] if faults else b""
+            raise StateUnreadable(
+                f"store {self.spec.name} has a key {name[:_SHOWN]!r} that can't be read as "
+                f"{self.spec.key.name} ({error}): {self._way_out}"
+            ) from error
 
     def _decode_one(self, key: bytes, data: bytes) -> V:
         try:
@@ -170,8 +181,14 @@ class KeyValueStore(Generic[K, V]):
         key = pairs[faults[0].row][0] if faults else b""
         return StateUnreadable(
             f"store {self.spec.name} has a value for key {key[:_SHOWN]!r} that can't be read as "
-            f"{self.spec.value.name} ({error}): go back to the types that wrote it, give the step "
-            f"another name= to begin anew, or kproc reset FILE.py --store {self.spec.name}"
+            f"{self.spec.value.name} ({error}): {self._way_out}"
+        )
+
+    @property
+    def _way_out(self) -> str:
+        return (
+            "go back to the types that wrote it, give the step another name= to begin anew, or "
+            f"kproc reset FILE.py --store {self.spec.name}"
         )
 
 
