@@ -31,7 +31,8 @@ class Serde(Generic[T]):
     may use the serde as it is. `shape` has the fields of the models in them, see `serdes.shapes`:
     where it changes, what was kept may not fit. `encode_all` and `decode_all` do a batch for less,
     of values that are not null; where they raise, or give None, it is done one by one. `for_keys`
-    writes keys if those that are equal have other bytes otherwise.
+    writes keys if those that are equal have other bytes otherwise. `cuts` tells that some values
+    lose digits or microseconds, as in a `float` of Avro.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Serde(Generic[T]):
     encode_all: "AllAtOnce | None" = field(default=None, compare=False)
     decode_all: "AllAtOnce | None" = field(default=None, compare=False)
     for_keys: "Serde[T] | None" = field(default=None, compare=False)
+    cuts: bool = field(default=False, compare=False)
 
 
 AllAtOnce: TypeAlias = Callable[[Sequence[Any]], list[Any] | None]

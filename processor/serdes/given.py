@@ -1,7 +1,7 @@
 """Serdes that a user gives for what lies between steps: what they would change is refused.
 
 Owns the question whether what comes back is what went in, where a format or code of the type may
-change it. Costs a second way through the serde; those that are `faithful` are never asked.
+change it. Costs a second way through the serde, for those that may lose something.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,11 @@ from typing import Any
 
 from processor.serdes.base import Part, Registered, Serde
 from processor.serdes.types import runs_code
+
+
+def is_kept(serde: Serde[Any]) -> bool:
+    """Whether every value that the serde takes comes back equal."""
+    return serde.faithful and not serde.cuts
 
 
 def unchanged_key(serde: Serde[Any]) -> Serde[Any]:

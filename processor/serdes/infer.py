@@ -9,7 +9,7 @@ from typing import Any, Final, cast, get_args, get_origin
 
 from processor.errors import TopologyError
 from processor.serdes.base import Serde
-from processor.serdes.given import unchanged_key, unchanged_value
+from processor.serdes.given import is_kept, unchanged_key, unchanged_value
 from processor.serdes.internal import internal_of
 from processor.serdes.json import json, json_of
 from processor.serdes.keys import key_json
@@ -58,7 +58,7 @@ def kept_serde_for(annotation: Any, *, what: str) -> Serde[Any]:
     """
     if isinstance(annotation, Serde):
         given = cast("Serde[Any]", annotation)
-        return given if given.faithful else unchanged_value(given)
+        return given if is_kept(given) else unchanged_value(given)
     return _named(_kept_serde, annotation, what)
 
 
@@ -88,7 +88,7 @@ def kept_key_serde_for(annotation: Any, *, what: str) -> Serde[Any]:
     """
     if isinstance(annotation, Serde):
         given = _for_keys(cast("Serde[Any]", annotation))
-        return given if given.faithful else unchanged_key(given)
+        return given if is_kept(given) else unchanged_key(given)
     return _named(_kept_key_serde, annotation, what)
 
 

@@ -85,6 +85,7 @@ class _JsonSchema:
 
     faithful = False
     has_several = False
+    cuts = False
 
     def __init__(self, serde: Serde[Any], text: str | None, *, is_own: bool) -> None:
         self._serde = serde

@@ -70,6 +70,7 @@ class _Protobuf:
 
     faithful = True
     has_several = False
+    cuts = False
 
     def __init__(self, message: Any, descriptor: Any) -> None:
         self._message = self.type = message

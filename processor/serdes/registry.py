@@ -221,6 +221,11 @@ class Format(Protocol):
         ...
 
     @property
+    def cuts(self) -> bool:
+        """As `Serde.cuts`."""
+        ...
+
+    @property
     def has_several(self) -> bool:
         """Whether equal values may have several bytes; those of keys have one form."""
         ...
@@ -256,7 +261,13 @@ class _Use:
         is_other = part == "key" and format_.has_several
         name = f"{'key-' if is_other else ''}registry-{format_.title}"
         self.serde: Serde[Any] = Serde(
-            name, self.encode, self.decode, self, format_.type, faithful=format_.faithful
+            name,
+            self.encode,
+            self.decode,
+            self,
+            format_.type,
+            faithful=format_.faithful,
+            cuts=format_.cuts,
         )
 
     def bound(self, topic: str, part: Part) -> Serde[Any]:

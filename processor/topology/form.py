@@ -21,7 +21,7 @@ from processor.serdes import (
     serde_for,
     text,
 )
-from processor.serdes.given import unchanged
+from processor.serdes.given import is_kept, unchanged
 from processor.serdes.typed_keys import exact
 from processor.serdes.types import plain_type, type_name
 
@@ -122,7 +122,7 @@ class Form:
         A key that would come back as another is refused when it is written.
         """
         known = self._known(given, key_serde_for, what) or key_json
-        return known if known.faithful else unchanged(known, "key")
+        return known if is_kept(known) else unchanged(known, "key")
 
     def kept_value(self, given: Any, what: str) -> Serde[Any]:
         """The serde for values in stores and internal topics, which gives back what it got."""
@@ -141,7 +141,7 @@ class Form:
         known = self._known(given, serde_for, what)
         if known is None:
             return _careful_json()
-        return known if known.faithful else unchanged(known, "value")
+        return known if is_kept(known) else unchanged(known, "value")
 
     def _known(self, given: Any, find: Callable[..., Serde[Any]], what: str) -> Serde[Any] | None:
         if given is not None:

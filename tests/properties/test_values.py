@@ -6,6 +6,7 @@ that what these lose shows.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -275,6 +276,41 @@ def test_what_was_kept_as_json_and_a_validator_would_change_again_is_not_read() 
     with pytest.raises(ValueError, match="the value would come back as another"):
         serde.decode(b'{"v": 500}')
     assert serde.decode(b'{"v": 0}') == kinds.Cents(v=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "kept"),
+    [
+        ("float", 1.1, False),
+        ("float", 1.5, True),
+        ("double", 1.1, True),
+        (
+            {"type": "long", "logicalType": "timestamp-millis"},
+            datetime(2026, 1, 1, tzinfo=UTC),
+            True,
+        ),
+        (
+            {"type": "long", "logicalType": "timestamp-millis"},
+            datetime(2026, 1, 1, microsecond=1, tzinfo=UTC),
+            False,
+        ),
+    ],
+)
+@pytest.mark.parametrize("put", [repartitioned, in_a_given_table, in_a_given_fold, through_a_topic])
+def test_avro_that_is_given_cuts_nothing_in_silence(
+    put: Callable[[AnyStream, Serde[Any]], AnyStream],
+    kind: Any,
+    value: Any,
+    kept: bool,  # noqa: FBT001
+) -> None:
+    seen: list[Any] = []
+    topology = Topology("app")
+    stream = topology.stream("in", key=str, value=int).map_values(lambda _: value)
+    put(stream, avro(kind)).map_values(collecting(seen)).to("out")
+    driver = TopologyDriver(topology)
+    driver.pipe("in", key="k", value=1)
+    assert seen == ([value] if kept else [])
+    assert len(driver.dead_letters()) == (not kept)
 
 
 def test_topics_of_a_registry_are_checked_on_the_way_through() -> None:

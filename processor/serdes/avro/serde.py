@@ -17,7 +17,7 @@ from processor.serdes.avro.schema import (
     schema_of_text,
     schema_of_writer,
 )
-from processor.serdes.avro.tree import has_floats
+from processor.serdes.avro.tree import cuts, has_floats
 from processor.serdes.avro.types import is_untyped
 from processor.serdes.avro.writer import writer
 from processor.serdes.base import Serde
@@ -101,6 +101,7 @@ def avro(
         reader(own, None, type),
         type=_told(type),
         faithful=not runs_code(type),
+        cuts=cuts(own.root),
     )
     return _with_keys(serde, own, b"")
 
@@ -149,6 +150,7 @@ def _single_object(own: AvroSchema, annotation: Any, older: Sequence[AvroSchema]
         decode,
         type=_told(annotation),
         faithful=not runs_code(annotation),
+        cuts=cuts(own.root),
     )
     return _with_keys(serde, own, _head(own))
 
@@ -177,6 +179,7 @@ class _Avro:
             self._own = SchemaText("AVRO", schema.text)
         self.type = _told(annotation)
         self.faithful = schema is not None and not runs_code(annotation)
+        self.cuts = schema is not None and cuts(schema.root)
         self.has_several = schema is not None and has_floats(schema.root)
         self.title = f"avro({'' if schema is None else _named(schema, annotation)})"
 

@@ -133,7 +133,7 @@ class _Compiler:
         records = [each for each in union.branches if isinstance(each, RecordType)]
         shorts = Counter(each.short for each in records)
         choices = [
-            (prefix, _accepts(branch, member, shorts), write)
+            (prefix, _accepts(branch, member, shorts, union), write)
             for prefix, branch, write, member in branches
         ]
         # A number is written as another one if there is nothing else for it, the widest first.
@@ -271,22 +271,27 @@ def _no_branch(value: Any, records: Sequence[str]) -> str:
     return f"the schema's union has no type for this {type(value).__name__}"
 
 
-def _accepts(branch: Type, member: Any, shorts: Counter[str]) -> Accepts:
+def _accepts(branch: Type, member: Any, shorts: Counter[str], union: UnionType) -> Accepts:
     """Which values a branch of a union is for.
 
     Args:
         branch: The branch.
         member: The type of its values.
         shorts: How many records of the union have each last name.
+        union: The union.
     """
     if isinstance(branch, RecordType):
-        return _accepts_record(branch, member, shorts)
+        accepts = _accepts_record(branch, member, shorts)
+        has_map = any(each.kind == "map" for each in union.branches)
+        return _with_its_fields(branch, accepts) if has_map else accepts
     if isinstance(branch, Collection):
         classes = items_of(branch, member, "the value").classes
         return lambda value: isinstance(value, classes) and not _is_tagged(value)
     wanted, exact = plain_type(member), class_of(branch)
     cls = wanted if isinstance(wanted, type) and not is_untyped(wanted) else exact
     accepts: Accepts = lambda value: type(value) is cls or type(value) is exact  # noqa: E731
+    if cls is exact and sum(each.logical == "decimal" for each in union.branches) > 1:
+        return _holding(branch, exact)
     if branch.kind in BITS and cls is int:
         limit = 1 << BITS[branch.kind]
         accepts = lambda value: type(value) is int and -limit <= value < limit  # noqa: E731
@@ -299,6 +304,38 @@ def _accepts(branch: Type, member: Any, shorts: Counter[str]) -> Accepts:
         size = branch.size
         accepts = lambda value: isinstance(value, bytes) and len(value) == size  # noqa: E731
     return accepts
+
+
+def _holding(branch: Type, cls: type) -> Accepts:
+    """Whether the branch holds all digits of a decimal: another one may."""
+    logical = logical_of(branch)
+    if branch.logical != "decimal" or logical is None:
+        return lambda value: type(value) is cls
+    dump = logical.dump
+
+    def accepts(value: Any) -> bool:
+        if type(value) is not cls:
+            return False
+        try:
+            dump(value)
+        except (ValueError, OverflowError):
+            return False
+        return True
+
+    return accepts
+
+
+def _with_its_fields(record: RecordType, accepts: Accepts) -> Accepts:
+    """A dict without the record's fields, or with others, is a map."""
+    names = {each.name for each in record.fields} | {TAG}
+    needed = {each.name for each in record.fields if not each.has_default}
+
+    def accepts_fields(value: Any) -> bool:
+        if not isinstance(value, Mapping):
+            return accepts(value)
+        return accepts(value) and needed <= cast("Mapping[Any, Any]", value).keys() <= names
+
+    return accepts_fields
 
 
 def _is_number(value: Any) -> bool:
