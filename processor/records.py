@@ -6,6 +6,7 @@ Owns the shapes that every layer passes on. Knows nothing of topics' contents, s
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, compress, pairwise
+from operator import itemgetter
 from typing import Final, Generic, NamedTuple, NewType, TypeAlias, TypeVar
 
 K = TypeVar("K")
@@ -28,6 +29,9 @@ Partition = NewType("Partition", int)
 
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 """A record's headers in order; names may repeat."""
+
+_FEW = 2
+"""Fewer indices than that, and `itemgetter` gives no tuple."""
 
 NO_OFFSET = Offset(-1)
 """The offset of a row that no input record stands for, such as a punctuation's output."""
@@ -93,11 +97,21 @@ class Batch(Generic[K, V]):
     def take(self, rows: Sequence[int]) -> "Batch[K, V]":
         """The rows with these indices, in this order; an index may repeat."""
         return Batch(
-            [self.keys[row] for row in rows],
-            [self.values[row] for row in rows],
-            [self.timestamps[row] for row in rows],
-            [self.offsets[row] for row in rows],
-            None if self.headers is None else [self.headers[row] for row in rows],
+            taken(self.keys, rows),
+            taken(self.values, rows),
+            taken(self.timestamps, rows),
+            taken(self.offsets, rows),
+            None if self.headers is None else taken(self.headers, rows),
+        )
+
+    def between(self, begin: int, end: int) -> "Batch[K, V]":
+        """The rows from one index up to, and without, another."""
+        return Batch(
+            self.keys[begin:end],
+            self.values[begin:end],
+            self.timestamps[begin:end],
+            self.offsets[begin:end],
+            None if self.headers is None else self.headers[begin:end],
         )
 
     def with_values(self, values: Sequence[V2]) -> "Batch[K, V2]":
@@ -122,6 +136,13 @@ class Batch(Generic[K, V]):
         headers = self.headers or ((),) * len(self)
         rows = zip(self.keys, self.values, self.timestamps, headers, strict=True)
         return list(map(Record[K, V]._make, rows))
+
+
+def taken(column: Sequence[K], rows: Sequence[int]) -> list[K]:
+    """The elements with these indices, in this order."""
+    if len(rows) < _FEW:
+        return [column[row] for row in rows]
+    return list(itemgetter(*rows)(column))
 
 
 def _pieces(column: Sequence[K], slices: Sequence[slice]) -> list[K]:

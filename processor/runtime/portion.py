@@ -31,7 +31,7 @@ class Share(NamedTuple):
         begin, end = bisect_left(self.rows, first), bisect_left(self.rows, last + 1)
         records = self.records
         if end - begin < len(records):
-            records = records.take(range(begin, end))
+            records = records.between(begin, end)
         rows = cast("Sequence[Offset]", self.rows[begin:end])
         return Batch(records.keys, records.values, records.timestamps, rows, records.headers)
 

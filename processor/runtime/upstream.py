@@ -6,19 +6,20 @@ stream times that records count for, whichever of these tasks was faster. Of equ
 first that were written first.
 """
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, compress, islice, pairwise
+from operator import attrgetter, gt
 from typing import NamedTuple
 
 from processor.operators.base import NO_TIME
-from processor.records import Batch, Offset, RawBatch, Timestamp, TopicPartition
+from processor.records import Batch, Offset, RawBatch, Timestamp, TopicPartition, taken
 from processor.runtime.progress import BEGINNING, Note, Progress, Reached, split
 from processor.topology.plan import TaskId
 
-_PIECES = 16
-"""Batches that wait are joined when there are more."""
+_SHORT = 8
+"""Records in a run on average; what comes in shorter ones is put in order at once."""
 
 
 @dataclass(slots=True)
@@ -28,10 +29,12 @@ class Queue:
     Attributes:
         records: Of one partition.
         times: What each counts for, ascending.
+        is_run: Whether the records' offsets ascend, too.
     """
 
     records: RawBatch
     times: Sequence[Timestamp]
+    is_run: bool = True
     done: int = 0
     _bytes: int | None = None
     _lowest: tuple[int, Offset] | None = None
@@ -46,6 +49,8 @@ class Queue:
     @property
     def lowest(self) -> Offset:
         """The lowest offset of the records that are left."""
+        if self.is_run:
+            return self.records.offsets[self.done]
         if self._lowest is None or self._lowest[0] != self.done:
             self._lowest = self.done, min(self.records.offsets[self.done :])
         return self._lowest[1]
@@ -58,7 +63,7 @@ class Queue:
         begin, self.done = self.done, end
         if end - begin == len(self.records):
             return self.records, self.times
-        return sliced(self.records, begin, end), self.times[begin:end]
+        return self.records.between(begin, end), self.times[begin:end]
 
     @property
     def reached(self) -> Reached:
@@ -134,6 +139,7 @@ class Upstream:
     _left_out: set[TaskId] = field(default_factory=set[TaskId])
     """Writers that are not waited for until they tell more."""
     _waiting: list[Queue] = field(default_factory=list[Queue])
+    """Runs, by the times of their first records that are left."""
     _ends: dict[TopicPartition, Offset] = field(default_factory=dict[TopicPartition, Offset])
     _asked: tuple[Timestamp, Timestamp] = (NO_TIME, NO_TIME)
     """When ends were asked for, what `bound` and `reached` become if all writers are there."""
@@ -204,8 +210,8 @@ class Upstream:
             return 0
         if records.offsets[0] < self._read:
             records, times = self._left(records, times)
-        if len(records):
-            self._waiting.append(in_time([(records, times)]))
+        for run in runs(records, times) if len(records) else ():
+            insort(self._waiting, run, key=_head)
         return len(records)
 
     def release(self) -> Queue | None:
@@ -268,13 +274,15 @@ class Upstream:
     def _release(self, bound: Timestamp, reached: Timestamp) -> Queue | None:
         bound = self.bound = max(self.bound, bound)
         self.reached = max(self.reached, reached)
-        parts = [
-            each.take(end) for each in self._waiting if (end := each.before(bound)) > each.done
-        ]
-        self._waiting = [each for each in self._waiting if len(each)]
-        if len(self._waiting) > _PIECES:
-            self._waiting = [in_time([each.take(len(each.times)) for each in self._waiting])]
-        return in_time(parts) if parts else None
+        ready = self._waiting[: bisect_left(self._waiting, bound, key=_head)]
+        if not ready:
+            return None
+        del self._waiting[: len(ready)]
+        ready.sort(key=attrgetter("lowest"))
+        parts = [each.take(each.before(bound)) for each in ready]
+        for left in filter(len, ready):
+            insort(self._waiting, left, key=_head)
+        return in_time(parts)
 
     def _note(self, told: Mapping[TaskId, Progress]) -> None:
         """Progress only grows; what is read again after a restart may be older than what is known.
@@ -310,9 +318,33 @@ class Upstream:
 _UNTOLD = Progress(NO_TIME, ())
 
 
+def _head(queue: Queue) -> Timestamp:
+    """What the first record that is left counts for."""
+    return queue.times[queue.done]
+
+
 def _before(time: Timestamp) -> Timestamp:
     """Nothing earlier than `time` will come, but more of that very time may."""
     return max(NO_TIME, Timestamp(time - 1))
+
+
+def _falls(numbers: Sequence[int]) -> Iterator[bool]:
+    """For each number but the first, whether it is lower than the one before."""
+    return map(gt, numbers, islice(numbers, 1, None))
+
+
+def runs(records: RawBatch, times: Sequence[Timestamp]) -> list[Queue]:
+    """Records as they follow each other, cut where a time is before the last one.
+
+    What a task upstream writes is mostly in order: so there is a run for each of its transactions.
+    """
+    falls = list(compress(range(1, len(times)), _falls(times)))
+    if not falls:
+        return [Queue(records, times)]
+    if len(falls) * _SHORT > len(times):
+        return [in_time([(records, times)])]
+    cuts = pairwise((0, *falls, len(times)))
+    return [Queue(records.between(begin, end), times[begin:end]) for begin, end in cuts]
 
 
 def in_time(parts: Sequence[tuple[RawBatch, Sequence[Timestamp]]]) -> Queue:
@@ -320,10 +352,10 @@ def in_time(parts: Sequence[tuple[RawBatch, Sequence[Timestamp]]]) -> Queue:
     records, times = joined([records for records, _ in parts]), parts[0][1]
     if len(parts) > 1:
         times = list(chain.from_iterable(times for _, times in parts))
-    if sorted(times) == times:
-        return Queue(records, times)
+    if not any(_falls(times)):
+        return Queue(records, times, is_run=not any(_falls(records.offsets)))
     order = sorted(range(len(times)), key=times.__getitem__)
-    return Queue(records.take(order), [times[row] for row in order])
+    return Queue(records.take(order), taken(times, order), is_run=False)
 
 
 def joined(batches: Sequence[RawBatch]) -> RawBatch:
@@ -339,16 +371,4 @@ def joined(batches: Sequence[RawBatch]) -> RawBatch:
         [each for batch in batches for each in batch.headers or ((),) * len(batch)]
         if with_headers
         else None,
-    )
-
-
-def sliced(records: RawBatch, begin: int, end: int) -> RawBatch:
-    """The records with these numbers."""
-    rows = slice(begin, end)
-    return Batch(
-        records.keys[rows],
-        records.values[rows],
-        records.timestamps[rows],
-        records.offsets[rows],
-        None if records.headers is None else records.headers[rows],
     )

@@ -31,6 +31,11 @@ code is that of any position which is not there."""
 _SHARED = 3.0
 """Seconds in which the group gives a slot its partitions, once all slots have joined."""
 
+_ADMITTED = 5.0
+"""Seconds in which the group admits a member. A request to join has no time-out of its own: sent to
+a broker that hangs, it is waited for though another broker coordinates the group by now. Joining
+once more while the group is only slow does no harm, as a static member takes its own place."""
+
 _HEARTBEATS = 10.0
 """Seconds in which a heartbeat is answered, however busy the broker is."""
 
@@ -61,6 +66,7 @@ class Inbox:
         self._epochs = epochs
         self._compared: dict[TopicPartition, tuple[Offset, int]] = {}
         self._lacking: tuple[frozenset[TopicPartition], float] | None = None
+        self._joins_since: float | None = None
         self._rebalanced: list[Event] = []
         self._assigned: frozenset[TopicPartition] = frozenset()
         self._flowing: frozenset[TopicPartition] = frozenset()
@@ -78,7 +84,14 @@ class Inbox:
 
     def subscribe(self) -> None:
         """Joins the group; `poll` tells what it gives."""
+        self._joins_since = time.monotonic()
         self._subscribe(self._topics)
+
+    @property
+    def is_kept_out(self) -> bool:
+        """Whether the group has not admitted it for so long that only a new client may help."""
+        since = self._joins_since
+        return since is not None and time.monotonic() > since + _ADMITTED
 
     def _subscribe(self, topics: list[str]) -> None:
         self.consumer.subscribe(
@@ -173,6 +186,7 @@ class Inbox:
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         consumer.assign([])
+        self._joins_since = None
         given = frozenset(_source(partition) for partition in partitions)
         self._assigned = frozenset(each for each in given if each.topic != self._aside)
         self._rebalanced.append(Assigned(self._assigned))
@@ -202,6 +216,7 @@ class Inbox:
 
     def _forget(self, consumer: Consumer, event: Event) -> None:
         consumer.unassign()
+        self._joins_since = time.monotonic()
         self._assigned = self._flowing = self._paused = frozenset()
         self._compared = {}
         self._rebalanced.append(event)

@@ -350,6 +350,8 @@ class Slot:
         return max(1, limit // 2) if self._worker.is_exhausted else self._spec.max_batch
 
     def _poll(self, most: int) -> list[Event]:
+        if self._inbox.is_kept_out:
+            self._join_again("the group has not admitted it for 5 s")
         if self._lost_to is None:
             try:
                 return self._inbox.poll(most, self._patience)
@@ -359,7 +361,8 @@ class Slot:
             time.sleep(_POLL)  # until it is known what is committed
             return []
         self._outbox.check_ours(self._worker.committed, self._lost_to)
-        self._join_again(self._lost_to)
+        self._lost_to, cause = None, self._lost_to
+        self._join_again(str(cause))
         return [Lost()]
 
     @property
@@ -373,9 +376,8 @@ class Slot:
         spec, aside = self._spec, self._layout.plan.slots_topic
         return Inbox(spec.input_config(), list(spec.partitions), spec.own, aside, self._epochs)
 
-    def _join_again(self, error: KprocError) -> None:
-        self._channel.log("warning", "joins the group again", cause=str(error))
-        self._lost_to = None
+    def _join_again(self, cause: str) -> None:
+        self._channel.log("warning", "joins the group again", cause=cause)
         self._inbox.close()
         self._inbox = self._make_inbox()
         self._outbox.use(self._inbox.consumer)

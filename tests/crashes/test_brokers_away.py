@@ -87,20 +87,10 @@ def test_output_goes_on_without_a_broker(
     assert waited < (5 if os.environ.get("KPROC_LONG") else PATIENCE)
 
 
-GROUP = pytest.param(
-    "group",
-    marks=pytest.mark.xfail(
-        strict=False,
-        reason="the next worker may ask just the broker that hangs who coordinates the group, "
-        "and waits: seen in three of eight runs since that broker is really the coordinator",
-    ),
-)
-
-
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     "role",
-    [GROUP, *(pytest.param(each, marks=pytest.mark.long) for each in ROLES if each != "group")],
+    ["group", *(pytest.param(each, marks=pytest.mark.long) for each in ROLES if each != "group")],
 )
 def test_output_goes_on_beside_a_broker_that_hangs(
     application: Application, role: str, chance: random.Random

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from processor.records import Batch, Headers, Offset, Partition, RawBatch, Timestamp, TopicPartition
 from processor.runtime.progress import (
     Note,
@@ -74,6 +77,35 @@ def test_records_come_in_the_order_of_their_times_and_of_equal_ones_as_written()
     assert times(released) == [5, 10, 20, 20, 30, 30]
     assert released is not None
     assert list(released.records.offsets) == [4, 0, 2, 5, 1, 3]
+
+
+RUNS = st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=30).map(sorted), max_size=30)
+SHUFFLED = st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=12), max_size=30)
+
+
+@given(RUNS | SHUFFLED, st.data())
+def test_whatever_comes_is_given_on_in_order_and_the_first_left_is_known(
+    batches: list[list[int]], data: st.DataObject
+) -> None:
+    made, left, given, first = upstream(), list[tuple[int, int]](), list[tuple[int, int]](), 0
+    for batch in batches:
+        made.add(rows(*batch, first=first))
+        left += zip(batch, range(first, first + len(batch)), strict=True)
+        first += len(batch) + 1
+        bound = data.draw(st.integers(0, 41), label="bound")
+        made.add(told(first - 1, a=(bound, first), b=(bound, first)))
+        before = [row for row in sorted(left) if row[0] < made.time]
+        released = made.release()
+        now = (
+            []
+            if released is None
+            else list(zip(released.times, released.records.offsets, strict=True))
+        )
+        assert now == before
+        given += now
+        left = [row for row in left if row not in now]
+        assert made.first == min((offset for _, offset in left), default=None)
+    assert len(given) + len(left) == sum(map(len, batches))
 
 
 def test_a_record_of_the_very_time_that_was_told_waits() -> None:

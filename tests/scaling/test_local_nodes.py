@@ -18,7 +18,8 @@ PATIENT = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print('{"event": "running"}', flush=True)
-time.sleep(300)
+while True:  # one long sleep would not end where the signal comes just before it
+    time.sleep(0.05)
 """
 STUBBORN = PATIENT.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN")
 
