@@ -20,8 +20,14 @@ _WIDE = 200
 _STYLES = {"refuse": "bold red", "migrate": "yellow", "rebuild": "yellow", "new": "green"}
 
 
-def show_changes(plan: "Plan", settings: "Settings", *, as_json: bool) -> None:
+def show_changes(file: str, plan: "Plan", settings: "Settings", *, as_json: bool) -> None:
     """Compares a plan with what runs, or ran, under its name; changes nothing.
+
+    Args:
+        file: As the command names the topology, for the commands that are advised.
+        plan: The topology's.
+        settings: In effect.
+        as_json: Whether a machine reads it.
 
     Raises:
         Exit: With the code of `StateMismatch`, if a start would be refused.
@@ -31,7 +37,10 @@ def show_changes(plan: "Plan", settings: "Settings", *, as_json: bool) -> None:
     from processor.admin.planning import planned  # noqa: PLC0415
     from processor.node.node import client_settings  # noqa: PLC0415
 
-    found = planned(plan, client_settings(settings), settings)
+    found = [
+        change._replace(why=change.why.replace("FILE.py", file))
+        for change in planned(plan, client_settings(settings), settings)
+    ]
     if as_json:
         told = [change._asdict() for change in found]
         line = msgspec.json.encode({"application": plan.application, "changes": told})

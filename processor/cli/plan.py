@@ -87,7 +87,7 @@ def plan(  # noqa: PLR0913 - options of a command
         from processor.topology.plan import plan as plan_of  # noqa: PLC0415
 
         with redacting(settings):
-            show_changes(plan_of(loaded), settings, as_json=as_json)
+            show_changes(topology, plan_of(loaded), settings, as_json=as_json)
         return
     name, known = loaded.name, Measured()
     with redacting(settings):

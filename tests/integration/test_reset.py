@@ -71,7 +71,9 @@ def test_a_plan_tells_what_a_start_would_do(counted: App, kproc: Kproc) -> None:
     assert found["totals"] == ("new", "it begins empty")
     table = kproc("plan", expect=5).stdout
     assert "refuse" in table
-    assert "--store counts" in table
+    advice = f"kproc reset {counted.file} --store counts"
+    assert advice in found["counts"][1]
+    assert advice in " ".join(table.split())
     counted.define(COUNTS.replace("IN", "IN + '-missing'"))
     assert "-missing" in kproc("plan", expect=3).stderr
 
