@@ -181,9 +181,14 @@ def _endpoint(made: "Plan", settings: "Settings") -> "Generator[Endpoint | None]
         yield None
         return
     from processor.addresses import parse_address  # noqa: PLC0415
+    from processor.health.access import Access  # noqa: PLC0415
     from processor.health.http import Endpoint  # noqa: PLC0415
 
-    with contextlib.closing(Endpoint(parse_address(settings.http), made.application)) as endpoint:
+    access = Access(
+        settings.http_token, settings.http_certificate, settings.http_key, settings.http_client_ca
+    )
+    address = parse_address(settings.http)
+    with contextlib.closing(Endpoint(address, made.application, access)) as endpoint:
         yield endpoint
 
 
