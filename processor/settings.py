@@ -474,6 +474,16 @@ def unsecured(settings: Settings, bootstrap: str) -> Settings:
     return settings.model_copy(update=changed)
 
 
+def developing(effective: Effective, bootstrap: str) -> Effective:
+    """The settings for an embedded Kafka; http on a free port of this machine, unless it is set."""
+    settings = unsecured(effective.settings, bootstrap)
+    changed: dict[str, str] = dict.fromkeys(("bootstrap", "create_topics"), "--dev")
+    if "http" not in effective.origins:
+        settings = settings.model_copy(update={"http": "127.0.0.1:0"})
+        changed["http"] = "--dev"
+    return Effective(settings, {**effective.origins, **changed})
+
+
 def redacted(settings: Settings, text: str) -> str:
     """A text without the settings' secrets."""
     return redaction.without(_secrets(settings), text)

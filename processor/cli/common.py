@@ -30,7 +30,7 @@ from processor.records import Timestamp
 
 if TYPE_CHECKING:
     from processor.local.embedded import EmbeddedKafka
-    from processor.settings import Settings
+    from processor.settings import Effective, Settings
     from processor.topology.topology import Topology
 
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
@@ -106,7 +106,14 @@ def name_with_settings(
 def settings_here(
     own: Mapping[str, Any] | None, config: Path | None, sets: list[str] | None, **given: Any
 ) -> "Settings":
-    """The settings in effect.
+    """The settings in effect; see `effective_here`."""
+    return effective_here(own, config, sets, **given).settings
+
+
+def effective_here(
+    own: Mapping[str, Any] | None, config: Path | None, sets: list[str] | None, **given: Any
+) -> "Effective":
+    """The settings in effect, and where they are from.
 
     Args:
         own: A topology's, if there is one.
@@ -121,7 +128,7 @@ def settings_here(
     from processor.settings import load  # noqa: PLC0415
 
     options = {name: value for name, value in given.items() if value is not None}
-    return load({**assigned(sets or ()), **options}, own, config).settings
+    return load({**assigned(sets or ()), **options}, own, config)
 
 
 def say(text: str) -> None:

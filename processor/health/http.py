@@ -1,4 +1,4 @@
-"""The node's HTTP endpoint: health and metrics.
+"""The node's HTTP endpoint: health, metrics, and the page.
 
 Answers from what the node's loop has last set, in a thread of its own; neither waits for the other.
 What is measured is the business of `metrics`, what ready means of `cluster`, and who may ask of
@@ -26,6 +26,7 @@ from processor.health.access import Access
 from processor.health.guard import Guard, plain
 from processor.health.metrics import families
 from processor.health.server import Server
+from processor.health.site import Site
 from processor.node.accounting import Figures
 from processor.worker.channel import ADOPTED, CRASHED, Log, Report, Status
 
@@ -59,13 +60,17 @@ class Endpoint(Collector):
         address: Where to listen.
         application: The application's name.
         access: Who may ask for more than health, and the files for TLS.
+        site: The page; None: there is none.
 
     Raises:
         SettingsError: The address can't be listened on, or a file can't be used.
     """
 
-    def __init__(self, address: Address, application: str, access: Access = OPEN) -> None:
+    def __init__(
+        self, address: Address, application: str, access: Access = OPEN, site: Site | None = None
+    ) -> None:
         self._application = application
+        self._site = site
         self._figures = Figures(time.monotonic())
         self._snapshot = _Snapshot()
         self._snapshot_at = 0.0
@@ -80,14 +85,20 @@ class Endpoint(Collector):
         )
         registry.register(self)
         self._registry = registry
-        self._server = Server(Guard(self._app(), access), address, access.context())
+        tls = access.context()
+        self._server = Server(Guard(self._app(), access), address, tls)
         self.address = self._server.address
         """Where it listens."""
+        self.page = f"{'http' if tls is None else 'https'}://{self.address.local}/"
+        """What a browser on this machine opens."""
 
     def report(self, report: Report) -> None:
         """Takes in what a worker tells, or what happens to it."""
+        now = time.monotonic()
+        if self._site is not None:
+            self._site.report(report, now)
         if isinstance(report, Status):
-            self._figures.note(report, time.monotonic())
+            self._figures.note(report, now)
         elif isinstance(report, Log) and report.slot is not None:
             if report.event == CRASHED:
                 self._figures.note_restart(report.slot)
@@ -104,6 +115,9 @@ class Endpoint(Collector):
         pending = "it is stopping" if state.stopping else unsettled(state.view, state.node)
         found = families(self._application, state.node, state.view, self._figures)
         self._snapshot = _Snapshot(pending, found)
+        self._figures.tick(now)
+        if self._site is not None:
+            self._site.turn(state, state.view, self._figures, now, pending)
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus' registry asks for."""
@@ -115,6 +129,8 @@ class Endpoint(Collector):
 
     def _app(self) -> Starlette:
         routes = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
+        if self._site is not None:
+            routes = dict.fromkeys(self._site.paths, self._site.answer) | routes
         *others, last = routes
 
         async def missing(_request: Request, _error: Exception) -> Response:
