@@ -32,7 +32,12 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def problems(
-    overview: Overview, figures: Figures, warnings: Iterable[Event], dead_letters: str
+    overview: Overview,
+    figures: Figures,
+    warnings: Iterable[Event],
+    dead_letters: str,
+    *,
+    backed_up: bool = False,
 ) -> tuple[Problem, ...]:
     """All that is wrong, the worst first.
 
@@ -41,9 +46,11 @@ def problems(
         figures: Of this node's workers.
         warnings: What was logged here and still counts.
         dead_letters: The topic where bad records are kept; empty: they are dropped.
+        backed_up: Whether slots should have backups.
     """
     found = [
         *_of_slots(overview),
+        *(_without_backup(overview) if backed_up else ()),
         *_logged(warnings),
         *_of_records(figures, dead_letters),
         *_of_load(overview),
@@ -64,6 +71,15 @@ def _of_slots(overview: Overview) -> Iterator[Problem]:
                 "See what that slot is at; max_upstream_wait bounds the wait, so that what comes "
                 "later may be late.",
             )
+
+
+def _without_backup(overview: Overview) -> Iterator[Problem]:
+    if alone := [each.slot for each in overview.slots if each.live and not each.backups]:
+        yield Problem(
+            "warning",
+            f"{_slots(alone)} without a backup",
+            "Start another node with `kproc run`: until then a failure costs a restore.",
+        )
 
 
 def _logged(warnings: Iterable[Event]) -> Iterator[Problem]:

@@ -61,10 +61,12 @@ def test_logs_that_warn() -> None:
     history = History()
     history.hear(Log(0, "info", "worker process", {"pid": 5}), NOON)
     traceback = "Traceback:\n  line\nValueError: no"
-    history.hear(Log(3, "warning", CRASHED, {"cause": traceback, "restart": 2}), NOON)
+    history.hear(
+        Log(3, "warning", CRASHED, {"cause": traceback, "pause_s": 0.0, "after": "x"}), NOON
+    )
     (event,) = history.events(NOON)
     assert (event.level, event.slot, event.kind) == ("error", 3, CRASHED)
-    assert event.text == "ValueError: no. restart 2"
+    assert event.text == "ValueError: no. after x"
     assert event.detail == traceback
 
 
@@ -128,6 +130,12 @@ def test_nobody_has_a_slot() -> None:
         "Not all slots are worked on",
         "Slot 0 has no live primary: if that lasts, see what the nodes log.",
     )
+
+
+def test_slots_without_a_backup() -> None:
+    history = History()
+    found = problems(seen(), Figures(0), history.warnings(NOON), "", backed_up=True)
+    assert [each.what for each in found] == ["Slot 0 without a backup"]
 
 
 def test_what_becomes_of_bad_records() -> None:

@@ -5,6 +5,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const EVERY = 1000; // ms between two looks
 const PATIENCE = 5000; // ms for an answer
 const REMEMBERED = 120; // points of a curve
+const SHORTEST = 30;
 const UNKNOWN = "–";
 
 const byId = (id) => document.getElementById(id);
@@ -160,9 +161,9 @@ function problems(found) {
 
 function curve(points) {
   const most = Math.max(...points, 1);
-  const at = (value, number) => `${(100 * number) / (REMEMBERED - 1)} ${38 - (36 * value) / most}`;
-  const first = REMEMBERED - points.length;
-  const path = points.map((value, number) => at(value, first + number)).join("L");
+  const wide = Math.max(points.length, SHORTEST);
+  const at = (value, number) => `${(100 * number) / (wide - 1)} ${38 - (36 * value) / most}`;
+  const path = points.map((value, number) => at(value, wide - points.length + number)).join("L");
   const view = { viewBox: "0 0 100 40", preserveAspectRatio: "none", "aria-hidden": "true" };
   return drawn("svg", view, drawn("path", { d: `M${path}` }));
 }
