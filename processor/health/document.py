@@ -65,7 +65,7 @@ class TopicStatus(msgspec.Struct, frozen=True):
 
 
 class StepStatus(msgspec.Struct, frozen=True):
-    """A step of this node's primaries."""
+    """A step of this node's primaries; sources decode, sinks encode."""
 
     step: str
     busy: float  # the share of a slot's time that it takes, of 1
