@@ -3,8 +3,9 @@
 A topology is written with `Topology` and run with `kproc run FILE`.
 """
 
-from typing import TYPE_CHECKING, Any
+import typing as _typing
 
+from processor.errors import BadRecordError, KprocError, TopologyError, UsageError
 from processor.operators.aggregates.catalogue import (
     Aggregator,
     approx_distinct_of,
@@ -37,11 +38,12 @@ from processor.topology.stream import GroupedStream, Stream, Table
 from processor.topology.topology import Topology, every, key_value
 from processor.topology.windowed import WindowedStream, WindowedTable
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from polars import col
 
 __all__ = [
     "Aggregator",
+    "BadRecordError",
     "CogroupedStream",
     "GlobalTable",
     "GroupedStream",
@@ -49,6 +51,7 @@ __all__ = [
     "Headers",
     "JoinedStream",
     "KeyValueStore",
+    "KprocError",
     "ProcessContext",
     "Punctuator",
     "Record",
@@ -59,6 +62,8 @@ __all__ = [
     "Table",
     "Timestamp",
     "Topology",
+    "TopologyError",
+    "UsageError",
     "Windowed",
     "WindowedStream",
     "WindowedTable",
@@ -91,7 +96,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __dir__() -> list[str]:
+    """What is public: the modules of the package are not."""
+    return __all__
+
+
+def __getattr__(name: str) -> _typing.Any:
     """`col` is Polars' own; it is loaded when a topology asks for it."""
     if name == "col":
         return _polars().col

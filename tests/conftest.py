@@ -27,6 +27,16 @@ KIND = os.environ.get("KPROC_TEST_KAFKA", "")
 
 SEED = int(os.environ.get("KPROC_SEED", "1"))
 RUNS = int(os.environ.get("KPROC_RUNS", "1"))
+_MOST_WORKERS = 4
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Where all tests run, as many files at a time as there are cores, up to four.
+
+    Each worker has a broker of its own. Tests that are named run in this process.
+    """
+    is_all = config.args_source is not pytest.Config.ArgsSource.ARGS
+    return min(len(os.sched_getaffinity(0)), _MOST_WORKERS) if is_all else 0
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -15,12 +15,12 @@ from processor import (
 from processor.testing import TopologyDriver
 
 PACKAGE = """
-Aggregator CogroupedStream GlobalTable GroupedStream GroupedTable Headers JoinedStream KeyValueStore
-ProcessContext Punctuator Record SchemaRegistry Serde StoreSpec Stream Table Timestamp Topology
-Windowed WindowedStream WindowedTable approx_distinct_of approx_quantiles_of avro calendar
-col collect_of count
-count_of counted distinct_of every first_of hopping json_schema key_value last_of max_of mean_of
-min_of protobuf session sliding sum_of top_of tumbling wall_clock
+Aggregator BadRecordError CogroupedStream GlobalTable GroupedStream GroupedTable Headers
+JoinedStream KeyValueStore KprocError ProcessContext Punctuator Record SchemaRegistry Serde
+StoreSpec Stream Table Timestamp Topology TopologyError UsageError Windowed WindowedStream
+WindowedTable approx_distinct_of approx_quantiles_of avro calendar col collect_of count count_of
+counted distinct_of every first_of hopping json_schema key_value last_of max_of mean_of min_of
+protobuf session sliding sum_of top_of tumbling wall_clock
 """
 METHODS = {
     Topology: "global_table sample_data stream table",
@@ -51,6 +51,29 @@ METHODS = {
 def test_names_of_the_package() -> None:
     assert sorted(processor.__all__) == sorted(PACKAGE.split())
     assert all(hasattr(processor, name) for name in processor.__all__)
+    assert dir(processor) == processor.__all__  # no module, and nothing that it imports
+
+
+def test_what_a_topology_is_made_of_is_shown_by_step_and_types() -> None:
+    topology = Topology("shown")
+    words = topology.stream("lines").flat_map_values(split, name="words")
+    grouped = words.group_by(initial)
+    table = grouped.count(name="counts")
+    assert repr(topology) == "Topology('shown', 6 nodes)"
+    assert repr(words) == "Stream('words', str → str)"
+    assert repr(grouped) == "GroupedStream('key-by-1', str → str)"
+    assert repr(table) == "Table('counts', str → int)"
+    assert repr(table.to_stream()) == "Stream('counts', str → int)"
+    assert repr(topology.stream("other")) == "Stream('source-other', str → Any)"
+    assert repr(topology.global_table("people")) == "GlobalTable('people', store 'people-global')"
+
+
+def split(line: str) -> list[str]:
+    return line.split()
+
+
+def initial(word: str) -> str:
+    return word[:1]
 
 
 @pytest.mark.parametrize("owner", METHODS)

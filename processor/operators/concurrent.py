@@ -8,6 +8,7 @@ and in the order of the records.
 import asyncio
 import atexit
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -132,8 +133,25 @@ def _loop() -> asyncio.AbstractEventLoop:
     return runner.get_loop()
 
 
+@cache
+def _aside() -> ThreadPoolExecutor:
+    """Where the loop runs while another one runs in the thread of the driver."""
+    return ThreadPoolExecutor(1, "map_async")
+
+
 def _complete(calls: Coroutine[Any, Any, R]) -> R:
     try:
+        if _is_in_loop():
+            return _aside().submit(lambda: _loop().run_until_complete(calls)).result()
         return _loop().run_until_complete(calls)
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
+
+
+def _is_in_loop() -> bool:
+    """Whether a loop runs in this thread, as in a notebook or in a test that is a coroutine."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

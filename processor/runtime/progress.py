@@ -9,6 +9,7 @@ Owns what headers, markers and committed notes look like; knows nothing of who w
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -102,7 +103,7 @@ def split(
     """
     if records.headers is None:
         return records, records.timestamps, []
-    with_headers = [row for row, each in enumerate(records.headers) if each]
+    with_headers = list(compress(range(len(records)), records.headers))
     markers = [row for row in with_headers if records.headers[row][-1][0] == MARKER]
     told = [_read_marker(records.headers[row][-1][1], layout) for row in markers]
     if markers:

@@ -7,6 +7,7 @@ first that were written first.
 """
 
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, compress, islice, pairwise
@@ -20,6 +21,9 @@ from processor.topology.plan import TaskId
 
 _SHORT = 8
 """Records in a run on average; what comes in shorter ones is put in order at once."""
+
+
+_NOTHING: RawBatch = Batch((), (), (), ())
 
 
 @dataclass(slots=True)
@@ -59,11 +63,14 @@ class Queue:
         return len(self.records) - self.done
 
     def take(self, end: int) -> tuple[RawBatch, Sequence[Timestamp]]:
-        """The next records, up to the one with this number."""
+        """The next records, up to the one with this number; nothing holds on to the last ones."""
         begin, self.done = self.done, end
-        if end - begin == len(self.records):
-            return self.records, self.times
-        return self.records.between(begin, end), self.times[begin:end]
+        records, times = self.records, self.times
+        if end == len(records):
+            self.records, self.times, self.done = _NOTHING, (), 0
+        if end - begin == len(records):
+            return records, times
+        return records.between(begin, end), times[begin:end]
 
     @property
     def reached(self) -> Reached:
@@ -140,6 +147,8 @@ class Upstream:
     """Writers that are not waited for until they tell more."""
     _waiting: list[Queue] = field(default_factory=list[Queue])
     """Runs, by the times of their first records that are left."""
+    _arrived: deque[Queue] = field(default_factory=deque[Queue])
+    """The same as they were read: no offset in one is lower than any in those before it."""
     _ends: dict[TopicPartition, Offset] = field(default_factory=dict[TopicPartition, Offset])
     _asked: tuple[Timestamp, Timestamp] = (NO_TIME, NO_TIME)
     """When ends were asked for, what `bound` and `reached` become if all writers are there."""
@@ -183,7 +192,7 @@ class Upstream:
     @property
     def first(self) -> Offset | None:
         """The lowest offset of the records that wait here, if there are any."""
-        return min((each.lowest for each in self._waiting), default=None)
+        return self._arrived[0].lowest if self._arrived else None
 
     @property
     def is_read_again(self) -> bool:
@@ -212,6 +221,7 @@ class Upstream:
             records, times = self._left(records, times)
         for run in runs(records, times) if len(records) else ():
             insort(self._waiting, run, key=_head)
+            self._arrived.append(run)
         return len(records)
 
     def release(self) -> Queue | None:
@@ -282,6 +292,8 @@ class Upstream:
         parts = [each.take(each.before(bound)) for each in ready]
         for left in filter(len, ready):
             insort(self._waiting, left, key=_head)
+        while self._arrived and not len(self._arrived[0]):
+            self._arrived.popleft()
         return in_time(parts)
 
     def _note(self, told: Mapping[TaskId, Progress]) -> None:

@@ -260,10 +260,15 @@ class TopologyDriver:
         for topic, table in self._layout.plan.global_tables:
             if table.name == name:
                 return dict(ReadOnlyStore(table, self._kafka.tables[topic]).items())
-        specs = (spec for part in self._layout.plan.subtopologies for spec in part.stores)
-        spec = next((spec for spec in specs if spec.name == name), None)
-        if spec is None:
-            raise UsageError(f"the topology has no store {name!r}")
+        specs = {
+            spec.name: spec for part in self._layout.plan.subtopologies for spec in part.stores
+        }
+        if (spec := specs.get(name)) is None:
+            known = [*specs, *(table.name for _, table in self._layout.plan.global_tables)]
+            raise UsageError(
+                f"the topology has no store {name!r}; "
+                + (f"it has {', '.join(sorted(known))}" if known else "it has none")
+            )
         stores = [store for known, store in self._kafka.stores.items() if known.name == name]
         views = (KeyValueStore(spec, Overlay(store, 0), 0) for store in stores)
         is_table = spec.value.name.startswith(STAMPED)

@@ -39,12 +39,15 @@ class _Group(NamedTuple):
     add: Callable[[Any, Any], Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CogroupedStream(Generic[K, V2]):
     """Grouped streams whose values are folded into one aggregate, each by a function of its own."""
 
     groups: tuple[_Group, ...]
     """What is known here; for the runtime and for tests, no part of the language."""
+
+    def __repr__(self) -> str:
+        return f"CogroupedStream({'; '.join(str(each.flow) for each in self.groups)})"
 
     def cogroup(
         self, other: GroupedStream[K, VO], add: Callable[[V2, VO], V2 | None]

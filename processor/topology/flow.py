@@ -34,6 +34,9 @@ class Flow:
     rekeyed: bool = False
     on_error: OnError | None = None
 
+    def __str__(self) -> str:
+        return f"{self.edge.node.name!r}, {self.key} → {self.value}"
+
     def then(
         self,
         kind: str,
@@ -130,3 +133,12 @@ class Flow:
         if name is not None or self.label is None or named == "<lambda>":
             return name
         return f"{self.label}-by-{named}"
+
+
+class FromFlow:
+    """What the language has for one point of the dataflow; shown by the step and its types."""
+
+    flow: Flow
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.flow})"

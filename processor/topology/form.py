@@ -38,6 +38,9 @@ class Form:
     read: Serde[Any] | None = None
     kept: Serde[Any] | None = None
 
+    def __str__(self) -> str:
+        return "Any" if self.type is None else type_name(self.type)
+
     @staticmethod
     def returned_by(function: Callable[..., Any]) -> "Form":
         """The form of what a function returns, as far as its annotation tells."""

@@ -22,7 +22,7 @@ KG = TypeVar("KG")
 VG = TypeVar("VG")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GlobalTable(Generic[K, V]):
     """The last value of each key of a topic, of all its partitions, in every worker.
 
@@ -35,6 +35,9 @@ class GlobalTable(Generic[K, V]):
     """For the runtime and for tests, no part of the language."""
     topic: str
     store: StoreSpec[K, V]
+
+    def __repr__(self) -> str:
+        return f"GlobalTable({self.topic!r}, store {self.store.name!r})"
 
 
 class GlobalJoins(Generic[K, V]):

@@ -14,14 +14,14 @@ from processor.operators.tables.derived import AggregateChanges, CountChanges
 from processor.records import V2, K, V
 from processor.serdes import Serde, int64
 from processor.state.keyvalue import StoreSpec
-from processor.topology.flow import Flow
+from processor.topology.flow import Flow, FromFlow
 from processor.topology.form import Form
 from processor.topology.functions import checked_function, folded
 from processor.topology.table import Table
 
 
-@dataclass(frozen=True, eq=False)
-class GroupedTable(Generic[K, V]):
+@dataclass(frozen=True, eq=False, repr=False)
+class GroupedTable(FromFlow, Generic[K, V]):
     """A table's values by the key of their group; when one changes, so does what is made of it.
 
     Changes travel through a repartition topic as pairs, the old value and the new one. So each

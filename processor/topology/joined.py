@@ -15,7 +15,7 @@ from processor.topology.stream import Stream
 VO = TypeVar("VO")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class JoinedStream(Stream[K, V2], Generic[K, V, VO, V2]):
     """The results of a join of streams, whose values are of the types V and VO."""
 

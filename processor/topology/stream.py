@@ -31,7 +31,7 @@ from processor.state.keyvalue import StoreSpec
 from processor.topology.awaiting import awaiting
 from processor.topology.builder import check_choice
 from processor.topology.column_steps import ColumnSteps
-from processor.topology.flow import Flow
+from processor.topology.flow import Flow, FromFlow
 from processor.topology.form import Form
 from processor.topology.functions import checked_function, getter, told
 from processor.topology.global_table import GlobalJoins
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from polars import Expr
 
 
-@dataclass(frozen=True, eq=False)
-class Stream(ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K, V]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K, V]):
     """Records on their way: keys of type K, values of type V. Immutable; use it as often as needed.
 
     A function that raises makes its record a bad one (see `Topology`); what it returns is passed on

@@ -28,7 +28,7 @@ from processor.state.keyvalue import StoreSpec
 from processor.topology.aggregating import composed
 from processor.topology.builder import check_number
 from processor.topology.cogrouping import CogroupedStream, cogrouped
-from processor.topology.flow import Flow
+from processor.topology.flow import Flow, FromFlow
 from processor.topology.form import Form
 from processor.topology.functions import checked_function, folded, getter
 from processor.topology.joining import TableJoins
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from processor.topology.windowed import WindowedStream
 
 
-@dataclass(frozen=True, eq=False)
-class GroupedStream(Generic[K, V]):
+@dataclass(frozen=True, eq=False, repr=False)
+class GroupedStream(FromFlow, Generic[K, V]):
     """Records by key, to be made into a table.
 
     With `emit="checkpoint"`, the default, a table tells of the last change of each key at every
@@ -67,7 +67,7 @@ class GroupedStream(Generic[K, V]):
         retention: str | float | None = None,
         early: str | float | None = None,
     ) -> WindowedStream[K, V]:
-        """Groups by windows as well, see docs/windows.md.
+        """Groups by windows as well, see docs/guides/windows.md.
 
         Args:
             windows: Such as `tumbling("10s", grace="1s")`.
@@ -224,8 +224,8 @@ class GroupedStream(Generic[K, V]):
         return Table(lasting(flow, kind, spec, operator, form, ttl), spec)
 
 
-@dataclass(frozen=True, eq=False)
-class Table(TableJoins[K, V], Generic[K, V]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Table(FromFlow, TableJoins[K, V], Generic[K, V]):
     """The last value of each key; its changes can be read as a stream.
 
     A table made of another by `filter` or `map_values` has no store: its functions are called with

@@ -63,6 +63,9 @@ class Topology:
         self.builder = Builder(name)
         self.samples: list[SampleData] = []
 
+    def __repr__(self) -> str:
+        return f"Topology({self.name!r}, {len(self.builder.nodes)} nodes)"
+
     @overload
     def stream(
         self,

@@ -36,7 +36,7 @@ from processor.serdes.windowed import Windowed, windowed, windowed_json
 from processor.state.keyvalue import StoreSpec
 from processor.topology.aggregating import composed
 from processor.topology.builder import check_choice
-from processor.topology.flow import Flow
+from processor.topology.flow import Flow, FromFlow
 from processor.topology.form import Form
 from processor.topology.functions import checked_function, folded, told
 from processor.topology.graph import Edge
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from processor.topology.stream import Stream
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class WindowedTable(Table[Windowed[K], V2], Generic[K, V, V2]):
     """The results of windows by `Windowed` keys: key, start and end."""
 
@@ -89,8 +89,8 @@ class WindowedTable(Table[Windowed[K], V2], Generic[K, V, V2]):
         return Stream(self.final_flow)
 
 
-@dataclass(frozen=True, eq=False)
-class WindowedStream(Generic[K, V]):
+@dataclass(frozen=True, eq=False, repr=False)
+class WindowedStream(FromFlow, Generic[K, V]):
     """Records by key and window, to be made into a table; see `GroupedStream.window`."""
 
     flow: Flow

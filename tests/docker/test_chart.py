@@ -26,6 +26,7 @@ from processor.settings import Settings
 CHART = Path("docker/chart").absolute()
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
+VERSION = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
 VERSIONS = ("1.29", "1.33")
 HELM = "helm.sh/helm/v3/cmd/helm@v3.18.6"
 CUSTOM = {"ScaledObject", "ServiceMonitor"}
@@ -182,7 +183,7 @@ def test_what_is_rendered_by_default(render: Render) -> None:
     assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
     (container,) = pod(made)["containers"]
     assert container["args"][:2] == ["run", "topology.py"]
-    assert container["image"] == "kproc:0.1.0"
+    assert container["image"] == f"kproc:{VERSION}"
     for probe, path in (
         ("startup", "/healthz"),
         ("liveness", "/healthz"),

@@ -1,6 +1,6 @@
 """How data of one schema is read as another by kproc, Java's own reader and fastavro: same bytes.
 
-The table in docs/schemas.md has these cases. Java's reader is that of Avro's tools.
+The table in docs/guides/schemas.md has these cases. Java's reader is that of Avro's tools.
 """
 
 import io

@@ -1,6 +1,7 @@
 """A broker that wants TLS, a login and permissions: what works, and what is said if it doesn't.
 
-Certificates are made for each run. The permissions are those of docs/security.md and no more.
+Certificates are made for each run. The permissions are those of
+docs/operations/security.md and no more.
 """
 
 import contextlib
@@ -146,7 +147,7 @@ def safe(tmp_path_factory: pytest.TempPathFactory) -> Generator[SafeKafka]:
 
 
 def _permit(app: App) -> None:
-    """The permissions that docs/security.md names."""
+    """The permissions that docs/operations/security.md names."""
     literal, prefixed = ResourcePatternType.LITERAL, ResourcePatternType.PREFIXED
     topic, group = ResourceType.TOPIC, ResourceType.GROUP
     own = ("CREATE", "READ", "WRITE", "DELETE", "DESCRIBE_CONFIGS")

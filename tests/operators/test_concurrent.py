@@ -53,6 +53,22 @@ def test_calls_run_at_once_and_results_are_in_order() -> None:
     assert service.most == 4
 
 
+def test_a_driver_works_in_a_loop_that_runs() -> None:
+    service = Service(together=2)
+
+    async def test() -> list[Any]:
+        driver = driven(service, concurrency=2)
+        for number in range(3):
+            pipe(driver, ("ann", number), ("bob", number))
+        return driver.read("out")
+
+    results = asyncio.run(test())
+    assert results == [(key, 10 * n) for n in range(3) for key in ("ann", "bob")]
+    driver = driven(service, concurrency=2)  # and the same loop goes on without it
+    pipe(driver, ("ann", 7), ("bob", 8))
+    assert driver.read("out") == [("ann", 70), ("bob", 80)]
+
+
 def test_calls_of_a_key_are_made_one_after_the_other() -> None:
     service = Service()
     driver = driven(service)

@@ -192,7 +192,7 @@ def test_an_unknown_policy_is_refused() -> None:
 
 
 def test_the_examples_of_the_page_on_bad_records() -> None:
-    page = Path("docs/bad-records.md").read_text(encoding="utf-8")
+    page = Path("docs/guides/bad-records.md").read_text(encoding="utf-8")
     names: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(block, names)

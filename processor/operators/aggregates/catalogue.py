@@ -297,7 +297,8 @@ def _sketches(asked: str) -> Any:
         return import_module("datasketches")
     except ImportError as error:
         raise TopologyError(
-            f"{asked} needs the package datasketches: install kproc[sketches]"
+            f"{asked} needs the package datasketches: install kproc[sketches], on Python 3.13 or "
+            "older. It has no wheels for newer ones, so that the extra leaves it out there"
         ) from error
 
 

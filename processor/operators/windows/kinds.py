@@ -219,7 +219,7 @@ def hopping(size: str | float, *, every: str | float, grace: str | float = 0) ->
 
 
 def sliding(size: str | float, *, grace: str | float = 0) -> Sliding:
-    """For each record, the records of its key in the time up to it; see docs/windows.md.
+    """For each record, the records of its key in the time up to it; see docs/guides/windows.md.
 
     Args:
         size: The largest difference between the times of two records in a window.

@@ -1,4 +1,4 @@
-"""docs/kafka-streams.md says of each test of Kafka Streams' how many cases there are and where."""
+"""The page on Kafka Streams' tests says of each how many cases there are and where."""
 
 import re
 from collections import Counter
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.operators.kafka_streams_cases.scenario import Case
 
-PAGE = Path("docs/kafka-streams.md").read_text(encoding="utf-8")
+PAGE = Path("docs/coming-from/kafka-streams-cases.md").read_text(encoding="utf-8")
 FOLDER = Path(__file__).parent
 ROW = re.compile(r"^\| `(\w+)` \|.*\| `(\w+)` \| (\d+) \| (\d+)[^|]*\|$", re.MULTILINE)
 
