@@ -66,6 +66,8 @@ function bytes(size) {
   return `${size} B`;
 }
 
+const ago = (seconds) => (seconds < 0.5 ? "just now" : `${span(seconds)} ago`);
+
 const clock = (at) => new Date(at).toLocaleTimeString("en-GB");
 
 const TONES = {
@@ -196,7 +198,7 @@ function totals(status) {
   const took = working.map((each) => each.checkpoint_seconds).filter((each) => each !== null);
   const ages = working.map((each) => each.checkpoint_age).filter((each) => each !== null);
   const commit = took.length ? `${span(Math.max(...took))} each` : "";
-  const age = ages.length ? `the last ${span(Math.max(...ages))} ago` : "none yet";
+  const age = ages.length ? `the last ${ago(Math.max(...ages))}` : "none yet";
   byId("totals").replaceChildren(
     tile("Records a second", brief(rate), "all nodes", { points: curves.rate }),
     tile("Lag", brief(lag), "records, all nodes", { points: curves.lag }),
@@ -230,7 +232,7 @@ function tables(status) {
     ["Cores", "number", (each) => (each.cores ? String(each.cores) : UNKNOWN)],
     ["Primary of", "", (each) => list(each.primaries)],
     ["Backup of", "", (each) => list(each.backups)],
-    ["Heartbeat", "number", (each) => (each.heartbeat_age < 2 ? "now" : `${span(each.heartbeat_age)} ago`)],
+    ["Heartbeat", "number", (each) => (each.heartbeat_age < 2 ? "just now" : ago(each.heartbeat_age))],
   ], "No node is known yet.");
   table("workers", status.workers, [
     ["Slot", "number", (each) => String(each.slot)],
@@ -242,7 +244,7 @@ function tables(status) {
     ["Tasks", "number", (each) => (each.role === "primary" ? count(each.tasks) : UNKNOWN)],
     ["Checkpoints/s", "number", (each) => (each.role === "primary" ? each.checkpoints_per_second.toFixed(1) : UNKNOWN)],
     ["A commit takes", "number", (each) => span(each.checkpoint_seconds)],
-    ["The last", "number", (each) => (each.checkpoint_age === null ? UNKNOWN : `${span(each.checkpoint_age)} ago`)],
+    ["The last", "number", (each) => (each.checkpoint_age === null ? UNKNOWN : ago(each.checkpoint_age))],
     ["State", "number", (each) => bytes(each.state_bytes)],
     ["Restarts", "number", (each) => count(each.restarts)],
     ["Restore", "", (each) => restoring(each.restore)],
@@ -386,8 +388,16 @@ function draw(drawing) {
     ...drawing.boxes.map(boxed),
   );
   svg.style.maxWidth = `${width}px`;
-  svg.style.minWidth = `${SMALLEST * width}px`;
   byId("drawing").replaceChildren(svg);
+  const zoom = () => {
+    const full = byId("zoom").getAttribute("aria-pressed") === "true";
+    svg.style.minWidth = `${full ? width : SMALLEST * width}px`;
+  };
+  byId("zoom").addEventListener("click", () => {
+    byId("zoom").setAttribute("aria-pressed", byId("zoom").getAttribute("aria-pressed") !== "true");
+    zoom();
+  });
+  zoom();
 }
 
 function live(status) {
