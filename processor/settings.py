@@ -41,10 +41,11 @@ _OWNED: Final = {
 }
 
 _BROKER: Final = re.compile(
-    r"((PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)://)?([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?",
+    r"((PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)://)?([\w.-]+|\[[\da-f:.]+\])(:(?P<port>\d{1,5}))?",
     re.ASCII | re.IGNORECASE,
 )
 """As librdkafka takes it: a port is 9092 by default."""
+_LAST_PORT: Final = 65535
 
 
 _TOKEN: Final = re.compile(r"[!-~]{16,}")
@@ -252,11 +253,14 @@ class Settings(BaseSettings):
     @classmethod
     def _is_bootstrap(cls, bootstrap: str) -> str:
         for each in bootstrap.split(","):
-            if not _BROKER.fullmatch(each.strip()):
+            found = _BROKER.fullmatch(each.strip())
+            if not found:
                 kind = "it is a URL" if "://" in each else "it is no address of a broker"
                 raise ValueError(
                     f"{kind}: write host:port, such as broker:9092, several with commas in between"
                 )
+            if not 0 < int(found["port"] or 1) <= _LAST_PORT:
+                raise ValueError(f"{found['port']} is no port: there are 1 to {_LAST_PORT}")
         return bootstrap
 
     @field_validator("http")

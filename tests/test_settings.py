@@ -180,6 +180,8 @@ def test_addresses_of_brokers(bootstrap: str) -> None:
         ({"bootstrap": "http://u:canary-7f3a@broker:9092"}, "it is a URL: write host:port"),
         ({"bootstrap": "broker:9092,"}, "it is no address of a broker: write host:port"),
         ({"bootstrap": ""}, "it is no address of a broker"),
+        ({"bootstrap": "broker:9092,broker:99999"}, "99999 is no port: there are 1 to 65535"),
+        ({"bootstrap": "broker:0"}, "0 is no port"),
         ({"kafka": {"sasl.mechanism": "OAUTHBEARER"}}, "nothing gives a token: set"),
     ],
 )

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, Type
 
 from processor.attempt import Fault, attempt
 from processor.records import NO_OFFSET, Batch, Offset, Record, Timestamp, highest_so_far
-from processor.serdes.base import Serde
+from processor.serdes.base import Serde, attempt_all
 from processor.state.keyvalue import Stores
 from processor.state.shared import ReadOnlyStore
 
@@ -449,7 +449,7 @@ def encoded_keys(
         error = NullKeyError("the record has no key, but this step keeps state by key")
         missing = [Fault(row, error) for row, key in enumerate(batch.keys) if key is None]
         batch = context.reject(batch, missing, "null-key")
-    keys, faults = attempt(serde.encode, batch.keys)
+    keys, faults = attempt_all(serde, batch.keys)
     return keys, context.reject(batch, faults, "key") if faults else batch
 
 

@@ -391,21 +391,28 @@ def _runs(entries: Entries) -> Iterator[Entries]:
 
 def _copies(nodes: Sequence[Node]) -> Mapping[Node, frozenset[Edge]]:
     """The outputs of which each step gets copies: all but the last who reads them."""
-    last = {edge: node for node in nodes for edge in node.parents}
+    last = {_source_of(edge): node for node in nodes for edge in node.parents}
     return {
         node: frozenset(
-            edge for edge in node.parents if isinstance(node, Step) and last[edge] is not node
+            edge
+            for edge in node.parents
+            if isinstance(node, Step) and last[_source_of(edge)] is not node
         )
         for node in nodes
     }
 
 
+def _source_of(edge: Edge) -> Node | Edge:
+    """Where the values are from: both outputs of a table have the same ones."""
+    return edge.node if _makes_table(edge.node) else edge
+
+
 def _inputs(node: Node, flows: Mapping[Edge, AnyBatch], copies: frozenset[Edge]) -> list[AnyBatch]:
     """The rows of each parent that has any."""
     inputs = [
-        (number, copied(flows[edge]) if edge in copies else flows[edge])
+        (number, copied(rows) if edge in copies or edge in node.parents[:number] else rows)
         for number, edge in enumerate(node.parents)
-        if edge in flows
+        if (rows := flows.get(edge)) is not None
     ]
     if isinstance(node, Step) and node.operator.sided:
         return [of_parent(number, rows) for number, rows in inputs]

@@ -30,7 +30,9 @@ class Serde(Generic[T]):
     comes back as it was, and that no code of its type runs on the way: stores and internal topics
     may use the serde as it is. `shape` has the fields of the models in them, see `serdes.shapes`:
     where it changes, what was kept may not fit. `encode_all` and `decode_all` do a batch for less,
-    of values that are not null; where they raise, or give None, it is done one by one.
+    of values that are not null; where they raise, or give None, it is done one by one. `for_keys`
+    writes keys if those that are equal have other bytes otherwise. `cuts` tells that some values
+    lose digits or microseconds, as in a `float` of Avro.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Serde(Generic[T]):
     shape: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Any], compare=False)
     encode_all: "AllAtOnce | None" = field(default=None, compare=False)
     decode_all: "AllAtOnce | None" = field(default=None, compare=False)
+    for_keys: "Serde[T] | None" = field(default=None, compare=False)
+    cuts: bool = field(default=False, compare=False)
 
 
 AllAtOnce: TypeAlias = Callable[[Sequence[Any]], list[Any] | None]
@@ -92,6 +96,32 @@ def decode_column(
     ]
 
 
+def attempt_all(serde: Serde[Any], column: Sequence[Any]) -> tuple[list[bytes], list[Fault]]:
+    """As `encode_column`, of values none of which is null, and with the errors as they are."""
+    done = _all_at_once(serde.encode_all, column)
+    return attempt(serde.encode, column) if done is None else (done, [])
+
+
+def encoded(serde: Serde[T], column: Sequence[T]) -> list[bytes]:
+    """Every value as bytes; none is null. It raises what the serde raises."""
+    done = _all_at_once(serde.encode_all, column)
+    return list(map(serde.encode, column)) if done is None else done
+
+
+def decoded(serde: Serde[T], column: Sequence[bytes]) -> list[T]:
+    """Every value from its bytes; none is null. It raises what the serde raises."""
+    done = _all_at_once(serde.decode_all, column)
+    return list(map(serde.decode, column)) if done is None else done
+
+
+def nan_key() -> ValueError:
+    """What to raise for a key that has NaN in it."""
+    return ValueError(
+        "NaN can't be a key: it is equal to nothing, and would come back as another; leave the "
+        "record out"
+    )
+
+
 def lossless(serde: Serde[Any], value: object) -> None:
     """Makes sure that a value comes back from its bytes as it went in.
 
@@ -117,16 +147,20 @@ def _through(
 ) -> tuple[list[Any], list[Fault]]:
     # By identity: `None in column` asks values for ==, and arrays answer that with an array.
     if not any(map(is_, column, repeat(None))):
-        with suppress(Exception):  # which row it is, and why, is found out one by one
-            done = None if all_at_once is None else all_at_once(column)
-            if done is not None:
-                return done, []
-        return attempt(function, column)
+        done = _all_at_once(all_at_once, column)
+        return attempt(function, column) if done is None else (done, [])
 
     def present(value: object) -> object:
         return None if value is None else function(value)
 
     return attempt(present, column)
+
+
+def _all_at_once(function: AllAtOnce | None, column: Sequence[Any]) -> list[Any] | None:
+    """None where it is to be done one by one, which also tells which row fails, and why."""
+    with suppress(Exception):
+        return None if function is None else function(column)
+    return None
 
 
 def _explain(fault: Fault, what: str) -> Fault:

@@ -8,16 +8,19 @@ No code of a key's type runs.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from functools import cache
+from types import NoneType
 from typing import Any, Final, cast, get_args, get_origin, is_typeddict
+from uuid import UUID
 
 from processor.errors import TopologyError
+from processor.serdes.base import nan_key
 from processor.serdes.internal_fields import Fields, fields_of
-from processor.serdes.types import parts, plain_type, type_name
+from processor.serdes.types import package_of, parts, plain_type, type_name
 
 Canonical = Callable[[Any], Any]
 
@@ -69,9 +72,17 @@ def _each(members: list[Canonical]) -> Canonical:
 def _canonical(value: Any) -> Any:
     """The key for a value of which no type is known but its own."""
     kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
-    if found := _KINDS.get(kind):
-        return found(value)
-    return _model(kind)(value) if _is_model(kind) else value
+    return _of_kind(kind)(value)
+
+
+@cache
+def _of_kind(kind: Any) -> Canonical:
+    """To look at a class costs more than all that is done with most keys."""
+    return _KINDS.get(kind) or (_model(kind) if _is_model(kind) else _itself)
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def _is_model(kind: Any) -> bool:
@@ -84,16 +95,26 @@ def _is_model(kind: Any) -> bool:
 def _model(model: Any) -> Canonical:
     fields = cast("Fields", fields_of(model))
     take, make = fields.parts, fields.make
+    names = [field.name for field in fields.each]
+    has_numbers = any(_is_number(field.type) for field in fields.each)
+    are_alike = _ONE_FORM.issuperset
     made: dict[str, Canonical] = {}
 
     def canonical(value: Any) -> Any:
         held = take(value)
+        if not has_numbers and are_alike(map(type, held.values())) and list(held) == names:
+            return value
         if not made:  # by now, as a tree's nodes have nodes in them
             made.update((field.name, _canonical_of(field.type)) for field in fields.each)
         tree = {name: member(held[name]) for name, member in made.items() if name in held}
         return make(tree | _more(held, made))
 
     return canonical
+
+
+def _is_number(annotation: Any) -> bool:
+    model = plain_type(annotation)
+    return (get_origin(model) or model) in _NUMBERS
 
 
 def _more(held: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -107,10 +128,15 @@ def _more(held: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def _check_equality(part: Any) -> None:
-    if not _is_model(part):
+    if not (_is_model(part) or (isinstance(part, type) and issubclass(part, Enum))):
         return
     name = type_name(part)
-    if part.__eq__ is object.__eq__:
+    if _is_of_the_user(part.__eq__):
+        raise TopologyError(
+            f"{name} can't be a key, as it has an == of its own, which bytes don't follow: use a "
+            "tuple of what is to be equal"
+        )
+    if part.__eq__ is object.__eq__ and not issubclass(part, Enum):
         raise TopologyError(
             f"{name} can't be a key, as its objects are equal to nothing but themselves: compare "
             "them by their fields (eq=True)"
@@ -122,19 +148,33 @@ def _check_equality(part: Any) -> None:
         )
 
 
+def _is_of_the_user(function: Any) -> bool:
+    """Whether it was written by a user, and not in C, by a library or for a class."""
+    code = getattr(function, "__code__", None)
+    is_made = code is None or code.co_filename.startswith("<")
+    return not is_made and package_of(function) != "pydantic"
+
+
 def _left_out(cls: Any) -> list[str]:
     if is_dataclass(cls):
         return [field.name for field in dataclass_fields(cls) if not field.compare]
     return [field.name for field in getattr(cls, "__attrs_attrs__", ()) if not field.eq]
 
 
+def _not_nan(value: float) -> float:
+    if value != value:  # noqa: PLR0124 - of all numbers NaN alone is not equal to itself
+        raise nan_key()
+    return value
+
+
 def _whole(value: float) -> Any:
+    _not_nan(value)
     return int(value) if value.is_integer() else value
 
 
 def _float(value: Any) -> Any:
     if type(value) is float:
-        return value + 0.0
+        return _not_nan(value) + 0.0
     if type(value) is not int:
         return _canonical(value)
     try:
@@ -152,6 +192,8 @@ def _decimal(value: Any) -> Any:
 def _shortened(value: Decimal) -> Decimal:
     """Without zeros at its end, however many digits there are, unlike `normalize`."""
     sign, digits, exponent = value.as_tuple()
+    if value.is_nan():
+        raise nan_key()
     if not isinstance(exponent, int):
         return value
     kept = len(bytes(digits).rstrip(b"\x00"))
@@ -163,9 +205,9 @@ def _shortened(value: Decimal) -> Decimal:
 def _number(value: Any) -> Any:
     """A Decimal or Fraction where no type is named: as an int or a float if it equals one."""
     if isinstance(value, Decimal):
+        value = _shortened(value)
         if not value.is_finite():
             return value
-        value = _shortened(value)
         if value.adjusted() > _MOST_DIGITS:
             return value
     whole = int(value)
@@ -191,6 +233,8 @@ def _time(value: time) -> time:
     return value.replace(fold=0)
 
 
+_ONE_FORM: Final = frozenset({str, int, bool, bytes, NoneType, date, UUID})
+"""Types whose equal values are all alike."""
 _NUMBERS: Final[Mapping[Any, Canonical]] = {float: _float, Decimal: _decimal}
 _KINDS: Final[Mapping[type, Canonical]] = {
     float: _whole,

@@ -9,6 +9,7 @@ from typing import Any, Final, cast, get_args, get_origin
 
 from processor.errors import TopologyError
 from processor.serdes.base import Serde
+from processor.serdes.given import is_kept, unchanged_key, unchanged_value
 from processor.serdes.internal import internal_of
 from processor.serdes.json import json, json_of
 from processor.serdes.keys import key_json
@@ -49,11 +50,15 @@ def serde_for(annotation: Any, *, what: str) -> Serde[Any]:
 def kept_serde_for(annotation: Any, *, what: str) -> Serde[Any]:
     """The serde for values of a type in stores and in topics between steps.
 
-    As `serde_for`, with the internal form in place of JSON: what goes in comes back equal.
+    As `serde_for`, with the internal form in place of JSON: what goes in comes back equal. A Serde
+    that would make another value of one raises where it meets it.
 
     Raises:
         TopologyError: There is none for the type.
     """
+    if isinstance(annotation, Serde):
+        given = cast("Serde[Any]", annotation)
+        return given if is_kept(given) else unchanged_value(given)
     return _named(_kept_serde, annotation, what)
 
 
@@ -67,18 +72,28 @@ def key_serde_for(annotation: Any, *, what: str) -> Serde[Any]:
     Raises:
         TopologyError: there is no serde for the type, or its values can't be hashed.
     """
+    if isinstance(annotation, Serde):
+        return _for_keys(cast("Serde[Any]", annotation))
     return _named(_key_serde, annotation, what)
 
 
 def kept_key_serde_for(annotation: Any, *, what: str) -> Serde[Any]:
     """The serde for keys of a type in stores and in topics between steps.
 
-    As `key_serde_for`, and a key comes back equal: no code of its type runs on the way.
+    As `key_serde_for`, and a key comes back equal: no code of its type runs on the way. A Serde
+    that would make another key of one raises where it meets it.
 
     Raises:
         TopologyError: There is none for the type.
     """
+    if isinstance(annotation, Serde):
+        given = _for_keys(cast("Serde[Any]", annotation))
+        return given if is_kept(given) else unchanged_key(given)
     return _named(_kept_key_serde, annotation, what)
+
+
+def _for_keys(serde: Serde[Any]) -> Serde[Any]:
+    return serde.for_keys or serde
 
 
 def _named(find: Callable[[Any], Serde[Any]], annotation: Any, what: str) -> Serde[Any]:

@@ -19,7 +19,7 @@ from processor.serdes.internal_values import (
     to_sorted_bytes,
 )
 from processor.serdes.shapes import shape_of
-from processor.serdes.types import checked, plain_type, type_name
+from processor.serdes.types import checked, checked_all, plain_type, type_name
 
 
 def _encoder(packer: Callable[[Any], Any]) -> Callable[[Any], bytes]:
@@ -75,12 +75,14 @@ def internal_of(annotation: Any) -> Serde[Any]:
         decode if codec.typed else from_bytes,
         type=annotation,
         shape=shape_of(annotation),
-        **_at_once(codec),
+        **_at_once(codec, model),
     )
 
 
-def _at_once(codec: Codec) -> dict[str, Any]:
-    """How a batch of models is done whose fields need no type."""
+def _at_once(codec: Codec, model: Any) -> dict[str, Any]:
+    """How a batch is done of what needs no type, or of models whose fields need none."""
+    if not codec.typed:
+        return {"encode_all": checked_all(_encode_all, model)}
     batches = None if codec.flat is None else codec.flat.batches
     if batches is None:
         return {}

@@ -324,7 +324,7 @@ def _named_tuple(cls: Any, types: Mapping[str, Any]) -> Fields:
 
 def _pydantic(cls: Any, _types: Mapping[str, Any]) -> Fields:
     each: list[Field] = []
-    for name, field in cls.__pydantic_fields__.items():
+    for name, field in getattr(cls, "__pydantic_fields__", {}).items():
         needed = field.is_required()
         default = None if needed else _pydantic_default(field)
         each.append(Field(name, field.annotation, default, not needed))

@@ -4,7 +4,7 @@ Owns the choice between msgspec, which does everything, and pydantic for its own
 imports pydantic before a model of it is met.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import NoneType
 from typing import Annotated, Any, TypeVar, get_origin, overload
 
@@ -49,6 +49,17 @@ def _encode_auto(value: object) -> bytes:
     return _encode(value)
 
 
+def _encode_auto_all(values: Sequence[Any]) -> list[bytes] | None:
+    kinds = {*map(type, values)}
+    if kinds == {str}:
+        return list(map(str.encode, values))
+    return list(map(_encode, values)) if kinds <= _NEITHER else None
+
+
+_NEITHER = frozenset({int, float, bool, dict, list})
+"""Types that are no str or bytes."""
+
+
 def _decode_auto(data: bytes) -> Any:
     try:
         return _decode(data)
@@ -64,7 +75,9 @@ them. JSON has no NaN and no infinity: they become null, as msgspec and pydantic
 The text `null` reads as None, which every step takes for a null value.
 """
 
-auto: Serde[Any] = Serde("auto", _encode_auto, _decode_auto, faithful=False)
+auto: Serde[Any] = Serde(
+    "auto", _encode_auto, _decode_auto, faithful=False, encode_all=_encode_auto_all
+)
 """For what a function computed: str and bytes as they are, everything else as JSON.
 
 Made for writing. Reading guesses: what parses as JSON is JSON, so that the text `5` comes back as a

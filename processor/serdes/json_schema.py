@@ -84,6 +84,8 @@ class _JsonSchema:
     """JSON as a registry's serdes use it."""
 
     faithful = False
+    has_several = False
+    cuts = False
 
     def __init__(self, serde: Serde[Any], text: str | None, *, is_own: bool) -> None:
         self._serde = serde
@@ -112,7 +114,8 @@ class _JsonSchema:
 
         return read
 
-    def encoder(self, writer: SchemaText) -> Callable[[Any, bytes], bytes]:
+    def encoder(self, writer: SchemaText, *, is_key: bool) -> Callable[[Any, bytes], bytes]:
+        del is_key
         _check_kind(writer)
         encode = self._serde.encode
         check = None if writer.text == self._of_type else _validator(writer)

@@ -3,6 +3,7 @@
 Owns the rule by which equal keys become equal bytes, and so meet in one partition.
 """
 
+from collections.abc import Sequence
 from math import isfinite
 from types import NoneType
 from typing import Any, cast
@@ -30,6 +31,15 @@ def _encode(key: object) -> bytes:
 def _decode(data: bytes) -> Any:
     key = _from_bytes(data)
     return key if type(key) is str else _hashable(key)
+
+
+def _encode_all(keys: Sequence[Any]) -> list[bytes] | None:
+    return list(map(_to_bytes, keys)) if _CANONICAL.issuperset(map(type, keys)) else None
+
+
+def _decode_all(column: Sequence[bytes]) -> list[Any]:
+    keys = list(map(_from_bytes, column))
+    return keys if _CANONICAL.issuperset(map(type, keys)) else list(map(_hashable, keys))
 
 
 def _canonical(key: object) -> object:
@@ -76,7 +86,9 @@ def _hashable(key: object) -> object:
     return key
 
 
-key_json: Serde[Any] = Serde("json-key", _encode, _decode)
+key_json: Serde[Any] = Serde(
+    "json-key", _encode, _decode, encode_all=_encode_all, decode_all=_decode_all
+)
 """Keys as JSON in one canonical form: equal keys give equal bytes, arrays come back as tuples.
 
 Keys are str, int, float, bool, None inside of tuples, tuples of these, and dicts with str keys

@@ -69,6 +69,8 @@ class _Protobuf:
     """One message as serdes use it."""
 
     faithful = True
+    has_several = False
+    cuts = False
 
     def __init__(self, message: Any, descriptor: Any) -> None:
         self._message = self.type = message
@@ -118,7 +120,8 @@ class _Protobuf:
                 "the class of that message, or the records that are others from a topic of theirs"
             )
 
-    def encoder(self, writer: SchemaText) -> Callable[[Any, bytes], bytes]:
+    def encoder(self, writer: SchemaText, *, is_key: bool) -> Callable[[Any, bytes], bytes]:
+        del is_key
         _check_kind(writer)
 
         def write(value: Any, before: bytes) -> bytes:

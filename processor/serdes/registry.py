@@ -9,7 +9,7 @@ data) and the names of subjects. Knows nothing of HTTP.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from struct import Struct
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -220,7 +220,17 @@ class Format(Protocol):
         """
         ...
 
-    def encoder(self, writer: SchemaText) -> Callable[[Any, bytes], bytes]:
+    @property
+    def cuts(self) -> bool:
+        """As `Serde.cuts`."""
+        ...
+
+    @property
+    def has_several(self) -> bool:
+        """Whether equal values may have several bytes; those of keys have one form."""
+        ...
+
+    def encoder(self, writer: SchemaText, *, is_key: bool) -> Callable[[Any, bytes], bytes]:
         """A function that writes data of a schema behind what is given.
 
         Raises:
@@ -231,7 +241,8 @@ class Format(Protocol):
 
 def with_registry(format_: Format, registry: SchemaRegistry) -> Serde[Any]:
     """The serde of a format whose schemas are in a registry."""
-    return _Use(format_, registry, None, "value").serde
+    serde = _Use(format_, registry, None, "value").serde
+    return replace(serde, for_keys=_Use(format_, registry, None, "key").serde)
 
 
 class _Use:
@@ -247,9 +258,16 @@ class _Use:
         self._readers: dict[int, Callable[[bytes, int], Any]] = {}
         self._write: Callable[[Any, bytes], bytes] | None = None
         self._before = b""
-        name = f"registry-{format_.title}"
+        is_other = part == "key" and format_.has_several
+        name = f"{'key-' if is_other else ''}registry-{format_.title}"
         self.serde: Serde[Any] = Serde(
-            name, self.encode, self.decode, self, format_.type, faithful=format_.faithful
+            name,
+            self.encode,
+            self.decode,
+            self,
+            format_.type,
+            faithful=format_.faithful,
+            cuts=format_.cuts,
         )
 
     def bound(self, topic: str, part: Part) -> Serde[Any]:
@@ -263,7 +281,7 @@ class _Use:
             question = self._question()
             answer = self._registry.get(question)
             self._before = prefix(answer.id)
-            self._write = self._format.encoder(answer.schema)
+            self._write = self._format.encoder(answer.schema, is_key=self._part == "key")
 
     def encode(self, value: Any) -> bytes:
         if self._write is None:

@@ -4,10 +4,10 @@ Knows nothing of bytes. Never imports pydantic: 200 ms that a worker without mod
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from inspect import unwrap
-from itertools import chain
+from itertools import chain, repeat
 from types import GenericAlias, NoneType, UnionType
 from typing import (
     Annotated,
@@ -79,6 +79,20 @@ def checked(encode: Callable[[Any], bytes], model: Any) -> Callable[[Any], bytes
     return encode_checked
 
 
+def checked_all(
+    encode_all: Callable[[Sequence[Any]], list[bytes] | None], model: Any
+) -> Callable[[Sequence[Any]], list[bytes] | None]:
+    """As `checked`, for a batch: None where a value is of another class."""
+    classes = _classes(model)
+    if not classes:
+        return encode_all
+
+    def encode_all_checked(values: Sequence[Any]) -> list[bytes] | None:
+        return encode_all(values) if all(map(isinstance, values, repeat(classes))) else None
+
+    return encode_all_checked
+
+
 def _classes(model: Any) -> tuple[type, ...]:
     """The classes that values of the type have; none where that can't be told."""
     origin = get_origin(model) or model
@@ -89,6 +103,8 @@ def _classes(model: Any) -> tuple[type, ...]:
         return (dict,)
     if origin is float:
         return (float, int)
+    if package_of(origin) == "pydantic":
+        return ()  # such as EmailStr, whose values are plain ones
     return (origin,) if isinstance(origin, type) and origin is not Any else ()
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, overload
+from typing import Any, Generic, cast, overload
 
 from processor.attempt import attempt
 from processor.errors import StateUnreadable
 from processor.records import V2, K, V
-from processor.serdes.base import Serde
+from processor.serdes.base import Serde, decoded, encoded
 from processor.state.overlay import Overlay
 
 _SHOWN = 60
@@ -83,18 +83,16 @@ class KeyValueStore(Generic[K, V]):
 
     def load(self, keys: Sequence[bytes]) -> dict[bytes, V]:
         """The values of those of the encoded keys that have one."""
-        found = self._overlay.get_many(keys)
-        decode = self.spec.value.decode
-        try:
-            pairs = zip(keys, found, strict=True)
-            return {key: decode(data) for key, data in pairs if data is not None}
-        except Exception as error:
-            raise self._explained(keys, found, error) from error
+        pairs = zip(keys, self._overlay.get_many(keys), strict=True)
+        found = {key: data for key, data in pairs if data is not None}
+        return dict(zip(found, self._decoded_all([*found], [*found.values()]), strict=True))
 
     def save(self, keys: Iterable[bytes], values: Mapping[bytes, V]) -> None:
         """Sets the encoded keys to their values, and deletes those that have none."""
-        encode = self.spec.value.encode
-        data = {key: encode(values[key]) if key in values else None for key in keys}
+        changes = {key: values.get(key) for key in keys}
+        kept = {key: value for key, value in changes.items() if value is not None}
+        data: dict[bytes, bytes | None] = dict.fromkeys(changes)
+        data.update(zip(kept, encoded(self.spec.value, [*kept.values()]), strict=True))
         if _longest(data) + _longest(data.values()) > self._max_bytes:
             for key, value in data.items():
                 self._check(key, value)
@@ -123,7 +121,7 @@ class KeyValueStore(Generic[K, V]):
         """What has changed since the last checkpoint, each key once; None: deleted."""
         changes = self._overlay.changes
         values = self._decode_all([*changes], [*changes.values()])
-        return list(zip(map(self.spec.key.decode, changes), values, strict=True))
+        return list(zip(self._keys([*changes]), values, strict=True))
 
     def before_changes(self) -> list[V | None]:
         """The values at the last checkpoint of what `changes` lists, in the same order."""
@@ -140,7 +138,18 @@ class KeyValueStore(Generic[K, V]):
 
     def _decoded(self, pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[K, V]]:
         for key, data in pairs:
-            yield self.spec.key.decode(key), self._decode_one(key, data)
+            yield self._keys([key])[0], self._decode_one(key, data)
+
+    def _keys(self, names: Sequence[bytes]) -> list[K]:
+        try:
+            return decoded(self.spec.key, names)
+        except Exception as error:
+            _, faults = attempt(self.spec.key.decode, names)
+            name = names[faults[0].row] if faults else b""
+            raise StateUnreadable(
+                f"store {self.spec.name} has a key {name[:_SHOWN]!r} that can't be read as "
+                f"{self.spec.key.name} ({error}): {self._way_out}"
+            ) from error
 
     def _decode_one(self, key: bytes, data: bytes) -> V:
         try:
@@ -149,9 +158,17 @@ class KeyValueStore(Generic[K, V]):
             raise self._explained([key], [data], error) from error
 
     def _decode_all(self, keys: Sequence[bytes], found: Sequence[bytes | None]) -> list[V | None]:
+        if all(found):
+            return [*self._decoded_all(keys, cast("Sequence[bytes]", found))]
         decode = self.spec.value.decode
         try:
             return [None if data is None else decode(data) for data in found]
+        except Exception as error:
+            raise self._explained(keys, found, error) from error
+
+    def _decoded_all(self, keys: Sequence[bytes], found: Sequence[bytes]) -> list[V]:
+        try:
+            return decoded(self.spec.value, found)
         except Exception as error:
             raise self._explained(keys, found, error) from error
 
@@ -164,8 +181,14 @@ class KeyValueStore(Generic[K, V]):
         key = pairs[faults[0].row][0] if faults else b""
         return StateUnreadable(
             f"store {self.spec.name} has a value for key {key[:_SHOWN]!r} that can't be read as "
-            f"{self.spec.value.name} ({error}): go back to the types that wrote it, give the step "
-            f"another name= to begin anew, or kproc reset FILE.py --store {self.spec.name}"
+            f"{self.spec.value.name} ({error}): {self._way_out}"
+        )
+
+    @property
+    def _way_out(self) -> str:
+        return (
+            "go back to the types that wrote it, give the step another name= to begin anew, or "
+            f"kproc reset FILE.py --store {self.spec.name}"
         )
 
 

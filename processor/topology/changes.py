@@ -407,7 +407,10 @@ def _named_json(was: DescribedStore, now: DescribedStore) -> str:
     ]
     if not parts:
         return ""
-    return f"; {' and '.join(parts)} in the step reads it as JSON, as it was written"
+    way = f"; {' and '.join(parts)} in the step reads it as JSON, as it was written"
+    if not parts[0].startswith("key"):
+        return way
+    return f"{way}; a step without key= takes it from .repartition(key=...) before it"
 
 
 def _reset(name: str) -> str:

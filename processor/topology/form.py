@@ -21,6 +21,7 @@ from processor.serdes import (
     serde_for,
     text,
 )
+from processor.serdes.given import is_kept, unchanged
 from processor.serdes.typed_keys import exact
 from processor.serdes.types import plain_type, type_name
 
@@ -119,8 +120,12 @@ class Form:
         }
 
     def through_key(self, given: Any, what: str) -> Serde[Any]:
-        """The serde for keys in a topic of the user's that the topology reads again."""
-        return self._known(given, key_serde_for, what) or key_json
+        """The serde for keys in a topic of the user's that the topology reads again.
+
+        A key that would come back as another is refused when it is written.
+        """
+        known = self._known(given, key_serde_for, what) or key_json
+        return known if is_kept(known) else unchanged(known, "key")
 
     def kept_value(self, given: Any, what: str) -> Serde[Any]:
         """The serde for values in stores and internal topics, which gives back what it got."""
@@ -134,9 +139,12 @@ class Form:
     def through_value(self, given: Any, what: str) -> Serde[Any]:
         """The serde for values in a topic of the user's that the topology reads again.
 
-        Where no type is known it is JSON that refuses what would come back as something else.
+        A value that would come back as another is refused when it is written.
         """
-        return self._known(given, serde_for, what) or _careful_json()
+        known = self._known(given, serde_for, what)
+        if known is None:
+            return _careful_json()
+        return known if is_kept(known) else unchanged(known, "value")
 
     def _known(self, given: Any, find: Callable[..., Serde[Any]], what: str) -> Serde[Any] | None:
         if given is not None:

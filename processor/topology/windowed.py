@@ -30,7 +30,7 @@ from processor.operators.windows.kinds import (
 from processor.operators.windows.windowed import FINAL, WindowEmit
 from processor.records import V2, K, V
 from processor.serdes import Serde, json_of, key_json
-from processor.serdes.typed_keys import exact
+from processor.serdes.typed_keys import own_json_key
 from processor.serdes.types import runs_code
 from processor.serdes.windowed import Windowed, windowed, windowed_json
 from processor.state.keyvalue import StoreSpec
@@ -279,7 +279,7 @@ def _in_json(form: Form) -> Serde[Any]:
     if form.type is None:
         return key_json
     try:
-        serde = json_of(form.type, sort=True)
+        runs = runs_code(form.type)
+        return json_of(form.type, sort=True) if runs else own_json_key(form.type)
     except TopologyError:
         return key_json
-    return serde if runs_code(form.type) else exact(serde)

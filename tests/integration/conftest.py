@@ -193,19 +193,26 @@ def broker(network: Network) -> Generator[str]:
 
 
 @pytest.fixture(scope="session")
-def image() -> str:
-    """Of docker/Dockerfile and what is here; layers of dependencies are kept from run to run."""
+def python_image() -> str:
+    """The image that others are made of."""
     images = docker.from_env().images
     with _images_to_be_had():
         try:
             images.get(PYTHON)
         except ImageNotFound:
             images.pull(PYTHON)
+    return PYTHON
+
+
+@pytest.fixture(scope="session")
+def image(python_image: str) -> str:
+    """Of docker/Dockerfile and what is here; layers of dependencies are kept from run to run."""
+    images = docker.from_env().images
     images.build(
         path=str(Path(__file__).parents[2]),
         dockerfile="docker/Dockerfile",
         tag="kproc:test",
-        buildargs={"PYTHON_IMAGE": PYTHON},
+        buildargs={"PYTHON_IMAGE": python_image},
         network_mode="host",
         rm=True,
     )

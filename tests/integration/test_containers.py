@@ -26,7 +26,7 @@ PROJECT = Path(__file__).parents[2]
 SLOTS = 2
 
 
-pytestmark = [pytest.mark.kafka, needs_engine]
+pytestmark = [pytest.mark.kafka, needs_engine, pytest.mark.usefixtures("python_image")]
 
 
 class Nodes:

@@ -14,7 +14,7 @@ from processor.errors import ActuatorFailed
 from processor.scaling.docker_nodes import LABEL, DockerNodes
 from tests.integration.conftest import PYTHON, needs_engine
 
-pytestmark = needs_engine
+pytestmark = [needs_engine, pytest.mark.usefixtures("python_image")]
 
 WAITS = (
     "import signal, sys, time; "

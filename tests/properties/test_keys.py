@@ -190,6 +190,36 @@ def test_a_key_that_a_validator_would_change_is_a_bad_record_where_others_wrote_
     assert b"would come back as another from json(Cents)" in dict(letter.headers)["kproc.error"]
 
 
+@pytest.mark.parametrize("kept_in", ["repartition", "table", "through", "count"])
+@pytest.mark.parametrize("key", [typed.cents(5), typed.Halved(10.0), typed.cents(0)])
+def test_a_serde_that_is_given_changes_no_key_in_silence(kept_in: str, key: Any) -> None:
+    seen: list[Any] = []
+
+    def make(_: int) -> Any:
+        return key
+
+    make.__annotations__["return"] = type(key)
+    own = json_of(type(key), sort=True)
+    topology = Topology("app")
+    stream: AnyStream = topology.stream("in", key=str, value=int).key_by(make, name="k")
+    if kept_in == "table":
+        stream = stream.to_table(name="t", key=own).to_stream()
+    elif kept_in == "through":
+        stream = stream.through("between", key=own)
+    else:
+        stream = stream.repartition(name="r", key=own)
+    if kept_in == "count":
+        stream = stream.group_by_key().count(name="c").to_stream()
+    stream.peek(lambda key, _: seen.append(key)).to("out")
+    driver = TopologyDriver(topology)
+    for _ in range(2):
+        driver.pipe("in", key="k", value=1)
+        driver.restart()
+    assert all(each == key for each in seen)
+    assert len(driver.dead_letters()) == (0 if key == typed.cents(0) else 2)
+    assert bool(seen) is (key == typed.cents(0))
+
+
 def test_the_key_of_a_topic_is_validated_once() -> None:
     seen: list[Any] = []
     topology = Topology("app")

@@ -6,6 +6,7 @@ that what these lose shows.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from pydantic import AnyUrl, SecretBytes, SecretStr
 
 from processor import Topology, tumbling
+from processor.errors import TopologyError
 from processor.operators.aggregates.catalogue import collect_of, last_of
-from processor.serdes import Serde
+from processor.serdes import SchemaRegistry, Serde, avro, json_of, kept_serde_for
 from processor.testing import TopologyDriver
 from processor.topology.stream import Stream
 from tests.serdes import kinds
@@ -228,6 +230,101 @@ def test_a_validator_sees_a_value_once() -> None:
     for v in (10_000, 5_000):
         driver.pipe_bytes("in", key=b"k", value=b'{"v": %d}' % v)
     assert driver.read("out")[-1] == ("all", 150.0)
+
+
+def repartitioned(stream: AnyStream, serde: Serde[Any]) -> AnyStream:
+    return stream.repartition(name="r", value=serde)
+
+
+def in_a_given_table(stream: AnyStream, serde: Serde[Any]) -> AnyStream:
+    return stream.to_table(name="t", value=serde).to_stream()
+
+
+def in_a_given_fold(stream: AnyStream, serde: Serde[Any]) -> AnyStream:
+    folded = stream.group_by_key().reduce(lambda _, new: new, name="f", value=serde)
+    return folded.to_stream()
+
+
+def through_a_topic(stream: AnyStream, serde: Serde[Any]) -> AnyStream:
+    return stream.through("between", value=serde)
+
+
+@pytest.mark.parametrize("put", [repartitioned, in_a_given_table, in_a_given_fold, through_a_topic])
+@pytest.mark.parametrize(("annotation", "value"), kinds.EXAMPLES, ids=kinds.name_of)
+def test_a_serde_that_is_given_changes_no_value_in_silence(
+    put: Callable[[AnyStream, Serde[Any]], AnyStream], annotation: Any, value: Any
+) -> None:
+    try:
+        serde = json_of(annotation)
+    except TopologyError:  # no JSON holds it
+        return
+    seen: list[Any] = []
+    topology = Topology("app")
+    stream = topology.stream("in", key=str, value=int).map_values(typed(annotation, value))
+    put(stream, serde).map_values(collecting(seen)).to("out")
+    driver = TopologyDriver(topology)
+    for timestamp in (1_000, 2_000):
+        driver.pipe("in", key="k", value=1, timestamp=timestamp)
+        driver.restart()
+    letters = [dict(each.headers)["kproc.error"] or b"" for each in driver.dead_letters()]
+    assert seen or letters
+    assert all(type(each) is type(value) and each == value for each in seen)
+
+
+def test_what_was_kept_as_json_and_a_validator_would_change_again_is_not_read() -> None:
+    serde = kept_serde_for(json_of(kinds.Cents), what="the value")
+    with pytest.raises(ValueError, match="the value would come back as another"):
+        serde.decode(b'{"v": 500}')
+    assert serde.decode(b'{"v": 0}') == kinds.Cents(v=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "kept"),
+    [
+        ("float", 1.1, False),
+        ("float", 1.5, True),
+        ("double", 1.1, True),
+        (
+            {"type": "long", "logicalType": "timestamp-millis"},
+            datetime(2026, 1, 1, tzinfo=UTC),
+            True,
+        ),
+        (
+            {"type": "long", "logicalType": "timestamp-millis"},
+            datetime(2026, 1, 1, microsecond=1, tzinfo=UTC),
+            False,
+        ),
+    ],
+)
+@pytest.mark.parametrize("put", [repartitioned, in_a_given_table, in_a_given_fold, through_a_topic])
+def test_avro_that_is_given_cuts_nothing_in_silence(
+    put: Callable[[AnyStream, Serde[Any]], AnyStream],
+    kind: Any,
+    value: Any,
+    kept: bool,  # noqa: FBT001
+) -> None:
+    seen: list[Any] = []
+    topology = Topology("app")
+    stream = topology.stream("in", key=str, value=int).map_values(lambda _: value)
+    put(stream, avro(kind)).map_values(collecting(seen)).to("out")
+    driver = TopologyDriver(topology)
+    driver.pipe("in", key="k", value=1)
+    assert seen == ([value] if kept else [])
+    assert len(driver.dead_letters()) == (not kept)
+
+
+def test_topics_of_a_registry_are_checked_on_the_way_through() -> None:
+    schema = {"type": "record", "name": "C", "fields": [{"name": "v", "type": "double"}]}
+    serde = avro(schema, kinds.Cents, registry=SchemaRegistry(auto_register=True))
+    topology = Topology("app")
+    stream = topology.stream("in", key=str, value=int)
+    halved = stream.map_values(typed(kinds.Cents, kinds.Cents(v=500)))
+    halved.through("between", value=serde).map_values(lambda value: value.v).to("out")
+    driver = TopologyDriver(topology)
+    driver.pipe("in", key="k", value=1)
+    (letter,) = driver.dead_letters()
+    assert b"would come back as another" in (dict(letter.headers)["kproc.error"] or b"")
+    assert driver.read("out") == []
 
 
 def test_a_store_without_a_type_judges_each_value() -> None:

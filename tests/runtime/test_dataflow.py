@@ -1,12 +1,13 @@
 """What enters a dataflow and what leaves it: bytes, topics, sizes, order."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from processor import Topology
+from processor import Stream, Table, Topology, tumbling
 from processor.records import Headers, Record, Timestamp
 from processor.testing import TopologyDriver
 
@@ -175,3 +176,46 @@ def test_a_value_changed_in_place_on_one_way_is_not_changed_on_another(value: An
     driver.pipe("in", key="k", value=1)
     assert seen == [before, before]
     assert driver.dead_letters() == []
+
+
+def added(name: str) -> Any:
+    def add(given: list[str]) -> list[str]:
+        given.append(name)
+        return given
+
+    return add
+
+
+def a_table(stream: Stream[Any, Any]) -> list[Any]:
+    table = stream.to_table(name="t", emit="change")
+    return [table.to_stream(), table, table.to_stream(), table]
+
+
+def the_same_twice(stream: Stream[Any, Any]) -> list[Any]:
+    return [stream.merge(stream)]
+
+
+def windows(stream: Stream[Any, Any]) -> list[Any]:
+    made = stream.group_by_key().window(tumbling("1m"), emit="change").reduce(_latest, name="w")
+    return [made.to_stream(), made.to_stream()]
+
+
+def _latest(_: Any, new: Any) -> Any:
+    return new
+
+
+@pytest.mark.parametrize("ways_of", [a_table, the_same_twice, windows])
+def test_each_way_of_a_value_has_its_own(ways_of: Callable[[Stream[Any, Any]], list[Any]]) -> None:
+    topology = Topology("app")
+    stream = topology.stream("in").map_values(lambda _: list[str](), name="make")
+    ways = ways_of(stream)
+    for number, way in enumerate(ways):
+        changed = way.map_values(added(str(number)), name=f"add-{number}")
+        (changed.to_stream() if isinstance(changed, Table) else changed).to(f"out-{number}")
+    driver = TopologyDriver(topology)
+    for _ in range(3):
+        driver.pipe("in", key="k", value=1)
+    for number in range(len(ways)):
+        read = driver.read(f"out-{number}", key=bytes, value=Any)
+        assert read
+        assert all(value == [str(number)] for _, value in read)

@@ -1,8 +1,9 @@
 """Avro serdes: how data is framed, and what models become of it."""
 
+import math
 from collections import namedtuple
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, TypedDict
@@ -304,3 +305,67 @@ def test_keys() -> None:
     some = [f"tag-{number}" for number in range(50)]
     assert tags.encode(frozenset(some)) == tags.encode(frozenset(reversed(some)))
     assert tags.decode(tags.encode(frozenset(some))) == frozenset(some)
+
+
+NUMBERS = record(
+    "Place", lat="double", alt="float", either=["null", "int", "double"], floats=["float", "double"]
+)
+
+
+@dataclass(frozen=True)
+class Spot:
+    lat: float
+    alt: float
+    either: int | float | None = None
+    floats: float = 0.5
+
+
+@pytest.mark.parametrize("model", [Any, Spot])
+@pytest.mark.parametrize("framing", ["plain", "single-object"])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Spot(0.0, 0.0), Spot(-0.0, -0.0)),
+        (Spot(0.0, 0.0), Spot(0, 0)),
+        (Spot(1.5, 1e-60), Spot(1.5, -1e-60)),
+        (Spot(1, 1, 1), Spot(1.0, 1.0, 1.0)),
+        (Spot(1, 1, 2**40), Spot(1, 1, 2.0**40)),
+        (Spot(1, 1, 0), Spot(1, 1, -0.0)),
+        (Spot(1, 1, None, 1), Spot(1, 1, None, 1.0)),
+        (Spot(1, 1, None, 2**30 + 1), Spot(1, 1, None, 2.0**30 + 1)),
+    ],
+)
+def test_keys_that_are_equal_have_equal_bytes(
+    model: Any, framing: Any, one: Spot, other: Spot
+) -> None:
+    serde = key_serde_for(avro(NUMBERS, model, framing=framing), what="the key")
+    keys = [one, other] if model is Spot else [vars(one), vars(other)]
+    encoded = [serde.encode(key) for key in keys]
+    assert encoded[0] == encoded[1]
+    if abs(one.alt) != 1e-60:  # of which a float holds nothing
+        assert all(serde.decode(data) == keys[0] == keys[1] for data in encoded)
+
+
+def test_values_keep_the_sign_of_zero_and_nan() -> None:
+    serde = avro(NUMBERS, Spot)
+    back = serde.decode(serde.encode(Spot(-0.0, math.nan, -0.0)))
+    assert str(back) == "Spot(lat=-0.0, alt=nan, either=-0.0, floats=0.5)"
+
+
+def test_nan_is_no_key() -> None:
+    serde = key_serde_for(avro(NUMBERS, Spot), what="the key")
+    with pytest.raises(ValueError, match=r"Place.alt: NaN can't be a key"):
+        serde.encode(Spot(0.0, math.nan))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "why"),
+    [
+        ("double", 2**53 + 1, "more digits"),
+        ("float", 2**24 + 1, "more digits"),
+        ({"type": "int", "logicalType": "time-millis"}, time(1, tzinfo=UTC), "time zone"),
+    ],
+)
+def test_what_a_schema_does_not_hold_is_refused(kind: Any, value: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        avro(kind).encode(value)

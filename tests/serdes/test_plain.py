@@ -109,6 +109,13 @@ def test_float64_refuses_other_types(value: Any) -> None:
         float64.encode(value)
 
 
+@pytest.mark.parametrize("value", [2**53 + 1, -(2**60) - 1, 10**300])
+def test_float64_refuses_a_whole_number_whose_digits_it_does_not_hold(value: int) -> None:
+    assert float64.decode(float64.encode(2**70)) == 2**70
+    with pytest.raises(ValueError, match="float64 does not hold all digits"):
+        float64.encode(value)
+
+
 def test_float64_refuses_what_is_out_of_range() -> None:
     with pytest.raises(ValueError, match="out of the range of float64"):
         float64.encode(10**400)

@@ -1,6 +1,9 @@
 """Protobuf alone and with a registry."""
 
+from itertools import product
+
 import pytest
+from google.protobuf.wrappers_pb2 import DoubleValue
 
 from processor.errors import TopologyError
 from processor.serdes import SchemaRegistry, protobuf
@@ -70,3 +73,11 @@ def test_deep_recursion() -> None:
         data = b"\x22" + length + data
     with pytest.raises(ValueError, match=r"it is no test\.Order"):
         protobuf(Order).decode(data)
+
+
+def test_messages_are_one_key_if_and_only_if_they_are_equal() -> None:
+    serde = protobuf(DoubleValue)
+    numbers = (0.0, -0.0, 1.0, float("nan"))
+    messages = [DoubleValue(value=number) for number in numbers]
+    for one, other in product(messages, repeat=2):
+        assert (serde.encode(one) == serde.encode(other)) is (one == other)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, make_dataclass
 from datetime import UTC, datetime, time
+from decimal import Decimal
 from typing import Any
 
 import fastavro
@@ -33,6 +34,10 @@ def enum(name: str, *symbols: str) -> dict[str, Any]:
 
 def fixed(name: str, size: int) -> dict[str, Any]:
     return {"type": "fixed", "name": name, "size": size}
+
+
+def decimal(precision: int, scale: int) -> dict[str, Any]:
+    return {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}
 
 
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
@@ -92,6 +97,16 @@ def test_classes_of_one_name_go_to_the_record_that_has_their_fields() -> None:
         ([fixed("A", 2), fixed("B", 4)], b"abcd"),
         (["bytes", fixed("B", 4)], b"abc"),
         (["null", "int", MILLIS], datetime(2026, 1, 1, tzinfo=UTC)),
+        (
+            [
+                decimal(4, 1),
+                {**fixed("D", 4), "logicalType": "decimal", "precision": 6, "scale": 2},
+            ],
+            Decimal("1.23"),
+        ),
+        ([record("R", a="int"), {"type": "map", "values": "int"}], {"b": 2}),
+        ([record("R", a="int"), {"type": "map", "values": "int"}], {"a": 2}),
+        ([{"type": "map", "values": "int"}, record("R", a="string")], {"b": 2}),
     ],
 )
 def test_what_was_read_from_a_union_can_be_written_to_it(schema: Any, value: Any) -> None:

@@ -22,7 +22,14 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, computed_field, field_v
 from pydantic import Field as PydanticField
 
 from processor.errors import TopologyError
-from processor.serdes import Serde, json_of, kept_key_serde_for
+from processor.serdes import (
+    Serde,
+    decode_column,
+    encode_column,
+    json,
+    json_of,
+    kept_key_serde_for,
+)
 from processor.serdes.typed_keys import exact
 
 BERLIN, TOKYO = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Tokyo")
@@ -194,6 +201,48 @@ def test_equal_keys_have_equal_bytes_and_come_back_equal(annotation: Any, keys: 
         assert serde.encode(back) == serde.encode(key)
 
 
+@pytest.mark.parametrize(("annotation", "keys"), [*EQUAL, *DIFFERENT], ids=named)
+def test_a_batch_of_keys_has_the_bytes_that_each_of_them_has(
+    annotation: Any, keys: list[Any]
+) -> None:
+    serde = key_of(annotation)
+    for column in (keys[:1], keys, keys * 3, list(reversed(keys))):
+        encoded, faults = encode_column(serde, column)
+        assert (encoded, faults) == (list(map(serde.encode, column)), [])
+        assert decode_column(serde, encoded) == (list(map(serde.decode, encoded)), [])
+
+
+@dataclass(frozen=True)
+class Simple:
+    text: str
+    number: int
+    day: date | None = None
+
+
+OFF = st.sampled_from(
+    ["a", "1", 1, 1.0, True, None, Decimal(1), Decimal("1.5"), Word.ONE, (1,), b"a"]
+)
+
+
+@given(st.lists(st.tuples(OFF, OFF), min_size=1, max_size=6), st.booleans())
+def test_a_batch_with_members_of_other_types_has_the_bytes_that_each_has(
+    pairs: list[Any],
+    as_model: bool,  # noqa: FBT001
+) -> None:
+    serde = key_of(Simple if as_model else tuple[str, int])
+    column = [Simple(*pair) if as_model else pair for pair in pairs]
+    one_by_one = [encode_column(serde, [key])[0] for key in column]
+    encoded, faults = encode_column(serde, column)
+    assert encoded == list(chain.from_iterable(one_by_one))
+    assert [fault.row for fault in faults] == [
+        row for row, made in enumerate(one_by_one) if not made
+    ]
+    left = [key for key, made in zip(column, one_by_one, strict=True) if made]
+    assert decode_column(serde, encoded) == (left, [])
+    for (one, data), (other, more) in combinations(zip(left, encoded, strict=True), 2):
+        assert (one == other) is (data == more)
+
+
 @pytest.mark.parametrize(("annotation", "keys"), DIFFERENT, ids=named)
 def test_different_keys_have_different_bytes(annotation: Any, keys: list[Any]) -> None:
     serde = key_of(annotation)
@@ -319,6 +368,39 @@ class Alone:
     a: int
 
 
+class AnyCaseEquality:
+    a: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and self.a.lower() == other.a.lower()
+
+    def __hash__(self) -> int:
+        return hash(self.a.lower())
+
+
+@dataclass(frozen=True, eq=False)
+class AnyCase(AnyCaseEquality):
+    a: str
+
+
+class AnyCaseModel(BaseModel, frozen=True):
+    a: str
+    __eq__ = AnyCaseEquality.__eq__
+    __hash__ = AnyCaseEquality.__hash__
+
+
+class AnyCaseStruct(msgspec.Struct, frozen=True):
+    a: str
+    __eq__ = AnyCaseEquality.__eq__
+    __hash__ = AnyCaseEquality.__hash__
+
+
+class AnyCaseTuple(NamedTuple):
+    a: str
+    __eq__ = AnyCaseEquality.__eq__
+    __hash__ = AnyCaseEquality.__hash__
+
+
 @attrs.frozen
 class PartlyAttrs:
     a: int
@@ -332,6 +414,10 @@ class PartlyAttrs:
         (PartlyAttrs, "its field note plays no part in =="),
         (tuple[int, Partly], "Partly can't be a key"),
         (Alone, "equal to nothing but themselves"),
+        (AnyCase, "it has an == of its own"),
+        (AnyCaseModel, "AnyCaseModel can't be a key, as it has an == of its own"),
+        (tuple[int, AnyCaseStruct], "it has an == of its own"),
+        (AnyCaseTuple, "it has an == of its own"),
     ],
 )
 def test_types_whose_equality_is_not_that_of_fields_are_refused(
@@ -349,12 +435,38 @@ def test_types_whose_equality_is_not_that_of_fields_are_refused(
         (key_of(Loose), Loose(Place(1))),
         (exact(json_of(Cents, sort=True)), cents(5)),
         (exact(json_of(Halved, sort=True)), Halved(5)),
+        (key_of(float), float("nan")),
+        (key_of(Decimal), Decimal("sNaN")),
+        (key_of(Measured), Measured.model_construct(a=float("nan"))),
+        (key_of(json_of(Cents, sort=True)), cents(5)),
+        (key_of(json_of(Halved, sort=True)), Halved(5)),
+        (key_of(json), (1, 2)),
     ],
-    ids=["nan", "tuple", "model", "pydantic", "dataclass"],
+    ids=[
+        "nan",
+        "tuple",
+        "model",
+        "pydantic",
+        "dataclass",
+        "float",
+        "Decimal",
+        "field",
+        "given",
+        "given dataclass",
+        "untyped",
+    ],
 )
 def test_keys_that_would_come_back_as_others_are_refused(serde: Serde[Any], key: Any) -> None:
     with pytest.raises(ValueError, match="would come back as another"):
         serde.encode(key)
+
+
+@pytest.mark.parametrize("type_", [Cents, Halved])
+def test_what_was_kept_of_keys_that_a_given_serde_changes_is_not_read(type_: Any) -> None:
+    serde = key_of(json_of(type_, sort=True))
+    with pytest.raises(ValueError, match="would come back as another"):
+        serde.decode(b'{"v":500.0}')
+    assert serde.decode(serde.encode(type_(v=0.0))) == type_(v=0.0)
 
 
 def test_models_that_change_nothing_meet_topics_of_others() -> None:

@@ -135,6 +135,20 @@ READS = [
 ]
 
 
+@pytest.mark.parametrize("read", [lambda store: list(store.items()), lambda store: store.changes()])
+def test_a_key_that_can_not_be_read_is_told_with_its_store(read: Any) -> None:
+    store = make(key=bytes_serde, value=text)
+    store.put(b"1", "a")
+    store.put(b"{", "b")
+    store._overlay.accept()
+    spec = StoreSpec("store", json, text)
+    with pytest.raises(StateUnreadable) as caught:
+        read(KeyValueStore(spec, store._overlay, 1_000_000))
+    text_of = str(caught.value)
+    assert "store store has a key b'{' that can't be read as json" in text_of
+    assert "kproc reset FILE.py --store store" in text_of
+
+
 @pytest.mark.parametrize("read", READS)
 def test_a_value_that_can_not_be_read_is_told_with_its_store_and_key(read: Any) -> None:
     store = make(value=bytes_serde)

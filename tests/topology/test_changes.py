@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
-from processor import Topology
-from processor.serdes import json_of
+from processor import Topology, tumbling
+from processor.serdes import avro, json_of
 from processor.topology.changes import (
     Change,
     DescribedStore,
@@ -281,6 +281,63 @@ def test_keys_that_equal_ones_did_not_meet_as_json_are_refused_with_the_way_out(
     why = verdicts(before, now)["counts"].why
     assert "its key is json(Decimal) and would be key-json(Decimal)" in why
     assert "key=processor.serdes.json_of(TYPE, sort=True) in the step reads it as JSON" in why
+
+
+def test_counts_take_the_keys_that_were_written_as_json_from_a_repartition() -> None:
+    def grouped(topology: Topology, **more: Any) -> None:
+        keyed = topology.stream("in", key=Checked).repartition(name="r", **more)
+        keyed.group_by_key().count(name="counts").to("out")
+        keyed.group_by_key().window(tumbling("1m")).count(name="windows").to("other")
+
+    before, now = (
+        layout(lambda t, more=more: grouped(t, **more))
+        for more in ({"key": json_of(Checked, sort=True)}, {})
+    )
+    found = verdicts(before, now)
+    for name in ("counts", "windows"):
+        assert found[name].action == "refuse"
+        assert (
+            "a step without key= takes it from .repartition(key=...) before it" in found[name].why
+        )
+    assert {each.action for each in verdicts(before, before).values()} == {"keep"}
+
+
+def test_keys_of_windows_that_equal_ones_did_not_meet_as_json_are_refused() -> None:
+    def windows(topology: Topology, key: Any) -> None:
+        stream = topology.stream("in", key=key).group_by_key().window(tumbling("1m"))
+        stream.count(name="w").to_stream().to_table(name="results")
+
+    found = {key: describe(layout(lambda t, key=key: windows(t, key))) for key in (str, Decimal)}
+    names = [found[key].stores["results"].key for key in (str, Decimal)]
+    assert names == ["windowed-json(json(str))", "windowed-json(key-json(Decimal))"]
+    old = found[Decimal]
+    store = msgspec.structs.replace(old.stores["results"], key="windowed-json(json(Decimal))")
+    before = msgspec.structs.replace(old, stores={**old.stores, "results": store})
+    made = layout(lambda t: windows(t, Decimal))
+    topics = there(made)
+    facts = Facts(topics, dict.fromkeys(topics, 5), dict.fromkeys(topics, 0))
+    changes = {each.name: each for each in compare(before, made, facts)}
+    assert changes["results"].action == "refuse"
+    assert "its key is windowed-json(json(Decimal))" in changes["results"].why
+
+
+def test_keys_of_avro_that_equal_ones_did_not_meet_are_refused() -> None:
+    schema = {"type": "record", "name": "Place", "fields": [{"name": "lat", "type": "double"}]}
+    made = layout(lambda t: counts(t, key=avro(schema)))
+    old = describe(made)
+    name = old.stores["counts"].key
+    assert name.startswith("key-avro(Place")
+    store = msgspec.structs.replace(old.stores["counts"], key=name.removeprefix("key-"))
+    before = msgspec.structs.replace(old, stores={"counts": store})
+    topics = there(made)
+    facts = Facts(topics, dict.fromkeys(topics, 5), dict.fromkeys(topics, 0))
+    (change,) = (each for each in compare(before, made, facts) if each.name == "counts")
+    assert change.action == "refuse"
+    assert layout_key(avro({**schema, "fields": [{"name": "n", "type": "int"}]})) == "avro(Place"
+
+
+def layout_key(key: Any) -> str:
+    return describe(layout(lambda t: counts(t, key=key))).stores["counts"].key.partition(",")[0]
 
 
 def test_a_description_of_before_shapes_were_kept() -> None:

@@ -9,8 +9,8 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from operator import le
+from itertools import chain, islice, starmap
+from operator import add, itemgetter, le
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - a class, by a name like one
 from types import NoneType
@@ -27,6 +27,7 @@ from processor.operators.base import (
 from processor.operators.changes import Change, ChangeOperator
 from processor.records import Batch, Offset, Timestamp
 from processor.serdes import Serde, float64, int64
+from processor.serdes.base import decoded, encoded
 from processor.state.keyvalue import KeyValueStore, StoreSpec
 
 Emit: TypeAlias = Literal["checkpoint", "change"]
@@ -36,6 +37,8 @@ Emit: TypeAlias = Literal["checkpoint", "change"]
 Stamped: TypeAlias = tuple[Timestamp, Any]
 """The event time that a table's value is from, and the value; a plain tuple, as many are made."""
 
+_TIME = Struct(">q")
+_after_time = itemgetter(slice(_TIME.size, None))
 _NUMBERS = {int64.name: Struct(">qq"), float64.name: Struct(">qd")}
 
 
@@ -59,7 +62,23 @@ def stamped(serde: Serde[Any]) -> StampedSerde:
     def decode_both(data: bytes) -> Stamped:
         return Timestamp(int.from_bytes(data[:8], "big", signed=True)), decode(data[8:])
 
-    return StampedSerde(name, encode_both, decode_both, value=serde, shape=serde.shape)
+    def encode_all(column: Sequence[Stamped]) -> list[bytes]:
+        times, values = zip(*column, strict=True)
+        return list(map(add, map(_TIME.pack, times), encoded(serde, values)))
+
+    def decode_all(column: Sequence[bytes]) -> list[Stamped]:
+        times = chain.from_iterable(map(_TIME.unpack_from, column))
+        return list(zip(times, decoded(serde, list(map(_after_time, column))), strict=True))
+
+    return StampedSerde(
+        name,
+        encode_both,
+        decode_both,
+        shape=serde.shape,
+        encode_all=encode_all,
+        decode_all=decode_all,
+        value=serde,
+    )
 
 
 def _stamped_number(name: str, serde: Serde[Any], form: Struct) -> StampedSerde:
@@ -72,7 +91,10 @@ def _stamped_number(name: str, serde: Serde[Any], form: Struct) -> StampedSerde:
             serde.encode(both[1])  # says what is wrong with it
             raise
 
-    return StampedSerde(name, encode, form.unpack, value=serde)
+    def encode_all(column: Sequence[Stamped]) -> list[bytes]:
+        return list(starmap(pack, column))
+
+    return StampedSerde(name, encode, form.unpack, encode_all=encode_all, value=serde)
 
 
 STAMPED = "stamped("

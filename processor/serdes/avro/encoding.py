@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from struct import Struct
+from struct import pack as pack_float
 from typing import Any, Final, TypeAlias
 
 from processor.serdes.avro.tree import EnumType, Fixed, Type
 from processor.serdes.avro.types import described
+from processor.serdes.base import nan_key
 
 Write: TypeAlias = Callable[[Any, bytearray], None]
 
@@ -80,16 +82,34 @@ def zigzag(value: int) -> bytes:
 
 
 def _number(layout: str) -> Write:
-    pack = Struct(layout).pack
+    form = Struct(layout)
+    pack, unpack = form.pack, form.unpack
 
     def write_number(value: Any, out: bytearray) -> None:
         if type(value) is not float and (
             isinstance(value, bool) or not isinstance(value, (int, float))
         ):
             raise TypeError(f"expected float, not {type(value).__name__}")
-        out += pack(value)
+        data = pack(value)
+        if type(value) is not float and unpack(data)[0] != value:
+            raise ValueError(f"{value} has more digits than the schema's number")
+        out += data
 
     return write_number
+
+
+def key_number(kind: str) -> Write:
+    """A function that writes a number of a key: equal ones have equal bytes."""
+    write, size = _PLAIN[kind], len(_ZEROS[kind])
+
+    def write_key(value: Any, out: bytearray) -> None:
+        write(value, out)
+        if value != value:  # noqa: PLR0124 - of all numbers NaN alone is not equal to itself
+            raise nan_key()
+        if not value or out.endswith(_ZEROS[kind]):
+            out[-size:] = bytes(size)
+
+    return write_key
 
 
 write_long: Final = _integer("long")
@@ -114,6 +134,9 @@ def write_text(value: Any, out: bytearray) -> None:
         write_long(size, out)
     out += data
 
+
+_ZEROS: Final = {"float": pack_float("<f", -0.0), "double": pack_float("<d", -0.0)}
+"""Zeros that are negative."""
 
 _PLAIN: Final[Mapping[str, Write]] = {
     "null": _null,

@@ -70,6 +70,8 @@ def _load_time(units: int, *, micros: int) -> time:
 
 
 def _dump_time(moment: time, *, micros: int) -> int:
+    if moment.tzinfo is not None:
+        raise ValueError("a time of a day takes one without a time zone")
     seconds = (moment.hour * 60 + moment.minute) * 60 + moment.second
     return (seconds * 1_000_000 + moment.microsecond) // micros
 

@@ -4,6 +4,7 @@ Owns how data is framed. Knows nothing of what a schema says.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
@@ -16,6 +17,7 @@ from processor.serdes.avro.schema import (
     schema_of_text,
     schema_of_writer,
 )
+from processor.serdes.avro.tree import cuts, has_floats
 from processor.serdes.avro.types import is_untyped
 from processor.serdes.avro.writer import writer
 from processor.serdes.base import Serde
@@ -93,13 +95,15 @@ def avro(
             'plain Avro does not tell its schema: give framing="single-object" with older='
         )
     name = f"avro({_named(own, type)}, {own.fingerprint.hex()})"
-    return Serde(
+    serde = Serde(
         name,
         _framed(own, type, b""),
         reader(own, None, type),
         type=_told(type),
         faithful=not runs_code(type),
+        cuts=cuts(own.root),
     )
+    return _with_keys(serde, own, b"")
 
 
 def _told(annotation: Any) -> Any:
@@ -111,8 +115,18 @@ def _named(schema: AvroSchema, annotation: Any) -> str:
     return f"{schema.name}{typed}"
 
 
-def _framed(schema: AvroSchema, annotation: Any, head: bytes) -> Callable[[Any], bytes]:
-    write = writer(schema, annotation)
+def _with_keys(serde: Serde[Any], own: AvroSchema, head: bytes) -> Serde[Any]:
+    """The serde with its like for keys, where equal ones need to be written alike."""
+    if not has_floats(own.root):
+        return serde
+    encode = _framed(own, Any if serde.type is None else serde.type, head, is_key=True)
+    return replace(serde, for_keys=replace(serde, name=f"key-{serde.name}", encode=encode))
+
+
+def _framed(
+    schema: AvroSchema, annotation: Any, head: bytes, *, is_key: bool = False
+) -> Callable[[Any], bytes]:
+    write = writer(schema, annotation, is_key=is_key)
 
     def encode(value: Any) -> bytes:
         return write(value, head)
@@ -130,13 +144,15 @@ def _single_object(own: AvroSchema, annotation: Any, older: Sequence[AvroSchema]
         return read(data, _HEAD_BYTES)
 
     name = f"avro({_named(own, annotation)}, single-object)"
-    return Serde(
+    serde = Serde(
         name,
         _framed(own, annotation, _head(own)),
         decode,
         type=_told(annotation),
         faithful=not runs_code(annotation),
+        cuts=cuts(own.root),
     )
+    return _with_keys(serde, own, _head(own))
 
 
 def _head(schema: AvroSchema) -> bytes:
@@ -163,6 +179,8 @@ class _Avro:
             self._own = SchemaText("AVRO", schema.text)
         self.type = _told(annotation)
         self.faithful = schema is not None and not runs_code(annotation)
+        self.cuts = schema is not None and cuts(schema.root)
+        self.has_several = schema is not None and has_floats(schema.root)
         self.title = f"avro({'' if schema is None else _named(schema, annotation)})"
 
     def name(self, schema: SchemaText) -> str:
@@ -175,12 +193,14 @@ class _Avro:
     def decoder(self, writer: SchemaText) -> Callable[[bytes, int], Any]:
         return reader(_avro_schema(writer, _written), self._schema, self._annotation)
 
-    def encoder(self, writer: SchemaText) -> Callable[[Any, bytes], bytes]:
-        return _write_with(_avro_schema(writer), self._annotation)
+    def encoder(self, writer: SchemaText, *, is_key: bool) -> Callable[[Any, bytes], bytes]:
+        return _write_with(_avro_schema(writer), self._annotation, is_key=is_key)
 
 
-def _write_with(schema: AvroSchema, annotation: Any) -> Callable[[Any, bytes], bytes]:
-    return writer(schema, annotation)
+def _write_with(
+    schema: AvroSchema, annotation: Any, *, is_key: bool
+) -> Callable[[Any, bytes], bytes]:
+    return writer(schema, annotation, is_key=is_key)
 
 
 def _avro_schema(

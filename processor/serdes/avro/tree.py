@@ -1,5 +1,6 @@
 """The types that an Avro schema is made of, as a tree; a record may be part of itself."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,3 +85,33 @@ class RecordType(Named):
     """A record; it may be part of itself."""
 
     fields: list[Field] = field(default_factory=list[Field])
+
+
+def has_floats(root: Type) -> bool:
+    """Whether a float or double is part of the type."""
+    return any(type_.kind in {"float", "double"} for type_ in _parts(root, set()))
+
+
+def cuts(root: Type) -> bool:
+    """Whether some values lose digits, or microseconds, when they are written."""
+    return any(
+        type_.kind == "float" or (type_.logical or "").endswith("-millis")
+        for type_ in _parts(root, set())
+    )
+
+
+def _parts(type_: Type, seen: set[int]) -> Iterator[Type]:
+    """The type and every type that it is made of."""
+    if id(type_) in seen:
+        return
+    seen.add(id(type_))
+    yield type_
+    inner: tuple[Type, ...] = ()
+    if isinstance(type_, UnionType):
+        inner = tuple(type_.branches)
+    elif isinstance(type_, Collection):
+        inner = (type_.items,)
+    elif isinstance(type_, RecordType):
+        inner = tuple(field.type for field in type_.fields)
+    for each in inner:
+        yield from _parts(each, seen)

@@ -12,7 +12,15 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 - a class, by a name like one
 from typing import Any, TypeAlias, cast
 
-from processor.serdes.avro.encoding import BITS, Write, plain_writer, write_long, write_text, zigzag
+from processor.serdes.avro.encoding import (
+    BITS,
+    Write,
+    key_number,
+    plain_writer,
+    write_long,
+    write_text,
+    zigzag,
+)
 from processor.serdes.avro.logical import logical_of
 from processor.serdes.avro.schema import AvroSchema
 from processor.serdes.avro.tree import (
@@ -39,15 +47,23 @@ from processor.serdes.types import mismatch, plain_type
 
 Accepts: TypeAlias = Callable[[Any], bool]
 _SINGLE = Struct("<f")
+_FLOATS = frozenset({"float", "double"})
 
 
-def writer(schema: AvroSchema, annotation: Any) -> Callable[[Any, bytes], bytes]:
+def writer(
+    schema: AvroSchema, annotation: Any, *, is_key: bool = False
+) -> Callable[[Any, bytes], bytes]:
     """A function that makes data of a value, behind what is given to stand before it.
+
+    Args:
+        schema: What the data is of.
+        annotation: The type of the values.
+        is_key: Whether values that are equal have to have equal bytes.
 
     Raises:
         TopologyError: The type does not fit the schema.
     """
-    write = _Compiler().compile(schema.root, annotation, "the value")
+    write = _Compiler(is_key=is_key).compile(schema.root, annotation, "the value")
 
     def encode(value: Any, before: bytes = b"") -> bytes:
         out = bytearray(before)
@@ -63,7 +79,8 @@ def writer(schema: AvroSchema, annotation: Any) -> Callable[[Any, bytes], bytes]
 class _Compiler:
     """Makes functions for types; one for each record, so that they can be recursive."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_key: bool) -> None:
+        self._is_key = is_key
         self._records: dict[tuple[int, str], list[Write]] = {}
 
     def compile(self, type_: Type, annotation: Any, place: str) -> Write:
@@ -76,7 +93,9 @@ class _Compiler:
             write = self.compile(type_.items, items.of, f"{place}[…]")
             make = _array if type_.kind == "array" else _map
             return make(write, items.classes)
-        return _leaf(type_, annotation, place)
+        is_number = self._is_key and type_.kind in _FLOATS
+        plain = key_number(type_.kind) if is_number else plain_writer(type_)
+        return _leaf(type_, annotation, place, plain)
 
     def _record(self, record: RecordType, annotation: Any, place: str) -> Write:
         key = (id(record), repr(plain_type(annotation)))
@@ -114,14 +133,38 @@ class _Compiler:
         records = [each for each in union.branches if isinstance(each, RecordType)]
         shorts = Counter(each.short for each in records)
         choices = [
-            (prefix, _accepts(branch, member, shorts), write)
+            (prefix, _accepts(branch, member, shorts, union), write)
             for prefix, branch, write, member in branches
         ]
         # A number is written as another one if there is nothing else for it, the widest first.
-        floats = [each for each in branches if each[1].kind in ("float", "double")]
+        floats = [each for each in branches if each[1].kind in _FLOATS]
         floats.sort(key=lambda each: each[1].kind)
         choices += [(prefix, _is_number, write) for prefix, _, write, _ in floats]
-        return _choice(choices, [each.name for each in records])
+        write = _choice(choices, [each.name for each in records])
+        if not (self._is_key and floats):
+            return write
+        return _of_one_kind(
+            write, [BITS[each.kind] for each in union.branches if each.kind in BITS]
+        )
+
+
+def _of_one_kind(write: Write, bits: Sequence[int]) -> Write:
+    """Numbers that are equal go to one branch: integers as such, where there is a branch for them.
+
+    Args:
+        write: Writes what a union holds.
+        bits: Of its branches for integers.
+    """
+    limit = 1 << max(bits, default=0)
+
+    def write_number(value: Any, out: bytearray) -> None:
+        if bits and type(value) is float and value.is_integer() and -limit <= value < limit:
+            value = int(value)
+        elif not bits and type(value) is int:
+            value = float(value) if float(value) == value else value
+        write(value, out)
+
+    return write_number
 
 
 def _deferred(made: list[Write]) -> Write:
@@ -228,22 +271,27 @@ def _no_branch(value: Any, records: Sequence[str]) -> str:
     return f"the schema's union has no type for this {type(value).__name__}"
 
 
-def _accepts(branch: Type, member: Any, shorts: Counter[str]) -> Accepts:
+def _accepts(branch: Type, member: Any, shorts: Counter[str], union: UnionType) -> Accepts:
     """Which values a branch of a union is for.
 
     Args:
         branch: The branch.
         member: The type of its values.
         shorts: How many records of the union have each last name.
+        union: The union.
     """
     if isinstance(branch, RecordType):
-        return _accepts_record(branch, member, shorts)
+        accepts = _accepts_record(branch, member, shorts)
+        has_map = any(each.kind == "map" for each in union.branches)
+        return _with_its_fields(branch, accepts) if has_map else accepts
     if isinstance(branch, Collection):
         classes = items_of(branch, member, "the value").classes
         return lambda value: isinstance(value, classes) and not _is_tagged(value)
     wanted, exact = plain_type(member), class_of(branch)
     cls = wanted if isinstance(wanted, type) and not is_untyped(wanted) else exact
     accepts: Accepts = lambda value: type(value) is cls or type(value) is exact  # noqa: E731
+    if cls is exact and sum(each.logical == "decimal" for each in union.branches) > 1:
+        return _holding(branch, exact)
     if branch.kind in BITS and cls is int:
         limit = 1 << BITS[branch.kind]
         accepts = lambda value: type(value) is int and -limit <= value < limit  # noqa: E731
@@ -256,6 +304,38 @@ def _accepts(branch: Type, member: Any, shorts: Counter[str]) -> Accepts:
         size = branch.size
         accepts = lambda value: isinstance(value, bytes) and len(value) == size  # noqa: E731
     return accepts
+
+
+def _holding(branch: Type, cls: type) -> Accepts:
+    """Whether the branch holds all digits of a decimal: another one may."""
+    logical = logical_of(branch)
+    if branch.logical != "decimal" or logical is None:
+        return lambda value: type(value) is cls
+    dump = logical.dump
+
+    def accepts(value: Any) -> bool:
+        if type(value) is not cls:
+            return False
+        try:
+            dump(value)
+        except (ValueError, OverflowError):
+            return False
+        return True
+
+    return accepts
+
+
+def _with_its_fields(record: RecordType, accepts: Accepts) -> Accepts:
+    """A dict without the record's fields, or with others, is a map."""
+    names = {each.name for each in record.fields} | {TAG}
+    needed = {each.name for each in record.fields if not each.has_default}
+
+    def accepts_fields(value: Any) -> bool:
+        if not isinstance(value, Mapping):
+            return accepts(value)
+        return accepts(value) and needed <= cast("Mapping[Any, Any]", value).keys() <= names
+
+    return accepts_fields
 
 
 def _is_number(value: Any) -> bool:
@@ -329,9 +409,8 @@ def _map(write: Write, classes: tuple[type, ...]) -> Write:
     return write_map
 
 
-def _leaf(type_: Type, annotation: Any, place: str) -> Write:
+def _leaf(type_: Type, annotation: Any, place: str, plain: Write) -> Write:
     logical, converted = logical_of(type_), conversion(type_, annotation, place)
-    plain = plain_writer(type_)
     if logical is None and converted is None:
         return plain
     cls = class_of(type_)
