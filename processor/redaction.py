@@ -15,7 +15,7 @@ _URL_SECRET: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 def shown(name: str, value: Any) -> Any:
     """A setting's value as it may be shown: hidden by its name, or within a URL."""
-    if _is_secret(name):
+    if _is_secret(name) and value != "":
         return HIDDEN
     return _URL_SECRET.sub(HIDDEN, value) if isinstance(value, str) else value
 

@@ -48,6 +48,9 @@ _BROKER: Final = re.compile(
 _LAST_PORT: Final = 65535
 
 
+_TOKEN: Final = re.compile(r"[!-~]{16,}")
+
+
 class Settings(BaseSettings):
     """All settings. Durations are written "250ms", "10s", "5m"; sizes are bytes."""
 
@@ -196,8 +199,23 @@ class Settings(BaseSettings):
     )
     http: str = Field(
         "",
-        description="Where health checks and metrics are served, such as 0.0.0.0:8080, or :8080 "
-        "for this machine alone; nowhere if empty.",
+        description="Where the page, health checks and metrics are served, such as 0.0.0.0:8080, "
+        "or :8080 for this machine alone; nowhere if empty. Other machines see health alone, "
+        "unless http_token or http_client_ca says who may see more.",
+    )
+    http_token: str = Field(
+        "",
+        description="Whoever gives it may see the page and metrics, from other machines too: as a "
+        "bearer token, or as the password that a browser asks for. At least 16 characters.",
+    )
+    http_certificate: str = Field(
+        "", description="File of the certificate (PEM) with which http is served by TLS."
+    )
+    http_key: str = Field("", description="File of that certificate's key (PEM).")
+    http_client_ca: str = Field(
+        "",
+        description="File of the authorities (PEM) by whose client certificates one may see the "
+        "page and metrics.",
     )
     kafka: dict[str, Any] = Field(
         default_factory=dict, description="Any librdkafka setting, for all clients."
@@ -253,6 +271,16 @@ class Settings(BaseSettings):
         except UsageError as error:
             raise ValueError(str(error)) from None
 
+    @field_validator("http_token")
+    @classmethod
+    def _is_hard_to_guess(cls, token: str) -> str:
+        if token and not _TOKEN.fullmatch(token):
+            raise ValueError(
+                "it takes at least 16 characters, and no spaces or letters beyond ASCII: make one "
+                "by `openssl rand -hex 32`"
+            )
+        return token
+
     @field_validator("max_task_idle")
     @classmethod
     def _is_wait(cls, wait: str) -> str:
@@ -279,6 +307,17 @@ class Settings(BaseSettings):
         if url.password or url.query:
             raise ValueError(
                 "snapshot_url must not hold credentials: set variables such as AWS_ACCESS_KEY_ID"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_tls_whole(self) -> "Settings":
+        if bool(self.http_certificate) != bool(self.http_key):
+            raise ValueError("http_certificate and http_key need each other: set both or none")
+        if self.http_client_ca and not self.http_certificate:
+            raise ValueError(
+                "http_client_ca needs TLS: set http_certificate and http_key, too, or http_token "
+                "instead"
             )
         return self
 
@@ -404,7 +443,33 @@ def shown(settings: Settings) -> dict[str, Any]:
     values = settings.model_dump(mode="json")
     for part in CLIENTS:
         values[part] = {name: redaction.shown(name, it) for name, it in values[part].items()}
-    return {name: redaction.shown("", value) for name, value in values.items()}
+    return {name: redaction.shown(name, value) for name, value in values.items()}
+
+
+class Listed(NamedTuple):
+    """One setting as it is shown; `part` is the table that a librdkafka setting stands in.
+
+    A table's own line has no name, and neither value nor origin.
+    """
+
+    part: str
+    name: str
+    value: Any
+    origin: str
+    description: str
+
+
+def listed(effective: Effective) -> Iterator[Listed]:
+    """All settings as they may be shown, with where each is from and what it means."""
+    origins = effective.origins
+    for name, value in shown(effective.settings).items():
+        description = Settings.model_fields[name].description or ""
+        if name in CLIENTS:
+            yield Listed(name, "", None, "", description)
+            for entry, its in value.items():
+                yield Listed(name, entry, its, origins.get(f"{name}.{entry}", "default"), "")
+        else:
+            yield Listed("", name, value, origins.get(name, "default"), description)
 
 
 def unsecured(settings: Settings, bootstrap: str) -> Settings:
@@ -416,12 +481,23 @@ def unsecured(settings: Settings, bootstrap: str) -> Settings:
     return settings.model_copy(update=changed)
 
 
+def developing(effective: Effective, bootstrap: str) -> Effective:
+    """The settings for an embedded Kafka; http on a free port of this machine, unless it is set."""
+    settings = unsecured(effective.settings, bootstrap)
+    changed: dict[str, str] = dict.fromkeys(("bootstrap", "create_topics"), "--dev")
+    if "http" not in effective.origins:
+        settings = settings.model_copy(update={"http": "127.0.0.1:0"})
+        changed["http"] = "--dev"
+    return Effective(settings, {**effective.origins, **changed})
+
+
 def redacted(settings: Settings, text: str) -> str:
     """A text without the settings' secrets."""
     return redaction.without(_secrets(settings), text)
 
 
 def _secrets(settings: Settings) -> Iterator[str]:
+    yield from redaction.secrets("http_token", settings.http_token)
     for part in CLIENTS:
         for name, value in getattr(settings, part).items():
             yield from redaction.secrets(name, value)

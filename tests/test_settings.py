@@ -219,3 +219,32 @@ def test_a_stuck_worker_is_seen_before_the_group_gives_it_up(
     else:
         with pytest.raises(SettingsError, match=r"set consumer\.max\.poll\.interval\.ms"):
             load(given)
+
+
+def test_the_token_of_http_is_a_secret() -> None:
+    token = f"{CANARY}-{CANARY}"
+    settings = load({"http_token": token}).settings
+    assert CANARY not in repr(settings)
+    assert shown(settings)["http_token"] == HIDDEN
+    assert redacted(settings, f"it is {token}") == f"it is {HIDDEN}"
+    assert shown(load().settings)["http_token"] == "", "where there is none, that may be seen"
+
+
+@pytest.mark.parametrize("token", [CANARY, f"{CANARY} {CANARY}", f"{CANARY}-{CANARY}-\u00e9"])
+def test_a_token_that_is_refused_is_not_repeated(token: str) -> None:
+    with pytest.raises(SettingsError, match=r"http_token .*at least 16 characters") as refused:
+        load({"http_token": token})
+    assert CANARY not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"http_certificate": "a"}, "need each other"),
+        ({"http_key": "a"}, "need each other"),
+        ({"http_client_ca": "a"}, "http_client_ca needs TLS"),
+    ],
+)
+def test_tls_of_http_is_whole(given: Mapping[str, str], text: str) -> None:
+    with pytest.raises(SettingsError, match=text):
+        load(given)

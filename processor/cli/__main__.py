@@ -30,10 +30,10 @@ def _end(_number: int, _frame: Any) -> None:
 
 def _health() -> None:
     from processor.errors import UsageError  # noqa: PLC0415
-    from processor.health.probe import ask, configured  # noqa: PLC0415
+    from processor.health.probe import ask, configured, serves_tls  # noqa: PLC0415
 
     try:
-        answer = ask(configured(), "healthz")
+        answer = ask(configured(), "healthz", tls=serves_tls())
     except UsageError as error:
         sys.exit(_told(str(error), UsageError.exit_code))
     if not answer.ok:

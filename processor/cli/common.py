@@ -106,14 +106,16 @@ def name_with_settings(
 def settings_here(
     own: Mapping[str, Any] | None, config: Path | None, sets: list[str] | None, **given: Any
 ) -> "Settings":
-    """The settings in effect, of them alone; see `effective_here`."""
+    """The settings in effect; see `effective_here`."""
     return effective_here(own, config, sets, **given).settings
 
 
 def effective_here(
     own: Mapping[str, Any] | None, config: Path | None, sets: list[str] | None, **given: Any
 ) -> "Effective":
-    """The settings in effect; Kafka is that of `kproc dev` in this folder, if nothing says more.
+    """The settings in effect, and where they are from.
+
+    Kafka is that of `kproc dev` in this folder, if nothing says more.
 
     Args:
         own: A topology's, if there is one.

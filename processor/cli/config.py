@@ -1,8 +1,7 @@
 """`kproc config`: the effective settings, where each is from, and what it means."""
 
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -13,17 +12,7 @@ from processor.cli.complete import topology_files
 from processor.cli.run import ConfigOption, SetOption
 
 if TYPE_CHECKING:
-    from processor.settings import Effective
-
-
-class _Line(NamedTuple):
-    """One setting as it is shown; `part` is the table that a librdkafka setting stands in."""
-
-    part: str
-    name: str
-    value: Any
-    origin: str
-    description: str
+    from processor.settings import Listed
 
 
 def config(
@@ -51,31 +40,17 @@ def config(
     """
     from processor.cli.common import effective_here  # noqa: PLC0415
     from processor.loading import load as load_topology  # noqa: PLC0415
+    from processor.settings import listed  # noqa: PLC0415
 
     own = load_topology(topology).settings if topology else None
-    lines = list(_lines(effective_here(own, file, sets)))
+    lines = list(listed(effective_here(own, file, sets)))
     if form == "toml":
         typer.echo(_toml(lines))
     else:
         Console(highlight=False).print(_table(lines))
 
 
-def _lines(effective: "Effective") -> Iterator[_Line]:
-    from processor.layers import CLIENTS  # noqa: PLC0415
-    from processor.settings import Settings, shown  # noqa: PLC0415
-
-    origins = effective.origins
-    for name, value in shown(effective.settings).items():
-        description = Settings.model_fields[name].description or ""
-        if name in CLIENTS:
-            yield _Line(name, "", None, "", description)
-            for entry, its in value.items():
-                yield _Line(name, entry, its, origins.get(f"{name}.{entry}", "default"), "")
-        else:
-            yield _Line("", name, value, origins.get(name, "default"), description)
-
-
-def _table(lines: list[_Line]) -> Table:
+def _table(lines: list["Listed"]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("setting", "value", "from", ""):
         table.add_column(heading, overflow="fold")
@@ -92,7 +67,7 @@ def _table(lines: list[_Line]) -> Table:
     return table
 
 
-def _toml(lines: list[_Line]) -> str:
+def _toml(lines: list["Listed"]) -> str:
     """A kproc.toml; defaults are comments, and so are secrets, whose text is not shown."""
     from processor.redaction import HIDDEN  # noqa: PLC0415
 

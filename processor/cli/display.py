@@ -18,9 +18,10 @@ from rich.live import Live
 from rich.text import Text
 
 from processor.cli.area import area
-from processor.cli.summary import LATE_ADVICE, Run, most_late, print_summary
+from processor.cli.summary import Run, print_summary
 from processor.cli.terminal import shared_terminal
 from processor.node.accounting import Figures
+from processor.node.lateness import LATE_ADVICE, most_late
 from processor.settings import Settings, redacted
 from processor.worker.channel import ADOPTED, CRASHED, Failure, Log, Report, Status
 from processor.worker.rate import Rate

@@ -30,10 +30,10 @@ def health(
     Example: KPROC_HTTP=:8080 kproc health
     """
     from processor.addresses import parse_address  # noqa: PLC0415
-    from processor.health.probe import ask, configured  # noqa: PLC0415
+    from processor.health.probe import ask, configured, serves_tls  # noqa: PLC0415
 
     address = configured() if http is None else parse_address(http)
-    answer = ask(address, "readyz" if ready else "healthz")
+    answer = ask(address, "readyz" if ready else "healthz", tls=serves_tls())
     if not answer.ok:
         say(answer.text)
         raise typer.Exit(1)

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from processor.cli.common import (
     TopologyArgument,
+    effective_here,
     record_progress,
     redacting,
     say,
-    settings_here,
     start_kafka,
 )
 from processor.cli.scaling import Asked, bounds_of, run_here
@@ -26,7 +26,7 @@ from processor.wording import several
 
 if TYPE_CHECKING:
     from processor.health.http import Endpoint
-    from processor.settings import Settings
+    from processor.settings import Effective, Settings
     from processor.topology.plan import Plan
     from processor.topology.topology import SampleData, Topology
 
@@ -125,18 +125,18 @@ def run(  # noqa: PLR0913 - options of a command
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the node takes over
     loaded = load_topology(topology)
     made = plan(loaded)
-    settings = settings_here(loaded.settings, config, sets, **options)
+    effective = effective_here(loaded.settings, config, sets, **options)
     view = _View(log_format, quiet=quiet, show=until_end if show is None else show)
     with (
-        redacting(settings),
-        _dev_kafka(loaded, settings, quiet=quiet)
+        redacting(effective.settings),
+        _dev_kafka(loaded, effective, quiet=quiet)
         if dev
-        else contextlib.nullcontext(settings) as used,
+        else contextlib.nullcontext(effective) as used,
     ):
         if nodes is None:
             killed = _work(topology, made, used, view, until_end=until_end)
         else:
-            asked = Asked(loaded.name, used, topology)
+            asked = Asked(loaded.name, used.settings, topology)
             killed = run_here(asked, nodes, log_format=log_format, quiet=quiet)
     if killed:
         raise typer.Exit(_INTERRUPTED)
@@ -151,20 +151,25 @@ class _View:
     show: bool
 
 
-def _work(spec: str, made: "Plan", settings: "Settings", view: _View, *, until_end: bool) -> bool:
+def _work(spec: str, made: "Plan", used: "Effective", view: _View, *, until_end: bool) -> bool:
     """Runs the topology and tells of it; returns whether its workers were killed."""
     from processor.cli.display import Run, display  # noqa: PLC0415
     from processor.node.node import Node  # noqa: PLC0415
     from processor.worker.channel import Log  # noqa: PLC0415
 
+    settings = used.settings
     this = Run(made, settings, until_end)
     with (
-        _endpoint(made, settings) as endpoint,
+        _endpoint(made, used) as endpoint,
         display(this, log_format=view.log_format, quiet=view.quiet) as shown,
     ):
         watchers = [shown] if endpoint is None else [shown, endpoint]
         if endpoint is not None:
-            shown.report(Log(None, "info", "http", {"address": str(endpoint.address)}))
+            fields: dict[str, str | int | float] = {
+                "address": str(endpoint.address),
+                "page": endpoint.page,
+            }
+            shown.report(Log(None, "info", "http", fields))
         try:
             state = Node(spec, made, settings, *watchers, until_end=until_end).run()
         except WorkerFailed as error:
@@ -176,15 +181,22 @@ def _work(spec: str, made: "Plan", settings: "Settings", view: _View, *, until_e
 
 
 @contextlib.contextmanager
-def _endpoint(made: "Plan", settings: "Settings") -> "Generator[Endpoint | None]":
-    """What serves the node's health and metrics, if the setting `http` says where."""
+def _endpoint(made: "Plan", used: "Effective") -> "Generator[Endpoint | None]":
+    """What serves the node's page, health and metrics, if the setting `http` says where."""
+    settings = used.settings
     if not settings.http:
         yield None
         return
     from processor.addresses import parse_address  # noqa: PLC0415
+    from processor.health.access import Access  # noqa: PLC0415
     from processor.health.http import Endpoint  # noqa: PLC0415
+    from processor.health.site import Site  # noqa: PLC0415
 
-    with contextlib.closing(Endpoint(parse_address(settings.http), made.application)) as endpoint:
+    access = Access(
+        settings.http_token, settings.http_certificate, settings.http_key, settings.http_client_ca
+    )
+    address, site = parse_address(settings.http), Site(made, used)
+    with contextlib.closing(Endpoint(address, made.application, access, site)) as endpoint:
         yield endpoint
 
 
@@ -205,20 +217,22 @@ def _show_results(made: "Plan", settings: "Settings") -> None:
 
 
 @contextlib.contextmanager
-def _dev_kafka(topology: "Topology", settings: "Settings", *, quiet: bool) -> Generator["Settings"]:
+def _dev_kafka(
+    topology: "Topology", effective: "Effective", *, quiet: bool
+) -> Generator["Effective"]:
     """The settings for this machine's Kafka, with sample data in it; stopped if it was started."""
     from processor.local.dev import lasting_kafka, own  # noqa: PLC0415
     from processor.local.embedded import DEFAULT_DATA  # noqa: PLC0415
-    from processor.settings import unsecured  # noqa: PLC0415
+    from processor.settings import developing  # noqa: PLC0415
 
     kafka = lasting_kafka(DEFAULT_DATA)
     with contextlib.ExitStack() as stack:
         if kafka is None:
             kafka = stack.enter_context(start_kafka(DEFAULT_DATA, port=_dev_port()))
             own(kafka)
-        found = unsecured(settings, kafka.bootstrap)
+        found = developing(effective, kafka.bootstrap)
         for sample in topology.samples:
-            _load_sample(found, sample, quiet=quiet)
+            _load_sample(found.settings, sample, quiet=quiet)
         yield found
 
 

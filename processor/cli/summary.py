@@ -1,6 +1,5 @@
 """What a run is and was, for the one who started it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,6 +7,7 @@ from rich.text import Text
 
 from processor.cli.common import DEFAULT_BOOTSTRAP, err
 from processor.node.accounting import Figures
+from processor.node.lateness import LATE_ADVICE, most_late
 from processor.settings import Settings
 from processor.topology.plan import Plan
 from processor.wording import several
@@ -20,28 +20,11 @@ if TYPE_CHECKING:
 _LEFT_OPEN = "what waits for later records, as the last windows do; --set idle_timeout=1s closes it"
 
 
-LATE_ADVICE = (
-    "they were behind other records of their own partition: give {step} a grace as long as that, "
-    "or take them up with .late()"
-)
-"""What to do where so many are late."""
-
-_MANY_LATE = 0.01
-"""A larger share than this is worth a warning."""
-
-
 def told_late(lateness: Lateness) -> str:
     """How many of how many records were late; empty if none was."""
     many = [f"{lateness.late:,} of {lateness.judged:,} late"] if lateness.late else []
     many += [f"{lateness.partly:,} for some of their windows"] if lateness.partly else []
     return ", ".join(many)
-
-
-def most_late(late: Mapping[str, Lateness]) -> str | None:
-    """The step with the largest share of late records, if that is worth a warning."""
-    shares = {step: each.late / each.judged for step, each in late.items() if each.judged}
-    worst = max(shares, key=shares.__getitem__, default=None)
-    return worst if worst is not None and shares[worst] > _MANY_LATE else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a node says of itself over HTTP: probes and metrics.
+"""What a node says of itself over HTTP: probes, metrics and the page.
 
 May touch `node`.
 """

@@ -1,27 +1,32 @@
-"""The node's HTTP endpoint: `/healthz`, `/readyz` and `/metrics`.
+"""The node's HTTP endpoint: health, metrics, and the page.
 
-Serves from threads of its own what the node's loop has last set; neither waits for the other. Owns
-the server; what is measured is the business of `metrics`, and what ready means of `cluster`.
+Answers from what the node's loop has last set, in a thread of its own; neither waits for the other.
+What is measured is the business of `metrics`, what ready means of `cluster`, and who may ask of
+`access`.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from socketserver import TCPServer, ThreadingMixIn
-from threading import Thread
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from processor.addresses import Address
 from processor.cluster.readiness import unsettled
-from processor.errors import SettingsError
+from processor.health.access import Access
+from processor.health.guard import Guard, plain
 from processor.health.metrics import families
+from processor.health.server import Server
+from processor.health.site import Site
 from processor.node.accounting import Figures
 from processor.worker.channel import ADOPTED, CRASHED, Log, Report, Status
 
@@ -34,12 +39,10 @@ _ALIVE: Final = 10.0
 _FRESH: Final = 0.5
 """Seconds between two snapshots."""
 
-_PATIENCE: Final = 10.0
-"""Seconds that a client may take for its request."""
-
 _BUCKETS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
-StartResponse: TypeAlias = Callable[[str, list[tuple[str, str]]], Any]
+OPEN: Final = Access()
+"""Nobody is asked who they are: other machines see health alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,18 @@ class Endpoint(Collector):
     Args:
         address: Where to listen.
         application: The application's name.
+        access: Who may ask for more than health, and the files for TLS.
+        site: The page; None: there is none.
 
     Raises:
-        SettingsError: The address can't be listened on.
+        SettingsError: The address can't be listened on, or a file can't be used.
     """
 
-    def __init__(self, address: Address, application: str) -> None:
+    def __init__(
+        self, address: Address, application: str, access: Access = OPEN, site: Site | None = None
+    ) -> None:
         self._application = application
+        self._site = site
         self._figures = Figures(time.monotonic())
         self._snapshot = _Snapshot()
         self._snapshot_at = 0.0
@@ -77,17 +85,20 @@ class Endpoint(Collector):
         )
         registry.register(self)
         self._registry = registry
-        self._server = _listen(address)
-        self._server.set_app(self._answer)
-        self.address = Address(address.host, self._server.server_port)
+        tls = access.context()
+        self._server = Server(Guard(self._app(), access), address, tls)
+        self.address = self._server.address
         """Where it listens."""
-        self._thread = Thread(target=self._server.serve_forever, name="http", daemon=True)
-        self._thread.start()
+        self.page = f"{'http' if tls is None else 'https'}://{self.address.local}/"
+        """What a browser on this machine opens."""
 
     def report(self, report: Report) -> None:
         """Takes in what a worker tells, or what happens to it."""
+        now = time.monotonic()
+        if self._site is not None:
+            self._site.report(report, now)
         if isinstance(report, Status):
-            self._figures.note(report, time.monotonic())
+            self._figures.note(report, now)
         elif isinstance(report, Log) and report.slot is not None:
             if report.event == CRASHED:
                 self._figures.note_restart(report.slot)
@@ -104,6 +115,9 @@ class Endpoint(Collector):
         pending = "it is stopping" if state.stopping else unsettled(state.view, state.node)
         found = families(self._application, state.node, state.view, self._figures)
         self._snapshot = _Snapshot(pending, found)
+        self._figures.tick(now)
+        if self._site is not None:
+            self._site.turn(state, state.view, self._figures, now, pending)
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus' registry asks for."""
@@ -111,25 +125,34 @@ class Endpoint(Collector):
 
     def close(self) -> None:
         """Stops listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.close()
 
-    def _answer(self, request: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
-        if request["REQUEST_METHOD"] != "GET":
-            return _reply(start, HTTPStatus.METHOD_NOT_ALLOWED, "GET only", ("Allow", "GET"))
-        match request["PATH_INFO"]:
-            case "/healthz":
-                return _verdict(start, self._ailing())
-            case "/readyz":
-                return _verdict(start, self._ailing() or self._snapshot.unsettled)
-            case "/metrics":
-                encode, kind = choose_encoder(request.get("HTTP_ACCEPT", ""))
-                start("200 OK", [("Content-Type", kind)])
-                return [encode(self._registry)]
-            case _:
-                text = "there are /healthz, /readyz and /metrics"
-                return _reply(start, HTTPStatus.NOT_FOUND, text)
+    def _app(self) -> Starlette:
+        routes = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
+        if self._site is not None:
+            routes = dict.fromkeys(self._site.paths, self._site.answer) | routes
+        *others, last = routes
+
+        async def missing(_request: Request, _error: Exception) -> Response:
+            return plain(HTTPStatus.NOT_FOUND, f"there are {', '.join(others)} and {last}")
+
+        async def wrong_method(_request: Request, _error: Exception) -> Response:
+            return plain(HTTPStatus.METHOD_NOT_ALLOWED, "GET only", {"Allow": "GET"})
+
+        return Starlette(
+            routes=[Route(path, answer) for path, answer in routes.items()],
+            exception_handlers={404: missing, 405: wrong_method},
+        )
+
+    async def _healthz(self, _request: Request) -> Response:
+        return _verdict(self._ailing())
+
+    async def _readyz(self, _request: Request) -> Response:
+        return _verdict(self._ailing() or self._snapshot.unsettled)
+
+    async def _metrics(self, request: Request) -> Response:
+        encode, kind = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(self._registry), media_type=kind)
 
     def _ailing(self) -> str | None:
         """What is wrong with the node's loop."""
@@ -140,49 +163,7 @@ class Endpoint(Collector):
         return f"the node's loop hangs for {silent:.0f} s" if silent > _ALIVE else None
 
 
-def _verdict(start: StartResponse, wrong: str | None) -> Iterable[bytes]:
+def _verdict(wrong: str | None) -> PlainTextResponse:
     if wrong is None:
-        return _reply(start, HTTPStatus.OK, "ok")
-    return _reply(start, HTTPStatus.SERVICE_UNAVAILABLE, wrong)
-
-
-def _reply(
-    start: StartResponse, status: HTTPStatus, text: str, *headers: tuple[str, str]
-) -> Iterable[bytes]:
-    plain = ("Content-Type", "text/plain; charset=utf-8")
-    start(f"{status.value} {status.phrase}", [plain, *headers])
-    return [f"{text}\n".encode()]
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    """A thread for each request, so that a slow client delays nobody."""
-
-    daemon_threads = True
-
-    def server_bind(self) -> None:
-        """Binds; wsgiref would also ask for the host's full name, which may take seconds."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-        self.setup_environ()
-
-
-class _Server6(_Server):
-    address_family = 10  # AF_INET6
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = _PATIENCE
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as it is called
-        """Probes are no news."""
-
-
-def _listen(address: Address) -> _Server:
-    kind = _Server6 if ":" in address.host else _Server
-    try:
-        return kind((address.host, address.port), _Handler)
-    except OSError as error:
-        raise SettingsError(
-            f"http: {address} can't be listened on ({error.strerror}): each node on a machine "
-            "needs a port of its own; with port 0 it takes a free one and logs it"
-        ) from error
+        return plain(HTTPStatus.OK, "ok")
+    return plain(HTTPStatus.SERVICE_UNAVAILABLE, wrong)

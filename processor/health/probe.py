@@ -27,7 +27,7 @@ def configured() -> Address:
     Raises:
         UsageError: There is none, or it is none that can be asked.
     """
-    text = os.environ.get("KPROC_HTTP") or _from_file()
+    text = _setting("http")
     if not text:
         raise UsageError(
             "nothing says where the node listens: set http, such as KPROC_HTTP=:8080, for it and "
@@ -36,10 +36,21 @@ def configured() -> Address:
     return parse_address(text)
 
 
-def ask(address: Address, question: Question) -> Answer:
-    """Asks the node."""
-    host, port = address.local
-    connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
+def serves_tls() -> bool:
+    """Whether the node serves by TLS: the setting `http_certificate`."""
+    return bool(_setting("http_certificate"))
+
+
+def ask(address: Address, question: Question, *, tls: bool = False) -> Answer:
+    """Asks the node.
+
+    Args:
+        address: Where it listens.
+        question: What is asked.
+        tls: Whether it serves by TLS. Its certificate is not looked at: it is on this machine, and
+            told nothing.
+    """
+    connection = _connection(address.local, tls=tls)
     try:
         connection.request("GET", f"/{question}")
         answer = connection.getresponse()
@@ -51,11 +62,26 @@ def ask(address: Address, question: Question) -> Answer:
     return Answer(ok=answer.status == http.client.OK, text=text)
 
 
-def _from_file() -> str:
+def _connection(address: Address, *, tls: bool) -> http.client.HTTPConnection:
+    host, port = address
+    if not tls:
+        return http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
+    import ssl  # noqa: PLC0415
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT, context=context)
+
+
+def _setting(name: str) -> str:
+    return os.environ.get(f"KPROC_{name.upper()}") or str(_file().get(name, ""))
+
+
+def _file() -> dict[str, Any]:
     try:
-        values: dict[str, Any] = tomllib.loads(Path("kproc.toml").read_text())
+        return tomllib.loads(Path("kproc.toml").read_text())
     except FileNotFoundError:
-        return ""
+        return {}
     except (tomllib.TOMLDecodeError, OSError) as error:
         raise UsageError(f"kproc.toml can't be read: {error}") from None
-    return str(values.get("http", ""))

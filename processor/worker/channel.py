@@ -60,6 +60,13 @@ class Lateness(msgspec.Struct, frozen=True):
         )
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """How far a worker is with a topic that it reads."""
+
+    records: int = 0  # fetched by this process; those of an aborted transaction count each time
+    lag: int | None = None
+
+
 class Status(msgspec.Struct, frozen=True, tag="status"):
     """A worker's figures so far, and as of now.
 
@@ -93,6 +100,9 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     withheld: str = ""  # partitions that others in the group keep from the slot, and who they are
     turn_age: float = 0.0  # seconds since its loop last turned, or went on to another record
     stuck: Standstill | None = None  # what it is at, if it is stuck
+    topics: dict[str, Reading] = {}  # those that a primary reads
+    steps: dict[str, float] = {}  # seconds that each step has worked
+    commit_seconds: float = 0.0  # that commits have taken, all together
 
 
 class Log(msgspec.Struct, frozen=True, tag="log"):

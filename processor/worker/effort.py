@@ -46,6 +46,8 @@ class Effort:
         """Records to take on at once, and to work on until the next look at the clock."""
         self.busy = 0.0
         """Seconds."""
+        self.steps: dict[str, float] = {}
+        """Seconds that each step has worked, up to the turn that is under way."""
         self._most = most
         self._steps: dict[str, float] = {}
         self._step, self._entered = "", 0.0
@@ -55,6 +57,8 @@ class Effort:
     def begin(self) -> None:
         """A turn begins with asking for records."""
         self._began, self._thread_began = time.monotonic(), time.thread_time()
+        for step, seconds in self._steps.items():
+            self.steps[step] = self.steps.get(step, 0.0) + seconds
         self._steps.clear()
         self._step = ""
 

@@ -19,7 +19,8 @@ another that had lost it but joined later, joins again.
 
 import gc
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from threading import Event as Signal
 from typing import Any
@@ -76,7 +77,7 @@ from processor.runtime.worker import Worker
 from processor.topology.plan import Layout, Plan, StoreId, TaskId
 from processor.worker.aborts import Aborts
 from processor.worker.adoption import Adoption, Step
-from processor.worker.channel import ADOPTED, Channel, Lateness, Status
+from processor.worker.channel import ADOPTED, Channel, Lateness, Reading, Status
 from processor.worker.deletions import Deletions
 from processor.worker.effort import Effort, Size, cpu_seconds, starved_seconds
 from processor.worker.ends import EndsReader
@@ -162,6 +163,8 @@ class Slot:
         self._ended: frozenset[str] = frozenset()
         self._aborts = Aborts(channel)
         self._size = Size(self._stores.folders)
+        self._fetched = Counter[str]()
+        self._commit_seconds = 0.0
 
     def stop(self) -> None:
         """Asks the loop to finish; may be called from a signal handler or another thread."""
@@ -296,6 +299,8 @@ class Slot:
         for event in events:
             if isinstance(event, Assigned):
                 check_partitions(event.partitions, self._layout.partitions)
+            if isinstance(event, Fetched):
+                self._fetched[event.source.topic] += len(event.records)
             if isinstance(event, Fetched) and (
                 said := self._partitioning.look(event.source, event.records)
             ):
@@ -443,8 +448,10 @@ class Slot:
                 with self._effort.waiting():
                     self._outbox.send_offsets(positions)
             case Commit():
+                began = time.monotonic()
                 with self._effort.waiting():
                     written = self._outbox.commit()
+                self._commit_seconds += time.monotonic() - began
                 self._aborts.progressed()
                 return Committed(written)
             case Persist(store, changes, position):
@@ -521,6 +528,7 @@ class Slot:
 
     def _status(self) -> Status:
         bad = self._worker.bad_records.committed.items()
+        lags: Mapping[str, int | None] = self._lags() if self._adopt_asked else {}
         return Status(
             slot=self._spec.slot,
             state=self._state(),
@@ -531,7 +539,7 @@ class Slot:
             starved_seconds=round(starved_seconds(), 3),
             state_bytes=self._size.bytes,
             checkpoints=self._worker.checkpoints,
-            lag=self._lag(),
+            lag=self._lag(lags),
             tasks=len(self._worker.tasks),
             partitions=len(self._worker.active),
             bad_records={f"{step}: {reason}": count for (step, reason), count in bad},
@@ -542,6 +550,9 @@ class Slot:
             role="primary" if self._adopt_asked else "backup",
             told=self._worker.told,
             withheld=self._obstacles.withheld,
+            topics={topic: Reading(self._fetched[topic], lag) for topic, lag in lags.items()},
+            steps={step: round(seconds, 3) for step, seconds in self._effort.steps.items()},
+            commit_seconds=round(self._commit_seconds, 4),
         )
 
     def _held(self) -> tuple[str, ...]:
@@ -568,16 +579,21 @@ class Slot:
             for step in sorted({step for step, _ in judged})
         }
 
-    def _lag(self) -> int | None:
+    def _lag(self, lags: Mapping[str, int | None]) -> int | None:
         """Records behind the ends: of the input, or of a backup those of the changelogs."""
         if not self._adopt_asked:
             return self._opener.lag
-        positions = (
-            pair for task in self._worker.tasks.values() for pair in task.positions.items()
-        )
-        lags = [self._behind(source, position.offset) for source, position in positions]
-        known = [lag for lag in lags if lag is not None]
+        known = [lag for lag in lags.values() if lag is not None]
         return sum(known) if known or not self._spec.own else None
+
+    def _lags(self) -> Mapping[str, int | None]:
+        """Records behind the ends of each topic at work; None of one of which no end is known."""
+        lags: dict[str, int | None] = {}
+        for task in self._worker.tasks.values():
+            for source, position in task.positions.items():
+                lag, before = self._behind(source, position.offset), lags.get(source.topic)
+                lags[source.topic] = before if lag is None else lag + (before or 0)
+        return lags
 
     def _behind(self, source: TopicPartition, offset: Offset) -> int | None:
         """Records of one partition, those included that others keep from the slot."""

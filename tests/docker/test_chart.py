@@ -283,6 +283,26 @@ def test_commands_and_their_options_exist(kind: str, render: Render) -> None:
     click.commands[command].make_context(command, arguments)
 
 
+def test_a_token_and_tls_for_http(render: Render) -> None:
+    secret = {"setting": "http_token", "secret": "orders-http", "key": "token"}
+    tls = {"ca": {"secret": {"name": "orders-tls", "key": "ca.crt"}}}
+    files = {f"http_{name}": f"/etc/kproc/tls/tls.{name}" for name in ("certificate", "key")}
+    made = render(
+        {
+            "secrets": [secret],
+            "config": {"bootstrap": "kafka:9092", **files},
+            "serviceMonitor": {"enabled": True, "tlsConfig": tls},
+        }
+    )
+    (endpoint,) = made["ServiceMonitor", "orders"]["spec"]["endpoints"]
+    assert endpoint["authorization"] == {"credentials": {"name": "orders-http", "key": "token"}}
+    assert (endpoint["scheme"], endpoint["tlsConfig"]) == ("https", tls)
+    (container,) = pod(made)["containers"]
+    assert container["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
+    env = {each["name"]: each for each in container["env"]}
+    assert env["KPROC_HTTP_TOKEN"]["valueFrom"]["secretKeyRef"]["name"] == "orders-http"
+
+
 def test_a_zone_that_is_told_and_no_disk(render: Render) -> None:
     made = render({"zone": "east", "persistence": {"enabled": False}})
     (container,) = pod(made)["containers"]

@@ -132,6 +132,8 @@ def test_what_prometheus_asks_is_there() -> None:
     targets = [each for job in jobs for group in job["static_configs"] for each in group["targets"]]
     assert targets == ["node-a:8080", "node-b:8080", "autoscale:9100"]
     assert {each.partition(":")[0] for each in targets} <= SERVICES.keys()
+    token = jobs[0]["authorization"]["credentials"]
+    assert SERVICES["node-a"]["environment"]["KPROC_HTTP_TOKEN"] == token
 
 
 @pytest.mark.kafka

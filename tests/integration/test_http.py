@@ -1,9 +1,13 @@
 """Health and metrics of a real node."""
 
+import json
 import re
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
 
 import pytest
 
@@ -32,6 +36,42 @@ def test_a_node_at_work(app: App) -> None:
         assert 'kproc_adoption_seconds_count{reason="start"} 1.0' in text
         assert node.stop() == 0
     assert not ask(address, "healthz").ok
+
+
+def test_its_page(app: App) -> None:
+    app.define("topology.stream(IN).group_by_key().count(name='counts').to(OUT)")
+    app.topics("in", "out")
+    app.write(*((n % 2, f"k{n % 2}", "1") for n in range(100)), (1, "l", "nonsense"))
+    with app.start(http=":0", **{"kafka.client.id": "canary"}) as node:
+        where = app.await_log(node, "http", timeout=60)["page"]
+        _await(lambda: bool(_status(where)["bad_records"]), node)
+        _await(lambda: _status(where)["workers"][0]["checkpoint_seconds"] is not None, node)
+        found = _status(where)
+        (topic,) = found["topics"]
+        assert (topic["topic"], topic["lag"]) == (app.input, 0)
+        assert "counts" in {each["step"] for each in found["steps"]}
+        assert found["bad_records"][0]["reason"] == "decode"
+        assert found["healthy"]
+        assert [each["kind"] for each in found["events"]].count("adoption") == 1
+        settings = {each["name"]: each for each in _json(f"{where}application.json")["settings"]}
+        assert settings["kafka.client.id"]["value"] == "canary"
+        assert settings["kafka.client.id"]["origin"] == "command line"
+        assert node.stop() == 0
+
+
+def _status(page: str) -> Any:
+    return _json(f"{page}status.json")
+
+
+def _json(url: str) -> Any:
+    """A document; before the node has begun one that is empty."""
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+            raise
+        return {"bad_records": []}
 
 
 def _await(holds: Callable[[], bool], node: NodeProcess) -> None:

@@ -147,3 +147,17 @@ def test_among_records_of_which_one_took_too_long_each_is_worked_on_alone() -> N
         effort.fetched(1)
         effort.done(1)
     assert effort.limit in (1, 4)  # of a slow machine's turn nothing follows
+
+
+def test_what_each_step_has_worked() -> None:
+    effort = Effort(1000, 256)
+    for _ in range(2):
+        effort.begin()
+        effort.entered("slow")
+        spin(0.02)
+        effort.entered("other")
+        effort.entered("")
+    assert list(effort.steps) == ["slow", "other"], "up to the turn that is under way"
+    assert effort.steps["slow"] >= 0.02
+    effort.begin()
+    assert effort.steps["slow"] >= 0.04

@@ -164,3 +164,8 @@ capabilities:
 {{ toYaml . }}
 {{- end }}
 {{- end }}
+
+{{/* Of probes, where nodes serve by TLS. */}}
+{{- define "kproc.scheme" -}}
+{{- if .Values.config.http_certificate }}, scheme: HTTPS{{ end }}
+{{- end }}

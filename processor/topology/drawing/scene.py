@@ -75,15 +75,24 @@ class Scene:
     size: Size = _NOTHING
 
 
-def scene(drawn: Picture) -> Scene:
-    """Places a picture."""
-    return _Composer(_without_cycles(drawn)).compose()
+def scene(drawn: Picture, room: Size = _NOTHING) -> Scene:
+    """Places a picture.
+
+    Args:
+        drawn: The picture.
+        room: What is left free below the text of each step, and of each topic that is read.
+    """
+    return _Composer(_without_cycles(drawn), room).compose()
 
 
 class _Composer:
-    def __init__(self, drawn: Picture) -> None:
+    def __init__(self, drawn: Picture, room: Size) -> None:
         self._drawn = drawn
-        self._shapes = {box.id: _shape(box) for box in drawn.boxes.values()}
+        read = {arrow.source for arrow in drawn.arrows}
+        self._shapes = {
+            box.id: _shape(box, _NOTHING if box.part is None and box.id not in read else room)
+            for box in drawn.boxes.values()
+        }
         self._parts = sorted({box.part for box in drawn.boxes.values() if box.part is not None})
         self._inner = {part: self._place_inside(part) for part in self._parts}
 
@@ -193,16 +202,13 @@ def _inside(left: float, top: float, point: Point) -> Point:
     return left + point[0], top + FRAME_TOP + point[1]
 
 
-def _shape(box: Box) -> Shape:
+def _shape(box: Box, room: Size) -> Shape:
     name, caption = _wrapped(box.name), _wrapped(box.caption)
     stores = tuple(_cylinders(box))
-    width = (
-        (_width(name, caption) if name else _width(caption, []))
-        + 2 * PAD
-        + (2 * CAP if box.part is None else 0)
-    )
+    text = _width(name, caption) if name else _width(caption, [])
+    width = max(text, room.width) + 2 * PAD + (2 * CAP if box.part is None else 0)
     width = max([width, *(store.size.width for store in stores)])
-    size = Size(width, (len(name) + len(caption)) * LINE + PAD)
+    size = Size(width, (len(name) + len(caption)) * LINE + room.height + PAD)
     below = stores[-1].corner[1] + stores[-1].size.height if stores else 0
     return Shape(box, name, caption, size, stores, Size(width, size.height + below))
 

@@ -1,0 +1,120 @@
+"""What stands before all that a node serves: limits, who may ask, and headers that browsers heed.
+
+An ASGI application around another one. Owns no socket.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from processor.health.access import HEALTH, Access, Refusal, origin
+
+LONGEST_PATH: Final = 2048
+"""Bytes, with the query."""
+
+MOST_BYTES: Final = 64 * 1024
+"""Of a request's body."""
+
+REQUESTS: Final = 50
+"""A second, from one address; as many at once."""
+
+_REMEMBERED: Final = 1024
+"""Addresses whose requests are counted."""
+
+_POLICY: Final = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Guard:
+    """Lets pass what may.
+
+    Args:
+        app: What answers.
+        access: Who may ask for more than health.
+        clock: Seconds of any clock that only goes forward.
+    """
+
+    def __init__(
+        self, app: ASGIApp, access: Access, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app = app
+        self._access = access
+        self._pace = Pace(clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        refusal = self._refusal(scope)
+        app = self._app if refusal is None else _response(refusal)
+        await app(scope, receive, send_guarded)
+
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        headers, peer = Headers(scope=scope), str((scope["client"] or ("",))[0])
+        if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_PATH:
+            return _closing(HTTPStatus.REQUEST_URI_TOO_LONG, f"{LONGEST_PATH} bytes at most")
+        if "transfer-encoding" in headers or _length(headers) > MOST_BYTES:
+            text = f"a body has {MOST_BYTES} bytes at most, and says how many"
+            return _closing(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+        if not self._pace.admits(origin(peer)):
+            text = f"{REQUESTS} requests a second at most"
+            return _closing(HTTPStatus.TOO_MANY_REQUESTS, text, **{"Retry-After": "1"})
+        if scope["path"] in HEALTH:
+            return None
+        certified = scope["state"].get("certified", False)
+        return self._access.refusal(peer, headers, certified=certified)
+
+
+class Pace:
+    """How many requests come from where: as many at once as in a second, which fill up again."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def admits(self, origin: str) -> bool:
+        """Whether one more may come."""
+        now = self._clock()
+        left, at = self._left.pop(origin, (float(REQUESTS), now))
+        left = min(REQUESTS, left + (now - at) * REQUESTS)
+        admitted = left >= 1
+        self._left[origin] = (left - admitted, now)
+        while len(self._left) > _REMEMBERED:
+            self._left.popitem(last=False)
+        return admitted
+
+
+def plain(status: HTTPStatus, text: str, headers: Any = None) -> PlainTextResponse:
+    """A line of text."""
+    return PlainTextResponse(f"{text}\n", status, headers=headers)
+
+
+def _response(refusal: Refusal) -> PlainTextResponse:
+    return plain(refusal.status, refusal.text, dict(refusal.headers))
+
+
+def _closing(status: HTTPStatus, text: str, **headers: str) -> Refusal:
+    return Refusal(status, text, {"Connection": "close", **headers})
+
+
+def _length(headers: Headers) -> int:
+    given = headers.get("content-length", "0")
+    return int(given) if given.isdecimal() else MOST_BYTES + 1
