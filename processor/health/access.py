@@ -10,7 +10,7 @@ import hmac
 import ipaddress
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
@@ -48,7 +48,7 @@ class Access:
         client_ca: File of the authorities whose clients may; empty: there are none.
     """
 
-    token: str = ""
+    token: str = field(default="", repr=False)
     certificate: str = ""
     key: str = ""
     client_ca: str = ""

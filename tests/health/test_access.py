@@ -102,3 +102,7 @@ def test_files_that_are_no_certificates(tmp_path: Path) -> None:
 )
 def test_addresses_that_are_told_apart(peer: str, expected: str) -> None:
     assert origin(peer) == expected
+
+
+def test_the_token_is_not_shown() -> None:
+    assert "secret" not in repr(Access(token="secret"))
