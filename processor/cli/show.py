@@ -14,6 +14,7 @@ from processor.serdes import Serde, json
 from processor.serdes.windowed import Windowed
 from processor.topology.graph import Sink
 from processor.topology.plan import Plan
+from processor.wording import several
 
 if TYPE_CHECKING:
     from processor.kafka.results import Results
@@ -52,12 +53,12 @@ def results(topic: str, found: "Results", serdes: Serdes, hint: str) -> Iterator
         if data is not None
     ]
     rows.sort(key=_order)
-    shown, unit = rows[:_ROWS], "keys"
+    shown, unit = rows[:_ROWS], "key"
     if not rows and found.keyless:
         rows = [(None, _plain(data, value)) for data in found.keyless]
-        shown, unit = rows[-_ROWS:], "records"
+        shown, unit = rows[-_ROWS:], "record"
     part = "" if found.complete else " in its last records"
-    yield Text.assemble((topic, "bold"), (f" · {len(rows):,} {unit}{part}", "dim"))
+    yield Text.assemble((topic, "bold"), (f" · {several(len(rows), unit)}{part}", "dim"))
     if shown:
         yield _table(shown)
     if len(rows) > len(shown):

@@ -376,6 +376,8 @@ def test_many_results_are_cut_and_records_without_keys_are_the_last() -> None:
     keyless = Results({}, [b"%d" % value for value in range(30)], complete=True)
     assert [line.strip() for line in shown_results(keyless)[3:5]] == ["10", "11"]
     assert shown_results(Results({}, [], complete=True)) == ["out · 0 keys"]
+    assert shown_results(Results({b"a": b"1"}, [], complete=True))[0] == "out · 1 key"
+    assert shown_results(Results({}, [b"1"], complete=True))[0] == "out · 1 record"
 
 
 TERMINAL = """
