@@ -44,7 +44,8 @@ def test_blocks_run_and_make_topologies(page: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("page", WITH_TESTS, ids=name_of)
-def test_tests_pass(page: Path, tmp_path: Path) -> None:
+def test_tests_pass(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # they are for this run
     write_files(page, tmp_path)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(

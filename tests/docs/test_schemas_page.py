@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from processor import Topology, avro, tumbling
 from processor.settings import Settings
 from tests.docs.pages import ROOT, blocks
@@ -13,7 +15,8 @@ from tests.docs.pages import ROOT, blocks
 PAGE = ROOT / "docs/guides/schemas.md"
 
 
-def test_its_topology_passes_its_tests(tmp_path: Path) -> None:
+def test_its_topology_passes_its_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # they are for this run
     topology, tests, _ = blocks(PAGE, "python")
     (tmp_path / "orders.py").write_text(topology.text)
     (tmp_path / "test_orders.py").write_text(tests.text)
