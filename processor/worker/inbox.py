@@ -31,7 +31,7 @@ code is that of any position which is not there."""
 _SHARED = 3.0
 """Seconds in which the group gives a slot its partitions, once all slots have joined."""
 
-_ADMITTED = 5.0
+ADMITTED = 5.0
 """Seconds in which the group admits a member. A request to join has no time-out of its own: sent to
 a broker that hangs, it is waited for though another broker coordinates the group by now. Joining
 once more while the group is only slow does no harm, as a static member takes its own place."""
@@ -91,7 +91,7 @@ class Inbox:
     def is_kept_out(self) -> bool:
         """Whether the group has not admitted it for so long that only a new client may help."""
         since = self._joins_since
-        return since is not None and time.monotonic() > since + _ADMITTED
+        return since is not None and time.monotonic() > since + ADMITTED
 
     def _subscribe(self, topics: list[str]) -> None:
         self.consumer.subscribe(

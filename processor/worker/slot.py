@@ -83,7 +83,7 @@ from processor.worker.effort import Effort, Size, cpu_seconds, starved_seconds
 from processor.worker.ends import EndsReader
 from processor.worker.epochs import Epochs
 from processor.worker.global_tables import GlobalTables
-from processor.worker.inbox import Inbox, check_partitions
+from processor.worker.inbox import ADMITTED, Inbox, check_partitions
 from processor.worker.ledger import Ledger
 from processor.worker.obstacles import Obstacles
 from processor.worker.opener import TaskOpener
@@ -356,7 +356,7 @@ class Slot:
 
     def _poll(self, most: int) -> list[Event]:
         if self._inbox.is_kept_out:
-            self._join_again("the group has not admitted it for 5 s")
+            self._join_again(f"the group has not admitted it for {ADMITTED:.0f} s")
         if self._lost_to is None:
             try:
                 return self._inbox.poll(most, self._patience)
