@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -178,12 +179,12 @@ def _arrived(error: KafkaError | None, _message: object) -> None:
 
 
 def read(kafka: str, topic: str) -> list[Row]:
-    """All committed records of a topic; those of each partition in order."""
+    """All committed records of a topic, by partition and offset."""
     return read_all(kafka, [topic])[topic]
 
 
 def read_all(kafka: str, topics: Iterable[str]) -> dict[str, list[Row]]:
-    """All committed records of topics; those of each partition in order."""
+    """All committed records of topics, each topic's by partition and offset."""
     consumer = Consumer(
         {
             "bootstrap.servers": kafka,
@@ -221,7 +222,7 @@ def read_all(kafka: str, topics: Iterable[str]) -> dict[str, list[Row]]:
             elif error.code() not in _PASSING:
                 raise AssertionError(error)
     consumer.close()
-    return rows
+    return {topic: sorted(found, key=itemgetter(0, 1)) for topic, found in rows.items()}
 
 
 def _row(message: Any) -> Row:

@@ -42,7 +42,7 @@ class Application:
         ]
         self.app.await_log(self.nodes[0], "worker process")
         watch = Watch(brokers.bootstrap, self.app.name, SLOTS)
-        watch.until(watch.is_backed_up)
+        watch.until(lambda: self._nodes_run() and watch.is_backed_up())
         self.steady = Steady(self.app)
         self.steady.await_results(60)
 
@@ -57,6 +57,12 @@ class Application:
             "slots": lambda: brokers.leader(f"{name}-slots"),
         }
         return roles[role]()
+
+    def _nodes_run(self) -> bool:
+        for node in self.nodes:
+            code = node.process.poll()
+            assert code is None, f"a node ended with {code}: {node.output[-3000:]}"
+        return True
 
     def _node(self, name: str, folder: Path) -> NodeProcess:
         return self.app.start("--no-show", **SETTINGS, state_dir=folder / name)

@@ -27,7 +27,7 @@ class Watch:
         """Hears on until something holds."""
         deadline = time.monotonic() + seconds
         while not holds():
-            assert time.monotonic() < deadline, self.beats
+            assert time.monotonic() < deadline, self.view.members
             for beat, timestamp in self._reader.read(0.1):
                 self._apply(beat, timestamp)
 
