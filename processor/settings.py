@@ -157,6 +157,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Records worked on at once, at most; fewer if they take longer than 0.1 s.",
     )
+    native: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether whole batches go to and from Kafka's client at once, by kproc's "
+        "extension in C: auto: where it is built; on: else nothing starts; off: record by record.",
+    )
     max_record_bytes: int = Field(
         1_000_000, ge=1000, description="Larger records can't be sent and are bad records."
     )

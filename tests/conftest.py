@@ -15,6 +15,7 @@ from testcontainers.core.container import DockerContainer
 
 from processor.local.brokers import Brokers
 from processor.local.embedded import BROKER_DEFAULTS, EmbeddedKafka, free_port
+from processor.native.client import missing
 from tests import ledger
 
 # The same examples in each run, so that what fails does so again; KPROC_LONG looks for others.
@@ -86,6 +87,15 @@ def brokers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Brokers]:
     """Three brokers, for tests in which one of them goes; all must be there again at the end."""
     with Brokers(tmp_path_factory.mktemp("brokers")) as three:
         yield three
+
+
+@pytest.fixture(params=["plain", "native"])
+def native(request: pytest.FixtureRequest) -> bool:
+    """Whether batches go by the native plane: a test that takes it runs on both ways."""
+    is_native = request.param == "native"
+    if is_native and missing():
+        pytest.skip(missing())
+    return is_native
 
 
 @pytest.fixture

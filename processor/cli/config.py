@@ -58,6 +58,8 @@ def _table(lines: list["Listed"]) -> Table:
         full = ".".join(filter(None, (part, name)))
         own = origin not in ("", "default")
         shown = "" if value is None else str(value)
+        if full == "native":
+            shown += f" ({_state(str(value))})"
         table.add_row(
             Text(full, "bold" if own else ""),
             Text(shown, "bold" if own else ""),
@@ -65,6 +67,14 @@ def _table(lines: list["Listed"]) -> Table:
             Text(description, "dim"),
         )
     return table
+
+
+def _state(native: str) -> str:
+    """Whether workers that start here use the native plane."""
+    from processor.native.client import unused  # noqa: PLC0415
+
+    why = unused("off" if native == "off" else "auto")
+    return f"not used: {why}" if why else "used"
 
 
 def _toml(lines: list["Listed"]) -> str:

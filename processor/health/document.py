@@ -54,6 +54,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     checkpoint_seconds: float | None  # what a commit takes
     checkpoint_age: float | None  # seconds since the last one
     restore: RestoreStatus | None
+    native: bool  # whether batches go by the native plane
 
 
 class TopicStatus(msgspec.Struct, frozen=True):
@@ -210,6 +211,7 @@ def workers(
             checkpoint_seconds=None if seconds is None else round(seconds, 4),
             checkpoint_age=None if at is None or not is_primary else round(now - at, 1),
             restore=last.restore if last else None,
+            native=last.native if last else False,
         )
 
 

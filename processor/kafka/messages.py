@@ -3,13 +3,33 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import cast
+from typing import NamedTuple, cast
 
 from confluent_kafka import Message
 
 from processor.records import Batch, Headers, Offset, Partition, RawBatch, Timestamp, TopicPartition
 
 _SECOND = itemgetter(1)
+
+UNKNOWN = -1
+"""The leader epoch of a position behind a transaction's marker, which nobody gets to see, or from
+elsewhere."""
+
+
+class Span(NamedTuple):
+    """A stretch of records of one leader epoch: the first offset and the last one."""
+
+    first: int
+    last: int
+    epoch: int
+
+
+class Run(NamedTuple):
+    """Records of one partition in order, at least one, and which leader epochs they are of."""
+
+    source: TopicPartition
+    records: RawBatch
+    spans: Sequence[Span]
 
 
 def split_errors(messages: list[Message]) -> tuple[list[Message], list[Message]]:
@@ -45,3 +65,17 @@ def raw_batch(messages: Sequence[Message]) -> RawBatch:
         cast("list[Offset]", list(map(Message.offset, messages))),
         [tuple(each) if each else () for each in headers] if any(headers) else None,
     )
+
+
+def spans(messages: Sequence[Message]) -> Sequence[Span]:
+    """The stretches of one leader epoch that messages of one partition are in."""
+    first, last = messages[0], messages[-1]
+    if first.leader_epoch() == last.leader_epoch():
+        return [_span([first, last])]
+    return [_span(list(same)) for _, same in groupby(messages, lambda each: each.leader_epoch())]
+
+
+def _span(run: Sequence[Message]) -> Span:
+    epoch = run[0].leader_epoch()
+    first, last = (message.offset() or 0 for message in (run[0], run[-1]))
+    return Span(first, last, UNKNOWN if epoch is None else epoch)

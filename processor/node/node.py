@@ -29,6 +29,7 @@ from processor.kafka.clients import QUIET
 from processor.kafka.durability import shortcomings
 from processor.kafka.limits import limits_of
 from processor.kafka.progress import Backlog
+from processor.native.client import unused, uses_native
 from processor.node.ending import Ending
 from processor.node.identity import Identity, take_identity
 from processor.node.machine import cores
@@ -103,6 +104,7 @@ class Node:
         self, spec: str, plan: Plan, settings: Settings, *watchers: Watcher, until_end: bool
     ) -> None:
         check_clients(plan.application, settings)
+        uses_native(settings.native)  # or says why it can't
         away = _snapshots_away(settings)
         client = client_settings(settings)
         self._settings = settings
@@ -144,6 +146,8 @@ class Node:
         self._supervisor.wake_for(topic)
         for text in warnings:
             self._report(Log(None, "warning", "brokers", {"text": text}))
+        if why := unused(settings.native):
+            self._report(Log(None, "info", "native plane is not used", {"cause": why}))
         if away is not None:
             self._report(Log(None, "warning", "snapshots away", {"cause": away}))
         self._leftovers = Leftovers(layout, identity.state_dir, self._tell_removed)
@@ -436,6 +440,7 @@ def worker_spec(
         snapshot_url=settings.snapshot_url,
         snapshot_interval=time_of("snapshot_interval") if settings.snapshot_url else 0,
         snapshots_kept=settings.snapshots_kept,
+        native=uses_native(settings.native),
         role=role,
     )
 

@@ -103,6 +103,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     topics: dict[str, Reading] = {}  # those that a primary reads
     steps: dict[str, float] = {}  # seconds that each step has worked
     commit_seconds: float = 0.0  # that commits have taken, all together
+    native: bool = False  # whether batches go by the native plane
 
 
 class Log(msgspec.Struct, frozen=True, tag="log"):

@@ -16,11 +16,12 @@ from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.errors import Fenced, Interrupted, KprocError, StateError, TopicMismatch
-from processor.kafka.clients import PASSING, QUIET, connect, translated
-from processor.kafka.messages import raw_batch, runs, source_of, split_errors
+from processor.kafka.clients import PASSING, connect, translated
+from processor.kafka.fetching import fetcher
+from processor.kafka.messages import UNKNOWN, Run, source_of
 from processor.records import Offset, Partition, TopicPartition
 from processor.runtime.commands import Assigned, Event, Fetched, Lost, ReachedEnd, Revoked
-from processor.worker.epochs import UNKNOWN, Epochs
+from processor.worker.epochs import Epochs
 
 _PASSING = PASSING | {ClientError._MAX_POLL_EXCEEDED}  # noqa: SLF001 - the client's own name
 
@@ -49,6 +50,7 @@ class Inbox:
         own: The slot's partitions of them.
         aside: Another topic, of which nothing is read.
         epochs: The leader epochs of what was read.
+        native: Whether records come by the native plane.
     """
 
     def __init__(
@@ -58,8 +60,11 @@ class Inbox:
         own: frozenset[TopicPartition],
         aside: str,
         epochs: Epochs,
+        *,
+        native: bool = False,
     ) -> None:
-        self.consumer = Consumer({**QUIET, **config})
+        self._fetcher = fetcher(config, native=native)
+        self.consumer = self._fetcher.consumer
         self._topics = list(topics)
         self._own = own
         self._aside = aside
@@ -120,18 +125,16 @@ class Inbox:
             raise
 
     def _poll(self, limit: int, timeout: float) -> list[Event]:
-        messages = self.consumer.consume(limit, timeout)
+        runs, others = self._fetcher.fetch(limit, timeout, self._flowing & self._assigned)
         if not self._own <= self._assigned:
             self._ask_for_own()
         rebalanced, self._rebalanced = self._rebalanced, []
-        records, others = split_errors(messages)
         ends = list(self._ends(others))
         fetched: list[Event] = []
-        for source, read in runs(records):
-            run = self._behind_compared(source, read)
-            if run:
-                self._epochs.read(source, run)
-                fetched.append(Fetched(source, raw_batch(run)))
+        for run in map(self._behind_compared, runs):
+            self._epochs.read(run.source, run.spans)
+            if len(run.records):
+                fetched.append(Fetched(run.source, run.records))
         # The end of a partition comes last: it is behind all of its records.
         return [*rebalanced, *fetched, *ends]
 
@@ -182,7 +185,7 @@ class Inbox:
 
     def close(self) -> None:
         """Ends the consumer; a static member keeps its place in the group."""
-        self.consumer.close()
+        self._fetcher.close()
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         consumer.assign([])
@@ -221,21 +224,22 @@ class Inbox:
         self._compared = {}
         self._rebalanced.append(event)
 
-    def _behind_compared(self, source: TopicPartition, run: Sequence[Message]) -> Sequence[Message]:
+    def _behind_compared(self, run: Run) -> Run:
         """The records without the one that was read again to be compared.
 
         Raises:
             StateError: Another one is in its place.
         """
+        source, records, spans = run
         if source not in self._compared:
             return run
         offset, epoch = self._compared.pop(source)
         self._epochs.compared(source)
-        if run[0].offset() != offset:
+        if records.offsets[0] != offset:
             return run  # it was compacted away
-        if (found := run[0].leader_epoch()) != epoch:
+        if (found := spans[0].epoch) != epoch:
             raise _truncated(source, f"record {offset} is of leader epoch {found}, not {epoch}")
-        return run[1:]
+        return Run(source, records.between(1, len(records)), spans)
 
     def _ends(self, messages: Sequence[Message]) -> Iterator[Event]:
         """Events for messages that are no records; raises the errors that count."""

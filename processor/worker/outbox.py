@@ -128,6 +128,7 @@ class TransactionalOutbox:
         on_retry: Called with a text when something is tried again.
         also: The records that tell of positions besides the group.
         topics: That are known to be there.
+        native: Whether records go by the native plane.
     """
 
     def __init__(
@@ -139,8 +140,10 @@ class TransactionalOutbox:
         on_retry: Callable[[str], None],
         also: Witness = nothing,
         topics: Iterable[str] = (),
+        *,
+        native: bool = False,
     ) -> None:
-        self._sender = Sender(config, topics)
+        self._sender = Sender(config, topics, native=native)
         self._longest = int(config.get("transaction.timeout.ms", 60_000)) / 1000
         self._began = 0.0
         self._consumer = consumer
@@ -334,6 +337,8 @@ class TransactionalOutbox:
 
 class PlainOutbox:
     """At-least-once: the same steps, each visible at once.
+
+    Records go one by one, as each has its delivery report.
 
     Args:
         config: librdkafka settings without a transactional id.

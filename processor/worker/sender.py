@@ -5,22 +5,29 @@ sent alone, until the culprit is known, or all that there is has been committed 
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice, repeat, starmap
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.errors import Interrupted
 from processor.kafka.clients import QUIET, UNFIT
+from processor.native.client import Handle, made
 from processor.records import Offset
 from processor.runtime.commands import Produce
 from processor.topology.plan import StoreId
 
+T = TypeVar("T")
+
 _FLUSH_TIMEOUT = 60.0
 _LOOK = 0.2
 """Seconds after which it is asked why records do not arrive."""
+
+_FULL = 0.05
+"""Seconds to wait for room in the queue."""
 
 _ASK_TIMEOUT = 10.0
 _ANY_PARTITION = -1
@@ -60,10 +67,17 @@ class Sender:
     Args:
         config: librdkafka settings.
         topics: That are known to be there; of others it is asked before.
+        native: Whether records of which no report is asked for go by the native plane.
     """
 
-    def __init__(self, config: Mapping[str, Any], topics: Iterable[str] = ()) -> None:
-        self.producer = Producer({**QUIET, **config})
+    def __init__(
+        self, config: Mapping[str, Any], topics: Iterable[str] = (), *, native: bool = False
+    ) -> None:
+        self._handle = None
+        if native:
+            self.producer, self._handle = made(Producer, {**QUIET, **config})
+        else:
+            self.producer = Producer({**QUIET, **config})
         self.one_by_one = False
         """Whether records that commands write, but for changelogs, are sent alone."""
         self.named = frozenset(topics)
@@ -81,6 +95,8 @@ class Sender:
         if self.one_by_one and command.store is None:
             self._find(command)
             return
+        if self._handle is not None and on_delivery is None:
+            command = self._send_batch(self._handle, command)
         rows = _rows(command, on_delivery)
         if command.store is not None:
             rows[-1] = self._noting(rows[-1], command.store)
@@ -169,6 +185,28 @@ class Sender:
 
         return (*row[:4], noted, *row[5:])
 
+    def _send_batch(self, handle: Handle, command: Produce) -> Produce:
+        """Sends the records by the native plane; returns the command with those that are left.
+
+        They are the last of a changelog's, as its offset is asked for.
+        """
+        records = command.records
+        whole = len(records) - (command.store is not None)
+        batch = records if whole == len(records) else records.between(0, whole)
+        columns = (
+            _list(batch.keys),
+            _list(batch.values),
+            _list(batch.timestamps),
+            None if batch.headers is None else _list(batch.headers),
+        )
+        sent, code = handle.produce(command.topic, _partition(command), *columns, 0)
+        while code == ClientError._QUEUE_FULL:  # noqa: SLF001
+            self.producer.poll(_FULL)
+            sent, code = handle.produce(command.topic, _partition(command), *columns, sent)
+        if code:
+            raise KafkaException(ClientError(code))
+        return replace(command, records=records.between(whole, len(records)))
+
     def _send_all(self, rows: list[Any]) -> None:
         sent: list[None] = []
         while len(sent) < len(rows):
@@ -176,8 +214,16 @@ class Sender:
                 # As in `attempt`: what was sent before the queue was full stays counted.
                 sent.extend(starmap(self.producer.produce, islice(rows, len(sent), None)))
             except BufferError:
-                self.producer.poll(0.05)
+                self.producer.poll(_FULL)
         self.producer.poll(0)
+
+
+def _partition(command: Produce) -> int:
+    return _ANY_PARTITION if command.partition is None else command.partition
+
+
+def _list(column: Sequence[T]) -> list[T]:
+    return column if isinstance(column, list) else list(column)
 
 
 def _rows(command: Produce, on_delivery: Callable[..., None] | None) -> list[Any]:
@@ -187,7 +233,7 @@ def _rows(command: Produce, on_delivery: Callable[..., None] | None) -> list[Any
         repeat(command.topic),
         records.values,
         records.keys,
-        repeat(_ANY_PARTITION if command.partition is None else command.partition),
+        repeat(_partition(command)),
         repeat(on_delivery),
         repeat(None),  # by position on_delivery comes twice, under its old name, too
         # librdkafka takes the timestamp 0 for "now".

@@ -379,7 +379,14 @@ class Slot:
 
     def _make_inbox(self) -> Inbox:
         spec, aside = self._spec, self._layout.plan.slots_topic
-        return Inbox(spec.input_config(), list(spec.partitions), spec.own, aside, self._epochs)
+        return Inbox(
+            spec.input_config(),
+            list(spec.partitions),
+            spec.own,
+            aside,
+            self._epochs,
+            native=spec.native,
+        )
 
     def _join_again(self, cause: str) -> None:
         self._channel.log("warning", "joins the group again", cause=cause)
@@ -501,6 +508,7 @@ class Slot:
             lambda text: self._channel.log_seldom("transaction", text),
             self._ledger.records,
             topics,
+            native=spec.native,
         )
 
     def _report(self, *, now: bool = False) -> None:
@@ -553,6 +561,7 @@ class Slot:
             topics={topic: Reading(self._fetched[topic], lag) for topic, lag in lags.items()},
             steps={step: round(seconds, 3) for step, seconds in self._effort.steps.items()},
             commit_seconds=round(self._commit_seconds, 4),
+            native=self._spec.native,
         )
 
     def _held(self) -> tuple[str, ...]:

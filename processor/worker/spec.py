@@ -54,6 +54,7 @@ class WorkerSpec(Struct, frozen=True):
     snapshot_interval: int = 0
     snapshots_kept: int = 1
     suspects: int = 0  # among so many records one has taken too long
+    native: bool = False  # batches go by the native plane, which is there
     role: Role = "primary"  # a backup becomes primary when it is told to adopt the slot
 
     @property

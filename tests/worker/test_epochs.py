@@ -5,8 +5,9 @@ from typing import cast
 import pytest
 from confluent_kafka import Message
 
+from processor.kafka.messages import UNKNOWN, spans
 from processor.records import Offset, Partition, TopicPartition
-from processor.worker.epochs import UNKNOWN, Epochs
+from processor.worker.epochs import Epochs
 
 IN = TopicPartition("in", Partition(0))
 
@@ -27,7 +28,7 @@ class Read:
 def known(*runs: list[tuple[int, int | None]]) -> Epochs:
     epochs = Epochs()
     for run in runs:
-        epochs.read(IN, cast("list[Message]", [Read(*each) for each in run]))
+        epochs.read(IN, spans(cast("list[Message]", [Read(*each) for each in run])))
     return epochs
 
 

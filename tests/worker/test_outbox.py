@@ -19,10 +19,10 @@ MakeTopic = Callable[..., str]
 
 
 @pytest.fixture
-def outbox(kafka: str, topic_name: str) -> Generator[TransactionalOutbox]:
+def outbox(kafka: str, topic_name: str, *, native: bool) -> Generator[TransactionalOutbox]:
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": topic_name, "log_level": 0})
     config = {"bootstrap.servers": kafka, "transactional.id": topic_name, "linger.ms": 1}
-    outbox = TransactionalOutbox(config, consumer, Epochs(), 30, print)
+    outbox = TransactionalOutbox(config, consumer, Epochs(), 30, print, native=native)
     outbox.take_over()
     yield outbox
     consumer.close()
