@@ -1,5 +1,6 @@
 """`kproc config` as a user runs it."""
 
+import sys
 import tomllib
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from processor.cli.main import app
+from processor.native.client import missing
 from processor.settings import Settings
 
 CANARY = "canary-7f3a"
@@ -49,6 +51,19 @@ def test_shows_every_setting_with_origin_and_meaning(
     assert shown["flush_interval"].split()[1:4] == ["5s", "command", "line"]
     assert shown["max_batch"].split()[1:3] == ["20000", "default"]
     assert "Records worked on at once" in shown["max_batch"]
+
+
+def test_says_whether_the_native_plane_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = lines(config("--set", "native=off"))["native"]
+    assert "off (not used: it is turned off)" in " ".join(shown.split())
+    why = missing()
+    assert ("auto (not used:" if why else "auto (used)") in lines(config())["native"]
+    monkeypatch.setitem(sys.modules, "processor.native.plane", None)
+    missing.cache_clear()
+    try:
+        assert "auto (not used: kproc's extension is not built" in " ".join(config().split())
+    finally:
+        missing.cache_clear()
 
 
 def test_as_toml_it_is_read_back_to_the_same(folder: Path) -> None:

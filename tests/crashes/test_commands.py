@@ -47,7 +47,9 @@ def shared(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Shared:
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_before_and_after_a_command(shared: Shared, kind: str) -> None:
     application = shared.take()
-    for when in ("before", "after"):
+    # What one way has left behind the other goes on from.
+    for when, native in (("before", "auto"), ("after", "off")):
+        application.settings = application.settings.model_copy(update={"native": native})
         # Finish comes once, the others at least once a task or checkpoint.
         number = 1 if kind == "Finish" else random.Random(f"{SEED} {when} {kind}").randint(1, 3)
         print(f"{when}:{kind}:{number}, KPROC_SEED={SEED}")
@@ -67,7 +69,8 @@ def test_killed_before_and_after_a_command(shared: Shared, kind: str) -> None:
 @pytest.mark.parametrize("failing", ["Produce-output", "SendOffsets", "Commit"])
 def test_killed_before_and_after_an_abort(shared: Shared, failing: str) -> None:
     application = shared.take()
-    for when in ("before", "after"):
+    for when, native in (("before", "off"), ("after", "auto")):
+        application.settings = application.settings.model_copy(update={"native": native})
         application.feed.write(60)
         worker = application.suicidal_worker(f"abort:{failing}:2,{when}:Abort:1")
         application.feed_until_killed(worker)

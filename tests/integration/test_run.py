@@ -13,15 +13,17 @@ pytestmark = pytest.mark.kafka
 
 COUNTS = "topology.stream(IN).group_by_key().count(name='counts').to(OUT)"
 COPY = "topology.stream(IN).to(OUT)"
+UNUSED = "native plane is not used"
 
 
-def test_headers_timestamps_and_tombstones_survive(app: App) -> None:
+def test_headers_timestamps_and_tombstones_survive(app: App, *, native: bool) -> None:
     app.define("topology.stream(IN, IN + '2', value=bytes).to(OUT)")
     app.topics("in", "in2", "out", partitions=1)
     headers = [("a", b"1"), ("a", b"2"), ("none", None), ("raw", b"\xff\x00")]
     app.write((0, "k", b"v", 1_000_000, headers), (0, "k", None, 2_000_000))
     app.write((0, None, b"no key", 3_000_000), topic=f"{app.input}2")
-    app.run()
+    node = app.run(native="on" if native else "off")
+    assert bool([line for line in node.logged if line["event"] == UNUSED]) is not native
     rows = {row.timestamp: row for row in app.read()}
     assert rows[1_000_000].headers == tuple(headers)
     assert (rows[1_000_000].key, rows[1_000_000].value) == (b"k", b"v")
