@@ -45,7 +45,8 @@ typedef int on_new_t(client_t *, const conf_t *, void *, char *, size_t);
 typedef int on_destroy_t(client_t *, void *);
 
 enum { NO_ERROR = 0, FAILED = -196 };
-enum { V_END = 0, V_RKT = 2, V_PARTITION = 3, V_VALUE = 4, V_KEY = 5, V_FLAGS = 7, V_TIMESTAMP = 8, V_HEADERS = 10 };
+enum { V_END = 0, V_RKT = 2, V_PARTITION = 3, V_VALUE = 4, V_KEY = 5, V_FLAGS = 7 };
+enum { V_TIMESTAMP = 8, V_HEADERS = 10 };
 enum { COPY = 2 };
 
 static struct {
@@ -146,7 +147,7 @@ static int on_new(client_t *client, const conf_t *conf, void *opaque, char *text
 }
 
 /* What librdkafka calls of a plugin, for each configuration that names it. */
-__attribute__((visibility("default"))) int conf_init(conf_t *conf, void **opaque, char *text, size_t size);
+__attribute__((visibility("default"))) int conf_init(conf_t *, void **, char *, size_t);
 
 int conf_init(conf_t *conf, void **opaque, char *text, size_t size) {
     (void)opaque;
@@ -270,7 +271,8 @@ static PyObject *handle_take(PyObject *object, PyObject *args) {
     client_t *client = client_of(self);
     if (client == NULL || !has_queue(self, client)) return NULL;
     queue_t *from = rd.queue_get_partition(client, topic, partition);
-    if (from == NULL) return PyErr_Format(PyExc_ValueError, "no partition %d of %s", partition, topic);
+    if (from == NULL)
+        return PyErr_Format(PyExc_ValueError, "no partition %d of %s", partition, topic);
     rd.queue_forward(from, self->queue);
     rd.queue_destroy(from);
     Py_RETURN_NONE;
@@ -286,7 +288,12 @@ static int put(PyObject *list, Py_ssize_t at, PyObject *item) {
     return item != NULL && PyList_SetItem(list, at, item) == 0;
 }
 
-/* A record's headers as a tuple of pairs; names that are no UTF-8 are escaped. */
+/* Text of others; what is no UTF-8 is escaped. */
+static PyObject *text_of(const char *text) {
+    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace");
+}
+
+/* A record's headers as a tuple of pairs. */
 static PyObject *headers_of(const message_t *message) {
     headers_t *headers;
     if (rd.message_headers(message, &headers) != NO_ERROR) return PyTuple_New(0);
@@ -300,8 +307,7 @@ static PyObject *headers_of(const message_t *message) {
         if (rd.header_get_all(headers, i, &name, &value, &size) != NO_ERROR)
             PyErr_SetString(PyExc_RuntimeError, "a record has fewer headers than it says");
         else
-            pair = Py_BuildValue("NN", PyUnicode_DecodeUTF8(name, (Py_ssize_t)strlen(name), "backslashreplace"),
-                                 bytes_or_none(value, size));
+            pair = Py_BuildValue("NN", text_of(name), bytes_or_none(value, size));
         if (pair == NULL || PyTuple_SetItem(found, (Py_ssize_t)i, pair) != 0) Py_CLEAR(found);
     }
     return found;
@@ -326,7 +332,8 @@ static PyObject *epochs_of(message_t **messages, Py_ssize_t count) {
         int32_t epoch = rd.message_leader_epoch(messages[first]);
         last = first;
         while (last + 1 < count && rd.message_leader_epoch(messages[last + 1]) == epoch) last++;
-        PyObject *span = Py_BuildValue("LLi", (long long)messages[first]->offset, (long long)messages[last]->offset, epoch);
+        PyObject *span = Py_BuildValue("LLi", (long long)messages[first]->offset,
+                                       (long long)messages[last]->offset, epoch);
         if (span == NULL || PyList_Append(found, span) != 0) Py_CLEAR(found);
         Py_XDECREF(span);
     }
@@ -335,7 +342,8 @@ static PyObject *epochs_of(message_t **messages, Py_ssize_t count) {
 
 /* Records of one partition: its topic and number, columns, and leader epochs. */
 static PyObject *run_of(message_t **messages, Py_ssize_t count) {
-    PyObject *keys = PyList_New(count), *values = PyList_New(count), *times = PyList_New(count), *offsets = PyList_New(count);
+    PyObject *keys = PyList_New(count), *values = PyList_New(count);
+    PyObject *times = PyList_New(count), *offsets = PyList_New(count);
     int is_whole = keys != NULL && values != NULL && times != NULL && offsets != NULL;
     for (Py_ssize_t i = 0; is_whole && i < count; i++) {
         const message_t *message = messages[i];
@@ -347,8 +355,9 @@ static PyObject *run_of(message_t **messages, Py_ssize_t count) {
     PyObject *headers = is_whole ? column_of_headers(messages, count) : NULL;
     PyObject *epochs = headers != NULL ? epochs_of(messages, count) : NULL;
     if (epochs != NULL)
-        return Py_BuildValue("siNNNNNN", rd.topic_name(messages[0]->topic), (int)messages[0]->partition, keys, values, times,
-                             offsets, headers, epochs);
+        return Py_BuildValue("siNNNNNN", rd.topic_name(messages[0]->topic),
+                             (int)messages[0]->partition, keys, values, times, offsets, headers,
+                             epochs);
     Py_XDECREF(keys);
     Py_XDECREF(values);
     Py_XDECREF(times);
@@ -361,9 +370,8 @@ static PyObject *run_of(message_t **messages, Py_ssize_t count) {
 static PyObject *error_of(const message_t *message) {
     const char *topic = message->topic == NULL ? NULL : rd.topic_name(message->topic);
     const char *text = rd.message_errstr(message);
-    PyObject *decoded = text == NULL ? PyUnicode_FromString("")
-                                     : PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace");
-    return Py_BuildValue("iNziL", message->err, decoded, topic, (int)message->partition, (long long)message->offset);
+    return Py_BuildValue("iNziL", message->err, text_of(text == NULL ? "" : text), topic,
+                         (int)message->partition, (long long)message->offset);
 }
 
 static int append(PyObject *list, PyObject *item) {
@@ -482,7 +490,8 @@ typedef struct {
 } columns_t;
 
 /* Hands over one record. Returns 0, and an exception, where it can't be made of the columns. */
-static int produce_row(client_t *client, topic_t *topic, int32_t partition, const columns_t *columns, Py_ssize_t row, int *error) {
+static int produce_row(client_t *client, topic_t *topic, int32_t partition,
+                       const columns_t *columns, Py_ssize_t row, int *error) {
     char *key, *value;
     Py_ssize_t key_size, value_size;
     headers_t *headers = NULL;
@@ -496,10 +505,12 @@ static int produce_row(client_t *client, topic_t *topic, int32_t partition, cons
         if (headers == NULL) return 0;
     }
     /* librdkafka takes the timestamp 0 for "now". */
-    *error = rd.producev(client, V_RKT, topic, V_PARTITION, partition, V_FLAGS, COPY, V_KEY, (void *)key, (size_t)key_size,
-                         V_VALUE, (void *)value, (size_t)value_size, V_TIMESTAMP, timestamp == 0 ? (int64_t)1 : timestamp,
-                         V_HEADERS, headers, V_END);
-    if (*error != NO_ERROR && headers != NULL) rd.headers_destroy(headers); /* else they are the record's */
+    if (timestamp == 0) timestamp = 1;
+    *error = rd.producev(client, V_RKT, topic, V_PARTITION, partition, V_FLAGS, COPY, V_KEY,
+                         (void *)key, (size_t)key_size, V_VALUE, (void *)value, (size_t)value_size,
+                         V_TIMESTAMP, timestamp, V_HEADERS, headers, V_END);
+    /* Those of a record that was taken are the client's. */
+    if (*error != NO_ERROR && headers != NULL) rd.headers_destroy(headers);
     return 1;
 }
 
@@ -509,12 +520,13 @@ static PyObject *handle_produce(PyObject *object, PyObject *args) {
     int partition;
     Py_ssize_t row;
     columns_t all;
-    if (!PyArg_ParseTuple(args, "siO!O!O!On:produce", &name, &partition, &PyList_Type, &all.keys, &PyList_Type, &all.values,
-                          &PyList_Type, &all.times, &all.headers, &row))
+    if (!PyArg_ParseTuple(args, "siO!O!O!On:produce", &name, &partition, &PyList_Type, &all.keys,
+                          &PyList_Type, &all.values, &PyList_Type, &all.times, &all.headers, &row))
         return NULL;
     Py_ssize_t count = PyList_Size(all.values);
     if (PyList_Size(all.keys) != count || PyList_Size(all.times) != count || row < 0 ||
-        (all.headers != Py_None && (!PyList_Check(all.headers) || PyList_Size(all.headers) != count))) {
+        (all.headers != Py_None &&
+         (!PyList_Check(all.headers) || PyList_Size(all.headers) != count))) {
         PyErr_SetString(PyExc_ValueError, "columns are lists of one length");
         return NULL;
     }
@@ -571,6 +583,7 @@ PyMODINIT_FUNC PyInit_plane(void) {
     PyObject *module = PyModule_Create(&definition);
     if (module == NULL) return NULL;
     if (Handle_type == NULL) Handle_type = PyType_FromSpec(&handle_spec);
-    if (Handle_type == NULL || PyModule_AddObjectRef(module, "Handle", Handle_type) != 0) Py_CLEAR(module);
+    if (Handle_type == NULL || PyModule_AddObjectRef(module, "Handle", Handle_type) != 0)
+        Py_CLEAR(module);
     return module;
 }

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from processor.native.client import missing
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "processor" / "native" / "plane.c"
 
@@ -26,6 +28,12 @@ def test_it_compiles_without_a_warning(tmp_path: Path, level: str) -> None:
     built = ["-fPIC", "-c", str(SOURCE), "-o", str(tmp_path / "plane.o")]
     done = subprocess.run([*command, *include, *built], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@needs_compiler
+def test_it_is_built_in_an_environment_with_a_compiler() -> None:
+    """Of one that got its compiler later: uv sync --reinstall-package kproc."""
+    assert missing() == ""
 
 
 def wheel(folder: Path, compiler: str) -> Path:
