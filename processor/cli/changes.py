@@ -1,4 +1,4 @@
-"""What becomes of an application's stores and topics, on a terminal or as JSON."""
+"""What happens to an application's stores and topics, on a terminal or as JSON."""
 
 import sys
 from typing import TYPE_CHECKING

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 RESET_EXAMPLES = """\
 Examples:
 
-kproc reset orders.py --store counts   [dim]begins this store anew; what is read goes on[/]
+kproc reset orders.py --store counts   [dim]empties this store; reading goes on[/]
 
-kproc reset orders.py --dry-run   [dim]what would it be to begin anew altogether?[/]
+kproc reset orders.py --dry-run   [dim]what would starting over change?[/]
 
-kproc reset orders.py --to 2026-01-31T00:00   [dim]anew, with what has come since then[/]
+kproc reset orders.py --to 2026-01-31T00:00   [dim]starts over with what has come since then[/]
 """
 
 

@@ -286,7 +286,7 @@ class _Launch:
             *("-cp", self.jars.classpath, "kafka.Kafka", str(properties)),
         ]
         with (self.data_dir / "kafka.log").open("wb") as log:
-            # An own session: Ctrl-C at a terminal goes to whom it is meant for, not to Kafka.
+            # A session of its own: Ctrl-C at a terminal goes to whom it is meant for, not to Kafka.
             return psutil.Popen(
                 command,
                 cwd=self.data_dir,

@@ -294,7 +294,7 @@ class Upstream:
     def _note(self, told: Mapping[TaskId, Progress]) -> None:
         """Progress only grows; what is read again after a restart may be older than what is known.
 
-        Except that a reset begins anew: then no older progress was committed either.
+        Except that a reset starts over: then no older progress was committed either.
         """
         known = {task: progress for task, progress in told.items() if task in self.writers}
         newest = {task: max(each, self.told.get(task, _UNTOLD)) for task, each in known.items()}

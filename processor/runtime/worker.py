@@ -252,7 +252,7 @@ class Worker:
         self._checkpoints.moved |= bool(dataflow.followed)
         known = {source: start[source] for source in start if source not in event.fresh}
         self._checkpoints.positions |= known
-        # Where to begin is committed as well: the next start must not choose anew.
+        # Where to begin is committed as well: the next start must not choose again.
         self._checkpoints.moved |= bool(event.fresh)
         self._starts |= start
         return self._fetch() if own & self._assigned else []
@@ -289,7 +289,7 @@ class Worker:
         return [*self._close_all(), *reopened]
 
     def _restart(self, task: TaskId, positions: Mapping[TopicPartition, Position]) -> None:
-        """Begins to read anew from these positions."""
+        """Begins to read again from these positions."""
         options, dataflow = self._options, self._dataflows[task.subtopology]
         upstream = {
             source: self._upstream(source, position)

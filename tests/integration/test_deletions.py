@@ -66,7 +66,7 @@ def test_a_changelog_that_is_made_again(counted: App) -> None:
         at_work(counted, node)
         made_again(counted, changelog(counted), **{"cleanup.policy": "compact"})
         assert node.wait(180) == 5
-    assert f"its changelog {changelog(counted)} was deleted and made anew" in node.output
+    assert f"its changelog {changelog(counted)} was deleted and created again" in node.output
     assert f"kproc reset {counted.file} --store counts to begin empty" in node.output
 
 
@@ -87,9 +87,9 @@ def test_an_input_that_is_made_again(counted: App, fill: Callable[[App], None]) 
         made_again(counted, counted.input)
         fill(counted)
         assert node.wait(180) == 5
-    assert f"input {counted.input}: it was deleted and made anew" in node.output
+    assert f"input {counted.input}: it was deleted and created again" in node.output
     assert (
-        f"kproc reset {counted.file} to begin anew with the records that there are now"
+        f"kproc reset {counted.file} to start over with the records that there are now"
         in node.output
     )
     assert "retention" not in node.output

@@ -117,14 +117,14 @@ def test_no_witness_is_left(app: App, loss: str) -> None:
     assert set(app.latest().values()) == {b"2"}
 
 
-def test_an_input_that_was_made_anew(app: App, chance: random.Random) -> None:
+def test_an_input_that_was_recreated(app: App, chance: random.Random) -> None:
     prepared(app, keys=chance.randint(2, 50))
     ledger.delete(app.kafka, [app.input])
     app.topics("in")
     for _ in range(chance.randint(1, 4)):  # it may have grown past the position of then, or not
         feed(app)
     node = app.run(expect=5)
-    assert f"input {app.input}: it was deleted and made anew" in node.output
+    assert f"input {app.input}: it was deleted and created again" in node.output
     assert set(app.latest().values()) == {b"1"}
 
 
