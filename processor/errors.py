@@ -99,7 +99,7 @@ class StoreLocked(StateError):
 
 
 class StoreCorrupt(StateError):
-    """The store can't be read; dropping it and restoring from the changelog mends it.
+    """The store can't be read; dropping it and restoring from the changelog fixes it.
 
     `path` is its folder, where that is known.
     """

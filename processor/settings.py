@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         "earliest", description="Where to begin in an input topic never read before."
     )
     on_bad_record: Literal["fail", "skip", "dead-letter"] = Field(
-        "dead-letter", description="What becomes of a record that can't be processed."
+        "dead-letter", description="What happens to a record that can't be processed."
     )
     max_task_idle: str = Field(
         "0s",
@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     )
     backup_mode: Literal["none", "restart", "primary-backup"] = Field(
         "restart",
-        description="What becomes of a worker that crashes: the node ends, a new start, or backups "
+        description="What happens to a worker that crashes: the node ends, a new start, or backups "
         "on other nodes take over.",
     )
     backups: int = Field(
@@ -190,7 +190,7 @@ class Settings(BaseSettings):
     )
     on_stuck: Literal["restart", "report"] = Field(
         "restart",
-        description="What becomes of a worker that is stuck in a function of the topology: it is "
+        description="What happens to a worker that is stuck in a function of the topology: it is "
         "ended as if it had crashed, or the node only says so.",
     )
     startup_timeout: str = Field("30s", description="Time to wait for a broker at the start.")

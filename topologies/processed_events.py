@@ -20,7 +20,7 @@ def events() -> Iterator[Record[str, str]]:
 
 
 def processed(event: str) -> str:
-    """What becomes of an event."""
+    """What happens to an event."""
     return f"Processed-{event}"
 
 

@@ -16,7 +16,7 @@ from processor.topology.plan import Plan, lay_out
 
 
 def planned(plan: Plan, client: ClientConfig, settings: Settings) -> list[Change]:
-    """What becomes of the application's stores and topics.
+    """What happens to the application's stores and topics.
 
     Raises:
         TopicMismatch: An input is missing.

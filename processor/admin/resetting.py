@@ -170,7 +170,7 @@ def reset(
 def _without(before: Description, asked: Reset) -> Description:
     """What is left to be known: stores that were dropped may be anything at the next start."""
     deleted = {*asked.deleted}
-    anew = {*deleted, *(source.topic for source in (*asked.emptied, *asked.positions))}
+    renewed = {*deleted, *(source.topic for source in (*asked.emptied, *asked.positions))}
     return msgspec.structs.replace(
         before,
         resetting=False,
@@ -178,7 +178,7 @@ def _without(before: Description, asked: Reset) -> Description:
         repartitions={
             name: each for name, each in before.repartitions.items() if name not in deleted
         },
-        ids={topic: each for topic, each in before.ids.items() if topic not in anew},
+        ids={topic: each for topic, each in before.ids.items() if topic not in renewed},
     )
 
 

@@ -24,7 +24,7 @@ _PATIENT = {"delivery.timeout.ms": 600_000, "linger.ms": 5}
 def rounds(make: RowsMaker, topic: str) -> Iterator[Row]:
     """The records round by round without end; each round's times follow those of the one before.
 
-    Where that would lead into the future, which brokers refuse, times begin anew.
+    Where that would lead into the future, which brokers refuse, times start over.
 
     Raises:
         UsageError: There are no records.

@@ -67,7 +67,7 @@ def replay(
     *,
     each: bool,
 ) -> Made:
-    """Runs one task over its input; anew when it asks for schemas, which it then knows.
+    """Runs one task over its input; again when it asks for schemas, which it then knows.
 
     Args:
         layout: The plan and the partition counts.

@@ -289,7 +289,7 @@ def _maker(
 
 
 def _refuse(file: str, line: int, why: str) -> None:
-    raise BadRecordError(f"{file}, line {line}: {why}. Mend it, or leave it out.")
+    raise BadRecordError(f"{file}, line {line}: {why}. Fix it, or leave it out.")
 
 
 class _Folder:

@@ -28,7 +28,7 @@ _LISTENING = 8.0
 PLAN_EXAMPLES = """\
 Examples:
 
-kproc plan orders.py   [dim]what would become of its state?[/]
+kproc plan orders.py   [dim]what would happen to its state?[/]
 
 kproc plan orders.py --capacity   [dim]by the model alone[/]
 
@@ -74,7 +74,7 @@ def plan(  # noqa: PLR0913 - options of a command
     config: ConfigOption = None,
     sets: SetOption = None,
 ) -> None:
-    """Tells what would become of an application's stores and topics, if this topology were run.
+    """Tells what would happen to an application's stores and topics, if this topology were run.
 
     Nothing is changed; exit code 5 if a start would be refused. With --capacity: a model's
     predictions beside what is measured.
@@ -86,11 +86,11 @@ def plan(  # noqa: PLR0913 - options of a command
     if not capacity:
         from processor.topology.plan import plan as plan_of  # noqa: PLC0415
 
-        with redacting(settings):
+        with redacting(settings, topology):
             show_changes(topology, plan_of(loaded), settings, as_json=as_json)
         return
     name, known = loaded.name, Measured()
-    with redacting(settings):
+    with redacting(settings, topology):
         if bootstrap is not None:
             known = _measured(name, settings)
     assumed = _assumptions(settings, nodes or known.nodes or 1, rate, recovers)

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 RESET_EXAMPLES = """\
 Examples:
 
-kproc reset orders.py --store counts   [dim]begins this store anew; what is read goes on[/]
+kproc reset orders.py --store counts   [dim]empties this store; reading goes on[/]
 
-kproc reset orders.py --dry-run   [dim]what would it be to begin anew altogether?[/]
+kproc reset orders.py --dry-run   [dim]what would starting over change?[/]
 
-kproc reset orders.py --to 2026-01-31T00:00   [dim]anew, with what has come since then[/]
+kproc reset orders.py --to 2026-01-31T00:00   [dim]starts over with what has come since then[/]
 """
 
 
@@ -67,7 +67,7 @@ def reset(
         raise UsageError("--to is for all of the application: leave it out, or --store.")
     spec = None if stores else _spec(to or "beginning")
     loaded, settings = load_with_settings(topology, config, sets, bootstrap=bootstrap)
-    with redacting(settings):
+    with redacting(settings, topology):
         _reset(plan(loaded), settings, stores or [], spec, ask=not yes, dry_run=dry_run)
 
 

@@ -74,7 +74,7 @@ _INSECURE: Mapping[int, str] = {
     ClientError._SSL: "check security.protocol, and the files in ssl.ca.location, "  # noqa: SLF001
     "ssl.certificate.location and ssl.key.location",
 }
-"""What no other try mends, and what to do."""
+"""What no other try fixes, and what to do."""
 
 FENCED = {
     ClientError._FENCED,  # noqa: SLF001
@@ -93,7 +93,7 @@ PASSING = {
     ClientError.NOT_COORDINATOR,
     ClientError.NOT_LEADER_FOR_PARTITION,
 }
-"""What a consumer tells of, and mends by itself."""
+"""What a consumer tells of, and resolves by itself."""
 
 OUTDATED = {
     ClientError._NOENT,  # noqa: SLF001
@@ -118,8 +118,8 @@ _SETTLING = OUTDATED | {
     ClientError.UNSTABLE_OFFSET_COMMIT,
 }
 UNFIT: Mapping[int, str] = {
-    ClientError.INVALID_RECORD: "mend what the topology writes",
-    ClientError.INVALID_TIMESTAMP: "mend the function that sets the timestamp, or set the topic's "
+    ClientError.INVALID_RECORD: "fix what the topology writes",
+    ClientError.INVALID_TIMESTAMP: "fix the function that sets the timestamp, or set the topic's "
     "message.timestamp.before.max.ms and message.timestamp.after.max.ms",
     ClientError.MSG_SIZE_TOO_LARGE: "raise the topic's max.message.bytes, or lower the setting "
     "max_record_bytes, so that such a record is a bad record",

@@ -132,7 +132,7 @@ def last_description(
 def changes(
     client: ClientConfig, layout: Layout, there: Mapping[str, int], before: Description | None
 ) -> list[Change]:
-    """What becomes of an application's stores and topics.
+    """What happens to an application's stores and topics.
 
     Raises:
         KafkaError: Kafka does not tell.
@@ -157,7 +157,7 @@ def check_changes(
         lines = "".join(f"\n  {each.what} {each.name}: {each.why}" for each in refused)
         raise StateMismatch(
             f"the topology does not fit the state that {layout.plan.application} has. Nothing was "
-            f"changed.{lines}\n`kproc plan FILE.py` shows all that would become of it"
+            f"changed.{lines}\n`kproc plan FILE.py` shows all that would happen to it"
         )
 
 
@@ -183,7 +183,7 @@ def _check_ledger(
     if unknown := [str(source) for source, each in found.items() if each.offset < 0]:
         raise StateMismatch(
             f"it is not known how far {', '.join(unknown)} was processed: the group has no offset, "
-            f"and the topic {topic} was deleted. `kproc reset FILE.py --to TIME` begins anew from "
+            f"and the topic {topic} was deleted. `kproc reset FILE.py --to TIME` starts over from "
             "a time that you choose"
         )
 

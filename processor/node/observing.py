@@ -27,7 +27,7 @@ def overviews(
 ) -> Iterator[tuple[Overview, list[str]]]:
     """What there is to see as soon as it is known who lives, and then twice a second, for ever.
 
-    With each comes what went wrong meanwhile and mends itself.
+    With each comes what went wrong meanwhile and resolves itself.
 
     Args:
         client: librdkafka settings.

@@ -71,7 +71,7 @@ class BeatsReader:
         group = {"group.id": topic}  # never joined, but the client wants one, and looks for it
         self._consumer = Consumer({**QUIET, **_READER, **client, **group})
         self.passing: list[str] = []
-        """What went wrong, and mends itself or concerns one record."""
+        """What went wrong, and resolves itself or concerns one record."""
         partitions_of(client, topic, self._consumer)
         first, end = watermarks(self._consumer, ClientPartition(topic, 0))
         self._consumer.assign([ClientPartition(topic, 0, max(first, end - _HISTORY))])
@@ -165,7 +165,7 @@ class SlotsTopic:
         return beats
 
     def passing(self) -> list[str]:
-        """What went wrong lately and mends itself, to be told of."""
+        """What went wrong lately and resolves itself, to be told of."""
         told = self._passing + self._reader.passing
         self._passing, self._reader.passing = [], []
         return told

@@ -199,7 +199,7 @@ class Supervisor:
         """Hears the workers for a while; False: all have ended.
 
         Raises:
-            KprocError: A worker ended in a way that a new start does not mend; the others have
+            KprocError: A worker ended in a way that a new start does not fix; the others have
                 been stopped.
         """
         self._keep_spare()

@@ -27,7 +27,7 @@ NO_TIME = Timestamp(-1)
 """The stream time of a task that has seen no record."""
 
 Policy: TypeAlias = Literal["fail", "skip", "dead-letter"]
-"""What becomes of a record that fails: stop the worker, drop it, or keep it in a topic."""
+"""What happens to a record that fails: stop the worker, drop it, or keep it in a topic."""
 
 
 LATE = 1
@@ -60,7 +60,7 @@ class Punctuation(NamedTuple):
 
 
 class Closing(NamedTuple):
-    """A result that a step gives of its own accord as stream time passes, such as a window's."""
+    """A result that a step gives on its own as stream time passes, such as a window's."""
 
     step: str
     key: bytes
@@ -78,7 +78,7 @@ class Made(int):
 
     @staticmethod
     def at(offset: Offset, closing: Closing | None, due: Timestamp) -> Offset:
-        """The offset of a result; None: it comes anew from its step if it fails."""
+        """The offset of a result; None: it comes again from its step if it fails."""
         made = Made(offset)
         made.closing, made.due = closing, due
         return Offset(made)
@@ -136,7 +136,7 @@ class Context:
     noted: list[Rejected] = field(default_factory=list[Rejected])
     """Rows that steps leave out by themselves, so that nothing has to be undone."""
     closed: list[Closing] = field(default_factory=list[Closing])
-    """Results that steps gave of their own accord."""
+    """Results that steps gave on their own."""
     lost: dict[Closing, Rejected] = field(default_factory=dict[Closing, Rejected])
     """Those to leave out, and why."""
     resumed: bool = True
@@ -237,7 +237,7 @@ class Context:
     def times(self, batch: AnyBatch) -> Sequence[Timestamp]:
         """The stream time at each row: the highest timestamp of the task up to its record.
 
-        A result that a step gave of its own accord is there just before its time.
+        A result that a step gave on its own is there just before its time.
         """
         times = self._task_times(batch)
         if not (delay := self.delay):
@@ -288,7 +288,7 @@ class Context:
         return self._here(self._times[self._row(time)])
 
     def made(self, due: int, key: bytes) -> Offset:
-        """The offset of a result that the present step gives of its own accord.
+        """The offset of a result that the present step gives on its own.
 
         Args:
             due: The stream time that it waited for.
@@ -397,7 +397,7 @@ class Operator:
 
     @property
     def longest_wait(self) -> int:
-        """How long after their time results may come that the step gives of its own accord."""
+        """How long after their time results may come that the step gives on its own."""
         return 0
 
     @property

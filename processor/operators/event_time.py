@@ -13,7 +13,7 @@ from processor.operators.base import NO_TIME, AnyBatch, Context
 from processor.records import LATEST, Timestamp
 
 InvalidTimestamp: TypeAlias = Literal["reject", "record-time"]
-"""What becomes of a record whose value gives no valid time: a bad record, or its own timestamp."""
+"""What happens to a record whose value gives no valid time: a bad record, or its own timestamp."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)

@@ -1,4 +1,4 @@
-"""What becomes of bad records: counted, and stopped at, dropped or kept as dead letters."""
+"""What happens to bad records: counted, and stopped at, dropped or kept as dead letters."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -78,7 +78,7 @@ class BadRecords:
         if policy == "fail":
             raise BadRecordError(
                 f"{origin.source} offset {origin.offset}: {error} (in {rejected.step}, "
-                f"{rejected.reason}). Nothing of this record was committed. Mend the topology, or "
+                f"{rejected.reason}). Nothing of this record was committed. Fix the topology, or "
                 f"{_other_policy(rejected)}"
             ) from rejected.error
         if policy == "skip":
@@ -100,7 +100,7 @@ class BadRecords:
         self.counts[step, "punctuation"] += 1
         if (policy or self.policy) == "fail":
             raise BadRecordError(
-                f"a punctuator of {step} failed: {type(error).__name__}: {error}. Mend it, or set "
+                f"a punctuator of {step} failed: {type(error).__name__}: {error}. Fix it, or set "
                 'on_bad_record to "dead-letter" or "skip" to go on without its effects'
             ) from error
         self.untold[step, "punctuation"] = f"{type(error).__name__}: {error}"

@@ -130,7 +130,7 @@ class Aborted:
 
 @dataclass(frozen=True, slots=True)
 class CommitFailed:
-    """A command of the checkpoint failed in a way that aborting the transaction mends."""
+    """A command of the checkpoint failed in a way that aborting the transaction fixes."""
 
     error: Exception
 

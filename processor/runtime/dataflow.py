@@ -279,8 +279,8 @@ class Dataflow:
         def work(rows: AnyBatch) -> list[Output]:
             return self._encode(node, rows, context, batch.offsets)
 
-        def add(made: list[Output], mended: AnyBatch) -> list[Output]:
-            return _joined([*made, *work(mended)])
+        def add(made: list[Output], fixed: AnyBatch) -> list[Output]:
+            return _joined([*made, *work(fixed)])
 
         if not callable(node.on_error):
             return with_policy(

@@ -36,8 +36,8 @@ def process(step: Step, rows: AnyBatch, context: Context, *, is_stateless: bool)
     def work(rows: AnyBatch) -> Outputs:
         return step.operator.process(rows, context)
 
-    def add(made: Outputs, mended: AnyBatch) -> Outputs:
-        return (*made[:-1], in_order([made[-1], mended]))
+    def add(made: Outputs, fixed: AnyBatch) -> Outputs:
+        return (*made[:-1], in_order([made[-1], fixed]))
 
     if not callable(step.on_error):
         return with_policy(step.on_error, rows, context, work)
@@ -87,16 +87,16 @@ def by_number(
     known = len(context.rejected)
     made = work(rows.numbered())
     failed, context.rejected[known:] = context.rejected[known:], []
-    mended: list[AnyBatch] = []
+    fixed: list[AnyBatch] = []
     for each in sorted(failed, key=lambda bad: bad.offset):
         answer = _answer(each, handler, _row(shown or rows, each.offset))
         if isinstance(answer, Rejected):
             context.rejected.append(answer)
         else:
             key, value, timestamp, headers = answer
-            mended.append(Batch([key], [value], [timestamp], [each.offset], [headers]))
-    if mended:
-        made = add(made, in_order(mended))
+            fixed.append(Batch([key], [value], [timestamp], [each.offset], [headers]))
+    if fixed:
+        made = add(made, in_order(fixed))
     context.rejected[known:] = [
         each._replace(offset=rows.offsets[each.offset]) for each in context.rejected[known:]
     ]
@@ -140,7 +140,7 @@ def _asked(step: Step, handler: ErrorHandler, rows: AnyBatch, context: Context) 
 
 
 def _answer(bad: Rejected, on_error: ErrorHandler, record: AnyRecord) -> Rejected | AnyRecord:
-    """The record that takes the place of the one that failed, or what becomes of that one."""
+    """The record that takes the place of the one that failed, or what happens to that one."""
     try:
         answer: Any = on_error(bad.error, record)
         if isinstance(answer, Record):

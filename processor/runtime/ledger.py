@@ -24,7 +24,7 @@ class Entry(msgspec.Struct, frozen=True):
     Attributes:
         offset: The next one to be processed.
         metadata: What else belongs to the position, as `Position.metadata` has it.
-        topic: The id of the topic, which one that was deleted and made anew does not have.
+        topic: The id of the topic, which one that was deleted and created again does not have.
         exact: Whether it was written in the transaction that committed the group's offset; if not,
             the group may be ahead of it.
     """
@@ -61,7 +61,7 @@ def decoded(source: TopicPartition, value: bytes) -> Entry:
     except msgspec.DecodeError as error:
         raise StateError(
             f"what the ledger has of {source} can't be understood ({error}): go on with the kproc "
-            "that wrote it, or kproc reset the application to begin anew"
+            "that wrote it, or kproc reset the application to start over"
         ) from error
 
 
@@ -122,9 +122,9 @@ def begin(
     """
     if entry is not None and entry.topic and topic.id and entry.topic != topic.id:
         raise StateMismatch(
-            f"{source.topic} was deleted and made anew since {source} was processed up to offset "
-            f"{entry.offset}: the state stands for records that are gone. `kproc reset FILE.py` "
-            "begins anew, without that state"
+            f"{source.topic} was deleted and created again since {source} was processed up to "
+            f"offset {entry.offset}: the state stands for records that are gone. "
+            "`kproc reset FILE.py` starts over, without that state"
         )
     start = _agreed(source, group, entry, topic, exactly_once=exactly_once)
     if start.position.offset < topic.first:
@@ -173,7 +173,7 @@ def _unknown(source: TopicPartition, topic: Topic) -> Start:
     if not topic.is_told:
         raise StateMismatch(
             f"it is not known how far {source} was processed: the group has no offset, and the "
-            "ledger's records were deleted. `kproc reset FILE.py --to TIME` begins anew from a "
+            "ledger's records were deleted. `kproc reset FILE.py --to TIME` starts over from a "
             "time that you choose"
         )
     # Nothing of a new partition may be passed over, whatever `start_from` says.

@@ -76,10 +76,10 @@ class Asked:
         self._at, self._is_open = elapsed, True
 
     def is_answered(self, asked_at: int) -> bool:
-        """Whether the answer to what was asked then counts: nothing was read anew since."""
+        """Whether the answer to what was asked then counts: nothing was read again since."""
         was_open, self._is_open = self._is_open, self._is_open and asked_at != self._at
         return was_open and not self._is_open
 
     def forget(self) -> None:
-        """All is read anew: an answer that comes is to an earlier question."""
+        """All is read again: an answer that comes is to an earlier question."""
         self._at, self._is_open = None, False

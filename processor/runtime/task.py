@@ -432,7 +432,7 @@ class Task:
         return Origin(share.source, record.offsets[0], record, policy)
 
     def _origin_of(self, each: Rejected, origin_of: Callable[[int], Origin]) -> Origin:
-        """Where a row is from; a result that a step gave of its own accord, from that step."""
+        """Where a row is from; a result that a step gave on its own, from that step."""
         closing = closing_of(each.offset)
         if closing is None or each.row is None:
             return origin_of(each.offset)

@@ -187,7 +187,7 @@ class KeyValueStore(Generic[K, V]):
     @property
     def _way_out(self) -> str:
         return (
-            "go back to the types that wrote it, give the step another name= to begin anew, or "
+            "go back to the types that wrote it, give the step another name= to start over, or "
             f"kproc reset FILE.py --store {self.spec.name}"
         )
 

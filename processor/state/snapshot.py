@@ -79,7 +79,7 @@ class Wanted(NamedTuple):
 
     Attributes:
         meta: What its bytes must mean.
-        changelog_id: Its changelog's; one that was deleted and made anew has another.
+        changelog_id: Its changelog's; one that was deleted and created again has another.
         first: The first offset that is still in the changelog.
         end: The offset after its last.
         retention: Milliseconds for which the changelog keeps tombstones, at least.
@@ -138,7 +138,7 @@ def refusal(manifest: Manifest, wanted: Wanted, now: int) -> str | None:
         raise StateError(
             f"the snapshots of the store {manifest.store} do not fit the topology: {differences}. "
             f"What is in the changelog {manifest.changelog} does not fit either. Go back to the "
-            "topology that wrote it, or give the store another name to begin anew"
+            "topology that wrote it, or give the store another name to start over"
         )
     if outlived(wanted.end - manifest.position, now - manifest.time, wanted.retention):
         return "it is older than the deletions that the changelog is sure to still know of"

@@ -38,7 +38,7 @@ from processor.storage.rocks_options import MEMTABLES, MIB, store_options, trans
 from processor.storage.rocks_scan import Cursor, is_shifted, shift
 
 BULK_RECORDS = 100_000
-"""From this many records on, a restore is worth opening the store anew twice (20 ms each)."""
+"""From this many records on, a restore is worth reopening the store twice (20 ms each)."""
 
 _QUIET = 3600.0
 """Seconds without a write after which the next one reaches disk at once."""

@@ -163,12 +163,14 @@ def _check_meta(directory: Path, wanted: dict[str, str], changelog: str) -> None
         if former and has_data:
             raise StoreCorrupt(
                 f"the store {directory} is of another changelog of that name, as after the topic "
-                "was made anew, or of another cluster: it is restored anew"
+                "was created again, or of another cluster: it is rebuilt from its changelog"
             )
         return _write_atomically(path, msgspec.json.encode({**expected, **of}))
     version = found.get("format")
     if isinstance(version, int) and version < FORMAT:
-        raise StoreCorrupt(f"the store {directory} is from an older kproc: it is restored anew")
+        raise StoreCorrupt(
+            f"the store {directory} is from an older kproc: it is rebuilt from its changelog"
+        )
     differences = ", ".join(
         f"{name} is {found.get(name)!r} and should be {expected.get(name)!r}"
         for name in dict.fromkeys([*found, *expected])
@@ -176,7 +178,7 @@ def _check_meta(directory: Path, wanted: dict[str, str], changelog: str) -> None
     )
     raise StateError(
         f"the store {directory} does not fit the topology: {differences}. Nothing was changed."
-        " Go back to the topology that wrote it, or give the store another name to begin anew"
+        " Go back to the topology that wrote it, or give the store another name to start over"
     )
 
 

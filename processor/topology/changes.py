@@ -19,7 +19,7 @@ from processor.topology.plan import Layout, Subtopology, meeting
 from processor.wording import several
 
 Action: TypeAlias = Literal["new", "keep", "migrate", "rebuild", "drop", "refuse"]
-"""What becomes of a store or topic: made and empty; as it is; goes on under another description;
+"""What happens to a store or topic: made and empty; as it is; goes on under another description;
 restored from its changelog; used no more, with nothing in it; something would be lost."""
 
 
@@ -81,7 +81,7 @@ class Description(Struct, frozen=True):
 
 
 class Change(NamedTuple):
-    """What becomes of one store or topic, and why; with a refusal, what to do."""
+    """What happens to one store or topic, and why; with a refusal, what to do."""
 
     what: Literal["store", "repartition", "input"]
     name: str
@@ -250,10 +250,10 @@ class _Comparison:
         if count != now.partitions:
             moved = was is not None and was.fed_by != now.fed_by
             return "refuse", self._partitions(changelog, count, now.partitions, moved=moved)
-        if was is not None and self._is_anew(changelog):
+        if was is not None and self._is_recreated(changelog):
             return "refuse", (
-                f"its changelog {changelog} was deleted and made anew, and what is in it now is "
-                f"not the state: {_reset(name)} to begin empty"
+                f"its changelog {changelog} was deleted and created again, and what is in it now "
+                f"is not the state: {_reset(name)} to begin empty"
             )
         held = self.facts.held.get(changelog, 0)
         if was is None:
@@ -276,7 +276,7 @@ class _Comparison:
             return "migrate", f"{differences}; it is empty"
         return "refuse", (
             f"{differences}: what it holds could not be read. Go back to what wrote it, give the "
-            f"store another name to begin anew beside it, or {_reset(name)} to begin empty"
+            f"store another name to start over beside it, or {_reset(name)} to begin empty"
             f"{_named_json(was, now)}"
         )
 
@@ -305,10 +305,10 @@ class _Comparison:
             return "new", "it is made"
         if count != now.partitions:
             return "refuse", self._partitions(name, count, now.partitions, moved=False)
-        if was is not None and self._is_anew(name):
+        if was is not None and self._is_recreated(name):
             return "refuse", (
-                "it was deleted and made anew, and records in it may not have been worked on: "
-                "kproc reset FILE.py to begin anew"
+                "it was deleted and created again, and records in it may not have been worked on: "
+                "kproc reset FILE.py to start over"
             )
         unread = self.facts.unread.get(name, 0)
         is_same = was is None or (was.key, was.value) == (now.key, now.value)
@@ -343,10 +343,10 @@ class _Comparison:
         was = self.before.inputs.get(name)
         if was is None:
             return "new", "it is read from where the setting start_from says, or the group is"
-        if self._is_anew(name):
+        if self._is_recreated(name):
             return "refuse", (
-                "it was deleted and made anew: how far it was read, and the state, stand for "
-                "records that are gone. kproc reset FILE.py to begin anew with the records that "
+                "it was deleted and created again: how far it was read, and the state, stand for "
+                "records that are gone. kproc reset FILE.py to start over with the records that "
                 "there are now, or with --to"
             )
         if was.partitions != now.partitions:
@@ -358,7 +358,7 @@ class _Comparison:
             return "migrate", f"read as {now.key} → {now.value}, before as {was.key} → {was.value}"
         return "keep", "it is read on"
 
-    def _is_anew(self, topic: str) -> bool:
+    def _is_recreated(self, topic: str) -> bool:
         """Whether the topic is not the one that there was, but for its name."""
         was, now = self.before.ids.get(topic), self.facts.ids.get(topic)
         return was is not None and now is not None and was != now
@@ -368,7 +368,7 @@ class _Comparison:
         return (
             f"{topic} has {found} partitions, but {needed} are needed: {moving}, and keys are "
             f"where the old number put them. Put .repartition(partitions={found}) in front of the "
-            "step, go back to what there was, or kproc reset the application to begin anew"
+            "step, go back to what there was, or kproc reset the application to start over"
         )
 
 
@@ -409,14 +409,14 @@ def _lost(name: str, was: DescribedStore, now: DescribedStore) -> str | None:
 def _other_keys(name: str) -> str:
     return (
         "what it holds could not be found. Go back to that type, give the store another name to "
-        f"begin anew beside it, or {_reset(name)} to begin empty"
+        f"start over beside it, or {_reset(name)} to begin empty"
     )
 
 
 def _other_types(name: str) -> str:
     return (
         "what it holds could not be read. Give new fields a default, go back to the types that "
-        f"wrote it, give the store another name to begin anew beside it, or {_reset(name)} to "
+        f"wrote it, give the store another name to start over beside it, or {_reset(name)} to "
         "begin empty"
     )
 

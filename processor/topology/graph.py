@@ -14,7 +14,7 @@ from processor.serdes.base import Serde
 from processor.state.keyvalue import StoreSpec
 
 ErrorHandler: TypeAlias = Callable[[Exception, Record[Any, Any]], Policy | Record[Any, Any] | None]
-"""Says what becomes of a record that failed with this error, as it was when it came to the step.
+"""Says what happens to a record that failed with this error, as it was when it came to the step.
 
 A `Record` takes its place; None leaves it to the policy of the source or the settings.
 """

@@ -87,7 +87,7 @@ class StreamJoins(Generic[K, V]):
             after: How much later it may be, instead of `within`.
             grace: How much longer to wait for records that are out of order. A record is late when
                 the stream time is past all that it could match, and the grace.
-            late: What becomes of late records, instead of the setting `on_bad_record`. See also
+            late: What happens to late records, instead of the setting `on_bad_record`. See also
                 `JoinedStream.late`.
             name: Of the stores; needed where this stream has no name of its own.
         """

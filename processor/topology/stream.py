@@ -173,7 +173,7 @@ class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], 
         self.flow.then("for-each", Peek(called), name)
 
     def on_error(self, policy: OnError) -> Stream[K, V]:
-        """Says what becomes of records that fail in the steps from here on; up to a merge.
+        """Says what happens to records that fail in the steps from here on; up to a merge.
 
         Args:
             policy: `fail`, `skip` or `dead-letter`, before the source's and that of the settings;

@@ -51,7 +51,7 @@ class GroupedStream(FromFlow, Generic[K, V]):
     faster; the last value of every key is the same.
 
     With a time to live, such as `ttl="1d"`, a key's value is deleted when the stream time is a day
-    ahead of the key's latest record, and the next one begins anew. A record that is a day late when
+    ahead of the key's latest record, and the next one starts over. A record that is a day late when
     it comes is left out and counted as `late`.
     """
 

@@ -114,7 +114,7 @@ class Deletions:
         if gone := sorted(self._needed - there.keys()):
             raise TopicMismatch(
                 f"{', '.join(gone)} was deleted while {plan.application} ran: create it, then "
-                "start again. If it is an input, that start says what becomes of the state"
+                "start again. If it is an input, that start says what happens to the state"
             )
         if gone := sorted(self._own - there.keys()):
             raise TopicMismatch(

@@ -143,7 +143,7 @@ class Downloads:
         if time.monotonic() < self._away_until:
             raise SnapshotsAway("object storage did not answer a moment ago")
         try:
-            # Listed anew each time: meanwhile the primary may have replaced what was there.
+            # Listed again each time: meanwhile the primary may have replaced what was there.
             listed = job.listing.manifests()
         except SnapshotsAway:
             self._away_until = time.monotonic() + _AWAY

@@ -29,7 +29,7 @@ _FULL, _SHORT = 0.1, 0.005
 """Seconds to wait for a full batch: with much to do, and when every moment counts."""
 
 _AWAY = 60.0
-"""Seconds without contact after which stores are looked at anew: so long keep all changelogs
+"""Seconds without contact after which stores are looked at again: so long keep all changelogs
 their tombstones."""
 
 _ASK = 10.0
@@ -169,7 +169,7 @@ class Follower:
         )
 
     def poll(self, *, hurry: bool) -> list[TopicPartition]:
-        """Reads for a moment; returns the changelogs whose stores have to be looked at anew.
+        """Reads for a moment; returns the changelogs whose stores have to be looked at again.
 
         They no longer have the store's position, or may have forgotten deletions meanwhile: the
         process was suspended, or cut off from the brokers.

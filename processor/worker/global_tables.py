@@ -196,7 +196,7 @@ class GlobalTables:
         lost = any(not firsts[each] <= positions[each] <= ends[each] for each in positions)
         if lost or outlived(behind, int(age * 1000), retention):
             reason = "records of its topic are gone that it has not seen"
-            return SharedStore(self._stores.make_anew(table.store, store, reason))
+            return SharedStore(self._stores.recreate(table.store, store, reason))
         return shared
 
     def _skip(self, source: TopicPartition, admin: Any, follower: Follower) -> None:

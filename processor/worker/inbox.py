@@ -77,7 +77,7 @@ class Inbox:
         self._flowing: frozenset[TopicPartition] = frozenset()
         self._paused: frozenset[TopicPartition] = frozenset()
         self.passing: list[str] = []
-        """Errors that the client mends by itself, to be told of."""
+        """Errors that the client resolves by itself, to be told of."""
 
     def connect(self) -> None:
         """Connects to the brokers and asks for their topics, so that it need not be done later.
@@ -111,7 +111,7 @@ class Inbox:
 
         Raises:
             Fenced: Another worker has the slot.
-            KprocError: Something that only an operator can mend.
+            KprocError: Something that only an operator can fix.
         """
         try:
             return self._poll(limit, timeout)
@@ -204,7 +204,7 @@ class Inbox:
         """Makes the group share out once more if it has not given the slot its partitions.
 
         It hands a static member that comes back what it had, though topics have grown since. Only
-        another subscription makes it share anew; once, as slots that are missing have that effect,
+        another subscription makes it rebalance; once, as slots that are missing have that effect,
         too, and the next one to join ends it.
         """
         if not self._assigned:
@@ -214,7 +214,7 @@ class Inbox:
             self._lacking = (self._assigned, now + _SHARED)
         elif now > self._lacking[1]:
             self._lacking = (self._assigned, math.inf)
-            self.passing.append("the group has kept partitions back: it is asked to share anew")
+            self.passing.append("the group has kept partitions back: it is asked to rebalance")
             self._subscribe([*self._topics, self._aside])
 
     def _forget(self, consumer: Consumer, event: Event) -> None:

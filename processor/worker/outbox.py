@@ -1,7 +1,7 @@
 """Outbox: the slot's producer, and the transaction it has open.
 
 Owns the classes of a transaction's failures (KIP-98, KIP-691 and librdkafka's transactional API):
-what can be tried again is tried again here, what an abort mends is `Abortable`, and where it is not
+what can be tried again is tried again here, what an abort fixes is `Abortable`, and where it is not
 known whether a commit took place the worker is `Interrupted`.
 """
 
@@ -52,7 +52,7 @@ def nothing(_positions: Mapping[TopicPartition, Position]) -> Iterable[Produce]:
 
 
 class Abortable(Exception):
-    """The transaction can't be committed; aborting it and doing its work again mends that.
+    """The transaction can't be committed; aborting it and doing its work again fixes that.
 
     Attributes:
         refused: What is never taken, if it is known.
@@ -471,7 +471,7 @@ def _search(sender: Sender, known: Exception) -> Exception:
 
 
 def failed(error: KafkaException, doing: str) -> Exception:
-    """What a failure means; aborting mends nothing where the broker refuses for good."""
+    """What a failure means; aborting fixes nothing where the broker refuses for good."""
     cause: Any = error.args[0]
     known = translated(error, doing)
     if cause.code() == ClientError.FENCED_INSTANCE_ID and cause.txn_requires_abort():

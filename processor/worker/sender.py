@@ -107,7 +107,7 @@ class Sender:
 
         Raises:
             Interrupted: One is not known, as of records that arrived twice: who opens the store
-                anew finds it out.
+                again finds it out.
         """
         written, self._written = self._written, {}
         known = {store: offset for store, offset in written.items() if offset is not None}

@@ -91,8 +91,8 @@ class StoreOpener:
             opened.close()
             raise StateError(
                 f"store {store} is at offset {opened.position} of its changelog, which ends at "
-                f"{end}: the changelog was deleted or made anew. If the state may be lost, delete "
-                f"the folder {directory}; else restore the topic"
+                f"{end}: the changelog was deleted or created again. If the state may be lost, "
+                f"delete the folder {directory}; else restore the topic"
             )
         whole = first if begin is None else begin
         if first > whole and whole <= opened.position < first and opened.position:
@@ -150,7 +150,7 @@ class StoreOpener:
         self.stores[store] = opened
         return opened
 
-    def make_anew(self, spec: StoreSpec[Any, Any], store: StoreId, reason: str) -> Store:
+    def recreate(self, spec: StoreSpec[Any, Any], store: StoreId, reason: str) -> Store:
         """Drops a store that is open, and makes it as if it had never been there.
 
         Raises:

@@ -1,6 +1,6 @@
 """Partitions that the group keeps from a slot although they are the slot's, and who is to blame.
 
-Members of the group that are no slots make it share out anew: what they hold, nobody works on.
+Members of the group that are no slots make it rebalance: what they hold, nobody works on.
 Owns the questions to Kafka, which nobody waits for.
 """
 
@@ -21,7 +21,7 @@ from processor.records import Offset, Partition, TopicPartition
 from processor.worker.spec import WorkerSpec
 
 _LASTING = 6.0
-"""Seconds that a group which has only slots takes for sharing out, asked to do so anew included."""
+"""Seconds that a group which has only slots takes to rebalance, twice if it is asked to."""
 
 _AGAIN = 5.0
 """Seconds between two questions."""

@@ -184,7 +184,7 @@ class Bench:
             node.terminate()
         return name, set(held)
 
-    def mend(self, name: str) -> None:
+    def fix(self, name: str) -> None:
         """Brings back what failed."""
         node = self.nodes[name]
         if self._fault == "freeze":
@@ -207,7 +207,7 @@ class Bench:
         gap = max(seen[part] - began for part in concerned)
         others = set(range(PARTITIONS)) - concerned
         pauses = [self.reader.longest_pause(part, began - 1, time.time()) for part in others]
-        self.mend(name)
+        self.fix(name)
         return gap, max(pauses, default=0.0)
 
 

@@ -20,7 +20,7 @@ def test_times_go_on_with_each_round() -> None:
     assert times(10, 30, 20, count=7) == [10, 30, 20, 31, 51, 41, 52]
 
 
-def test_times_begin_anew_before_they_reach_the_future() -> None:
+def test_times_start_over_before_they_reach_the_future() -> None:
     now = int(time.time() * 1000)
     assert times(0 + 1, now - 1000, count=4) == [1, now - 1000, 1, now - 1000]
 

@@ -130,7 +130,7 @@ def test_down_after_a_window() -> None:
     )
 
 
-def test_a_gap_in_the_figures_begins_the_window_anew() -> None:
+def test_a_gap_in_the_figures_starts_the_window_over() -> None:
     scaler = Autoscaler(POLICY)
     for at in range(0, 300, 10):
         scaler.advise(quiet(at), 4)

@@ -5,7 +5,7 @@ Produce-repartition, Produce-changelog; * is any. N counts the commands of that 
 after:fenced:1, after:joined:1 and after:caught-up:1 are the steps of an adoption.
 The steps of a snapshot, of a restore from one, of making a changelog whole, and of finding out
 which record Kafka refuses are kinds, too.
-KILL_AT=abort:KIND:N lets the command fail in the way that an abort mends, then kills nothing.
+KILL_AT=abort:KIND:N lets the command fail in the way that an abort fixes, then kills nothing.
 Several are separated by commas.
 """
 

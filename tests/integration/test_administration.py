@@ -68,7 +68,7 @@ def numbers_of(app: App) -> dict[str, list[int]]:
 
 
 def await_ticks(app: App, count: int, *, resets: int) -> None:
-    """Waits until each key has come so far since it last began anew."""
+    """Waits until each key has come so far since it last started over."""
     deadline = time.monotonic() + 60
     while len(found := numbers_of(app)) < PARTITIONS or not all(
         numbers.count(1) == 1 + resets and numbers[-1] >= count for numbers in found.values()
@@ -78,7 +78,7 @@ def await_ticks(app: App, count: int, *, resets: int) -> None:
 
 
 def check_ticks(app: App, *, resets: int) -> None:
-    """Each key's numbers follow each other, and begin anew once for each reset."""
+    """Each key's numbers follow each other, and start over once for each reset."""
     for key, numbers in numbers_of(app).items():
         assert numbers.count(1) == 1 + resets, (key, numbers)
         wanted: list[int] = []

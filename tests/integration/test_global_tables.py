@@ -87,7 +87,7 @@ def test_what_changes_while_it_runs_is_followed(flights: App) -> None:
     assert ledger.by_key(app.read())["ham-0"][0] == b"Hamburg"
 
 
-def test_a_topic_that_was_made_anew_is_read_anew(flights: App) -> None:
+def test_a_topic_that_was_recreated_is_read_again(flights: App) -> None:
     app = flights
     fly(app, "ham")
     app.run()

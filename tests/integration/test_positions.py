@@ -64,7 +64,7 @@ def test_a_group_that_was_set_back_or_forward(app: App, to: int) -> None:
     ledger.set_offsets(app.kafka, app.name, {source: to})
     node = app.run(expect=5)
     assert f"the group was set to {to} since, by another tool" in node.output
-    assert "kproc reset FILE.py --to" in node.output
+    assert f"kproc reset {app.file} --to" in node.output
     # As the text says: set back, it goes on.
     ledger.set_offsets(app.kafka, app.name, {source: before})
     app.run()
@@ -113,18 +113,18 @@ def test_no_witness_is_left(app: App, loss: str) -> None:
     ledger.delete_group(app.kafka, app.name)
     node = app.run(expect=5)
     assert "it is not known how far" in node.output
-    assert "kproc reset FILE.py --to" in node.output
+    assert f"kproc reset {app.file} --to" in node.output
     assert set(app.latest().values()) == {b"2"}
 
 
-def test_an_input_that_was_made_anew(app: App, chance: random.Random) -> None:
+def test_an_input_that_was_recreated(app: App, chance: random.Random) -> None:
     prepared(app, keys=chance.randint(2, 50))
     ledger.delete(app.kafka, [app.input])
     app.topics("in")
     for _ in range(chance.randint(1, 4)):  # it may have grown past the position of then, or not
         feed(app)
     node = app.run(expect=5)
-    assert f"input {app.input}: it was deleted and made anew" in node.output
+    assert f"input {app.input}: it was deleted and created again" in node.output
     assert set(app.latest().values()) == {b"1"}
 
 

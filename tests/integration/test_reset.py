@@ -78,7 +78,7 @@ def test_a_plan_tells_what_a_start_would_do(counted: App, kproc: Kproc) -> None:
     assert "-missing" in kproc("plan", expect=3).stderr
 
 
-def test_a_store_begins_anew_on_every_machine(counted: App, kproc: Kproc) -> None:
+def test_a_store_starts_over_on_every_machine(counted: App, kproc: Kproc) -> None:
     elsewhere = counted.folder / "elsewhere"
     shutil.copytree(counted.folder / "state", elsewhere)
     shown = kproc("reset", "--store", "counts", "--dry-run").stderr

@@ -212,24 +212,24 @@ def test_state_that_is_gone_is_refused(counting: Counting, chance: random.Random
     counting.feed(chance.randint(1, 4))
     node = counting.app.run(expect=5)
     assert "the state is not complete" in node.output
-    assert "kproc reset FILE.py --store counts" in node.output
-    # As the text says: the complete store mends it.
+    assert f"kproc reset {counting.app.file} --store counts" in node.output
+    # As the text says: the complete store fixes it.
     counting.wipe()
     shutil.move(kept, counting.state)
     counting.run("changelog is made whole")
 
 
-def test_a_changelog_that_was_made_anew(counting: Counting) -> None:
+def test_a_changelog_that_was_recreated(counting: Counting) -> None:
     partitions = len(ledger.offsets(counting.app.kafka, counting.changelog))
     ledger.delete(counting.app.kafka, [counting.changelog])
-    made_anew = {counting.changelog: partitions}
-    ledger.create(counting.app.kafka, made_anew, **{"cleanup.policy": "compact"})
+    recreated = {counting.changelog: partitions}
+    ledger.create(counting.app.kafka, recreated, **{"cleanup.policy": "compact"})
     for wiped in (False, True):
         if wiped:
             counting.wipe()
         node = counting.app.run(expect=5)
-        assert f"{counting.changelog} was deleted and made anew" in node.output
-    # As the text says: without the state, it begins anew.
+        assert f"{counting.changelog} was deleted and created again" in node.output
+    # As the text says: without the state, it starts over.
     counting.app.kproc("reset", "--store", "counts", "--yes")
     counting.counts = {}
     counting.feed()

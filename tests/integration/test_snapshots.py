@@ -117,7 +117,7 @@ def app(strict_kafka: str, make_app: Callable[[str], App]) -> App:
     return made
 
 
-def test_snapshots_of_a_changelog_that_was_made_anew_are_not_used(app: App) -> None:
+def test_snapshots_of_a_changelog_that_was_recreated_are_not_used(app: App) -> None:
     changelog = f"{app.name}-counts-changelog"
     ledger.delete(app.kafka, [changelog])
     deadline = time.monotonic() + DEADLINE
@@ -127,8 +127,8 @@ def test_snapshots_of_a_changelog_that_was_made_anew_are_not_used(app: App) -> N
     ledger.create(app.kafka, {changelog: 1}, **CHANGELOG_CONFIG)
     app.write((0, "k1", "1"))
     refused = app.run(expect=5)
-    assert "was deleted and made anew" in refused.output
-    assert "kproc reset FILE.py --store counts" in refused.output
+    assert "was deleted and created again" in refused.output
+    assert f"kproc reset {app.file} --store counts" in refused.output
     app.kproc("reset", "--store", "counts", "--yes")
     node = app.run()
     assert app.latest()["k1"] == b"1"

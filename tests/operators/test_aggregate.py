@@ -100,7 +100,7 @@ def test_a_table_that_tells_every_change_tells_nothing_at_a_checkpoint() -> None
     assert step.changes(at) is None
 
 
-def test_a_deletion_lets_the_time_of_a_value_begin_anew() -> None:
+def test_a_deletion_lets_the_time_of_a_value_start_over() -> None:
     at = context(spec(json))
     step = reduce(lambda so_far, value: so_far + value or None, "change")
     made = [run(step, batch(row(*each)), at) for each in [(5, "a", 9), (-5, "a", 3), (4, "a", 4)]]
@@ -131,7 +131,7 @@ def test_null_deletes_from_a_table_and_is_told_with_the_stream_time() -> None:
     assert table(at) == {"b": (6, 2)}
 
 
-def test_an_aggregate_of_none_deletes_and_the_key_begins_anew() -> None:
+def test_an_aggregate_of_none_deletes_and_the_key_starts_over() -> None:
     at = context(spec(json))
     step = Aggregate("table", "change", list, lambda a, v: None if v == 0 else [*a, v], json)
     made = run(step, values(1, 2, 0, 3), at)

@@ -1,4 +1,4 @@
-"""Event times from fields and functions, and what becomes of values that give none."""
+"""Event times from fields and functions, and what happens to values that give none."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any

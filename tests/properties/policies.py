@@ -15,7 +15,7 @@ Rows = list[AnyRecord]
 
 
 class Failed(Exception):
-    """A record is bad: by which row, where one alone is to blame, and what becomes of it."""
+    """A record is bad: by which row, where one alone is to blame, and what happens to it."""
 
     row: AnyRecord | None = None
     policy: str | None = None
@@ -41,7 +41,7 @@ class Decides:
             case 3:
                 raise ValueError("the handler fails") from error
             case _:
-                return record._replace(value=self.number, headers=(("mended", b"1"),))
+                return record._replace(value=self.number, headers=(("fixed", b"1"),))
 
 
 def on_errors() -> st.SearchStrategy[OnError]:
@@ -67,12 +67,12 @@ def step(node: Step, rows: Rows, run: Callable[[Step, Rows], dict[int, Rows]]) -
             return run(node, rows)
     made: dict[int, Rows] = {}
     for row in rows:
-        mended: Rows = []
+        fixed: Rows = []
         outputs: dict[int, Rows] = {}
-        with _judged(on_error, [row], mended):
+        with _judged(on_error, [row], fixed):
             outputs = run(node, [row])
-        if mended:
-            outputs = {max(0, len(node.outputs) - 1): mended}
+        if fixed:
+            outputs = {max(0, len(node.outputs) - 1): fixed}
         for port, some in outputs.items():
             made.setdefault(port, []).extend(some)
     return made
@@ -93,17 +93,17 @@ def sink(node: Sink, rows: Rows, run: Callable[[Sink, Rows], list[Any]]) -> list
     made: list[Any] = []
     again: Rows = []
     for number, row in enumerate(rows):
-        mended: Rows = []
-        with _judged(node.on_error, [row], mended):
+        fixed: Rows = []
+        with _judged(node.on_error, [row], fixed):
             made += [(number, each) for each in run(node, [row])]
-        again += mended
-        made += [(number, None)] * len(mended)
+        again += fixed
+        made += [(number, None)] * len(fixed)
     outputs = iter([each for row in again for each in run(node, [row])])
     return [next(outputs) if each is None else each for _, each in made]
 
 
 @contextlib.contextmanager
-def _judged(on_error: OnError | None, rows: Rows, mended: Rows | None = None) -> Generator[None]:
+def _judged(on_error: OnError | None, rows: Rows, fixed: Rows | None = None) -> Generator[None]:
     try:
         yield
     except Failed as bad:
@@ -115,9 +115,9 @@ def _judged(on_error: OnError | None, rows: Rows, mended: Rows | None = None) ->
         except ValueError:
             raise bad from None
         if isinstance(answer, Record):
-            if mended is None:
+            if fixed is None:
                 raise
-            mended.append(answer)
+            fixed.append(answer)
             return
         bad.policy = answer
         raise

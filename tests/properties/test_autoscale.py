@@ -93,7 +93,7 @@ def test_a_hot_slot_is_no_reason_to_scale_for_ever(share: int) -> None:
     outcome = scaled(world, POLICY, 2)
     assert outcome.reversals == 0
     hot = 16_000 * world.share(0)
-    if hot > PER_NODE:  # which no number of nodes mends
+    if hot > PER_NODE:  # which no number of nodes fixes
         assert outcome.ordered[-1] <= 2
         assert {each.slot for each in outcome.advice[-1].load.slots if each.limit} == {0}
     else:

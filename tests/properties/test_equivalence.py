@@ -239,7 +239,7 @@ class DriverTwins:
         assert [letter(each) for each in logs[dead]] == self.reference.world.letters
         stores = {name: dict(each.scan()) for name, each in self.driver._kafka.stores.items()}
         assert stores == self.reference.stores()
-        if not self.restarted:  # which counts anew
+        if not self.restarted:  # which counts again
             assert self.driver.bad_records == self.reference.world.bad
 
 

@@ -59,7 +59,7 @@ class Crash(Exception):
 
 
 class Failure(Exception):
-    """A client's call failed in a way that aborting mends."""
+    """A client's call failed in a way that aborting fixes."""
 
 
 @dataclass

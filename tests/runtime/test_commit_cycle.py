@@ -38,7 +38,7 @@ from tests.properties.world import CHECKPOINT_INTERVAL, Crash, Saved, When, Worl
 PARTITIONS = 2
 BATCH = 3
 FAILABLE = (Produce, SendOffsets, Commit)
-"""The commands that a client may refuse in a way that aborting mends."""
+"""The commands that a client may refuse in a way that aborting fixes."""
 
 Pick = Callable[[list[Saved]], Saved | None]
 DISKS: dict[str, Pick] = {

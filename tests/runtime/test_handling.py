@@ -1,4 +1,4 @@
-"""What becomes of a record that fails in a step with a policy or a handler of its own."""
+"""What happens to a record that fails in a step with a policy or a handler of its own."""
 
 import re
 from pathlib import Path
@@ -81,8 +81,8 @@ def test_a_handler_decides_by_error_and_record() -> None:
 def test_a_record_takes_the_place_of_the_one_that_failed() -> None:
     topology = Topology("app")
     stream: Stream[str, Any] = topology.stream("in").flat_map_values(twice)
-    mended = stream.on_error(lambda error, record: record._replace(value=type(error).__name__))
-    mended.map_values(invert).to("out")
+    fixed = stream.on_error(lambda error, record: record._replace(value=type(error).__name__))
+    fixed.map_values(invert).to("out")
     driver = TopologyDriver(topology)
     pipe(driver, 1, 0, 2)
     values = [value for _, value in driver.read("out")]

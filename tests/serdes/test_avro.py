@@ -1,4 +1,4 @@
-"""Avro serdes: how data is framed, and what models become of it."""
+"""Avro serdes: how data is framed, and what it makes of models."""
 
 import math
 from collections import namedtuple

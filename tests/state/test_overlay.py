@@ -149,7 +149,7 @@ def test_what_was_read_or_written_is_not_asked_for_again() -> None:
     assert store.asked == [b"a", b"b"]
 
 
-def test_after_an_abort_what_was_changed_is_read_anew() -> None:
+def test_after_an_abort_what_was_changed_is_read_again() -> None:
     store, overlay = counted(2**20)
     overlay.get_many([b"a", b"b"])
     overlay.put(b"a", b"1")

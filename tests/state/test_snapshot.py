@@ -119,7 +119,7 @@ def test_other_serdes_are_refused_with_the_way_out() -> None:
     assert str(caught.value) == (
         "the snapshots of the store totals do not fit the topology: value is 'float' and should be "
         "'int'. What is in the changelog orders-totals-changelog does not fit either. Go back to "
-        "the topology that wrote it, or give the store another name to begin anew"
+        "the topology that wrote it, or give the store another name to start over"
     )
 
 

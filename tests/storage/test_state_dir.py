@@ -79,13 +79,13 @@ def test_another_serde_is_refused_and_nothing_changed(
     assert str(caught.value) == (
         f"the store {directory} does not fit the topology: value is 'int64' and should be"
         " 'json(Order)'. Nothing was changed. Go back to the topology that wrote it, or give the"
-        " store another name to begin anew"
+        " store another name to start over"
     )
     assert contents(directory) == before
     open_store(directory, META, resources).close()
 
 
-def test_an_older_format_is_restored_anew(directory: Path, resources: RocksResources) -> None:
+def test_an_older_format_is_rebuilt(directory: Path, resources: RocksResources) -> None:
     written(directory, resources)
     (directory / "store.json").write_text(json.dumps({"format": FORMAT - 1, **META}))
     with pytest.raises(StoreCorrupt, match="from an older kproc"):

@@ -1,4 +1,4 @@
-"""What becomes of stores and topics when a topology changes: one verdict each."""
+"""What happens to stores and topics when a topology changes: one verdict each."""
 
 from collections.abc import Callable
 from dataclasses import make_dataclass

@@ -1,4 +1,4 @@
-"""Windows as a topology has them: what is told when, what is late, and what becomes of that."""
+"""Windows as a topology has them: what is told when, what is late, and what happens to that."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -20,7 +20,7 @@ class Lines:
         self.lines.append((level, text, fields["tries"]))
 
 
-def test_a_worker_gives_up_after_ten_and_a_commit_begins_anew(
+def test_a_worker_gives_up_after_ten_and_a_commit_starts_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waited: list[float] = []

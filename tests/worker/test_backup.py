@@ -145,7 +145,7 @@ def test_what_is_not_complete_is_not_adopted(kafka: str, topic_name: str, tmp_pa
 def test_suspended_for_longer_than_deletions_are_kept(
     kafka: str, topic_name: str, tmp_path: Path
 ) -> None:
-    """It looks at its stores anew, and those that miss deletions are restored from the start."""
+    """It looks at its stores again, and those that miss deletions are restored from the start."""
     application = Application(kafka, topic_name, tmp_path, seed=6)
     application.feed.write(200)
     primary = application.worker()

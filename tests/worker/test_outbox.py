@@ -150,7 +150,7 @@ def await_abort(kafka: str, topic: str) -> None:
         time.sleep(0.1)
 
 
-def test_records_outside_of_a_transaction_are_a_fault_that_no_abort_mends(
+def test_records_outside_of_a_transaction_are_a_fault_that_no_abort_fixes(
     outbox: TransactionalOutbox, make_topic: MakeTopic
 ) -> None:
     outbox.begin()

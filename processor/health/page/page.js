@@ -32,7 +32,7 @@ function filled(made, attributes, children) {
   return made;
 }
 
-// Makes a part of the page anew if what it shows has changed.
+// Rebuilds a part of the page if what it shows has changed.
 function part(id, data, make) {
   const text = JSON.stringify(data);
   if (shown.get(id) === text) return;

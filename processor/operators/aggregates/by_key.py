@@ -303,7 +303,7 @@ def told_times(
     spec: StoreSpec[Any, Any],
     batch: AnyBatch,
 ) -> Sequence[Timestamp]:
-    """The highest time of all that each row's value is made of, which a deletion begins anew."""
+    """The highest time of all that each row's value is made of, which a deletion starts over."""
     times = batch.timestamps
     latest = {key: time for key, (time, _) in before.items()}
     if all(map(le, times, islice(times, 1, None))) and (

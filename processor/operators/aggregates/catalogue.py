@@ -1,6 +1,6 @@
 """Aggregates to choose from, for `agg`: what each starts with, adds, joins and tells.
 
-All leave out what is None, as SQL does. An own one is an `Aggregator` like those here. Knows
+All leave out what is None, as SQL does. A custom one is an `Aggregator` like those here. Knows
 nothing of windows, keys and stores; what a step does with them is in `composed`.
 """
 

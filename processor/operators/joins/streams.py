@@ -99,7 +99,7 @@ class StreamStreamJoin(Operator):
     key: Serde[Any]
     values: tuple[Serde[Any], Serde[Any]]
     late: Policy | None
-    """What becomes of late rows that no later step reads; None: as of others that are bad."""
+    """What happens to late rows that no later step reads; None: as of others that are bad."""
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: the results that rows bring about, with the later of the two times."""

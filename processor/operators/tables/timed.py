@@ -1,4 +1,4 @@
-"""Tables that do something of their own accord as stream time passes: expire, or tell later.
+"""Tables that do something on their own as stream time passes: expire, or tell later.
 
 Each has a second store in which what is due is in the order of time. What is due is rounded up to
 a hundredth of the time to wait, so that most batches have nothing to look for.

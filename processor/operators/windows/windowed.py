@@ -74,7 +74,7 @@ class WindowStep(Operator):
         folding: How values become one.
         key: Serde of the keys.
         emit: When windows are told of.
-        late: What becomes of late records; None: as of others that are bad.
+        late: What happens to late records; None: as of others that are bad.
         kept: How long after its end a window stays in the store, milliseconds.
         early: What is told before windows close; only where they are told of when they close.
     """

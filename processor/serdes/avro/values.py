@@ -1,4 +1,4 @@
-"""What becomes of a value of Avro's in Python: promotion, logical type, conversion; and defaults.
+"""What happens to a value of Avro's in Python: promotion, logical type, conversion; and defaults.
 
 Knows nothing of bytes.
 """
