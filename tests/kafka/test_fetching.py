@@ -14,6 +14,7 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 from processor.kafka.fetching import Fetcher, fetcher
 from processor.kafka.messages import Run, source_of
 from processor.records import Partition, TopicPartition
+from tests import ledger
 
 pytestmark = pytest.mark.kafka
 MakeTopic = Callable[..., str]
@@ -143,6 +144,27 @@ def test_an_offset_that_is_not_there_is_an_error_of_its_partition(
     assert message.error().code() == ClientError._AUTO_OFFSET_RESET
     assert source_of(message) == sources(topic, 2)[1]
     assert "fetch failed due to requested offset not available" in message.error().str()
+
+
+def test_partitions_that_are_not_there_or_go_end_nothing(
+    kafka: str, make_topic: MakeTopic, make_fetcher: MakeFetcher
+) -> None:
+    """librdkafka puts what it would call the client back for into the partition's queue."""
+    topic, gone = make_topic(), make_topic()
+    write(kafka, topic, 100)
+    used = make_fetcher(topic_metadata_refresh_interval_ms=200)
+    own = [*sources(topic), TopicPartition(topic, Partition(7)), *sources(gone)]
+    used.consumer.assign([ClientPartition(*source, 0) for source in own])
+    runs: list[Run] = []
+    texts: list[str] = []
+    until = time.monotonic() + 8
+    ledger.delete(kafka, [gone])
+    for more, others in fetched(used, own):
+        runs += more
+        texts += [each.error().str() for each in others]
+        if time.monotonic() > until and offsets_of(runs, own[0]) == list(range(100)):
+            break
+    assert not [text for text in texts if "desired partition" in text]
 
 
 def test_each_new_position_is_gone_on_from(
@@ -279,7 +301,7 @@ class Member:
         consumer.unassign()
 
 
-def test_a_group_shares_out_anew_and_each_record_comes_once(
+def test_a_group_shares_out_again_and_each_record_comes_once(
     kafka: str, make_topic: MakeTopic, make_fetcher: MakeFetcher
 ) -> None:
     count, partitions = 25_000, 4
