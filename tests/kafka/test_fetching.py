@@ -152,7 +152,8 @@ def test_partitions_that_are_not_there_or_go_end_nothing(
     """librdkafka puts what it would call the client back for into the partition's queue."""
     topic, gone = make_topic(), make_topic()
     write(kafka, topic, 100)
-    used = make_fetcher(topic_metadata_refresh_interval_ms=200)
+    soon = {"topic_metadata_refresh_interval_ms": 200, "topic_metadata_propagation_max_ms": 100}
+    used = make_fetcher(**soon)
     own = [*sources(topic), TopicPartition(topic, Partition(7)), *sources(gone)]
     used.consumer.assign([ClientPartition(*source, 0) for source in own])
     runs: list[Run] = []
@@ -164,7 +165,7 @@ def test_partitions_that_are_not_there_or_go_end_nothing(
         texts += [each.error().str() for each in others]
         if time.monotonic() > until and offsets_of(runs, own[0]) == list(range(100)):
             break
-    assert not [text for text in texts if "desired partition" in text]
+    assert not [text for text in texts if text.startswith((f"{topic} [", f"{gone} ["))]
 
 
 def test_each_new_position_is_gone_on_from(
