@@ -26,7 +26,8 @@ from processor.topology.form import Form
 from processor.topology.functions import checked_function
 from processor.topology.global_table import GlobalTable
 from processor.topology.graph import Edge, Policy
-from processor.topology.stream import Stream, Table
+from processor.topology.stream import Stream
+from processor.topology.table import Table
 
 EventTimeOf: TypeAlias = str | Callable[[V], int | datetime | str] | WallClock | None
 """What gives a stream's event time; see `Topology.stream`."""
@@ -274,7 +275,9 @@ class Topology:
         check_choice("on_invalid_timestamp", invalid, get_args(InvalidTimestamp))
         time = None if timestamp is None else _event_time(timestamp, value_form, invalid)
         source = self.builder.source(topics, key_serde, value_serde, policy, time)
-        return Stream(Flow(self.builder, Edge(source), key_form, value_form, "-".join(topics)))
+        return Stream(
+            Flow(self.builder, Edge(source), key_form, value_form, "-".join(topics), Stream)
+        )
 
 
 def key_value(name: str, *, key: type[K] | Serde[K], value: type[V] | Serde[V]) -> StoreSpec[K, V]:
