@@ -10,7 +10,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, compress, islice, pairwise
+from itertools import chain, compress, filterfalse, islice, pairwise, takewhile
 from operator import attrgetter, gt
 from typing import NamedTuple
 
@@ -104,12 +104,12 @@ class _Front(NamedTuple):
     Attributes:
         time: The least time that one of those that are waited for has told.
         latest: The highest that any has told.
-        slowest: Who has told the least; None: nobody is waited for.
+        order: Those that are waited for, the ones that have told the least first.
     """
 
     time: Timestamp
     latest: Timestamp
-    slowest: TaskId | None
+    order: Sequence[TaskId]
 
 
 @dataclass(slots=True)
@@ -183,10 +183,9 @@ class Upstream:
     def _front(self) -> "_Front":
         if self._known_front is None:
             waited_for = (task for task in self.writers if task not in self._left_out)
-            slowest = min(waited_for, key=self._time_of, default=None)
+            order = sorted(waited_for, key=self._time_of)
             latest = max((each.time for each in self.told.values()), default=NO_TIME)
-            time = latest if slowest is None else self._time_of(slowest)
-            self._known_front = _Front(time, latest, slowest)
+            self._known_front = _Front(self._time_of(order[0]) if order else latest, latest, order)
         return self._known_front
 
     @property
@@ -234,11 +233,11 @@ class Upstream:
 
         Nothing is asked as long as a writer that holds the others up is known to have more to read.
         """
-        if self.is_read_again:
+        if self.is_read_again or not self.is_waiting:
             return ()
-        time = self.time
-        slowest = [task for task, each in self.told.items() if each.time == time]
-        if not (self.is_waiting and slowest and all(map(self._may_be_drained, slowest))):
+        time, _, order = self._front
+        slowest = takewhile(lambda task: self._time_of(task) == time, order)
+        if not all(map(self._may_be_drained, slowest)):
             return ()
         last = max((each.times[-1] for each in self._waiting), default=NO_TIME)
         self._asked, self._has_come = (max(Timestamp(last + 1), self.latest), self.latest), False
@@ -250,14 +249,10 @@ class Upstream:
         What has come since is not released by that, as they may have got more input before.
         """
         self._ends |= {each: ends[each] for sources in self.writers.values() for each in sources}
-        at_work = [
-            self._time_of(task)
-            for task in self.writers
-            if not (task in self._left_out or self._may_be_drained(task))
-        ]
-        bound, reached = (min(at_work), _before(min(at_work))) if at_work else self._asked
-        released = self._release(bound, reached)
-        self.is_drained = not (at_work or self._waiting or self._has_come)
+        slowest = next(filterfalse(self._may_be_drained, self._front.order), None)
+        time = None if slowest is None else self._time_of(slowest)
+        released = self._release(*(self._asked if time is None else (time, _before(time))))
+        self.is_drained = time is None and not (self._waiting or self._has_come)
         return released
 
     def hold(self, elapsed: int) -> Hold | None:
@@ -266,11 +261,11 @@ class Upstream:
         Args:
             elapsed: Milliseconds after any moment.
         """
-        time, _, slowest = self._front
-        if slowest is None or not self.is_waiting:
+        time, _, order = self._front
+        if not order or not self.is_waiting:
             self._hold = None
-        elif self._hold is None or (self._hold.task, self._hold.time) != (slowest, time):
-            self._hold = Hold(slowest, time, elapsed, self.told)
+        elif self._hold is None or (self._hold.task, self._hold.time) != (order[0], time):
+            self._hold = Hold(order[0], time, elapsed, self.told)
         return self._hold
 
     def go_on_without(self, hold: Hold) -> Queue | None:

@@ -106,6 +106,10 @@ class Worker:
         plan = layout.plan
         limit = options.max_record_bytes
         self._followed = plan.followed if options.follows_progress else frozenset[str]()
+        self._writers = {
+            topic: {task: layout.sources_of(task) for task in layout.writers(topic)}
+            for topic in self._followed
+        }
         self._dataflows = {
             part.number: Dataflow(
                 part, limit, plan.internal, self._followed, options.limits, on_step
@@ -298,11 +302,9 @@ class Worker:
         self.tasks[task].notes = intake.notes()
 
     def _upstream(self, source: TopicPartition, position: Position) -> Upstream:
-        layout = self._layout
-        writers = {task: layout.sources_of(task) for task in layout.writers(source.topic)}
-        time, offset, fingerprint = position.stream_time, position.offset, layout.plan.fingerprint
-        note = read_note(position.note, time, offset, fingerprint)
-        return Upstream(source, writers, fingerprint, offset, note)
+        time, offset, layout = position.stream_time, position.offset, self._layout.plan.fingerprint
+        note = read_note(position.note, time, offset, layout)
+        return Upstream(source, self._writers[source.topic], layout, offset, note)
 
     def _fetch(self) -> list[Command]:
         for number, task in self.tasks.items():
