@@ -1,19 +1,23 @@
-"""Durations as people write them: "250ms", "10s", "5m", "2h", "1d"."""
+"""Durations as people write them: "250ms", "10s", "5m", "2h", "1d", or a timedelta."""
 
 import re
-from typing import Final, cast
+from datetime import timedelta
+from typing import Final, TypeAlias, cast
 
 from processor.errors import UsageError
 
 POLL_INTERVAL: Final = 300_000
 """Milliseconds that a worker may take between two polls, unless `max.poll.interval.ms` is set."""
 
+Duration: TypeAlias = str | float | timedelta
+"""A text such as "250ms" or "1d", a number of seconds, or a timedelta."""
+
 _UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _LONGEST: Final = 2**53  # what a float holds to the millisecond
 
 
-def milliseconds(duration: str | float, what: str, *, least: int = 1) -> int:
-    """A duration in whole milliseconds; a number means seconds.
+def milliseconds(duration: Duration, what: str, *, least: int = 1) -> int:
+    """A duration in whole milliseconds.
 
     Raises:
         UsageError: It is malformed, no text or number, shorter than `least` ms or endless; `what`
@@ -23,6 +27,8 @@ def milliseconds(duration: str | float, what: str, *, least: int = 1) -> int:
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", duration.strip())
         exact = float(found[1]) * _UNITS[found[2]] if found else 0
         least = least if found else 1
+    elif isinstance(duration, timedelta):
+        exact = duration / timedelta(milliseconds=1)
     else:
         # A topology file may give anything, and True would be a second.
         given = cast("object", duration)
@@ -30,13 +36,13 @@ def milliseconds(duration: str | float, what: str, *, least: int = 1) -> int:
         exact = duration * 1000 if is_number else -1
     if not least <= exact <= _LONGEST:
         raise UsageError(
-            f'{what}: {duration!r} is no duration; write "250ms", "10s", "5m" or "1d" '
-            "(a number is seconds)"
+            f'{what}: {duration!r} is not a duration: write "250ms", "10s", "5m" or "1d" '
+            "(a number is seconds), or a timedelta"
         )
     return round(exact)
 
 
-def seconds(duration: str | float, what: str) -> float:
+def seconds(duration: Duration, what: str) -> float:
     """A duration in seconds, to the millisecond; see `milliseconds`.
 
     Raises:

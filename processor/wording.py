@@ -1,4 +1,6 @@
-"""Numbers of things as a person writes them."""
+"""Texts for people: numbers of things, and commands that are advised."""
+
+import shlex
 
 
 def several(count: int, noun: str) -> str:
@@ -9,3 +11,13 @@ def several(count: int, noun: str) -> str:
         noun: What one of them is called, whose plural ends in `s`.
     """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def naming(text: str, topology: str) -> str:
+    """Advice such as `kproc reset FILE.py`, with the file that is meant.
+
+    Args:
+        text: Of an error or a log line.
+        topology: The file as a command was given it, with or without a variable's name.
+    """
+    return text.replace("FILE.py", shlex.quote(topology))

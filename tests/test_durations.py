@@ -1,8 +1,9 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from processor.durations import milliseconds
+from processor.durations import Duration, milliseconds
 from processor.errors import UsageError
 
 
@@ -19,31 +20,34 @@ from processor.errors import UsageError
         (" 10 s ", 10_000),
         (10, 10_000),
         (0.25, 250),
+        (timedelta(minutes=5), 300_000),
+        (timedelta(microseconds=1500), 2),
     ],
 )
-def test_milliseconds(duration: str | float, expected: int) -> None:
+def test_milliseconds(duration: Duration, expected: int) -> None:
     assert milliseconds(duration, "x") == expected
 
 
 @pytest.mark.parametrize(
-    "duration", ["", "10", "s", "10 sec", "-5s", "0s", "0.1ms", "1h30m", 0, -1, 0.0001]
+    "duration",
+    ["", "10", "s", "10 sec", "-5s", "0s", "0.1ms", "1h30m", 0, -1, 0.0001, timedelta(0)],
 )
-def test_what_is_no_duration(duration: str | float) -> None:
+def test_what_is_not_a_duration(duration: Duration) -> None:
     with pytest.raises(UsageError) as caught:
         milliseconds(duration, "within of seen")
     assert str(caught.value) == (
-        f'within of seen: {duration!r} is no duration; write "250ms", "10s", "5m" or "1d" '
-        "(a number is seconds)"
+        f'within of seen: {duration!r} is not a duration: write "250ms", "10s", "5m" or "1d" '
+        "(a number is seconds), or a timedelta"
     )
 
 
 @pytest.mark.parametrize("given", [True, False, None, [10]])
 def test_what_is_neither_text_nor_number(given: Any) -> None:
-    with pytest.raises(UsageError, match=r"is no duration.*a number is seconds"):
+    with pytest.raises(UsageError, match=r"is not a duration.*a number is seconds"):
         milliseconds(given, "x", least=0)
 
 
 @pytest.mark.parametrize("duration", [float("nan"), float("inf"), "9" * 400 + "d"])
 def test_numbers_without_end(duration: str | float) -> None:
-    with pytest.raises(UsageError, match="is no duration"):
+    with pytest.raises(UsageError, match="is not a duration"):
         milliseconds(duration, "x")

@@ -62,7 +62,10 @@ def test_librdkafka_settings_meet_by_their_dotted_names(
     [
         ({"slot": 3}, r"slot \(command line\): no such setting; did you mean slots\?"),
         ({"slots": 0}, r"slots \(command line\): .*greater than or equal to 1"),
-        ({"flush_interval": "soon"}, r"flush_interval \(command line\): .*'soon' is no duration"),
+        (
+            {"flush_interval": "soon"},
+            r"flush_interval \(command line\): .*'soon' is not a duration",
+        ),
         ({"guarantee": "twice"}, r"guarantee \(command line\): .*'exactly-once'"),
         ({"kafka": {"group.id": "x"}}, "group.id can't be set: it is the application's name"),
         ({"producer": {"transactional.id": "x"}}, "transactional.id can't be set"),
@@ -72,7 +75,7 @@ def test_librdkafka_settings_meet_by_their_dotted_names(
         ),
         ({"snapshot_interval": "5m"}, "need each other: set both or none"),
         ({"snapshot_url": "/x", "snapshot_interval": "0s"}, "need each other"),
-        ({"snapshot_url": "/x", "snapshot_interval": "often"}, "'often' is no duration"),
+        ({"snapshot_url": "/x", "snapshot_interval": "often"}, "'often' is not a duration"),
         (
             {"snapshot_url": "/x", "snapshot_interval": "5m", "state_store": "memory"},
             'snapshots need state_store = "rocksdb"',

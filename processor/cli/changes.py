@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from processor.errors import StateMismatch
+from processor.wording import naming
 
 if TYPE_CHECKING:
     from processor.settings import Settings
@@ -38,7 +39,7 @@ def show_changes(file: str, plan: "Plan", settings: "Settings", *, as_json: bool
     from processor.node.node import client_settings  # noqa: PLC0415
 
     found = [
-        change._replace(why=change.why.replace("FILE.py", file))
+        change._replace(why=naming(change.why, file))
         for change in planned(plan, client_settings(settings), settings)
     ]
     if as_json:

@@ -27,6 +27,7 @@ from rich.text import Text
 from processor.cli.complete import topology_files
 from processor.errors import KprocError, UsageError
 from processor.records import Timestamp
+from processor.wording import naming
 
 if TYPE_CHECKING:
     from processor.local.embedded import EmbeddedKafka
@@ -59,14 +60,14 @@ err = Console(stderr=True)
 
 
 @contextlib.contextmanager
-def redacting(settings: "Settings") -> Generator[None]:
-    """Hides the settings' secrets in the text of an error that passes."""
+def redacting(settings: "Settings", topology: str = "FILE.py") -> Generator[None]:
+    """Hides the settings' secrets in the text of an error that passes, and names the topology."""
     from processor.settings import redacted  # noqa: PLC0415
 
     try:
         yield
     except KprocError as error:
-        raise type(error)(redacted(settings, str(error))) from error
+        raise type(error)(naming(redacted(settings, str(error)), topology)) from error
 
 
 def load_with_settings(

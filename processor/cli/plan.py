@@ -86,11 +86,11 @@ def plan(  # noqa: PLR0913 - options of a command
     if not capacity:
         from processor.topology.plan import plan as plan_of  # noqa: PLC0415
 
-        with redacting(settings):
+        with redacting(settings, topology):
             show_changes(topology, plan_of(loaded), settings, as_json=as_json)
         return
     name, known = loaded.name, Measured()
-    with redacting(settings):
+    with redacting(settings, topology):
         if bootstrap is not None:
             known = _measured(name, settings)
     assumed = _assumptions(settings, nodes or known.nodes or 1, rate, recovers)

@@ -59,7 +59,7 @@ def rescale(
     if slots is None and not wanted:
         raise UsageError("Give --slots N, --partitions TOPIC=N, or both.")
     loaded, settings = load_with_settings(topology, config, sets, bootstrap=bootstrap)
-    with redacting(settings):
+    with redacting(settings, topology):
         _rescale(plan(loaded), settings, slots, wanted, ask=not yes, dry_run=dry_run)
 
 

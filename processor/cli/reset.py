@@ -67,7 +67,7 @@ def reset(
         raise UsageError("--to is for all of the application: leave it out, or --store.")
     spec = None if stores else _spec(to or "beginning")
     loaded, settings = load_with_settings(topology, config, sets, bootstrap=bootstrap)
-    with redacting(settings):
+    with redacting(settings, topology):
         _reset(plan(loaded), settings, stores or [], spec, ask=not yes, dry_run=dry_run)
 
 

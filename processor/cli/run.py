@@ -128,7 +128,7 @@ def run(  # noqa: PLR0913 - options of a command
     effective = effective_here(loaded.settings, config, sets, **options)
     view = _View(log_format, quiet=quiet, show=until_end if show is None else show)
     with (
-        redacting(effective.settings),
+        redacting(effective.settings, topology),
         _dev_kafka(loaded, effective, quiet=quiet)
         if dev
         else contextlib.nullcontext(effective) as used,

@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 from processor.errors import KafkaError
 from processor.kafka.clients import QUIET
 from processor.kafka.hanging import offsets_partition
-from processor.local.embedded import EmbeddedKafka, Seat, free_port
+from processor.local.embedded import EmbeddedKafka, Seat, free_ports
 
 REPLICAS = 3
 
@@ -67,8 +67,9 @@ class Brokers:
     ) -> None:
         self.numbers: Sequence[int] = range(1, count + 1)
         self._config = {**(_SHARED if count >= REPLICAS else {}), **(config or {})}
-        controllers = {number: free_port() for number in self.numbers}
-        self._ports = {number: free_port() for number in self.numbers}
+        ports = free_ports(2 * count)
+        controllers = dict(zip(self.numbers, ports[count:], strict=True))
+        self._ports = dict(zip(self.numbers, ports[:count], strict=True))
         cluster = secrets.token_urlsafe(16)
         self._starts = {
             number: partial(

@@ -150,9 +150,10 @@ class EmbeddedKafka:
                     f"Kafka already runs on {data_dir}, at {other.bootstrap}: use that one, stop "
                     "it first, or give another folder."
                 )
-            taken = seat or _seat()
+            controller, *free = free_ports(1 + _PORT_ATTEMPTS)
+            taken = seat or Seat(1, secrets.token_urlsafe(16), {1: controller})
             _format(jars, data_dir, taken)
-            ports = [port] if port else [free_port() for _ in range(_PORT_ATTEMPTS)]
+            ports = [port] if port else free
             launch = _Launch(jars, data_dir, taken, config or {}, heap, detach, timeout)
             return cls(data_dir, *launch.on_first_free(ports))
 
@@ -301,11 +302,6 @@ class _PortTaken(Exception):
     """Another process listens on the port."""
 
 
-def _seat() -> Seat:
-    """That of the only node."""
-    return Seat(1, secrets.token_urlsafe(16), {1: free_port()})
-
-
 def _listeners(port: int, seat: Seat, data_dir: Path) -> dict[str, str]:
     voters = (f"{node}@{_HOST}:{controller}" for node, controller in seat.controllers.items())
     own = seat.controllers[seat.node]
@@ -381,17 +377,27 @@ def _starting(data_dir: Path) -> Generator[None]:
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on now.
+    """A port on 127.0.0.1 that nobody listens on now; see `free_ports`."""
+    return free_ports(1)[0]
 
-    It is none of those that the kernel gives to outgoing connections, if there are others: such a
-    port could be taken by one before it is listened on, or while a broker is started again.
+
+def free_ports(count: int) -> list[int]:
+    """So many ports on 127.0.0.1 that nobody listens on now, each another one.
+
+    They are none of those that the kernel gives to outgoing connections, if there are others: such
+    a port could be taken by one before it is listened on, or while a broker is started again.
     """
+    found: list[int] = []
     for port in random.SystemRandom().sample(_PORTS, _PORT_TRIES):
+        if len(found) == count:
+            return found
         with contextlib.suppress(OSError):
             socket.create_server((_HOST, port)).close()
-            return port
-    with socket.create_server((_HOST, 0)) as server:
-        return int(server.getsockname()[1])
+            found.append(port)
+    with contextlib.ExitStack() as stack:
+        left = range(count - len(found))
+        servers = [stack.enter_context(socket.create_server((_HOST, 0))) for _ in left]
+        return [*found, *(int(server.getsockname()[1]) for server in servers)]
 
 
 def _probe(port: int) -> None:

@@ -23,6 +23,7 @@ import msgspec
 from processor.errors import KprocError, TooSlow
 from processor.loading import load
 from processor.topology.plan import plan
+from processor.wording import naming
 from processor.worker.channel import ADOPT, ENDED, WHERE, Channel, Failure, Status
 from processor.worker.slot import Slot
 from processor.worker.spec import WorkerSpec
@@ -50,7 +51,8 @@ def main() -> int:
         run(Slot(spec, plan(load(spec.topology)), channel), spec.supervisor, lines)
     except KprocError as error:
         records = error.records if isinstance(error, TooSlow) else 0
-        channel.send(Failure(spec.slot, type(error).__name__, str(error), records))
+        text = naming(str(error), spec.topology)
+        channel.send(Failure(spec.slot, type(error).__name__, text, records))
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the supervisor tells of it and starts a new worker
         text = "".join(traceback.format_exception(error))

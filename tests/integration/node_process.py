@@ -13,6 +13,8 @@ from typing import Any, Self
 
 import psutil
 
+from processor.local.embedded import end_with_parent
+
 _NUMBERS = count()
 _KPROC = "import sys; from processor.cli.main import main; sys.exit(main())"
 
@@ -41,6 +43,7 @@ class NodeProcess:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=end_with_parent(),
         )
 
     @property

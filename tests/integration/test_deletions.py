@@ -52,7 +52,7 @@ def test_a_changelog_that_is_deleted(counted: App, feeds: bool) -> None:  # noqa
     assert f"topics were deleted while {counted.name} ran" in node.output
     assert (
         f"store counts: its changelog {changelog(counted)} is gone, and with it the state: restore "
-        "the topic, or kproc reset FILE.py --store counts to begin empty"
+        f"the topic, or kproc reset {counted.file} --store counts to begin empty"
     ) in node.output
     assert "create the topic first" not in node.output
     counted.kproc("reset", "--store=counts", "--yes")
@@ -67,7 +67,7 @@ def test_a_changelog_that_is_made_again(counted: App) -> None:
         made_again(counted, changelog(counted), **{"cleanup.policy": "compact"})
         assert node.wait(180) == 5
     assert f"its changelog {changelog(counted)} was deleted and made anew" in node.output
-    assert "kproc reset FILE.py --store counts to begin empty" in node.output
+    assert f"kproc reset {counted.file} --store counts to begin empty" in node.output
 
 
 def nothing(_app: App) -> None:
@@ -88,7 +88,10 @@ def test_an_input_that_is_made_again(counted: App, fill: Callable[[App], None]) 
         fill(counted)
         assert node.wait(180) == 5
     assert f"input {counted.input}: it was deleted and made anew" in node.output
-    assert "kproc reset FILE.py to begin anew with the records that there are now" in node.output
+    assert (
+        f"kproc reset {counted.file} to begin anew with the records that there are now"
+        in node.output
+    )
     assert "retention" not in node.output
 
 

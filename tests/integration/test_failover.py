@@ -160,5 +160,5 @@ def test_nodes_must_agree_about_the_slots(
     watch.until(watch.is_running)
     other = start("b", slots=3)
     assert other.wait() == 2
-    assert "kproc rescale FILE.py --slots 3" in other.output
+    assert f"kproc rescale {application.file} --slots 3" in other.output
     finish(application, first)

@@ -64,7 +64,7 @@ def test_a_group_that_was_set_back_or_forward(app: App, to: int) -> None:
     ledger.set_offsets(app.kafka, app.name, {source: to})
     node = app.run(expect=5)
     assert f"the group was set to {to} since, by another tool" in node.output
-    assert "kproc reset FILE.py --to" in node.output
+    assert f"kproc reset {app.file} --to" in node.output
     # As the text says: set back, it goes on.
     ledger.set_offsets(app.kafka, app.name, {source: before})
     app.run()
@@ -113,7 +113,7 @@ def test_no_witness_is_left(app: App, loss: str) -> None:
     ledger.delete_group(app.kafka, app.name)
     node = app.run(expect=5)
     assert "it is not known how far" in node.output
-    assert "kproc reset FILE.py --to" in node.output
+    assert f"kproc reset {app.file} --to" in node.output
     assert set(app.latest().values()) == {b"2"}
 
 

@@ -83,7 +83,7 @@ def test_another_number_in_the_settings_is_refused(app: App, rescale: Rescale) -
     app.run(slots=2)
     node = app.run(slots=3, expect=2)
     assert f"{app.name} has 2 slots" in node.output
-    assert "kproc rescale FILE.py --slots 3" in node.output
+    assert f"kproc rescale {app.file} --slots 3" in node.output
     rescale("--slots", "3", "--yes")
     app.run(slots=3)
 

@@ -212,7 +212,7 @@ def test_state_that_is_gone_is_refused(counting: Counting, chance: random.Random
     counting.feed(chance.randint(1, 4))
     node = counting.app.run(expect=5)
     assert "the state is not complete" in node.output
-    assert "kproc reset FILE.py --store counts" in node.output
+    assert f"kproc reset {counting.app.file} --store counts" in node.output
     # As the text says: the complete store mends it.
     counting.wipe()
     shutil.move(kept, counting.state)

@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives import serialization
 
 from processor.errors import BrokerUnreachable, KprocError, PermissionDenied, SettingsError
 from processor.kafka.clients import topics_of
-from processor.local.embedded import EmbeddedKafka, free_port
+from processor.local.embedded import EmbeddedKafka, free_ports
 from processor.settings import load
 from tests import ledger
 from tests.integration.conftest import App
@@ -136,7 +136,8 @@ def _add_user(kafka: str, name: str) -> None:
 def safe(tmp_path_factory: pytest.TempPathFactory) -> Generator[SafeKafka]:
     folder = tmp_path_factory.mktemp("safe-kafka")
     _certificates(folder)
-    ports = {name: free_port() for name in ("PLAINTEXT", "SASL_SSL", "SSL", "CONTROLLER")}
+    names = ("PLAINTEXT", "SASL_SSL", "SSL", "CONTROLLER")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     config = _broker(folder, ports)
     port = ports["PLAINTEXT"]
     with EmbeddedKafka.start(folder / "kafka", port=port, config=config, timeout=180) as broker:

@@ -128,7 +128,7 @@ def test_snapshots_of_a_changelog_that_was_made_anew_are_not_used(app: App) -> N
     app.write((0, "k1", "1"))
     refused = app.run(expect=5)
     assert "was deleted and made anew" in refused.output
-    assert "kproc reset FILE.py --store counts" in refused.output
+    assert f"kproc reset {app.file} --store counts" in refused.output
     app.kproc("reset", "--store", "counts", "--yes")
     node = app.run()
     assert app.latest()["k1"] == b"1"

@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from processor.errors import KafkaError, UsageError
-from processor.local.embedded import EmbeddedKafka, running
+from processor.local.embedded import EmbeddedKafka, free_ports, running
 
 pytestmark = pytest.mark.kafka
 
@@ -101,3 +101,9 @@ def test_a_stale_identity_is_not_taken_for_a_running_kafka(tmp_path: Path) -> No
     identity = {"pid": os.getpid(), "created": time.time() - 1e6, "port": 1, "version": "4.1.0"}
     (tmp_path / "kafka.json").write_text(json.dumps(identity))
     assert running(tmp_path) is None
+
+
+@pytest.mark.parametrize("count", [1, 6, 200])
+def test_free_ports_are_all_different(count: int) -> None:
+    ports = free_ports(count)
+    assert len(set(ports)) == len(ports) == count

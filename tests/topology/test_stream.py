@@ -267,5 +267,5 @@ def test_types_of_streams(stream: Any2) -> None:
 
 
 def test_durations_are_checked_at_once(stream: Any2) -> None:
-    with pytest.raises(UsageError, match="within of in-seen: 'soon' is no duration"):
+    with pytest.raises(UsageError, match="within of in-seen: 'soon' is not a duration"):
         stream.deduplicate(within="soon")

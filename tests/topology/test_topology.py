@@ -61,7 +61,7 @@ def test_a_store_has_serdes_of_its_types() -> None:
 def test_a_punctuator_has_an_interval_and_a_clock() -> None:
     punctuator = every("10s", lambda time, context: [])
     assert (punctuator.every, punctuator.clock) == (10_000, "stream")
-    with pytest.raises(UsageError, match=r"the interval of every\(\): 'often' is no duration"):
+    with pytest.raises(UsageError, match=r"the interval of every\(\): 'often' is not a duration"):
         every("often", lambda time, context: [])
     with pytest.raises(TopologyError, match="clock='sun': possible are 'stream', 'wall'"):
         every("10s", lambda time, context: [], clock="sun")
