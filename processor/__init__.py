@@ -31,11 +31,10 @@ from processor.script import run
 from processor.serdes import SchemaRegistry, Serde, avro, json_schema, protobuf
 from processor.serdes.windowed import Windowed
 from processor.state.keyvalue import KeyValueStore, StoreSpec
-from processor.topology.cogrouping import CogroupedStream
 from processor.topology.global_table import GlobalTable
-from processor.topology.grouped_table import GroupedTable
-from processor.topology.joined import JoinedStream
-from processor.topology.stream import GroupedStream, Stream, Table
+from processor.topology.grouped import CogroupedStream, GroupedStream
+from processor.topology.stream import JoinedStream, Stream
+from processor.topology.table import GroupedTable, Table
 from processor.topology.topology import Topology, every, key_value
 from processor.topology.windowed import WindowedStream, WindowedTable
 

@@ -5,6 +5,7 @@ Knows what is allowed, not what it leads to. Secrets are never shown.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, cast
@@ -52,7 +53,7 @@ _TOKEN: Final = re.compile(r"[!-~]{16,}")
 
 
 class Settings(BaseSettings):
-    """All settings. Durations are written "250ms", "10s", "5m"; sizes are bytes."""
+    """All settings. Durations are written "250ms", "10s", "5m", or timedeltas; sizes are bytes."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
@@ -267,6 +268,13 @@ class Settings(BaseSettings):
             if not 0 < int(found["port"] or 1) <= _LAST_PORT:
                 raise ValueError(f"{found['port']} is no port: there are 1 to {_LAST_PORT}")
         return bootstrap
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_text(cls, given: object) -> object:
+        if not isinstance(given, timedelta):
+            return given
+        return f"{round(given / timedelta(milliseconds=1))}ms" if given else "0s"
 
     @field_validator("http")
     @classmethod

@@ -1,6 +1,7 @@
 """Where settings come from, what is refused, and that secrets stay secret."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ def test_later_sources_win(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         "partitions": "kproc.toml",
         "max_batch": "topology",
     }
+
+
+def test_a_duration_may_be_a_timedelta() -> None:
+    given = {"checkpoint_interval": timedelta(seconds=2), "idle_timeout": timedelta(0)}
+    settings = load({}, given).settings
+    assert (settings.checkpoint_interval, settings.idle_timeout) == ("2000ms", "")
+    with pytest.raises(SettingsError, match=r"checkpoint_interval \(topology\)"):
+        load({}, {"checkpoint_interval": timedelta(0)})
 
 
 def test_librdkafka_settings_meet_by_their_dotted_names(

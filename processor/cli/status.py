@@ -6,7 +6,7 @@ Owns the way from the command line to the slots topic and back; what is seen the
 
 import contextlib
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -15,9 +15,10 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from processor.cli.common import name_with_settings, redacting, say
-from processor.cli.complete import applications, topology_files
+from processor.cli.common import name_with_settings, redacting, say, settings_here
+from processor.cli.complete import topology_files
 from processor.cli.run import ConfigOption, SetOption
+from processor.errors import KprocError
 
 if TYPE_CHECKING:
     from processor.cluster.overview import Overview
@@ -28,12 +29,28 @@ if TYPE_CHECKING:
 _UNATTENDED = 9
 _WIDE = 160
 """Columns where no terminal sets a limit."""
+_PATIENCE = 2.0
+"""Seconds that a completion may take."""
 
 STATUS_EXIT_CODES = (
     "Exit codes: [bold]0[/] each slot has a live primary with its partitions · [bold]9[/] one has "
     "not, or no node is live · [bold]2[/] the command or a setting is wrong · [bold]3[/] there is "
     "no such application or Kafka is not as needed"
 )
+
+
+def _applications(context: typer.Context, incomplete: str) -> Iterator[str]:
+    """Names of applications that begin so, if the Kafka to ask is known and answers soon."""
+    from processor.node import observing  # noqa: PLC0415 - only where it is needed
+    from processor.node.node import client_settings  # noqa: PLC0415
+
+    try:
+        bootstrap = context.params.get("bootstrap")
+        settings = settings_here(None, None, None, bootstrap=bootstrap)
+        found = observing.applications(client_settings(settings), _PATIENCE)
+    except KprocError:  # a completion has nowhere to tell it
+        return
+    yield from (name for name in found if name.startswith(incomplete))
 
 
 def status(
@@ -54,7 +71,7 @@ def status(
             "-a",
             metavar="NAME",
             help="Its name, instead of a file.",
-            autocompletion=applications,
+            autocompletion=_applications,
         ),
     ] = None,
     bootstrap: Annotated[

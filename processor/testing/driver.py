@@ -7,7 +7,7 @@ in memory, and time stands still until the test lets it go on.
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, overload
 
-from processor.durations import milliseconds
+from processor.durations import Duration, milliseconds
 from processor.errors import UsageError
 from processor.operators.aggregates.by_key import STAMPED
 from processor.operators.base import NO_TIME
@@ -161,7 +161,7 @@ class TopologyDriver:
         self._write(topic, Record(key, value, time))
         self._settle()
 
-    def advance(self, duration: str | float) -> None:
+    def advance(self, duration: Duration) -> None:
         """Lets the wall clock go on, by such as "10s" or by seconds."""
         self._now = Timestamp(self._now + milliseconds(duration, "advance"))
         self._tell(Tick(self._now, self._elapsed))

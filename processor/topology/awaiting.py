@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
 from typing import Any
 
-from processor.durations import seconds
+from processor.durations import Duration, seconds
 from processor.errors import TopologyError
 from processor.operators.concurrent import MapAsync
 from processor.topology.builder import check_number
@@ -16,7 +16,7 @@ def awaiting(
     function: Callable[[Any], Awaitable[Any]],
     joiner: Callable[[Any, Any], Any] | None,
     concurrency: int,
-    timeout: str | float,
+    timeout: Duration,
     retries: int,
 ) -> MapAsync:
     """The operator of `map_async` and `enrich`.

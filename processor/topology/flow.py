@@ -23,7 +23,8 @@ class Flow:
 
     `label` is what names are made of (the topic, the grouping), None where nothing stable is known.
     `rekeyed` tells that equal keys may be in different partitions. `on_error` is what the steps
-    from here on make of records that fail.
+    from here on make of records that fail. `stream` is the class of streams, which imports that of
+    tables: so a table has it from here, to give its changes as one.
     """
 
     builder: Builder
@@ -31,6 +32,7 @@ class Flow:
     key: Form
     value: Form
     label: str | None
+    stream: type[Any]
     rekeyed: bool = False
     on_error: OnError | None = None
 
@@ -71,6 +73,10 @@ class Flow:
         kept = spec.value.value if isinstance(spec.value, StampedSerde) else None
         made = Form(value.type, kept=kept)
         return self.then(kind, operator, spec.name, value=made, stores=(spec, *more))
+
+    def to_stream(self) -> Any:
+        """The records here as a stream."""
+        return self.stream(self)
 
     @property
     def changes(self) -> Flow:

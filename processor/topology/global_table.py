@@ -1,14 +1,14 @@
-"""GlobalTable: a topic that every worker holds whole, and the joins of streams with it."""
+"""GlobalTable: a topic that every worker holds whole, and what a join with it is made of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from processor.errors import TopologyError
 from processor.operators.joins.global_tables import GlobalJoin
-from processor.records import V2, K, V
+from processor.records import K, V
 from processor.state.keyvalue import StoreSpec
 from processor.topology.flow import Flow
 from processor.topology.form import Form
@@ -16,10 +16,6 @@ from processor.topology.functions import checked_function, told
 
 if TYPE_CHECKING:
     from processor.topology.builder import Builder
-    from processor.topology.stream import Stream
-
-KG = TypeVar("KG")
-VG = TypeVar("VG")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,45 +36,7 @@ class GlobalTable(Generic[K, V]):
         return f"GlobalTable({self.topic!r}, store {self.store.name!r})"
 
 
-class GlobalJoins(Generic[K, V]):
-    """The joins of a stream with global tables."""
-
-    flow: Flow
-
-    def join_global(
-        self,
-        table: GlobalTable[KG, VG],
-        by: Callable[[K, V], KG | None] | str,
-        joiner: Callable[[V, VG], V2],
-        *,
-        name: str | None = None,
-    ) -> Stream[K, V2]:
-        """Joins each record with the value of a key of a global table: `joiner(value, other)`.
-
-        The stream's keys and partitions may be any. A record without a match, without a key to
-        look up or with a null value has no result.
-
-        Args:
-            table: The table.
-            by: `by(key, value)` gives the key to look up; or it is the field of that name.
-            joiner: Makes the value.
-            name: Of the step.
-        """
-        return _joined(self.flow, table, by, joiner, name, left=False)
-
-    def left_join_global(
-        self,
-        table: GlobalTable[KG, VG],
-        by: Callable[[K, V], KG | None] | str,
-        joiner: Callable[[V, VG | None], V2],
-        *,
-        name: str | None = None,
-    ) -> Stream[K, V2]:
-        """As `join_global`; without a match, or a key to look up, a record is joined with None."""
-        return _joined(self.flow, table, by, joiner, name, left=True)
-
-
-def _joined(
+def global_join(
     flow: Flow,
     table: GlobalTable[Any, Any],
     by: Callable[[Any, Any], Any] | str,
@@ -86,9 +44,12 @@ def _joined(
     name: str | None,
     *,
     left: bool,
-) -> Stream[Any, Any]:
-    from processor.topology.stream import Stream  # noqa: PLC0415 - each makes the other
+) -> Flow:
+    """The results of a stream's join with a global table.
 
+    Raises:
+        TopologyError: The table is another thing or another topology's, or a function is none.
+    """
     kind = "left-join-global" if left else "join-global"
     called = kind.replace("-", "_")
     if not isinstance(cast("object", table), GlobalTable):
@@ -105,7 +66,7 @@ def _joined(
     else:
         function = checked_function(f"{called}: by", by, "key, value")
     operator = GlobalJoin(table.store.name, function, joiner, left)
-    return Stream(flow.then(kind, operator, name, value=Form.returned_by(joiner)))
+    return flow.then(kind, operator, name, value=Form.returned_by(joiner))
 
 
 @dataclass(frozen=True)

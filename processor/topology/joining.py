@@ -1,258 +1,287 @@
-"""The part of the language that joins: what `Stream` and `Table` inherit their joins from.
+"""Which steps the joins of the language are made of, and what they refuse.
 
-Each method adds nodes to the builder and returns a new stream or table; nothing is computed here.
+Gives points of the dataflow, which the language makes streams and tables of. Sees to it that equal
+keys meet in one partition; knows nothing of how a join works.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol, get_args
 
-from processor.operators.aggregates.by_key import Emit
-from processor.operators.base import Policy
-from processor.operators.joins.views import View
-from processor.records import K2, V2, K, V
-from processor.serdes import Serde
-from processor.state.keyvalue import StoreSpec
-from processor.topology.flow import Flow
-from processor.topology.joining_steps import (
-    Duration,
-    How,
-    Times,
-    foreign,
-    stream_join,
-    streams_join,
-    table_table,
+from processor.durations import Duration, milliseconds
+from processor.errors import TopologyError
+from processor.operators.aggregates.by_key import Emit, stamped
+from processor.operators.base import LATE, Policy
+from processor.operators.joins.foreign_key import (
+    ForeignKeyJoin,
+    Respond,
+    Subscribe,
+    response_serde,
+    subscription_serde,
 )
+from processor.operators.joins.pages import pages_of
+from processor.operators.joins.streams import OTHER_LATE, Span, StreamStreamJoin
+from processor.operators.joins.tables import JoinedTable, JoinKind, StreamTableJoin, TableTableJoin
+from processor.operators.joins.views import View
+from processor.serdes import Serde, bytes_serde
+from processor.state.keyvalue import StoreSpec
+from processor.topology.builder import check_choice
+from processor.topology.flow import Flow
+from processor.topology.form import Form
+from processor.topology.functions import checked_function, getter
+from processor.topology.graph import Edge, Read
 
-if TYPE_CHECKING:
-    from processor.topology.joined import JoinedStream
-    from processor.topology.stream import Stream
-    from processor.topology.table import Table
 
-VO = TypeVar("VO")
+class Times(NamedTuple):
+    """How far apart the times of two records may be, as it is written."""
 
+    within: Duration | None = None
+    before: Duration | None = None
+    after: Duration | None = None
+    grace: Duration = 0
 
-class StreamJoins(Generic[K, V]):
-    """The joins of a stream."""
+    def span(self, what: str) -> Span:
+        """Which times match; a side that is not given is `within`, or else nothing.
 
-    flow: Flow
-
-    @overload
-    def join(
-        self, other: Table[K, VO], joiner: Callable[[V, VO], V2], *, name: str | None = None
-    ) -> Stream[K, V2]: ...
-    @overload
-    def join(
-        self,
-        other: Stream[K, VO],
-        joiner: Callable[[V, VO], V2],
-        *,
-        within: Duration | None = None,
-        before: Duration | None = None,
-        after: Duration | None = None,
-        grace: Duration = 0,
-        late: Policy | None = None,
-        name: str | None = None,
-    ) -> JoinedStream[K, V, VO, V2]: ...
-    def join(
-        self,
-        other: Table[K, Any] | Stream[K, Any],
-        joiner: Callable[[Any, Any], Any],
-        *,
-        within: Duration | None = None,
-        before: Duration | None = None,
-        after: Duration | None = None,
-        grace: Duration = 0,
-        late: Policy | None = None,
-        name: str | None = None,
-    ) -> Stream[K, Any]:
-        """Joins each record with the value that a table has for its key, or with another stream.
-
-        With a table: `joiner(value, table_value)`. A record whose key is not in the table has no
-        result; timestamp and headers are those of the record. The table is met as it is when the
-        record is worked on.
-
-        With a stream: `joiner(value, other_value)` for each two records of equal keys whose times
-        are close. The result has the later time, and the headers of the record that came later.
-
-        Null values join with nothing. A record without a key is a bad one.
-
-        Args:
-            other: A table or a stream; keys must be of the same type, and are brought together.
-            joiner: Makes the value of a result.
-            within: How far apart the times of two records may be, such as "10s", or seconds.
-            before: How much earlier the other's record may be, instead of `within`.
-            after: How much later it may be, instead of `within`.
-            grace: How much longer to wait for records that are out of order. A record is late when
-                the stream time is past all that it could match, and the grace.
-            late: What happens to late records, instead of the setting `on_bad_record`. See also
-                `JoinedStream.late`.
-            name: Of the stores; needed where this stream has no name of its own.
+        Raises:
+            TopologyError: Nothing is given, or there is no side that `within` is for.
         """
-        return stream_join(
-            self.flow, other, joiner, name, "inner", Times(within, before, after, grace), late
-        )
-
-    @overload
-    def left_join(
-        self, other: Table[K, VO], joiner: Callable[[V, VO | None], V2], *, name: str | None = None
-    ) -> Stream[K, V2]: ...
-    @overload
-    def left_join(
-        self,
-        other: Stream[K, VO],
-        joiner: Callable[[V, VO | None], V2],
-        *,
-        within: Duration | None = None,
-        before: Duration | None = None,
-        after: Duration | None = None,
-        grace: Duration = 0,
-        late: Policy | None = None,
-        name: str | None = None,
-    ) -> JoinedStream[K, V, VO, V2]: ...
-    def left_join(
-        self,
-        other: Table[K, Any] | Stream[K, Any],
-        joiner: Callable[[Any, Any], Any],
-        *,
-        within: Duration | None = None,
-        before: Duration | None = None,
-        after: Duration | None = None,
-        grace: Duration = 0,
-        late: Policy | None = None,
-        name: str | None = None,
-    ) -> Stream[K, Any]:
-        """As `join`, with a result for each record of this stream: without a match, with None.
-
-        With a table, that is told at once. With a stream it is told once, when the stream time is
-        so far that nothing can match the record any more, `before` + `after` + `grace` behind it.
-        A record without a key has no match.
-        """
-        return stream_join(
-            self.flow, other, joiner, name, "left", Times(within, before, after, grace), late
-        )
-
-    def outer_join(
-        self,
-        other: Stream[K, VO],
-        joiner: Callable[[V | None, VO | None], V2],
-        *,
-        within: Duration | None = None,
-        before: Duration | None = None,
-        after: Duration | None = None,
-        grace: Duration = 0,
-        late: Policy | None = None,
-        name: str | None = None,
-    ) -> JoinedStream[K, V, VO, V2]:
-        """As `left_join`, with a result for each record of both streams."""
-        return streams_join(
-            self.flow, other, joiner, name, "outer", Times(within, before, after, grace), late
-        )
+        within, before, after, grace = self
+        if within is None and before is None and after is None:
+            raise TopologyError(
+                f'{what}: say how far apart records may be that match, such as within="10s", or '
+                "before= and after="
+            )
+        if within is not None and before is not None and after is not None:
+            raise TopologyError(f"{what}: before= and after= say it all; leave within= out")
+        sides = (within or 0 if each is None else each for each in (before, after))
+        named = zip(("before", "after", "grace"), (*sides, grace), strict=True)
+        return Span(*(0 if each == 0 else milliseconds(each, f"{what}: {n}") for n, each in named))
 
 
-class TableJoins(Generic[K, V]):
-    """The joins of a table."""
-
-    flow: Flow
-    store: StoreSpec[Any, Any]
+class Joinable(Protocol):
+    """A table, as far as joins need it."""
 
     @property
-    @abstractmethod
+    def flow(self) -> Flow:
+        """Where its new values are."""
+        ...
+
+    @property
+    def store(self) -> StoreSpec[Any, Any]:
+        """Its store, or that of the table that it is made of."""
+        ...
+
+    @property
     def view(self) -> View:
-        """How a step reads the table's values; for the runtime, no part of the language."""
+        """How a step reads its values."""
+        ...
 
-    @overload
-    def join(
-        self,
-        other: Table[K, VO],
-        joiner: Callable[[V, VO], V2 | None],
-        *,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        value: type[V2] | Serde[V2] | None = None,
-    ) -> Table[K, V2]: ...
-    @overload
-    def join(
-        self,
-        other: Table[K2, VO],
-        joiner: Callable[[V, VO], V2 | None],
-        *,
-        on: Callable[[V], K2 | None] | str,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        value: type[V2] | Serde[V2] | None = None,
-    ) -> Table[K, V2]: ...
-    def join(
-        self,
-        other: Table[Any, VO],
-        joiner: Callable[[V, VO], V2 | None],
-        *,
-        on: Callable[[V], Any] | str | None = None,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        value: type[V2] | Serde[V2] | None = None,
-    ) -> Table[K, V2]:
-        """A table of `joiner(value, other)` for the keys that both tables have.
 
-        A value is from the later of the two event times that its parts are from.
+def join_word(kind: JoinKind) -> str:
+    """The kind as users read it."""
+    return "join" if kind == "inner" else f"{kind}-join"
 
-        Args:
-            other: The table to join with.
-            joiner: Makes the value; None deletes the key.
-            on: Where it is not the same key: `on(value)`, or the field of that name, is the key
-                that the other table has. None joins with nothing.
-            name: Of the store; needed where this table has no name of its own.
-            emit: Which changes to tell of, see `GroupedStream`.
-            value: Type or serde of the value in the store, by default as `joiner` is annotated.
-        """
-        how = How(joiner, name, emit, value, "inner")
-        return table_table(self, other, how) if on is None else foreign(self, other, on, how)
 
-    @overload
-    def left_join(
-        self,
-        other: Table[K, VO],
-        joiner: Callable[[V, VO | None], V2 | None],
-        *,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        value: type[V2] | Serde[V2] | None = None,
-    ) -> Table[K, V2]: ...
-    @overload
-    def left_join(
-        self,
-        other: Table[K2, VO],
-        joiner: Callable[[V, VO | None], V2 | None],
-        *,
-        on: Callable[[V], K2 | None] | str,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        value: type[V2] | Serde[V2] | None = None,
-    ) -> Table[K, V2]: ...
-    def left_join(
-        self,
-        other: Table[Any, VO],
-        joiner: Callable[[V, VO | None], V2 | None],
-        *,
-        on: Callable[[V], Any] | str | None = None,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        value: type[V2] | Serde[V2] | None = None,
-    ) -> Table[K, V2]:
-        """As `join`, for all keys of this table: `joiner(value, None)` where the other has none."""
-        how = How(joiner, name, emit, value, "left")
-        return table_table(self, other, how) if on is None else foreign(self, other, on, how)
+def _check_joiner(kind: JoinKind, joiner: Callable[..., Any]) -> None:
+    checked_function(f"{join_word(kind)}: joiner", joiner, "value, other")
 
-    def outer_join(
-        self,
-        other: Table[K, VO],
-        joiner: Callable[[V | None, VO | None], V2 | None],
-        *,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        value: type[V2] | Serde[V2] | None = None,
-    ) -> Table[K, V2]:
-        """As `join`, for all keys that either table has; what the other lacks is None."""
-        return table_table(self, other, How(joiner, name, emit, value, "outer"))
+
+def stream_table(
+    stream: Flow,
+    table: Joinable,
+    joiner: Callable[..., Any],
+    name: str | None,
+    kind: JoinKind,
+    times: Times,
+    late: Policy | None,
+) -> Flow:
+    """The results of a stream with a table."""
+    word = join_word(kind)
+    if times != Times() or late is not None:
+        raise TopologyError(
+            f"{word}: within=, before=, after=, grace= and late= are for joins of streams"
+        )
+    _check_joiner(kind, joiner)
+    flow, _ = _pair(stream, table.flow, word, name)
+    operator = StreamTableJoin(table.view, joiner, kind == "left")
+    reads = (Read(0, table.store.name),)
+    edges = flow.edge, table.flow.edge
+    node = flow.builder.step(word, edges, operator, (), name, reads=reads, on_error=flow.on_error)
+    return replace(flow, edge=Edge(node), value=Form.returned_by(joiner), label=name or flow.label)
+
+
+def stream_stream(
+    left: Flow,
+    right: Flow,
+    joiner: Callable[..., Any],
+    name: str | None,
+    kind: JoinKind,
+    times: Times,
+    late: Policy | None,
+) -> tuple[Flow, tuple[Flow, Flow]]:
+    """The results of two streams, and the late records of both."""
+    word = join_word(kind)
+    check_choice(f"{word}: late", late, (None, *get_args(Policy)))
+    span = times.span(word)
+    _check_joiner(kind, joiner)
+    name = left.needed(name, word, word)
+    left, right = _pair(left, right, word, name)
+    key = left.key.kept_key(None, f"the key of {name}")
+    values = tuple(
+        flow.value.kept_value(None, f"the value of {name}, {side}")
+        for flow, side in ((left, "left"), (right, "right"))
+    )
+    stores = tuple(
+        StoreSpec(f"{name}-{side}", bytes_serde, pages_of(value))
+        for side, value in zip(("left", "right"), values, strict=True)
+    )
+    index = StoreSpec(f"{name}-unmatched", bytes_serde, bytes_serde)
+    operator = StreamStreamJoin(
+        (stores[0].name, stores[1].name),
+        index.name,
+        joiner,
+        kind,
+        span,
+        key,
+        (values[0], values[1]),
+        left.on_error if late is None and not callable(left.on_error) else late,
+    )
+    specs = stores if kind == "inner" else (*stores, index)
+    edges, outputs = (left.edge, right.edge), ("", "late", "late-other")
+    node = left.builder.step(word, edges, operator, specs, name, outputs, on_error=left.on_error)
+    made = replace(left, edge=Edge(node), value=Form.returned_by(joiner), label=name)
+    lates = (
+        replace(left, edge=Edge(node, LATE), label=f"{name}-late"),
+        replace(right, edge=Edge(node, OTHER_LATE), label=f"{name}-late-other"),
+    )
+    return made, lates
+
+
+class How(NamedTuple):
+    """What a join of tables was asked for."""
+
+    joiner: Callable[..., Any]
+    name: str | None
+    emit: Emit
+    value: Any
+    kind: JoinKind
+
+    @property
+    def word(self) -> str:
+        """The kind as users read it."""
+        return join_word(self.kind)
+
+
+def table_table(left: Joinable, right: Joinable, how: How) -> tuple[Flow, StoreSpec[Any, Any]]:
+    """Two tables of the same keys: the changes of the results, and their store."""
+    _check_joiner(how.kind, how.joiner)
+    name = left.flow.needed(how.name, how.word, how.word)
+    flow, _ = _pair(left.flow, right.flow, how.word, name)
+    operator = TableTableJoin(name, how.emit, (left.view, right.view), how.joiner, how.kind)
+    reads = Read(0, right.store.name), Read(1, left.store.name)
+    return _joined(left, flow, (flow.edge, right.flow.edge), operator, reads, how)
+
+
+def foreign(
+    left: Joinable, right: Joinable, on: Callable[[Any], Any] | str, how: How
+) -> tuple[Flow, StoreSpec[Any, Any]]:
+    """A table with another one whose key is in its values: three steps, two internal topics."""
+    _check_joiner(how.kind, how.joiner)
+    flow, builder, on_error = left.flow, left.flow.builder, left.flow.on_error
+    name = flow.needed(how.name, how.word, how.word)
+    if builder is not right.flow.builder:
+        raise TopologyError(f"{how.word}: these belong to different topologies; use one")
+    by, form = getter(f"{how.word}: on", flow.value, on)
+    key, other_key = flow.key.kept_key(None, how.word), right.flow.key.meeting_key(how.word)
+    if not form.meets(other_key, how.word):
+        given = form.kept_key(None, how.word).name
+        raise TopologyError(
+            f"{how.word}: on= gives {given}, but the keys of the other table are "
+            f"{other_key.name}: let on= give what the other table has for keys"
+        )
+    value = flow.value.kept_value(None, f"the value of {name}")
+    other_value = right.flow.value.kept_value(None, f"the other value of {name}")
+    subscribe = Subscribe(by, key, value)
+    asking = builder.step("subscribe", (flow.changes.edge,), subscribe, on_error=on_error)
+    asked = builder.repartition(
+        Edge(asking), other_key, subscription_serde, f"{name}-subscriptions", None, on_error
+    )
+    kept = StoreSpec(f"{name}-subscriptions", bytes_serde, bytes_serde)
+    respond = Respond(kept.name, right.view, key)
+    reads = (Read(0, right.store.name),)
+    edges = asked, right.flow.edge
+    answering = builder.step("respond", edges, respond, (kept,), reads=reads, on_error=on_error)
+    responses, own_key = response_serde(other_value), flow.key.meeting_key(how.word)
+    answered = builder.repartition(
+        Edge(answering), own_key, responses, f"{name}-responses", None, on_error
+    )
+    operator = ForeignKeyJoin(name, how.emit, left.view, by, how.joiner, how.kind, value)
+    reads = (Read(0, left.store.name),)
+    return _joined(left, flow, (answered, flow.edge), operator, reads, how)
+
+
+def _joined(
+    left: Joinable,
+    flow: Flow,
+    edges: tuple[Edge, Edge],
+    operator: JoinedTable,
+    reads: tuple[Read, ...],
+    how: How,
+) -> tuple[Flow, StoreSpec[Any, Any]]:
+    """The changes of a table that a last step keeps, and its store."""
+    name = operator.store
+    check_choice(f"{how.word} {name}: emit", how.emit, get_args(Emit))
+    form = Form.returned_by(how.joiner)
+    serde = form.kept_value(how.value, f"the value of store {name}")
+    spec = StoreSpec(name, left.store.key, stamped(serde))
+    node = flow.builder.step(
+        how.word, edges, operator, (spec,), name, reads=reads, on_error=flow.on_error
+    )
+    made = Form(form.type, kept=serde)
+    return replace(flow, edge=Edge(node), value=made, label=name), spec
+
+
+def together(flows: Sequence[Flow], what: str, names: Sequence[str | None]) -> list[Flow]:
+    """All with equal keys in one partition; where keys were changed, behind internal topics.
+
+    Args:
+        flows: Streams or tables.
+        what: The step that they are for.
+        names: Of the internal topics of those that have no name of their own.
+
+    Raises:
+        TopologyError: They belong to different topologies, or equal keys have different bytes.
+    """
+    if any(flow.builder is not flows[0].builder for flow in flows):
+        raise TopologyError(f"{what}: these belong to different topologies; use one")
+    serde = _common_key(flows, what)
+    return [
+        flow.repartitioned(flow.needed(flow.label or name, what), key=serde)
+        if flow.rekeyed
+        else flow
+        for flow, name in zip(flows, names, strict=True)
+    ]
+
+
+def _common_key(flows: Sequence[Flow], what: str) -> Serde[Any]:
+    """The serde by whose bytes keys find their partitions; that of topics that are read, if any."""
+    settled = [flow.key.meeting_key(what) for flow in flows if not flow.rekeyed]
+    made = [flow.key for flow in flows if flow.rekeyed and flow.key.type is not None]
+    others = [key for key in made if not settled or not key.meets(settled[0], what)]
+    serdes = [*settled, *(key.kept_key(None, what) for key in others)]
+    names = list(dict.fromkeys(serde.name for serde in serdes))
+    if len(names) > 1:
+        raise TopologyError(
+            f"{what}: the keys of one side are {' and those of the other '.join(names)}, so that "
+            "equal keys are in different partitions: read or repartition both with the same key="
+        )
+    return serdes[0] if serdes else flows[0].key.kept_key(None, what)
+
+
+def _pair(one: Flow, other: Flow, what: str, name: str | None) -> tuple[Flow, Flow]:
+    names = [name and f"{name}-{side}" for side in ("left", "right")]
+    left, right = together((one, other), what, names)
+    return left, right

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from processor.durations import milliseconds
+from processor.durations import Duration, milliseconds
 from processor.errors import TopologyError
 from processor.operators.aggregates.by_key import Emit, Latest, TableOperator, stamped
 from processor.operators.tables.timed import Expiring, Wait, expiry_of
@@ -14,7 +14,6 @@ from processor.state.keyvalue import StoreSpec
 if TYPE_CHECKING:
     from processor.topology.flow import Flow
     from processor.topology.form import Form
-    from processor.topology.table import Table
 
 
 def kept(
@@ -23,12 +22,10 @@ def kept(
     emit: Emit,
     key: Any,
     value: Any,
-    ttl: str | float | None,
-    versioned: str | float | None,
-) -> Table[Any, Any]:
-    """The table that `Stream.to_table` tells of."""
-    from processor.topology.table import Table  # noqa: PLC0415 - each makes the other
-
+    ttl: Duration | None,
+    versioned: Duration | None,
+) -> tuple[Flow, StoreSpec[Any, Any], Kept | None]:
+    """What `Stream.to_table` makes: the table's changes, its store and the history it keeps."""
     name = flow.needed(name, "to_table", "table")
     if ttl is not None and versioned is not None:
         raise TopologyError(
@@ -43,8 +40,8 @@ def kept(
         history = history_of(name, value_serde)
         span = Kept(history.name, milliseconds(versioned, f"versioned of table {name}"))
         made = flow.table("table", spec, Versioned(name, emit, span), flow.value, history)
-        return Table(made, spec, history=span)
-    return Table(lasting(flow, "table", spec, Latest(name, emit), flow.value, ttl), spec)
+        return made, spec, span
+    return lasting(flow, "table", spec, Latest(name, emit), flow.value, ttl), spec, None
 
 
 def lasting(
@@ -53,7 +50,7 @@ def lasting(
     spec: StoreSpec[Any, Any],
     operator: TableOperator,
     value: Form,
-    ttl: str | float | None,
+    ttl: Duration | None,
 ) -> Flow:
     """The changes of a table that a new step keeps in the store, for good or for a time to live."""
     if ttl is None:

@@ -1,52 +1,56 @@
 """Stream: the language in which a topology is written, up to where tables begin.
 
-Each method adds nodes to the builder and returns a new stream; nothing is computed here.
+Each method adds nodes to the builder and returns something new; nothing is computed here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, cast, get_args, overload
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args, overload
 
-from processor.durations import milliseconds
+from processor.durations import Duration
 from processor.errors import TopologyError
 from processor.operators.aggregates.by_key import Emit
-from processor.operators.columns.steps import KeyByColumn, is_expression
-from processor.operators.deduplicate import Deduplicate
+from processor.operators.joins.tables import JoinKind
 from processor.operators.process import ProcessContext, Punctuator
-from processor.operators.stateless import (
-    FlatMap,
-    FlatMapValues,
-    KeyBy,
-    Map,
-    MapValues,
-    Merge,
-    Peek,
-    Split,
-)
+from processor.operators.stateless import FlatMap, FlatMapValues, Map, MapValues, Peek
 from processor.records import K2, V2, V3, K, Record, V
-from processor.serdes import Serde, bytes_serde, int64, key_json
+from processor.serdes import Serde
 from processor.state.keyvalue import StoreSpec
 from processor.topology.awaiting import awaiting
 from processor.topology.builder import check_choice
-from processor.topology.column_steps import ColumnSteps
 from processor.topology.flow import Flow, FromFlow
 from processor.topology.form import Form
-from processor.topology.functions import checked_function, getter, told
-from processor.topology.global_table import GlobalJoins
-from processor.topology.graph import Edge, OnError, Policy
-from processor.topology.joining import StreamJoins
+from processor.topology.functions import checked_function, told
+from processor.topology.global_table import GlobalTable, global_join
+from processor.topology.graph import OnError, Policy
+from processor.topology.grouped import GroupedStream
+from processor.topology.joining import Times, stream_stream, stream_table
 from processor.topology.keeping import kept
 from processor.topology.processing import processed
-from processor.topology.table import GroupedStream, Table
+from processor.topology.steps import (
+    deduplicated,
+    filtered,
+    keyed,
+    merged,
+    reread,
+    selected,
+    split,
+    written,
+)
+from processor.topology.table import Table, checked_table
 
 if TYPE_CHECKING:
     from polars import Expr
 
+VO = TypeVar("VO")
+KG = TypeVar("KG")
+VG = TypeVar("VG")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], Generic[K, V]):
+class Stream(FromFlow, Generic[K, V]):
     """Records on their way: keys of type K, values of type V. Immutable; use it as often as needed.
 
     A function that raises makes its record a bad one (see `Topology`); what it returns is passed on
@@ -55,6 +59,68 @@ class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], 
 
     flow: Flow
     """What is known here; for the runtime and for tests, no part of the language."""
+
+    def filter(
+        self, predicate: Callable[[V], object] | Expr, *, name: str | None = None
+    ) -> Stream[K, V]:
+        """Keeps the records whose value the predicate accepts: a function, or a column of bools."""
+        return Stream(filtered(self.flow, "filter", predicate, name, keep=True))
+
+    def filter_not(
+        self, predicate: Callable[[V], object] | Expr, *, name: str | None = None
+    ) -> Stream[K, V]:
+        """Keeps the records whose value the predicate does not accept."""
+        return Stream(filtered(self.flow, "filter-not", predicate, name, keep=False))
+
+    @overload
+    def with_columns(
+        self, *columns: Expr | str, value: None = None, name: str | None = None, **named: Expr | str
+    ) -> Stream[K, dict[str, Any]]: ...
+    @overload
+    def with_columns(
+        self, *columns: Expr | str, value: type[V2], name: str | None = None, **named: Expr | str
+    ) -> Stream[K, V2]: ...
+    def with_columns(
+        self,
+        *columns: Expr | str,
+        value: type[Any] | None = None,
+        name: str | None = None,
+        **named: Expr | str,
+    ) -> Stream[K, Any]:
+        """Adds fields to the values: `with_columns(total=col("price") * col("quantity"))`.
+
+        Args:
+            columns: Expressions that have a name, such as by `alias`.
+            value: What the new values are, made with all fields as keywords; by default a dict.
+            name: Of the step.
+            named: Expressions, or names of fields, by the names that they are to have.
+        """
+        return Stream(selected(self.flow, "with-columns", columns, named, value, name))
+
+    @overload
+    def select(
+        self, *columns: Expr | str, value: None = None, name: str | None = None, **named: Expr | str
+    ) -> Stream[K, dict[str, Any]]: ...
+    @overload
+    def select(
+        self, *columns: Expr | str, value: type[V2], name: str | None = None, **named: Expr | str
+    ) -> Stream[K, V2]: ...
+    def select(
+        self,
+        *columns: Expr | str,
+        value: type[Any] | None = None,
+        name: str | None = None,
+        **named: Expr | str,
+    ) -> Stream[K, Any]:
+        """Makes new values of some fields: `select("user", big=col("amount") > 5)`.
+
+        Args:
+            columns: Names of fields, and expressions that have a name, such as by `alias`.
+            value: What the new values are, made with the fields as keywords; by default a dict.
+            name: Of the step.
+            named: Expressions, or names of fields, by the names that they are to have.
+        """
+        return Stream(selected(self.flow, "select", columns, named, value, name))
 
     def map_values(self, function: Callable[[V], V2], *, name: str | None = None) -> Stream[K, V2]:
         """Replaces each value by `function(value)`; key, timestamp and headers stay."""
@@ -66,7 +132,7 @@ class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], 
         function: Callable[[V], Awaitable[V2]],
         *,
         concurrency: int = 100,
-        timeout: str | float = "10s",
+        timeout: Duration = "10s",
         retries: int = 0,
         name: str | None = None,
     ) -> Stream[K, V2]:
@@ -94,7 +160,7 @@ class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], 
         joiner: Callable[[V, V2], V3],
         *,
         concurrency: int = 100,
-        timeout: str | float = "10s",
+        timeout: Duration = "10s",
         retries: int = 0,
         name: str | None = None,
     ) -> Stream[K, V3]:
@@ -133,18 +199,7 @@ class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], 
         self, by: Callable[[V], Any] | str | Expr, *, name: str | None = None
     ) -> Stream[Any, V]:
         """Replaces each key by `by(value)`, by the field of that name or by a column."""
-        if is_expression(by) and by.meta.is_column():
-            by = by.meta.output_name()
-        if is_expression(by):
-            from processor.topology import columnar  # noqa: PLC0415 - where Polars is wanted
-
-            columns = columnar.columns(self.flow.value, [by], "key_by")
-            operator, (form,) = KeyByColumn(columns), columnar.forms(columns)
-        else:
-            function, form = getter("key_by", self.flow.value, by)
-            operator = KeyBy(function)
-        keyed = self.flow.then("key-by", operator, name, key=form)
-        return Stream(replace(keyed, label=self.flow.grouped_by(by, name)))
+        return Stream(keyed(self.flow, by, name))
 
     @overload
     def group_by(
@@ -198,34 +253,20 @@ class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], 
         Each record goes to the first predicate that accepts its value.
         """
         names = [str(number) for number, _ in enumerate(predicates, 1)]
-        return tuple(Stream(replace(flow, label=None)) for flow in self._split(names, predicates))
+        return tuple(
+            Stream(replace(flow, label=None)) for flow in split(self.flow, names, predicates)
+        )
 
     def split(self, **predicates: Callable[[V], object]) -> dict[str, Stream[K, V]]:
         """As `branch`, with names: `split(big=..., small=...)`; the rest is called `default`."""
         if "default" in predicates:
             raise TopologyError("split: the branch for the rest is 'default'; name yours otherwise")
         label = self.flow.label
-        flows = self._split(list(predicates), tuple(predicates.values()))
+        flows = split(self.flow, list(predicates), tuple(predicates.values()))
         return {
             name: Stream(replace(flow, label=label and f"{label}-{name}"))
             for name, flow in zip((*predicates, "default"), flows, strict=True)
         }
-
-    def _split(
-        self, names: list[str], predicates: tuple[Callable[[V], object], ...]
-    ) -> Iterator[Flow]:
-        for predicate in predicates:
-            checked_function("a branch", predicate, "value")
-        outputs = (*names, "default")
-        builder = self.flow.builder
-        node = builder.step(
-            "split",
-            (self.flow.edge,),
-            Split(predicates),
-            outputs=outputs,
-            on_error=self.flow.on_error,
-        )
-        return (replace(self.flow, edge=Edge(node, port)) for port, _ in enumerate(outputs))
 
     def merge(self, *others: Stream[K, V], name: str | None = None) -> Stream[K, V]:
         """The records of this stream and the others; those made of one record stay in order."""
@@ -235,23 +276,178 @@ class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], 
                     f"merge: give streams, not {told(other)}; a table has its changes as a stream, "
                     "table.to_stream()"
                 )
-        flows = (self.flow, *(other.flow for other in others))
-        if any(flow.builder is not self.flow.builder for flow in flows):
-            raise TopologyError("merge: the streams belong to different topologies; use one")
-        edges = tuple(flow.edge for flow in flows)
-        node = self.flow.builder.step("merge", edges, Merge(), name=name)
-        settled = (flow.key for flow in flows if not flow.rekeyed)
-        written = {key.placed_key("the key of a merge").name for key in settled}
-        return Stream(
-            Flow(
-                self.flow.builder,
-                Edge(node),
-                Form.common(flow.key for flow in flows),
-                Form.common(flow.value for flow in flows),
-                name,
-                len(written) > 1 or any(flow.rekeyed for flow in flows),
+        return Stream(merged([self.flow, *(other.flow for other in others)], name))
+
+    @overload
+    def join(
+        self, other: Table[K, VO], joiner: Callable[[V, VO], V2], *, name: str | None = None
+    ) -> Stream[K, V2]: ...
+    @overload
+    def join(
+        self,
+        other: Stream[K, VO],
+        joiner: Callable[[V, VO], V2],
+        *,
+        within: Duration | None = None,
+        before: Duration | None = None,
+        after: Duration | None = None,
+        grace: Duration = 0,
+        late: Policy | None = None,
+        name: str | None = None,
+    ) -> JoinedStream[K, V, VO, V2]: ...
+    def join(
+        self,
+        other: Table[K, Any] | Stream[K, Any],
+        joiner: Callable[[Any, Any], Any],
+        *,
+        within: Duration | None = None,
+        before: Duration | None = None,
+        after: Duration | None = None,
+        grace: Duration = 0,
+        late: Policy | None = None,
+        name: str | None = None,
+    ) -> Stream[K, Any]:
+        """Joins each record with the value that a table has for its key, or with another stream.
+
+        With a table: `joiner(value, table_value)`. A record whose key is not in the table has no
+        result; timestamp and headers are those of the record. The table is met as it is when the
+        record is worked on.
+
+        With a stream: `joiner(value, other_value)` for each two records of equal keys whose times
+        are close. The result has the later time, and the headers of the record that came later.
+
+        Null values join with nothing. A record without a key is a bad one.
+
+        Args:
+            other: A table or a stream; keys must be of the same type, and are brought together.
+            joiner: Makes the value of a result.
+            within: How far apart the times of two records may be, such as "10s", or seconds.
+            before: How much earlier the other's record may be, instead of `within`.
+            after: How much later it may be, instead of `within`.
+            grace: How much longer to wait for records that are out of order. A record is late when
+                the stream time is past all that it could match, and the grace.
+            late: What happens to late records, instead of the setting `on_bad_record`. See also
+                `JoinedStream.late`.
+            name: Of the stores; needed where this stream has no name of its own.
+        """
+        return self._join(other, joiner, name, "inner", Times(within, before, after, grace), late)
+
+    @overload
+    def left_join(
+        self, other: Table[K, VO], joiner: Callable[[V, VO | None], V2], *, name: str | None = None
+    ) -> Stream[K, V2]: ...
+    @overload
+    def left_join(
+        self,
+        other: Stream[K, VO],
+        joiner: Callable[[V, VO | None], V2],
+        *,
+        within: Duration | None = None,
+        before: Duration | None = None,
+        after: Duration | None = None,
+        grace: Duration = 0,
+        late: Policy | None = None,
+        name: str | None = None,
+    ) -> JoinedStream[K, V, VO, V2]: ...
+    def left_join(
+        self,
+        other: Table[K, Any] | Stream[K, Any],
+        joiner: Callable[[Any, Any], Any],
+        *,
+        within: Duration | None = None,
+        before: Duration | None = None,
+        after: Duration | None = None,
+        grace: Duration = 0,
+        late: Policy | None = None,
+        name: str | None = None,
+    ) -> Stream[K, Any]:
+        """As `join`, with a result for each record of this stream: without a match, with None.
+
+        With a table, that is told at once. With a stream it is told once, when the stream time is
+        so far that nothing can match the record any more, `before` + `after` + `grace` behind it.
+        A record without a key has no match.
+        """
+        return self._join(other, joiner, name, "left", Times(within, before, after, grace), late)
+
+    def outer_join(
+        self,
+        other: Stream[K, VO],
+        joiner: Callable[[V | None, VO | None], V2],
+        *,
+        within: Duration | None = None,
+        before: Duration | None = None,
+        after: Duration | None = None,
+        grace: Duration = 0,
+        late: Policy | None = None,
+        name: str | None = None,
+    ) -> JoinedStream[K, V, VO, V2]:
+        """As `left_join`, with a result for each record of both streams."""
+        if not isinstance(cast("object", other), Stream):
+            checked_table(self.flow, other, "outer", "a stream")
+            raise TopologyError(
+                "outer-join: a stream has no outer join with a table: use left_join"
             )
-        )
+        times = Times(within, before, after, grace)
+        return self._join_stream(other, joiner, name, "outer", times, late)
+
+    def _join(
+        self,
+        other: object,
+        joiner: Callable[..., Any],
+        name: str | None,
+        kind: JoinKind,
+        times: Times,
+        late: Policy | None,
+    ) -> Stream[K, Any]:
+        if isinstance(other, Stream):
+            stream = cast("Stream[K, Any]", other)
+            return self._join_stream(stream, joiner, name, kind, times, late)
+        table = checked_table(self.flow, other, kind, "a stream or a table")
+        return Stream(stream_table(self.flow, table, joiner, name, kind, times, late))
+
+    def _join_stream(
+        self,
+        other: Stream[K, Any],
+        joiner: Callable[..., Any],
+        name: str | None,
+        kind: JoinKind,
+        times: Times,
+        late: Policy | None,
+    ) -> JoinedStream[K, Any, Any, Any]:
+        made, lates = stream_stream(self.flow, other.flow, joiner, name, kind, times, late)
+        return JoinedStream(made, late_flows=lates)
+
+    def join_global(
+        self,
+        table: GlobalTable[KG, VG],
+        by: Callable[[K, V], KG | None] | str,
+        joiner: Callable[[V, VG], V2],
+        *,
+        name: str | None = None,
+    ) -> Stream[K, V2]:
+        """Joins each record with the value of a key of a global table: `joiner(value, other)`.
+
+        The stream's keys and partitions may be any. A record without a match, without a key to
+        look up or with a null value has no result.
+
+        Args:
+            table: The table.
+            by: `by(key, value)` gives the key to look up; or it is the field of that name.
+            joiner: Makes the value.
+            name: Of the step.
+        """
+        return Stream(global_join(self.flow, table, by, joiner, name, left=False))
+
+    def left_join_global(
+        self,
+        table: GlobalTable[KG, VG],
+        by: Callable[[K, V], KG | None] | str,
+        joiner: Callable[[V, VG | None], V2],
+        *,
+        name: str | None = None,
+    ) -> Stream[K, V2]:
+        """As `join_global`; without a match, or a key to look up, a record is joined with None."""
+        return Stream(global_join(self.flow, table, by, joiner, name, left=True))
 
     def repartition(
         self,
@@ -285,14 +481,7 @@ class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], 
         Keys and values that are as they were read are written as they were read; others are
         written as text or bytes if they are that, else as JSON, unless a type or serde is given.
         """
-        if isinstance(topic, str):
-            what = topic
-        else:
-            what, topic = "the chosen topic", checked_function("to without a name", topic, "record")
-        key_serde = self.flow.key.written_key(key, f"the key of {what}")
-        value_serde = self.flow.value.written_value(value, f"the value of {what}")
-        flow = self.flow
-        flow.builder.sink(flow.edge, topic, key_serde, value_serde, flow.on_error)
+        written(self.flow, topic, key, value)
 
     def through(
         self,
@@ -302,13 +491,7 @@ class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], 
         value: type[V] | Serde[V] | None = None,
     ) -> Stream[K, V]:
         """Writes the records to a topic of your own and goes on from there."""
-        flow = self.flow
-        key_serde = flow.key.through_key(key, f"the key of {topic}")
-        value_serde = flow.value.through_value(value, f"the value of {topic}")
-        flow.builder.sink(flow.edge, topic, key_serde, value_serde, flow.on_error)
-        source = flow.builder.source((topic,), key_serde, value_serde, None)
-        key_form, value_form = Form(flow.key.type, key_serde), Form(flow.value.type, value_serde)
-        return Stream(Flow(flow.builder, Edge(source), key_form, value_form, topic))
+        return Stream(reread(self.flow, topic, key, value))
 
     def to_table(
         self,
@@ -317,8 +500,8 @@ class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], 
         emit: Emit = "checkpoint",
         key: type[K] | Serde[K] | None = None,
         value: type[V] | Serde[V] | None = None,
-        ttl: str | float | None = None,
-        versioned: str | float | None = None,
+        ttl: Duration | None = None,
+        versioned: Duration | None = None,
     ) -> Table[K, V]:
         """The last value of each key; a null value deletes it.
 
@@ -334,12 +517,13 @@ class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], 
                 highest event time, in whatever order records come. A record older than the history
                 is late. Late records are left out and counted.
         """
-        return kept(self.flow, name, emit, key, value, ttl, versioned)
+        flow, store, history = kept(self.flow, name, emit, key, value, ttl, versioned)
+        return Table(flow, store, history=history)
 
     def deduplicate(
         self,
         *,
-        within: str | float,
+        within: Duration,
         by: Callable[[V], Any] | str | None = None,
         name: str | None = None,
     ) -> Stream[K, V]:
@@ -350,15 +534,7 @@ class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], 
             by: Equal are records of the same key, and with `by` of the same `by(value)` or field.
             name: Of the store; needed where the stream has no name of its own.
         """
-        name = self.flow.needed(name, "deduplicate", "seen")
-        flow = self.flow.partitioned_by_key(name)
-        key_serde = flow.key.kept_key(None, f"the key of {name}")
-        value = self.flow.value
-        identity = None if by is None else _Identity(getter("deduplicate: by", value, by)[0])
-        span = milliseconds(within, f"within of {name}")
-        operator = Deduplicate(name, span, identity, key_serde)
-        spec = StoreSpec(name, bytes_serde, int64)
-        return Stream(flow.then("deduplicate", operator, name, stores=(spec,)))
+        return Stream(deduplicated(self.flow, within, by, name))
 
     def process(
         self,
@@ -380,17 +556,26 @@ class Stream(FromFlow, ColumnSteps[K, V], StreamJoins[K, V], GlobalJoins[K, V], 
         return Stream(processed(self.flow, function, stores, punctuators, name))
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class JoinedStream(Stream[K, V2], Generic[K, V, VO, V2]):
+    """The results of a join of streams, whose values are of the types V and VO."""
+
+    late_flows: tuple[Flow, Flow] = field(kw_only=True)
+    """Where late records of both sides go; for the runtime and for tests, no part of the language.
+    """
+
+    def late(self) -> Stream[K, V]:
+        """The records of the stream itself that came too late; they are no bad records then."""
+        return Stream(self.late_flows[0])
+
+    def late_other(self) -> Stream[K, VO]:
+        """The records of the other stream that came too late; they are no bad records then."""
+        return Stream(self.late_flows[1])
+
+
 @dataclass(frozen=True)
 class _Printer:
     label: str
 
     def __call__(self, key: object, value: object) -> None:
         print(f"{self.label}: {key} → {value}", flush=True)  # noqa: T201 - printing is its purpose
-
-
-@dataclass(frozen=True)
-class _Identity:
-    by: Callable[[Any], Any]
-
-    def __call__(self, value: Any) -> bytes:
-        return key_json.encode(self.by(value))

@@ -1,231 +1,48 @@
-"""GroupedStream and Table: the part of the language that keeps the last value of each key.
+"""Table and GroupedTable: the part of the language that keeps the last value of each key.
 
-Each method adds nodes to the builder and returns a new table; nothing is computed here.
+Each method adds nodes to the builder and returns something new; nothing is computed here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from processor.durations import milliseconds
+from processor.durations import Duration, milliseconds
 from processor.errors import TopologyError
-from processor.operators.aggregates.by_key import Aggregate, Count, Emit, stamped
-from processor.operators.aggregates.catalogue import Aggregator
-from processor.operators.base import Policy
+from processor.operators.aggregates.by_key import Emit, TableOperator, stamped
 from processor.operators.changes import change_serde
-from processor.operators.columns.composed import AggregateTable
+from processor.operators.joins.tables import JoinKind
 from processor.operators.joins.views import View
-from processor.operators.tables.derived import Derived, FilterTable, MapTable, Regroup
+from processor.operators.tables.derived import (
+    AggregateChanges,
+    CountChanges,
+    Derived,
+    FilterTable,
+    MapTable,
+    Regroup,
+)
 from processor.operators.tables.timed import Suppress, Wait, buffered_serde, expiry_of
 from processor.operators.tables.versioned import Kept
-from processor.operators.windows.kinds import AnyWindows
-from processor.operators.windows.windowed import WindowEmit
 from processor.records import K2, V2, K, Record, V
 from processor.serdes import Serde, int64
 from processor.state.keyvalue import StoreSpec
-from processor.topology.aggregating import composed
 from processor.topology.builder import check_number
-from processor.topology.cogrouping import CogroupedStream, cogrouped
 from processor.topology.flow import Flow, FromFlow
 from processor.topology.form import Form
-from processor.topology.functions import checked_function, folded, getter
-from processor.topology.joining import TableJoins
-from processor.topology.keeping import lasting
+from processor.topology.functions import checked_function, folded, getter, told
+from processor.topology.global_table import GlobalTable
+from processor.topology.joining import How, foreign, join_word, table_table
 
 if TYPE_CHECKING:
-    from polars import Expr
-
-    from processor.topology.grouped_table import GroupedTable
     from processor.topology.stream import Stream
-    from processor.topology.windowed import WindowedStream
+
+VO = TypeVar("VO")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GroupedStream(FromFlow, Generic[K, V]):
-    """Records by key, to be made into a table.
-
-    With `emit="checkpoint"`, the default, a table tells of the last change of each key at every
-    checkpoint; with `emit="change"` of every change, record by record. The first is several times
-    faster; the last value of every key is the same.
-
-    With a time to live, such as `ttl="1d"`, a key's value is deleted when the stream time is a day
-    ahead of the key's latest record, and the next one starts over. A record that is a day late when
-    it comes is left out and counted as `late`.
-    """
-
-    flow: Flow
-    """What is known here; for the runtime and for tests, no part of the language."""
-
-    def window(
-        self,
-        windows: AnyWindows,
-        *,
-        emit: WindowEmit = "close",
-        late: Policy | None = None,
-        retention: str | float | None = None,
-        early: str | float | None = None,
-    ) -> WindowedStream[K, V]:
-        """Groups by windows as well, see docs/guides/windows.md.
-
-        Args:
-            windows: Such as `tumbling("10s", grace="1s")`.
-            emit: `close`: one result of each window, when it closes. `change`: a result at every
-                change. `checkpoint`: the last change of each window at every checkpoint.
-            late: For records that come after their windows have closed, instead of the setting
-                `on_bad_record`. See also `WindowedTable.late`.
-            retention: How long after its end a window can be read in the store, by default until
-                it closes.
-            early: With `emit="close"`, tells of windows that have changed before they close as
-                well, each time that so much stream time has passed. See also `WindowedTable.final`.
-
-        Raises:
-            TopologyError: What is asked for does not go together.
-        """
-        from processor.topology.windowed import windowed_stream  # noqa: PLC0415 - makes tables
-
-        return windowed_stream(self.flow, windows, emit, late, retention, early)
-
-    def cogroup(self, add: Callable[[V2, V], V2 | None]) -> CogroupedStream[K, V2]:
-        """Groups together with other streams; `add(so_far, value)` adds the values of this one."""
-        return cogrouped(self.flow, add)
-
-    def count(
-        self,
-        *,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        ttl: str | float | None = None,
-    ) -> Table[K, int]:
-        """Counts the records of each key.
-
-        Args:
-            name: Of the store; needed where the stream has no name of its own.
-            emit: Which changes to tell of, see `GroupedStream`.
-            ttl: Time to live, see `GroupedStream`.
-        """
-        name = self.flow.needed(name, "count", "count")
-        flow = self.flow.partitioned_by_key(name)
-        spec = StoreSpec(name, _key_serde(flow, name), stamped(int64))
-        return Table(lasting(flow, "count", spec, Count(name, emit), Form(int), ttl), spec)
-
-    def reduce(
-        self,
-        add: Callable[[V, V], V | None],
-        *,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        value: type[V] | Serde[V] | None = None,
-        ttl: str | float | None = None,
-    ) -> Table[K, V]:
-        """Folds the values of each key into one: `add(so_far, value)`; the first is the start.
-
-        Args:
-            add: Returns the new value; None deletes the key.
-            name: Of the store; needed where the stream has no name of its own.
-            emit: Which changes to tell of, see `GroupedStream`.
-            value: Type or serde of the value in the store, by default as far as it is known.
-            ttl: Time to live, see `GroupedStream`.
-        """
-        name = self.flow.needed(name, "reduce", "reduce")
-        checked_function("reduce", add, "so_far, value")
-        return self._fold(None, add, self.flow.value, value, name, emit, ttl)
-
-    def aggregate(
-        self,
-        start: Callable[[], V2],
-        add: Callable[[V2, V], V2 | None],
-        *,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        value: type[V2] | Serde[V2] | None = None,
-        ttl: str | float | None = None,
-    ) -> Table[K, V2]:
-        """Folds the values of each key into an aggregate: `add(so_far, value)`.
-
-        Args:
-            start: Makes the aggregate that a key begins with.
-            add: Returns the new aggregate, which may be the changed old one; None deletes the key.
-            name: Of the store; needed where the stream has no name of its own.
-            emit: Which changes to tell of, see `GroupedStream`.
-            value: Type or serde of the aggregate in the store; by default what the annotation of
-                `add` or `start` says, else JSON, which is refused if it would change the value.
-            ttl: Time to live, see `GroupedStream`.
-        """
-        name = self.flow.needed(name, "aggregate", "aggregate")
-        form = folded("aggregate", start, add)
-        return self._fold(start, add, form, value, name, emit, ttl)
-
-    @overload
-    def agg(
-        self,
-        /,
-        *,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        ttl: str | float | None = None,
-        **parts: Aggregator[Any] | Expr,
-    ) -> Table[K, dict[str, Any]]: ...
-    @overload
-    def agg(
-        self,
-        model: type[V2],
-        /,
-        *,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        ttl: str | float | None = None,
-        **parts: Aggregator[Any] | Expr,
-    ) -> Table[K, V2]: ...
-    def agg(
-        self,
-        model: Any = dict,
-        /,
-        *,
-        name: str | None = None,
-        emit: Emit = "checkpoint",
-        ttl: str | float | None = None,
-        **parts: Aggregator[Any] | Expr,
-    ) -> Table[K, Any]:
-        """Several aggregates at once: `agg(total=sum_of("amount"), most=col("amount").max())`.
-
-        Args:
-            model: What the results are, made with their names as keywords; by default a dict.
-            name: Of the store; needed where the stream has no name of its own.
-            emit: Which changes to tell of, see `GroupedStream`.
-            ttl: Time to live, see `GroupedStream`.
-            parts: The aggregates, by the names that they have in the results.
-        """
-        name = self.flow.needed(name, "agg", "agg")
-        folding, form = composed(self.flow.value, parts, model, f"agg {name}")
-        flow = self.flow.partitioned_by_key(name)
-        spec = StoreSpec(name, _key_serde(flow, name), stamped(folding.shown))
-        operator = AggregateTable(name, emit, folding)
-        made = lasting(flow, "agg", spec, operator, form, ttl)
-        # The store has the aggregates' states: what they tell is kept elsewhere by its own type.
-        return Table(replace(made, value=Form(form.type)), spec)
-
-    def _fold(
-        self,
-        start: Callable[[], Any] | None,
-        add: Callable[[Any, Any], Any],
-        form: Form,
-        given: Any,
-        name: str,
-        emit: Emit,
-        ttl: str | float | None,
-    ) -> Table[K, Any]:
-        flow = self.flow.partitioned_by_key(name)
-        serde = form.kept_value(given, f"the value of store {name}")
-        spec = StoreSpec(name, _key_serde(flow, name), stamped(serde))
-        kind = "reduce" if start is None else "aggregate"
-        operator = Aggregate(name, emit, start, add, serde)
-        return Table(lasting(flow, kind, spec, operator, form, ttl), spec)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Table(FromFlow, TableJoins[K, V], Generic[K, V]):
+class Table(FromFlow, Generic[K, V]):
     """The last value of each key; its changes can be read as a stream.
 
     A table made of another by `filter` or `map_values` has no store: its functions are called with
@@ -283,8 +100,100 @@ class Table(FromFlow, TableJoins[K, V], Generic[K, V]):
         flow = self.flow.changes.then(kind, operator, name, value=value)
         return replace(self, flow=flow, steps=(*self.steps, operator))
 
+    @overload
+    def join(
+        self,
+        other: Table[K, VO],
+        joiner: Callable[[V, VO], V2 | None],
+        *,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        value: type[V2] | Serde[V2] | None = None,
+    ) -> Table[K, V2]: ...
+    @overload
+    def join(
+        self,
+        other: Table[K2, VO],
+        joiner: Callable[[V, VO], V2 | None],
+        *,
+        on: Callable[[V], K2 | None] | str,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        value: type[V2] | Serde[V2] | None = None,
+    ) -> Table[K, V2]: ...
+    def join(
+        self,
+        other: Table[Any, VO],
+        joiner: Callable[[V, VO], V2 | None],
+        *,
+        on: Callable[[V], Any] | str | None = None,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        value: type[V2] | Serde[V2] | None = None,
+    ) -> Table[K, V2]:
+        """A table of `joiner(value, other)` for the keys that both tables have.
+
+        A value is from the later of the two event times that its parts are from.
+
+        Args:
+            other: The table to join with.
+            joiner: Makes the value; None deletes the key.
+            on: Where it is not the same key: `on(value)`, or the field of that name, is the key
+                that the other table has. None joins with nothing.
+            name: Of the store; needed where this table has no name of its own.
+            emit: Which changes to tell of, see `GroupedStream`.
+            value: Type or serde of the value in the store, by default as `joiner` is annotated.
+        """
+        return _joined(self, other, on, How(joiner, name, emit, value, "inner"))
+
+    @overload
+    def left_join(
+        self,
+        other: Table[K, VO],
+        joiner: Callable[[V, VO | None], V2 | None],
+        *,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        value: type[V2] | Serde[V2] | None = None,
+    ) -> Table[K, V2]: ...
+    @overload
+    def left_join(
+        self,
+        other: Table[K2, VO],
+        joiner: Callable[[V, VO | None], V2 | None],
+        *,
+        on: Callable[[V], K2 | None] | str,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        value: type[V2] | Serde[V2] | None = None,
+    ) -> Table[K, V2]: ...
+    def left_join(
+        self,
+        other: Table[Any, VO],
+        joiner: Callable[[V, VO | None], V2 | None],
+        *,
+        on: Callable[[V], Any] | str | None = None,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        value: type[V2] | Serde[V2] | None = None,
+    ) -> Table[K, V2]:
+        """As `join`, for all keys of this table: `joiner(value, None)` where the other has none."""
+        return _joined(self, other, on, How(joiner, name, emit, value, "left"))
+
+    def outer_join(
+        self,
+        other: Table[K, VO],
+        joiner: Callable[[V | None, VO | None], V2 | None],
+        *,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        value: type[V2] | Serde[V2] | None = None,
+    ) -> Table[K, V2]:
+        """As `join`, for all keys that either table has; what the other lacks is None."""
+        return _joined(self, other, None, How(joiner, name, emit, value, "outer"))
+
     def suppress(
-        self, *, until: str | float, max_records: int, name: str | None = None
+        self, *, until: Duration, max_records: int, name: str | None = None
     ) -> Table[K, V]:
         """Tells of a key's changes only when some time has passed since the first of them.
 
@@ -320,8 +229,6 @@ class Table(FromFlow, TableJoins[K, V], Generic[K, V]):
         self, by: Callable[[V], Any] | str, *, name: str | None = None
     ) -> GroupedTable[Any, V]:
         """Groups the values by `by(value)`, or by the field of that name."""
-        from processor.topology.grouped_table import GroupedTable  # noqa: PLC0415 - each makes the other
-
         flow = self.flow
         function, key = getter("group_by", flow.value, by)
         label = flow.grouped_by(by, name)
@@ -331,9 +238,7 @@ class Table(FromFlow, TableJoins[K, V], Generic[K, V]):
 
     def to_stream(self) -> Stream[K, V]:
         """The table's changes: the new value of a key, None when it is deleted."""
-        from processor.topology.stream import Stream  # noqa: PLC0415 - each makes the other
-
-        return Stream(self.flow)
+        return self.flow.to_stream()
 
     def to(
         self,
@@ -351,5 +256,126 @@ class Table(FromFlow, TableJoins[K, V], Generic[K, V]):
         return self
 
 
-def _key_serde(flow: Flow, name: str) -> Serde[Any]:
-    return flow.key.kept_key(None, f"the key of store {name}")
+@dataclass(frozen=True, eq=False, repr=False)
+class GroupedTable(FromFlow, Generic[K, V]):
+    """A table's values by the key of their group; when one changes, so does what is made of it.
+
+    Changes travel through a repartition topic as pairs, the old value and the new one. So each
+    aggregate is told what to take back and what to add, and is always that of the values that the
+    table has.
+    """
+
+    flow: Flow
+    """What is known here; for the runtime and for tests, no part of the language."""
+
+    def count(self, *, name: str | None = None, emit: Emit = "checkpoint") -> Table[K, int]:
+        """Counts the table's keys in each group; a group that all have left has 0.
+
+        Args:
+            name: Of the store; needed where the table has no name of its own.
+            emit: Which changes to tell of, see `GroupedStream`.
+        """
+        name = self.flow.needed(name, "count", "count")
+        return self._made("count", CountChanges(name, emit), int64, Form(int))
+
+    def reduce(
+        self,
+        add: Callable[[V, V], V | None],
+        subtract: Callable[[V, V], V | None],
+        *,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        value: type[V] | Serde[V] | None = None,
+    ) -> Table[K, V]:
+        """Folds the values of each group into one; the first is the start.
+
+        Args:
+            add: `add(so_far, value)`; None deletes the group.
+            subtract: `subtract(so_far, value)` takes back what was added before; None if nothing
+                is left.
+            name: Of the store; needed where the table has no name of its own.
+            emit: Which changes to tell of, see `GroupedStream`.
+            value: Type or serde of the value in the store, by default as far as it is known.
+        """
+        name = self.flow.needed(name, "reduce", "reduce")
+        checked_function("reduce: add", add, "so_far, value")
+        checked_function("reduce: subtract", subtract, "so_far, value")
+        form = Form(self.flow.value.type)
+        return self._fold(None, add, subtract, form, value, name, emit)
+
+    def aggregate(
+        self,
+        start: Callable[[], V2],
+        add: Callable[[V2, V], V2 | None],
+        subtract: Callable[[V2, V], V2 | None],
+        *,
+        name: str | None = None,
+        emit: Emit = "checkpoint",
+        value: type[V2] | Serde[V2] | None = None,
+    ) -> Table[K, V2]:
+        """Folds the values of each group into another.
+
+        Args:
+            start: Makes the aggregate to start with.
+            add: `add(so_far, value)`; None deletes the group.
+            subtract: `subtract(so_far, value)` takes back what was added before; None if nothing
+                is left. With a value that changes in its group it is called before `add`.
+            name: Of the store; needed where the table has no name of its own.
+            emit: Which changes to tell of, see `GroupedStream`.
+            value: Type or serde of the aggregate in the store; by default what the annotation of
+                `add` or `start` says, else JSON, which is refused if it would change the value.
+        """
+        name = self.flow.needed(name, "aggregate", "aggregate")
+        form = folded("aggregate", start, add)
+        checked_function("aggregate: subtract", subtract, "so_far, value")
+        return self._fold(start, add, subtract, form, value, name, emit)
+
+    def _fold(
+        self,
+        start: Callable[[], Any] | None,
+        add: Callable[[Any, Any], Any],
+        subtract: Callable[[Any, Any], Any],
+        form: Form,
+        given: Any,
+        name: str,
+        emit: Emit,
+    ) -> Table[K, Any]:
+        serde = form.kept_value(given, f"the value of store {name}")
+        operator = AggregateChanges(name, emit, start, add, serde, subtract)
+        return self._made("reduce" if start is None else "aggregate", operator, serde, form)
+
+    def _made(
+        self, kind: str, operator: TableOperator, value: Serde[Any], form: Form
+    ) -> Table[K, Any]:
+        name = operator.store
+        flow = self.flow.partitioned_by_key(name)
+        key = flow.key.kept_key(None, f"the key of store {name}")
+        spec = StoreSpec(name, key, stamped(value))
+        return Table(flow.table(kind, spec, operator, form), spec)
+
+
+def checked_table(flow: Flow, other: object, kind: JoinKind, wanted: str) -> Table[Any, Any]:
+    """The table that a join is given.
+
+    Raises:
+        TopologyError: It is something else; the error names the right call.
+    """
+    if isinstance(other, Table):
+        return cast("Table[Any, Any]", other)
+    word, called = join_word(kind), "left_join_global" if kind == "left" else "join_global"
+    if isinstance(other, GlobalTable):
+        raise TopologyError(f"{word}: a stream is joined with a global table by {called}")
+    if isinstance(other, flow.stream):
+        raise TopologyError(
+            f"{word}: a table is joined with tables: make one of the stream with to_table(name=...)"
+            ", or let the stream join the table, stream.join(table, joiner)"
+        )
+    raise TopologyError(f"{word}: give {wanted}, such as topology.table(...), not {told(other)}")
+
+
+def _joined(
+    left: Table[Any, Any], other: object, on: Callable[[Any], Any] | str | None, how: How
+) -> Table[Any, Any]:
+    right = checked_table(left.flow, other, how.kind, "a table")
+    made = table_table(left, right, how) if on is None else foreign(left, right, on, how)
+    return Table(*made)

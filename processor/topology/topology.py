@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias, cast, get_args, overload
 
-from processor.durations import milliseconds
+from processor.durations import Duration, milliseconds
 from processor.errors import TopologyError
 from processor.operators.aggregates.by_key import Emit
 from processor.operators.event_time import EventTime, InvalidTimestamp, WallClock
@@ -26,7 +26,8 @@ from processor.topology.form import Form
 from processor.topology.functions import checked_function
 from processor.topology.global_table import GlobalTable
 from processor.topology.graph import Edge, Policy
-from processor.topology.stream import Stream, Table
+from processor.topology.stream import Stream
+from processor.topology.table import Table
 
 EventTimeOf: TypeAlias = str | Callable[[V], int | datetime | str] | WallClock | None
 """What gives a stream's event time; see `Topology.stream`."""
@@ -138,8 +139,8 @@ class Topology:
         *,
         name: str | None = None,
         emit: Emit = "checkpoint",
-        ttl: str | float | None = None,
-        versioned: str | float | None = None,
+        ttl: Duration | None = None,
+        versioned: Duration | None = None,
     ) -> Table[str, Any]: ...
     @overload
     def table(
@@ -149,8 +150,8 @@ class Topology:
         value: type[V] | Serde[V],
         name: str | None = None,
         emit: Emit = "checkpoint",
-        ttl: str | float | None = None,
-        versioned: str | float | None = None,
+        ttl: Duration | None = None,
+        versioned: Duration | None = None,
     ) -> Table[str, V]: ...
     @overload
     def table(
@@ -160,8 +161,8 @@ class Topology:
         key: type[K] | Serde[K],
         name: str | None = None,
         emit: Emit = "checkpoint",
-        ttl: str | float | None = None,
-        versioned: str | float | None = None,
+        ttl: Duration | None = None,
+        versioned: Duration | None = None,
     ) -> Table[K, Any]: ...
     @overload
     def table(
@@ -172,8 +173,8 @@ class Topology:
         value: type[V] | Serde[V],
         name: str | None = None,
         emit: Emit = "checkpoint",
-        ttl: str | float | None = None,
-        versioned: str | float | None = None,
+        ttl: Duration | None = None,
+        versioned: Duration | None = None,
     ) -> Table[K, V]: ...
     def table(
         self,
@@ -183,8 +184,8 @@ class Topology:
         value: Any = Any,
         name: str | None = None,
         emit: Emit = "checkpoint",
-        ttl: str | float | None = None,
-        versioned: str | float | None = None,
+        ttl: Duration | None = None,
+        versioned: Duration | None = None,
     ) -> Table[Any, Any]:
         """The last value of each key of a topic; a null value deletes it.
 
@@ -274,7 +275,9 @@ class Topology:
         check_choice("on_invalid_timestamp", invalid, get_args(InvalidTimestamp))
         time = None if timestamp is None else _event_time(timestamp, value_form, invalid)
         source = self.builder.source(topics, key_serde, value_serde, policy, time)
-        return Stream(Flow(self.builder, Edge(source), key_form, value_form, "-".join(topics)))
+        return Stream(
+            Flow(self.builder, Edge(source), key_form, value_form, "-".join(topics), Stream)
+        )
 
 
 def key_value(name: str, *, key: type[K] | Serde[K], value: type[V] | Serde[V]) -> StoreSpec[K, V]:
@@ -291,7 +294,7 @@ def key_value(name: str, *, key: type[K] | Serde[K], value: type[V] | Serde[V]) 
 
 
 def every(
-    interval: str | float,
+    interval: Duration,
     function: Callable[[Timestamp, ProcessContext], Iterable[Record[K2, V2]] | None],
     *,
     clock: Clock = "stream",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, cast, get_args, overload
 
-from processor.durations import milliseconds
+from processor.durations import Duration, milliseconds
 from processor.errors import TopologyError
 from processor.operators.aggregates.aggregators import Adding, Counting, Folding
 from processor.operators.aggregates.by_key import stamped
@@ -64,14 +64,12 @@ class WindowedTable(Table[Windowed[K], V2], Generic[K, V, V2]):
         Raises:
             TopologyError: The windows close by count.
         """
-        from processor.topology.stream import Stream  # noqa: PLC0415 - each makes the other
-
         if self.late_flow is None:
             raise TopologyError(
                 f"{self.flow.label}: no record is late for windows that close by count; leave "
                 "out late()"
             )
-        return Stream(self.late_flow)
+        return self.late_flow.to_stream()
 
     def final(self) -> Stream[Windowed[K], V2]:
         """The results of windows that have closed, without early ones.
@@ -79,14 +77,12 @@ class WindowedTable(Table[Windowed[K], V2], Generic[K, V, V2]):
         Raises:
             TopologyError: The table tells of changes and not of windows that close.
         """
-        from processor.topology.stream import Stream  # noqa: PLC0415 - each makes the other
-
         if self.final_flow is None:
             raise TopologyError(
                 f"{self.flow.label}: windows that tell of changes tell nothing when they close; "
                 'use emit="close" with early=, of which final() has the last results'
             )
-        return Stream(self.final_flow)
+        return self.final_flow.to_stream()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -234,8 +230,8 @@ def windowed_stream(
     windows: AnyWindows,
     emit: WindowEmit,
     late: Policy | None,
-    retention: str | float | None,
-    early: str | float | None = None,
+    retention: Duration | None,
+    early: Duration | None = None,
 ) -> WindowedStream[Any, Any]:
     """A windowed stream, if what is asked for goes together.
 

@@ -15,6 +15,12 @@ _UNANSWERED = 10_000
 """Milliseconds after which a broker that answers nothing is asked no more: its connection stays up
 when its machine hangs, while others have long taken over what it led."""
 
+_RECONNECT: Mapping[str, Any] = {
+    # By default a coordinator that has moved, or a broker that is back, may be tried 10 s later.
+    "reconnect.backoff.ms": 20,
+    "reconnect.backoff.max.ms": 500,
+}
+
 
 class WorkerSpec(Struct, frozen=True):
     """One slot's work. Times in milliseconds, sizes in bytes; the settings may hold secrets."""
@@ -93,6 +99,7 @@ class WorkerSpec(Struct, frozen=True):
             # Until then nobody is told of a topic that is gone, or has more partitions.
             "topic.metadata.refresh.interval.ms": 30_000,
             "socket.timeout.ms": _UNANSWERED,
+            **_RECONNECT,
             "heartbeat.interval.ms": 500,
             # As librdkafka demands, a session lasts no longer than the group waits for a poll.
             "session.timeout.ms": min(self.session_timeout, self.longest_turn),
@@ -154,6 +161,7 @@ class WorkerSpec(Struct, frozen=True):
             "enable.idempotence": True,
             # No longer than a transaction lasts, or the client refuses it.
             "socket.timeout.ms": min(_UNANSWERED, self.transaction_timeout),
+            **_RECONNECT,
         }
         identity = {
             "transactional.id": self.name,

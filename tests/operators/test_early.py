@@ -10,8 +10,8 @@ from processor.errors import TopologyError
 from processor.records import Record, Timestamp
 from processor.testing import TopologyDriver
 from processor.topology.describe import describe
+from processor.topology.grouped import GroupedStream
 from processor.topology.plan import plan
-from processor.topology.table import GroupedStream
 
 Row = tuple[str, int]  # key, time in seconds
 Grouped = GroupedStream[str, int]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from processor import Topology
@@ -8,6 +10,7 @@ from processor.serdes import int64, json, text
 from processor.state.keyvalue import StoreSpec
 from processor.topology.flow import Flow
 from processor.topology.form import Form
+from processor.topology.graph import Edge
 
 
 @pytest.fixture
@@ -51,9 +54,7 @@ def test_equal_keys_meet_again_behind_a_repartition(flow: Flow) -> None:
 
 def test_a_repartition_topic_is_called_after_the_label_else_after_the_step(flow: Flow) -> None:
     unnamed = flow.builder.step("merge", (flow.edge,), Filter(bool))
-    parted = Flow(
-        flow.builder, flow.edge._replace(node=unnamed), Form(), Form(), None, rekeyed=True
-    )
+    parted = replace(flow, edge=Edge(unnamed), label=None, rekeyed=True)
     assert parted.partitioned_by_key("n").edge.node.topics == ("app-n-repartition",)
 
 
@@ -85,7 +86,7 @@ def test_names_are_made_of_the_label(flow: Flow) -> None:
 
 
 def test_or_have_to_be_given(flow: Flow) -> None:
-    unnamed = Flow(flow.builder, flow.edge, Form(), Form(), None)
+    unnamed = replace(flow, label=None)
     with pytest.raises(TopologyError, match=r"^count needs a name= here"):
         unnamed.needed(None, "count", "count")
 

@@ -9,7 +9,7 @@ from processor.errors import TopologyError, UsageError
 from processor.operators.base import Policy
 from processor.operators.joins.streams import Span
 from processor.testing import TopologyDriver
-from processor.topology.joining_steps import Times
+from processor.topology.joining import Times
 from processor.topology.plan import plan
 
 Told = list[tuple[Any, Any, int]]

@@ -12,8 +12,8 @@ from processor.operators.windows.kinds import Session, Sliding, hopping
 from processor.operators.windows.windowed import WindowEmit
 from processor.testing import TopologyDriver
 from processor.topology.describe import describe
+from processor.topology.grouped import GroupedStream
 from processor.topology.plan import plan
-from processor.topology.table import GroupedStream
 
 Row = tuple[str, int, int]  # key, time in seconds, value
 Grouped = GroupedStream[str, int]

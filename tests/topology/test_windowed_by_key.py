@@ -8,7 +8,7 @@ import pytest
 from processor import Record, Timestamp, Topology, counted, session, sliding
 from processor.errors import TopologyError
 from processor.testing import TopologyDriver
-from processor.topology.table import GroupedStream
+from processor.topology.grouped import GroupedStream
 
 Grouped = GroupedStream[str, str]
 

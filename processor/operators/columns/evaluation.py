@@ -20,8 +20,8 @@ import polars as pl
 from polars import DataType, Expr
 
 from processor.attempt import Fault, attempt
+from processor.operators.columns.lazy import made_of
 from processor.operators.columns.plans import ColumnError, Plan
-from processor.operators.columns.steps import made_of
 
 Kind: TypeAlias = "DataType | type"
 """The type of a column; for the simple ones that of its values, which is found faster."""

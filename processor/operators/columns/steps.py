@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
-from itertools import compress, repeat
-from operator import not_, setitem
+from itertools import compress
+from operator import not_
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -20,6 +19,7 @@ import msgspec
 from processor.attempt import attempt
 from processor.errors import TopologyError
 from processor.operators.base import AnyBatch, Context, Operator, Outputs
+from processor.operators.columns.lazy import Made, fill, made_of
 
 if TYPE_CHECKING:
     from polars import Expr
@@ -48,51 +48,6 @@ def is_expression(thing: object) -> TypeIs[Expr]:
     """Whether it is a column expression; Polars is not loaded to find that out."""
     library: Any = sys.modules.get("polars")
     return library is not None and isinstance(thing, library.Expr)
-
-
-class Made(Sequence[Any]):
-    """Dicts that are made of columns when somebody looks at them; columns are read without that.
-
-    Steps in a row pass columns on like this. Once made it is the dicts that count, which functions
-    may change in place; the rows that a filter leaves are the same dicts.
-    """
-
-    def __init__(
-        self,
-        columns: Mapping[str, Sequence[Any]],
-        whole: tuple[Made, Sequence[object]] | None = None,
-    ) -> None:
-        self.columns = columns
-        self._whole = whole  # what these rows are some of, and of which the mask is true
-        self._values: list[Any] | None = None
-
-    @property
-    def is_made(self) -> bool:
-        """Whether somebody has looked at the dicts."""
-        return self._values is not None or (self._whole is not None and self._whole[0].is_made)
-
-    def select(self, mask: Sequence[object]) -> Made:
-        """The rows for which the mask is true."""
-        columns = {name: list(compress(column, mask)) for name, column in self.columns.items()}
-        return Made(columns, (self, mask))
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._all())
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._all()[index]
-
-    def _all(self) -> list[Any]:
-        if self._values is None and self._whole is not None:
-            whole, mask = self._whole
-            self._values = list(compress(whole, mask))
-        elif self._values is None:
-            self._values = [{} for _ in range(len(self))]
-            fill(self._values, self.columns, self.columns.values())
-        return self._values
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,21 +127,6 @@ class SelectColumns(Operator):
     def _made(self, named: dict[str, Any]) -> Any:
         assert self.model is not None
         return self.model(**named)
-
-
-def made_of(values: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
-    """The columns that values will be made of; none where they are what counts themselves."""
-    if not isinstance(values, Made) or values.is_made:
-        return {}
-    return values.columns
-
-
-def fill(
-    values: Sequence[dict[str, Any]], names: Iterable[str], columns: Iterable[Sequence[Any]]
-) -> None:
-    """Sets items of all dicts, column by column."""
-    for name, column in zip(names, columns, strict=True):
-        deque(map(setitem, values, repeat(name), column), maxlen=0)
 
 
 def fields_of(value: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from math import gcd
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 from zoneinfo import ZoneInfo
 
-from processor.durations import milliseconds
+from processor.durations import Duration, milliseconds
 from processor.errors import TopologyError
 
 Unit: TypeAlias = Literal["day", "week", "month", "quarter", "year"]
@@ -187,7 +187,7 @@ AnyWindows: TypeAlias = Hopping | Calendar | Sliding | Session | Counted
 """What `GroupedStream.window` takes."""
 
 
-def tumbling(size: str | float, *, grace: str | float = 0) -> Hopping:
+def tumbling(size: Duration, *, grace: Duration = 0) -> Hopping:
     """Windows one after the other: of "10s", the first of each minute is from :00 to before :10.
 
     Args:
@@ -201,7 +201,7 @@ def tumbling(size: str | float, *, grace: str | float = 0) -> Hopping:
     return Hopping(_grace(grace), width, width)
 
 
-def hopping(size: str | float, *, every: str | float, grace: str | float = 0) -> Hopping:
+def hopping(size: Duration, *, every: Duration, grace: Duration = 0) -> Hopping:
     """Windows that overlap: of `size`, one beginning at each multiple of `every`.
 
     Raises:
@@ -218,7 +218,7 @@ def hopping(size: str | float, *, every: str | float, grace: str | float = 0) ->
     return Hopping(_grace(grace), width, step)
 
 
-def sliding(size: str | float, *, grace: str | float = 0) -> Sliding:
+def sliding(size: Duration, *, grace: Duration = 0) -> Sliding:
     """For each record, the records of its key in the time up to it; see docs/guides/windows.md.
 
     Args:
@@ -231,7 +231,7 @@ def sliding(size: str | float, *, grace: str | float = 0) -> Sliding:
     return Sliding(_grace(grace), milliseconds(size, "the size of sliding()"))
 
 
-def session(gap: str | float, *, grace: str | float = 0) -> Session:
+def session(gap: Duration, *, grace: Duration = 0) -> Session:
     """Records of a key no more than `gap` apart; a record between two sessions joins them.
 
     Raises:
@@ -251,7 +251,7 @@ def counted(size: int) -> Counted:
     return Counted(size)
 
 
-def calendar(unit: Unit, *, tz: str = "UTC", grace: str | float = 0) -> Calendar:
+def calendar(unit: Unit, *, tz: str = "UTC", grace: Duration = 0) -> Calendar:
     """Days, weeks, months, quarters or years of a time zone.
 
     Args:
@@ -281,7 +281,7 @@ def shown(duration: int) -> str:
     return f"{duration // unit}{name}"
 
 
-def _grace(grace: str | float) -> int:
+def _grace(grace: Duration) -> int:
     return 0 if grace == 0 else milliseconds(grace, "grace")
 
 
