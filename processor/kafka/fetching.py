@@ -75,7 +75,7 @@ class NativeFetcher(Fetcher):
         if left > 0:
             found, errors = self._handle.fetch(left, int(timeout * 1000))
             runs += map(_run, found)
-            others += [_message(each) for each in errors if not _is_notice(each)]
+            others += map(_message, errors)
         return runs, others
 
     def close(self) -> None:
@@ -100,15 +100,6 @@ def _run(found: FetchedRun) -> Run:
     source = TopicPartition(topic, Partition(partition))
     records = Batch(keys, values, timestamps, offsets, headers)
     return Run(source, records, list(map(Span._make, epochs)))
-
-
-def _is_notice(found: FetchedError) -> bool:
-    """Whether it is what librdkafka else gives to `error_cb`, which nobody here listens to.
-
-    That a partition is not there, of which the consumer's own queue tells whoever has to know.
-    """
-    _, text, topic, partition, _ = found
-    return text.startswith(f"{topic} [{partition}]: ")
 
 
 def _message(found: FetchedError) -> Message:

@@ -9,7 +9,6 @@
  * The client stays confluent_kafka's: its calls serve every callback. Nothing here may serve the
  * client's own queue, as callbacks would then run outside of such a call.
  */
-#define _POSIX_C_SOURCE 200809L
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
@@ -21,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
-#include <time.h>
 
 /* What rdkafka.h declares. */
 
@@ -43,7 +41,7 @@ typedef struct {
     void *private;
 } message_t;
 
-typedef void on_message_t(message_t *, void *);
+typedef void on_error_t(client_t *, int, const char *, void *);
 typedef int on_new_t(client_t *, const conf_t *, void *, char *, size_t);
 typedef int on_destroy_t(client_t *, void *);
 
@@ -54,6 +52,8 @@ enum { COPY = 2 };
 
 static struct {
     int (*conf_add_on_new)(conf_t *, const char *, on_new_t *, void *);
+    int (*conf_get)(const conf_t *, const char *, char *, size_t *);
+    void (*conf_set_error_cb)(conf_t *, on_error_t *);
     int (*add_on_destroy)(client_t *, const char *, on_destroy_t *, void *);
     int (*last_error)(void);
     const char *(*err2str)(int);
@@ -61,8 +61,8 @@ static struct {
     queue_t *(*queue_get_partition)(client_t *, const char *, int32_t);
     void (*queue_forward)(queue_t *, queue_t *);
     void (*queue_destroy)(queue_t *);
-    int (*consume_callback_queue)(queue_t *, int, on_message_t *, void *);
-    void (*yield)(client_t *);
+    ssize_t (*consume_batch_queue)(queue_t *, int, message_t **, size_t);
+    void (*message_destroy)(message_t *);
     int64_t (*message_timestamp)(const message_t *, int *);
     int32_t (*message_leader_epoch)(const message_t *);
     const char *(*message_errstr)(const message_t *);
@@ -83,6 +83,8 @@ static const struct {
     void *place;
 } SYMBOLS[] = {
     {"rd_kafka_conf_interceptor_add_on_new", &rd.conf_add_on_new},
+    {"rd_kafka_conf_get", &rd.conf_get},
+    {"rd_kafka_conf_set_error_cb", &rd.conf_set_error_cb},
     {"rd_kafka_interceptor_add_on_destroy", &rd.add_on_destroy},
     {"rd_kafka_last_error", &rd.last_error},
     {"rd_kafka_err2str", &rd.err2str},
@@ -90,8 +92,8 @@ static const struct {
     {"rd_kafka_queue_get_partition", &rd.queue_get_partition},
     {"rd_kafka_queue_forward", &rd.queue_forward},
     {"rd_kafka_queue_destroy", &rd.queue_destroy},
-    {"rd_kafka_consume_callback_queue", &rd.consume_callback_queue},
-    {"rd_kafka_yield", &rd.yield},
+    {"rd_kafka_consume_batch_queue", &rd.consume_batch_queue},
+    {"rd_kafka_message_destroy", &rd.message_destroy},
     {"rd_kafka_message_timestamp", &rd.message_timestamp},
     {"rd_kafka_message_leader_epoch", &rd.message_leader_epoch},
     {"rd_kafka_message_errstr", &rd.message_errstr},
@@ -118,6 +120,34 @@ typedef struct {
 /* Of the client that this thread has made last, until it is attached. */
 static _Thread_local link_t *newest;
 
+/* Whether this thread is in a call of this file, and so in none of confluent_kafka's. */
+static _Thread_local int is_fetching;
+
+/* confluent_kafka's callback for errors: one function for all clients, which aborts the process
+ * where it is not called from within a call of its own. */
+static _Atomic(on_error_t *) report_error;
+
+/* Errors come into a partition's queue when it is no longer there. The client's own queue tells of
+ * that as well, and kproc's clients have no listener for errors. */
+static void on_error(client_t *client, int error, const char *text, void *opaque) {
+    on_error_t *report = atomic_load(&report_error);
+    if (!is_fetching && report != NULL) report(client, error, text, opaque);
+}
+
+/* Puts on_error between librdkafka and the callback that is set; 0 if that can't be done. */
+static int stand_between(const conf_t *conf) {
+    char text[64];
+    size_t size = sizeof text;
+    void *found = NULL;
+    on_error_t *report = NULL;
+    if (rd.conf_get(conf, "error_cb", text, &size) != 0) return 0; /* as a pointer's text */
+    if (sscanf(text, "%p", &found) != 1 || found == NULL) return 0;
+    memcpy(&report, &found, sizeof report);
+    if (report != on_error) atomic_store(&report_error, report);
+    rd.conf_set_error_cb((conf_t *)(uintptr_t)conf, on_error); /* it is the new client's own copy */
+    return 1;
+}
+
 static void drop(link_t *link) {
     if (link != NULL && atomic_fetch_sub(&link->references, 1) == 1) free(link);
 }
@@ -132,7 +162,12 @@ static int on_destroy(client_t *client, void *opaque) {
 
 static int on_new(client_t *client, const conf_t *conf, void *opaque, char *text, size_t size) {
     link_t *link = malloc(sizeof *link);
-    (void)conf, (void)opaque;
+    (void)opaque;
+    if (!stand_between(conf)) {
+        free(link);
+        snprintf(text, size, "the client's callback for errors is not known");
+        return FAILED;
+    }
     if (link == NULL) {
         snprintf(text, size, "out of memory");
         return FAILED;
@@ -286,6 +321,11 @@ static PyObject *bytes_or_none(const void *data, size_t size) {
     return PyBytes_FromStringAndSize(data, (Py_ssize_t)size);
 }
 
+/* Puts a new reference into a list that is being made; 0 if there is none. */
+static int put(PyObject *list, Py_ssize_t at, PyObject *item) {
+    return item != NULL && PyList_SetItem(list, at, item) == 0;
+}
+
 /* Text of others; what is no UTF-8 is escaped. */
 static PyObject *text_of(const char *text) {
     return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace");
@@ -311,95 +351,57 @@ static PyObject *headers_of(const message_t *message) {
     return found;
 }
 
-/* Appends a new reference; 0, and an exception, if that fails. */
-static int append(PyObject *list, PyObject *item) {
-    int is_added = item != NULL && PyList_Append(list, item) == 0;
-    Py_XDECREF(item);
-    return is_added;
-}
-
-/* What a fetch has got so far, and the run of one partition's records that is growing. */
-typedef struct {
-    PyThreadState *thread; /* while the interpreter's lock is not held */
-    Py_ssize_t left;
-    int is_whole; /* 0, and an exception, once something has failed */
-    PyObject *runs, *errors;
-    topic_t *topic; /* NULL: there is no run */
-    int32_t partition, epoch;
-    long long first, last; /* of the epoch */
-    PyObject *keys, *values, *times, *offsets, *headers, *epochs; /* headers: NULL for none */
-} fetch_t;
-
-static int end_epoch(fetch_t *fetch) {
-    return append(fetch->epochs, Py_BuildValue("LLi", fetch->first, fetch->last, fetch->epoch));
-}
-
-static void drop_run(fetch_t *fetch) {
-    fetch->topic = NULL;
-    Py_CLEAR(fetch->keys);
-    Py_CLEAR(fetch->values);
-    Py_CLEAR(fetch->times);
-    Py_CLEAR(fetch->offsets);
-    Py_CLEAR(fetch->headers);
-    Py_CLEAR(fetch->epochs);
-}
-
-static int end_run(fetch_t *fetch) {
-    if (fetch->topic == NULL) return 1;
-    int is_added = end_epoch(fetch);
-    if (is_added)
-        is_added = append(
-            fetch->runs,
-            Py_BuildValue("siOOOOOO", rd.topic_name(fetch->topic), (int)fetch->partition,
-                          fetch->keys, fetch->values, fetch->times, fetch->offsets,
-                          fetch->headers == NULL ? Py_None : fetch->headers, fetch->epochs));
-    drop_run(fetch);
-    return is_added;
-}
-
-static int begin_run(fetch_t *fetch, const message_t *message) {
-    if (!end_run(fetch)) return 0;
-    fetch->topic = message->topic;
-    fetch->partition = message->partition;
-    fetch->epoch = rd.message_leader_epoch(message);
-    fetch->first = message->offset;
-    fetch->keys = PyList_New(0);
-    fetch->values = PyList_New(0);
-    fetch->times = PyList_New(0);
-    fetch->offsets = PyList_New(0);
-    fetch->epochs = PyList_New(0);
-    return fetch->keys != NULL && fetch->values != NULL && fetch->times != NULL &&
-           fetch->offsets != NULL && fetch->epochs != NULL;
-}
-
-/* The headers of one record more; those before it had none if there is no column yet. */
-static int add_headers(fetch_t *fetch, const message_t *message) {
+/* The headers of all records, or None where no record has any. */
+static PyObject *column_of_headers(message_t **messages, Py_ssize_t count) {
+    Py_ssize_t first = 0;
     headers_t *unused;
-    if (fetch->headers == NULL) {
-        if (rd.message_headers(message, &unused) != NO_ERROR) return 1;
-        fetch->headers = PyList_New(0);
-        if (fetch->headers == NULL) return 0;
-        for (Py_ssize_t i = PyList_Size(fetch->keys); i > 0; i--)
-            if (!append(fetch->headers, PyTuple_New(0))) return 0;
-    }
-    return append(fetch->headers, headers_of(message));
+    while (first < count && rd.message_headers(messages[first], &unused) != NO_ERROR) first++;
+    if (first == count) Py_RETURN_NONE;
+    PyObject *found = PyList_New(count);
+    for (Py_ssize_t i = 0; found != NULL && i < count; i++)
+        if (!put(found, i, headers_of(messages[i]))) Py_CLEAR(found);
+    return found;
 }
 
-static int add_record(fetch_t *fetch, const message_t *message) {
-    int32_t epoch = rd.message_leader_epoch(message);
-    if (message->topic != fetch->topic || message->partition != fetch->partition) {
-        if (!begin_run(fetch, message)) return 0;
-    } else if (epoch != fetch->epoch) {
-        if (!end_epoch(fetch)) return 0;
-        fetch->epoch = epoch;
-        fetch->first = message->offset;
+/* Stretches of records of one leader epoch each: the first offset, the last one, and the epoch. */
+static PyObject *epochs_of(message_t **messages, Py_ssize_t count) {
+    PyObject *found = PyList_New(0);
+    for (Py_ssize_t first = 0, last; found != NULL && first < count; first = last + 1) {
+        int32_t epoch = rd.message_leader_epoch(messages[first]);
+        last = first;
+        while (last + 1 < count && rd.message_leader_epoch(messages[last + 1]) == epoch) last++;
+        PyObject *span = Py_BuildValue("LLi", (long long)messages[first]->offset,
+                                       (long long)messages[last]->offset, epoch);
+        if (span == NULL || PyList_Append(found, span) != 0) Py_CLEAR(found);
+        Py_XDECREF(span);
     }
-    fetch->last = message->offset;
-    return add_headers(fetch, message) &&
-           append(fetch->keys, bytes_or_none(message->key, message->key_len)) &&
-           append(fetch->values, bytes_or_none(message->payload, message->len)) &&
-           append(fetch->times, PyLong_FromLongLong(rd.message_timestamp(message, NULL))) &&
-           append(fetch->offsets, PyLong_FromLongLong(message->offset));
+    return found;
+}
+
+/* Records of one partition: its topic and number, columns, and leader epochs. */
+static PyObject *run_of(message_t **messages, Py_ssize_t count) {
+    PyObject *keys = PyList_New(count), *values = PyList_New(count);
+    PyObject *times = PyList_New(count), *offsets = PyList_New(count);
+    int is_whole = keys != NULL && values != NULL && times != NULL && offsets != NULL;
+    for (Py_ssize_t i = 0; is_whole && i < count; i++) {
+        const message_t *message = messages[i];
+        is_whole = put(keys, i, bytes_or_none(message->key, message->key_len)) &&
+                   put(values, i, bytes_or_none(message->payload, message->len)) &&
+                   put(times, i, PyLong_FromLongLong(rd.message_timestamp(message, NULL))) &&
+                   put(offsets, i, PyLong_FromLongLong(message->offset));
+    }
+    PyObject *headers = is_whole ? column_of_headers(messages, count) : NULL;
+    PyObject *epochs = headers != NULL ? epochs_of(messages, count) : NULL;
+    if (epochs != NULL)
+        return Py_BuildValue("siNNNNNN", rd.topic_name(messages[0]->topic),
+                             (int)messages[0]->partition, keys, values, times, offsets, headers,
+                             epochs);
+    Py_XDECREF(keys);
+    Py_XDECREF(values);
+    Py_XDECREF(times);
+    Py_XDECREF(offsets);
+    Py_XDECREF(headers);
+    return NULL;
 }
 
 /* An error or an end: its code and text, and the topic, partition and offset that it is about. */
@@ -410,44 +412,45 @@ static PyObject *error_of(const message_t *message) {
                          (int)message->partition, (long long)message->offset);
 }
 
-/* Called for each message; the first takes the interpreter's lock for all that are there. */
-static void on_message(message_t *message, void *opaque) {
-    fetch_t *fetch = opaque;
-    if (fetch->thread != NULL) PyEval_RestoreThread(fetch->thread);
-    fetch->thread = NULL;
-    fetch->is_whole = message->err == NO_ERROR ? add_record(fetch, message)
-                                               : append(fetch->errors, error_of(message));
-    if (--fetch->left == 0 || !fetch->is_whole) rd.yield(NULL); /* the others stay in the queue */
+static int append(PyObject *list, PyObject *item) {
+    int is_added = item != NULL && PyList_Append(list, item) == 0;
+    Py_XDECREF(item);
+    return is_added;
 }
 
-static int64_t milliseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* Fetches until there is as much as is wanted, or the time is over.
- *
- * By callback, as all that a partition's queue may hold comes as messages then. The batch call
- * would hand errors of topics that are gone to the client's callback, outside of a call of its.
- */
-static void fetch_all(fetch_t *fetch, queue_t *queue, int timeout) {
-    int64_t end = milliseconds() + timeout, left = timeout;
-    do {
-        fetch->thread = PyEval_SaveThread();
-        rd.consume_callback_queue(queue, (int)left, on_message, fetch);
-        if (fetch->thread != NULL) PyEval_RestoreThread(fetch->thread);
-        fetch->thread = NULL;
-        left = end - milliseconds();
-    } while (fetch->is_whole && fetch->left > 0 && left > 0);
+/* Runs of records, and errors; puts the records in front, so that an error parts no run. */
+static PyObject *sorted_out(message_t **messages, Py_ssize_t count) {
+    PyObject *runs = PyList_New(0), *errors = PyList_New(0);
+    int is_whole = runs != NULL && errors != NULL;
+    Py_ssize_t records = 0;
+    for (Py_ssize_t i = 0; is_whole && i < count; i++) {
+        message_t *message = messages[i];
+        if (message->err != NO_ERROR) {
+            is_whole = append(errors, error_of(message));
+        } else {
+            messages[i] = messages[records];
+            messages[records++] = message;
+        }
+    }
+    for (Py_ssize_t first = 0, end; is_whole && first < records; first = end) {
+        end = first + 1;
+        while (end < records && messages[end]->topic == messages[first]->topic &&
+               messages[end]->partition == messages[first]->partition)
+            end++;
+        is_whole = append(runs, run_of(messages + first, end - first));
+    }
+    if (is_whole) return Py_BuildValue("NN", runs, errors);
+    Py_XDECREF(runs);
+    Py_XDECREF(errors);
+    return NULL;
 }
 
 static PyObject *handle_fetch(PyObject *object, PyObject *args) {
     Handle *self = (Handle *)object;
-    fetch_t fetch = {0};
+    Py_ssize_t limit;
     int timeout;
-    if (!PyArg_ParseTuple(args, "ni:fetch", &fetch.left, &timeout)) return NULL;
-    if (fetch.left < 1 || fetch.left > 1000000 || timeout < 0) {
+    if (!PyArg_ParseTuple(args, "ni:fetch", &limit, &timeout)) return NULL;
+    if (limit < 1 || limit > 1000000 || timeout < 0) {
         PyErr_SetString(PyExc_ValueError, "1 to 1,000,000 records, and no negative time-out");
         return NULL;
     }
@@ -457,19 +460,26 @@ static PyObject *handle_fetch(PyObject *object, PyObject *args) {
         PyErr_SetString(PyExc_RuntimeError, "another thread is reading");
         return NULL;
     }
-    fetch.runs = PyList_New(0);
-    fetch.errors = PyList_New(0);
-    fetch.is_whole = fetch.runs != NULL && fetch.errors != NULL;
-    if (fetch.is_whole) {
-        self->is_busy = 1;
-        fetch_all(&fetch, self->queue, timeout);
-        self->is_busy = 0;
-    }
-    if (fetch.is_whole && end_run(&fetch)) return Py_BuildValue("NN", fetch.runs, fetch.errors);
-    drop_run(&fetch);
-    Py_XDECREF(fetch.runs);
-    Py_XDECREF(fetch.errors);
-    return NULL;
+    message_t **messages = PyMem_Malloc((size_t)limit * sizeof *messages);
+    if (messages == NULL) return PyErr_NoMemory();
+    ssize_t count;
+    int error;
+    self->is_busy = 1;
+    Py_BEGIN_ALLOW_THREADS
+    is_fetching = 1;
+    count = rd.consume_batch_queue(self->queue, timeout, messages, (size_t)limit);
+    is_fetching = 0;
+    error = count < 0 ? rd.last_error() : NO_ERROR;
+    Py_END_ALLOW_THREADS
+    self->is_busy = 0;
+    PyObject *found = NULL;
+    if (count < 0)
+        PyErr_SetString(PyExc_RuntimeError, rd.err2str(error));
+    else
+        found = sorted_out(messages, count);
+    for (ssize_t i = 0; i < count; i++) rd.message_destroy(messages[i]);
+    PyMem_Free(messages);
+    return found;
 }
 
 /* The bytes of a key or value; NULL for None. Returns 0, and an exception, for anything else. */
