@@ -146,7 +146,7 @@ class Node:
         self._supervisor.wake_for(topic)
         for text in warnings:
             self._report(Log(None, "warning", "brokers", {"text": text}))
-        if why := unused(settings.native):
+        if settings.native == "auto" and (why := unused("auto")):
             self._report(Log(None, "info", "native plane is not used", {"cause": why}))
         if away is not None:
             self._report(Log(None, "warning", "snapshots away", {"cause": away}))

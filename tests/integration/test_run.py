@@ -6,6 +6,7 @@ import time
 import pytest
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from processor.native.client import missing
 from tests import ledger
 from tests.integration.conftest import App
 
@@ -16,14 +17,20 @@ COPY = "topology.stream(IN).to(OUT)"
 UNUSED = "native plane is not used"
 
 
+def test_a_node_says_that_it_does_without_the_native_plane(app: App) -> None:
+    app.define(COPY)
+    app.topics("in", "out", partitions=1)
+    said = [line for line in app.run(native="auto").logged if line["event"] == UNUSED]
+    assert bool(said) == bool(missing())
+
+
 def test_headers_timestamps_and_tombstones_survive(app: App, *, native: bool) -> None:
     app.define("topology.stream(IN, IN + '2', value=bytes).to(OUT)")
     app.topics("in", "in2", "out", partitions=1)
     headers = [("a", b"1"), ("a", b"2"), ("none", None), ("raw", b"\xff\x00")]
     app.write((0, "k", b"v", 1_000_000, headers), (0, "k", None, 2_000_000))
     app.write((0, None, b"no key", 3_000_000), topic=f"{app.input}2")
-    node = app.run(native="on" if native else "off")
-    assert bool([line for line in node.logged if line["event"] == UNUSED]) is not native
+    app.run(native="on" if native else "off")
     rows = {row.timestamp: row for row in app.read()}
     assert rows[1_000_000].headers == tuple(headers)
     assert (rows[1_000_000].key, rows[1_000_000].value) == (b"k", b"v")
