@@ -57,6 +57,7 @@ _CONSUMER: dict[str, Any] = {
 }
 # The broker aborts a longer load; 15 minutes is the most that it allows by default.
 _LOAD_TIMEOUT_MS = 900_000
+_PURGED = frozenset({ClientError._PURGE_QUEUE, ClientError._PURGE_INFLIGHT})  # noqa: SLF001
 _PROGRESS_SECONDS = 0.1
 _CHUNK = 500
 
@@ -244,7 +245,9 @@ class _Outlet:
     def __init__(self, config: ClientConfig, topic: str) -> None:
         self._topic = topic
         self._errors: list[ClientError] = []
-        note = partial(_note, self._errors)
+        # What a transaction that failed leaves behind is purged: the error that ended it counts.
+        passing = _PURGED if "transactional.id" in config else frozenset[int]()
+        note = partial(_note, self._errors, passing)
         self.producer = Producer({**_PRODUCER, **config, "on_delivery": note})
         partitions_of(config, topic, self.producer)
 
@@ -313,8 +316,13 @@ def _silent(_done: int, _total: int | None) -> None:
     pass
 
 
-def _note(errors: list[ClientError], error: ClientError | None, _message: Message) -> None:
-    if error is not None:
+def _note(
+    errors: list[ClientError],
+    passing: frozenset[int],
+    error: ClientError | None,
+    _message: Message,
+) -> None:
+    if error is not None and error.code() not in passing:
         errors.append(error)
 
 
