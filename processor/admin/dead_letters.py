@@ -21,6 +21,7 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 from processor.errors import Interrupted, KafkaError, TopicMismatch
 from processor.kafka.clients import (
     PASSING,
+    PURGED,
     QUIET,
     ClientConfig,
     connect,
@@ -315,8 +316,7 @@ class _Replayer:
         return translated(cause, f"replay letters of {self._letters.topic}")
 
     def _note(self, error: ClientError | None, _message: Message) -> None:
-        purged = (ClientError._PURGE_INFLIGHT, ClientError._PURGE_QUEUE)  # noqa: SLF001
-        if error is not None and error.code() not in purged:
+        if error is not None and error.code() not in PURGED:
             self._errors.append(error)
 
 

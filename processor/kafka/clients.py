@@ -82,6 +82,12 @@ FENCED = {
     ClientError.INVALID_PRODUCER_EPOCH,
     ClientError.PRODUCER_FENCED,
 }
+PURGED = {
+    ClientError._PURGE_INFLIGHT,  # noqa: SLF001
+    ClientError._PURGE_QUEUE,  # noqa: SLF001
+}
+"""What becomes known of records whose transaction has ended; why it did is another error."""
+
 PASSING = {
     ClientError._ALL_BROKERS_DOWN,  # noqa: SLF001
     ClientError._RESOLVE,  # noqa: SLF001

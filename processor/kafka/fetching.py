@@ -61,13 +61,7 @@ class NativeFetcher(Fetcher):
     def fetch(
         self, limit: int, timeout: float, flowing: Collection[TopicPartition]
     ) -> tuple[list[Run], list[Message]]:
-        """What has come, and what tells of an error or an end; the consumer's callbacks are called.
-
-        Args:
-            limit: Messages at most.
-            timeout: Seconds to wait until there are so many.
-            flowing: The partitions that records are expected of.
-        """
+        """As `Fetcher.fetch`."""
         for source in flowing:
             self._handle.take(*source)
         runs, others = super().fetch(limit, 0, flowing)

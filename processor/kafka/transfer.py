@@ -6,7 +6,7 @@ only). Knows nothing of files, terminals or topologies; a topology's own records
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -23,6 +23,7 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.errors import UsageError
 from processor.kafka.clients import (
+    PURGED,
     QUIET,
     ClientConfig,
     partitions_of,
@@ -57,7 +58,6 @@ _CONSUMER: dict[str, Any] = {
 }
 # The broker aborts a longer load; 15 minutes is the most that it allows by default.
 _LOAD_TIMEOUT_MS = 900_000
-_PURGED = frozenset({ClientError._PURGE_QUEUE, ClientError._PURGE_INFLIGHT})  # noqa: SLF001
 _PROGRESS_SECONDS = 0.1
 _CHUNK = 500
 
@@ -245,8 +245,7 @@ class _Outlet:
     def __init__(self, config: ClientConfig, topic: str) -> None:
         self._topic = topic
         self._errors: list[ClientError] = []
-        # What a transaction that failed leaves behind is purged: the error that ended it counts.
-        passing = _PURGED if "transactional.id" in config else frozenset[int]()
+        passing = PURGED if "transactional.id" in config else set[int]()
         note = partial(_note, self._errors, passing)
         self.producer = Producer({**_PRODUCER, **config, "on_delivery": note})
         partitions_of(config, topic, self.producer)
@@ -318,7 +317,7 @@ def _silent(_done: int, _total: int | None) -> None:
 
 def _note(
     errors: list[ClientError],
-    passing: frozenset[int],
+    passing: Collection[int],
     error: ClientError | None,
     _message: Message,
 ) -> None:

@@ -29,7 +29,7 @@ from processor.kafka.clients import QUIET
 from processor.kafka.durability import shortcomings
 from processor.kafka.limits import limits_of
 from processor.kafka.progress import Backlog
-from processor.native.client import unused, uses_native
+from processor.native.client import missing, uses_native
 from processor.node.ending import Ending
 from processor.node.identity import Identity, take_identity
 from processor.node.machine import cores
@@ -146,7 +146,7 @@ class Node:
         self._supervisor.wake_for(topic)
         for text in warnings:
             self._report(Log(None, "warning", "brokers", {"text": text}))
-        if settings.native == "auto" and (why := unused("auto")):
+        if settings.native == "auto" and (why := missing()):
             self._report(Log(None, "info", "native plane is not used", {"cause": why}))
         if away is not None:
             self._report(Log(None, "warning", "snapshots away", {"cause": away}))
