@@ -136,7 +136,7 @@ def autoscale(  # noqa: PLR0913 - options of a command
         most = max(least, len(os.sched_getaffinity(0)) if actuator == "local" else _ANY)
     policy = _policy(least, most, utilization, catch_up, window)
     where = _Where(actuator, stateful_set, namespace, kubernetes_api, metrics_host, metrics_port)
-    with redacting(asked.settings):
+    with redacting(asked.settings, asked.topology or "FILE.py"):
         _work(asked, policy, where, seconds(interval, "--interval"), once=once, as_json=as_json)
 
 

@@ -166,7 +166,7 @@ def chaos(  # noqa: PLR0913 - options of a command
     tables = {topic: makers.pop(topic) for topic in made.tables}
     embedded = bootstrap is None
     try:
-        with redacting(settings), _folder(keep=keep) as folder:
+        with redacting(settings, topology), _folder(keep=keep) as folder:
             order = Order(
                 *(topology, made, settings, terms, makers, rate, folder.path),
                 *(tables, embedded, keep),

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from processor.cluster.beats import Role
+from processor.wording import naming
 from processor.worker.standstill import Standstill
 
 
@@ -150,10 +151,12 @@ class Channel:
     Args:
         descriptor: A file to write to.
         slot: The worker's.
+        topology: Its file, as commands that are advised have to name it.
     """
 
-    def __init__(self, descriptor: int, slot: int) -> None:
+    def __init__(self, descriptor: int, slot: int, topology: str = "FILE.py") -> None:
         self.slot = slot
+        self._topology = topology
         self._descriptor = descriptor
         self._lock = Lock()
         self._told: dict[str, float] = {}
@@ -182,7 +185,12 @@ class Channel:
         now = time.monotonic()
         if now - self._told.get(event, -seconds) >= seconds:
             self._told[event] = now
-            self.log("warning", event, text=text)
+            self.log("warning", event, text=naming(text, self._topology))
+
+    def fail(self, error: Exception, text: str, records: int = 0) -> None:
+        """Tells the supervisor which error the worker ends with."""
+        text = naming(text, self._topology)
+        self.send(Failure(self.slot, type(error).__name__, text, records))
 
 
 def _encoded(report: Report) -> bytes:

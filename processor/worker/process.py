@@ -23,8 +23,7 @@ import msgspec
 from processor.errors import KprocError, TooSlow
 from processor.loading import load
 from processor.topology.plan import plan
-from processor.wording import naming
-from processor.worker.channel import ADOPT, ENDED, WHERE, Channel, Failure, Status
+from processor.worker.channel import ADOPT, ENDED, WHERE, Channel, Status
 from processor.worker.slot import Slot
 from processor.worker.spec import WorkerSpec
 
@@ -45,18 +44,16 @@ def main() -> int:
     if line is None:
         return 0
     spec = msgspec.json.decode(line, type=WorkerSpec)
-    channel = Channel(int(sys.argv[1]), spec.slot)
+    channel = Channel(int(sys.argv[1]), spec.slot, spec.topology)
     channel.send(Status(spec.slot, "starting", role=spec.role))
     try:
         run(Slot(spec, plan(load(spec.topology)), channel), spec.supervisor, lines)
     except KprocError as error:
         records = error.records if isinstance(error, TooSlow) else 0
-        text = naming(str(error), spec.topology)
-        channel.send(Failure(spec.slot, type(error).__name__, text, records))
+        channel.fail(error, str(error), records)
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the supervisor tells of it and starts a new worker
-        text = "".join(traceback.format_exception(error))
-        channel.send(Failure(spec.slot, type(error).__name__, text))
+        channel.fail(error, "".join(traceback.format_exception(error)))
         return 1
     return 0
 
