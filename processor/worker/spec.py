@@ -11,7 +11,7 @@ from processor.durations import POLL_INTERVAL
 from processor.records import TopicPartition
 from processor.runtime.options import WorkerOptions
 
-_UNANSWERED = 10_000
+_UNANSWERED = 5_000
 """Milliseconds after which a broker that answers nothing is asked no more: its connection stays up
 when its machine hangs, while others have long taken over what it led."""
 
