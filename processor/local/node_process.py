@@ -16,9 +16,9 @@ import msgspec
 import psutil
 
 from processor.local.embedded import end_with_parent
+from processor.worker.channel import NAME
 
 KPROC = (sys.executable, "-c", "import sys; from processor.cli.main import main; sys.exit(main())")
-_WORKER = "processor.worker.process"
 _FIRST = "connecting"
 
 
@@ -119,7 +119,7 @@ class NodeProcess:
 
 def _is_worker(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
-        return any(_WORKER in each for each in process.cmdline())
+        return process.name() == NAME
     return False
 
 

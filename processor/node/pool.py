@@ -1,52 +1,108 @@
 """Worker processes, started ahead of need: an idle one has loaded everything but its slot.
 
-Half a second of imports is thus spent while topics are checked, or before a worker crashes.
+A topology may take long to load; that is thus done while topics are checked, or before a worker
+crashes.
 """
 
 import contextlib
+import ctypes
 import os
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import IO
 
 import msgspec
 
-from processor.worker.channel import ADOPT, ENDED, WHERE
+from processor.worker.channel import ADOPT, ENDED, PID, WHERE
 from processor.worker.spec import WorkerSpec
 from processor.worker.standstill import Standstill, dumped
+
+_PR_SET_CHILD_SUBREAPER = 36
+_NEVER_BEGAN = 1
+
+
+class ForkServer:
+    """The process that forks workers; it ends with this one, whose children they are.
+
+    This process becomes the parent of all its orphaned descendants.
+    """
+
+    def __init__(self) -> None:
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        self._start()
+
+    def fork(self, topology: str, files: Sequence[int]) -> None:
+        """Has a worker forked, which gets copies of these files."""
+        request = topology.encode()
+        try:
+            socket.send_fds(self._requests, [request], files)
+        except ConnectionError:  # the server has ended, as out of memory
+            self.close()
+            self._start()
+            socket.send_fds(self._requests, [request], files)
+
+    def close(self) -> None:
+        """Ends it; its workers live on."""
+        self._requests.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _start(self) -> None:
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        file = theirs.fileno()
+        command = [sys.executable, "-m", "processor.worker.fork_server", str(file)]
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                command, stdin=subprocess.DEVNULL, pass_fds=[file]
+            )
 
 
 class WorkerProcess:
     """A process that waits for its slot, or works on it.
 
     Args:
+        server: Forks it.
         topology: To be loaded at once.
     """
 
-    def __init__(self, topology: str) -> None:
-        read, write = os.pipe()
+    def __init__(self, server: ForkServer, topology: str) -> None:
+        given, write = os.pipe()
+        self._input = os.fdopen(write, "wb")
+        read, reports = os.pipe()
+        self._reports = os.fdopen(read, "rb", 0)
         self._stack = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
-        files = [write, self._stack.fileno()]
-        command = [sys.executable, "-m", "processor.worker.process", *map(str, files), topology]
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            command, stdin=subprocess.PIPE, pass_fds=files
-        )
-        os.close(write)
-        self.reports: IO[bytes] = os.fdopen(read, "rb", 0)
-        """What the process tells, line by line; it ends with the process."""
+        self._pid: int | None = None
+        self._code: int | None = None
+        try:
+            server.fork(topology, (given, reports, self._stack.fileno()))
+        finally:
+            os.close(given)
+            os.close(reports)
 
     @property
     def pid(self) -> int:
-        """Its number."""
-        return self._process.pid
+        """Its number, once it has begun; 0: it never did."""
+        if self._pid is None:
+            told = self._reports.read(PID.size)
+            self._pid = int(PID.unpack(told)[0]) if told else 0
+            self._code = None if told else _NEVER_BEGAN
+        return self._pid
+
+    @property
+    def reports(self) -> IO[bytes]:
+        """What the process tells, line by line; it ends with the process."""
+        assert self.pid is not None  # it comes first
+        return self._reports
 
     @property
     def is_alive(self) -> bool:
         """Whether it has not ended."""
-        return self._process.poll() is None
+        return self._ended(os.WNOHANG) is None
 
     def give(self, spec: WorkerSpec) -> None:
         """Tells it what to work on; if it has ended already, the end of its reports tells."""
@@ -62,14 +118,13 @@ class WorkerProcess:
 
     def ask_to_finish(self) -> None:
         """Ends its standard input, which it takes for the wish that it should end."""
-        assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._input.close()
 
     def ask_where(self) -> None:
         """Has it write down what it is at, whatever that is."""
         self._stack.truncate(0)
-        self._process.send_signal(WHERE)
+        self._signal(WHERE)
 
     def answer(self) -> Standstill | None:
         """What it has written down; None: nothing, as when it is suspended."""
@@ -78,21 +133,32 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """Ends it at once."""
-        self._process.kill()
+        self._signal(signal.SIGKILL)
 
     def wait(self) -> int:
         """Waits for its end; returns the exit code, negative for a signal."""
-        self.reports.close()
+        code = self._ended()
+        assert code is not None
+        self._reports.close()
         self._stack.close()
-        code = self._process.wait()
         self.ask_to_finish()
         return code
 
+    def _ended(self, options: int = 0) -> int | None:
+        pid = self.pid
+        if self._code is None:
+            ended, status = os.waitpid(pid, options)
+            self._code = os.waitstatus_to_exitcode(status) if ended else None
+        return self._code
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.is_alive:
+            os.kill(self.pid, number)
+
     def _tell(self, line: bytes) -> None:
-        assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(line + b"\n")
-            self._process.stdin.flush()
+            self._input.write(line + b"\n")
+            self._input.flush()
 
 
 class WorkerPool:
@@ -104,21 +170,22 @@ class WorkerPool:
 
     def __init__(self, topology: str) -> None:
         self._topology = topology
+        self._server = ForkServer()
         self._idle: deque[WorkerProcess] = deque()
 
-    def warm(self, count: int) -> list[int]:
-        """Sees to it that so many idle processes are there; the ids of those that are new."""
+    def warm(self, count: int) -> list[WorkerProcess]:
+        """Sees to it that so many idle processes are there; those that are new."""
         self._idle = deque(process for process in self._idle if process.is_alive)
-        new = [WorkerProcess(self._topology) for _ in range(count - len(self._idle))]
+        new = [self._made() for _ in range(count - len(self._idle))]
         self._idle.extend(new)
-        return [process.pid for process in new]
+        return new
 
     def keep(self, count: int) -> list[int]:
         """Sees to it that so many idle processes are there, and no more; the ids of new ones."""
         new = self.warm(count)
         while len(self._idle) > count:
             self._end(self._idle.pop())
-        return new
+        return [process.pid for process in new]
 
     def take(self, spec: WorkerSpec) -> WorkerProcess:
         """A process that works on the slot from now on."""
@@ -128,14 +195,18 @@ class WorkerPool:
                 break
             process.wait()
         else:
-            process = WorkerProcess(self._topology)
+            process = self._made()
         process.give(spec)
         return process
 
     def close(self) -> None:
-        """Ends the idle processes."""
+        """Ends the idle processes, and what forks them."""
         while self._idle:
             self._end(self._idle.popleft())
+        self._server.close()
+
+    def _made(self) -> WorkerProcess:
+        return WorkerProcess(self._server, self._topology)
 
     def _end(self, process: WorkerProcess) -> None:
         process.kill()

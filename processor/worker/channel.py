@@ -6,6 +6,7 @@ The worker's stdout stays the user's own. When the line ends, the worker has end
 import json
 import os
 import signal
+import struct
 import time
 from threading import Lock
 from typing import Literal, TypeAlias
@@ -127,6 +128,12 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     text: str
     records: int = 0
 
+
+NAME = "kproc-worker"
+"""What a worker process is called, as `ps` shows it."""
+
+PID = struct.Struct("q")
+"""What a worker writes before its reports: its process id."""
 
 ADOPT = b"adopt"
 """What a supervisor tells a backup, as a line, so that it takes the slot over."""

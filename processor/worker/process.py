@@ -1,10 +1,10 @@
-"""The worker process: `python -m processor.worker.process FD STACK [TOPOLOGY]`, of a supervisor.
+"""The worker process: works on one slot.
 
 Its slot comes on standard input as the first line, and may come much later than the process is
 started, which loads the topology meanwhile. The line `adopt` makes a backup the primary, a line
 that begins with `ended` names topics that get no more records. The end of standard input is the end
-of the supervisor, and so of the worker. What happens is told on the file descriptor FD. Asked by a
-signal what it is at, it writes that to the file descriptor STACK, whoever holds the interpreter.
+of the supervisor, and so of the worker. What happens is told in a file. Asked by a signal what
+it is at, it writes that to another one, whoever holds the interpreter.
 """
 
 import contextlib
@@ -31,12 +31,18 @@ _ORPHAN_SECONDS = 5.0
 """What a worker has to finish in once its supervisor is gone."""
 
 
-def main() -> int:
-    """Runs the slot that standard input tells of; returns the exit code."""
+def main(reports: int, stack: int, *topologies: str) -> int:
+    """Runs the slot that standard input tells of; returns the exit code.
+
+    Args:
+        reports: The file descriptor that all is told on.
+        stack: The one that gets what it is at.
+        topologies: What is loaded meanwhile.
+    """
     gc.set_threshold(50_000, 20, 50)  # batches are many objects that die together
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it, too, and decides
-    faulthandler.register(WHERE, file=int(sys.argv[2]), all_threads=False)
-    for topology in sys.argv[3:]:
+    faulthandler.register(WHERE, file=stack, all_threads=False)
+    for topology in topologies:
         with contextlib.suppress(KprocError):  # it comes again when the topology is needed
             load(topology)
     lines = _lines(sys.stdin.fileno())
@@ -44,7 +50,7 @@ def main() -> int:
     if line is None:
         return 0
     spec = msgspec.json.decode(line, type=WorkerSpec)
-    channel = Channel(int(sys.argv[1]), spec.slot, spec.topology)
+    channel = Channel(reports, spec.slot, spec.topology)
     channel.send(Status(spec.slot, "starting", role=spec.role))
     try:
         run(Slot(spec, plan(load(spec.topology)), channel), spec.supervisor, lines)
@@ -89,10 +95,3 @@ def _listen(slot: Slot, supervisor: int, lines: Iterator[bytes]) -> None:
     # Nobody else would end a worker that waits for a broker, and its stores stay locked.
     time.sleep(_ORPHAN_SECONDS)
     os._exit(1)
-
-
-if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    # Nothing is left to do, and librdkafka's own threads need no orderly end of the interpreter.
-    os._exit(code)

@@ -28,7 +28,7 @@ from processor.worker.spec import WorkerSpec
 from tests import ledger
 from tests.crashes.expected import OUTPUTS, PARTITIONS, STORES, Expected, Feed
 
-WORKER = "processor.worker.process"
+WORKER = "tests.crashes.ordinary"
 DRAIN_TIMEOUT = 120.0
 PATIENCE = 60.0
 

@@ -1,6 +1,7 @@
 """A worker whose tasks open one after the other, a few checkpoints apart, as long restores do."""
 
 import os
+import sys
 
 from processor.runtime.commands import Command, Commit, Event, OpenTask
 from processor.worker import process as worker
@@ -27,4 +28,4 @@ _COMMITS: list[Commit] = []
 
 if __name__ == "__main__":
     worker.Slot = LateSlot
-    os._exit(worker.main())
+    os._exit(worker.main(*map(int, sys.argv[1:])))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 from processor.runtime.commands import Command, Event
 from processor.worker import process as worker
@@ -23,4 +24,4 @@ _COUNTS: dict[str, int] = {}
 
 if __name__ == "__main__":
     worker.Slot = SleepySlot
-    os._exit(worker.main())
+    os._exit(worker.main(*map(int, sys.argv[1:])))

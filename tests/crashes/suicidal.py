@@ -11,6 +11,7 @@ Several are separated by commas.
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
@@ -123,4 +124,4 @@ if __name__ == "__main__":
     for kind, (owner, name) in (SNAPSHOT_STEPS | REFILL_STEPS | REFUSAL_STEPS).items():
         setattr(owner, name, lethal(kind, getattr(owner, name)))
     snapshot.GRACE = 0  # what nobody refers to is removed at once
-    os._exit(worker.main())
+    os._exit(worker.main(*map(int, sys.argv[1:])))

@@ -14,6 +14,7 @@ from typing import Any, Self
 import psutil
 
 from processor.local.embedded import end_with_parent
+from processor.worker.channel import NAME
 
 _NUMBERS = count()
 _KPROC = "import sys; from processor.cli.main import main; sys.exit(main())"
@@ -109,7 +110,7 @@ class NodeProcess:
 
 def _is_worker(process: psutil.Process) -> bool:
     try:
-        return any("processor.worker.process" in each for each in process.cmdline())
+        return process.name() == NAME
     except psutil.NoSuchProcess:  # it has just ended
         return False
 
