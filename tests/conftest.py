@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import sys
 import uuid
 from collections.abc import Callable, Generator
 
@@ -22,9 +23,18 @@ from tests import ledger
 settings.register_profile("kproc", derandomize="KPROC_LONG" not in os.environ, print_blob=True)
 settings.load_profile("kproc")
 
+# Hundreds of processes are started, which need not compile all that they import each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+# Brokers live for minutes: what Java's second compiler takes never comes back.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+
 IMAGE = os.environ.get("KPROC_KAFKA_IMAGE", "apache/kafka:4.1.0")
 KIND = os.environ.get("KPROC_TEST_KAFKA", "")
 
+
+_PROMPT = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "500"}
+"""Brokers look for transactions that take too long more often than every ten seconds."""
 
 SEED = int(os.environ.get("KPROC_SEED", "1"))
 RUNS = int(os.environ.get("KPROC_RUNS", "1"))
@@ -58,7 +68,12 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Has the mark `long` be all there is to it: `KPROC_LONG=1 pytest -m long` runs what has it."""
+    """Has the mark `long` be all there is to it: `KPROC_LONG=1 pytest -m long` runs what has it.
+
+    Files that need Kafka take longest: they come first, so that all workers end at the same time.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("kafka")}
+    items.sort(key=lambda item: item.path not in slow)
     if "KPROC_LONG" in os.environ:
         return
     for item in items:
@@ -78,7 +93,8 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         yield container.address
         container.stop()
     else:
-        with EmbeddedKafka.start(tmp_path_factory.mktemp("kafka"), port=0, timeout=180) as embedded:
+        folder = tmp_path_factory.mktemp("kafka")
+        with EmbeddedKafka.start(folder, port=0, config=_PROMPT) as embedded:
             yield embedded.bootstrap
 
 
@@ -141,6 +157,7 @@ class KafkaContainer(DockerContainer):
             "CONTROLLER:PLAINTEXT",
             "log.dirs": "/tmp/kafka",
             **BROKER_DEFAULTS,
+            **_PROMPT,
         }
         for key, value in settings.items():
             self.with_env("KAFKA_" + key.upper().replace(".", "_"), value)

@@ -5,6 +5,7 @@ other to nodes below their share, each with a delay for its state and a pause. W
 figures sees what a node would tell: rates over some seconds, and noise.
 """
 
+import bisect
 import itertools
 import random
 from collections import deque
@@ -244,12 +245,14 @@ def best_fixed(world: World, most: int, good: Callable[[Outcome], bool]) -> Outc
 
 def interpolated(points: Mapping[float, float]) -> Callable[[float], float]:
     """A curve through points."""
-    known = sorted(points.items())
+    times = sorted(points)
 
     def value(at: float) -> float:
-        for (before, low), (after, high) in itertools.pairwise(known):
-            if before <= at <= after:
-                return low + (high - low) * (at - before) / (after - before)
-        return known[-1][1] if at > known[-1][0] else known[0][1]
+        place = bisect.bisect(times, at)
+        if place in (0, len(times)):
+            return points[times[max(0, place - 1)]]
+        before, after = times[place - 1 : place + 1]
+        low, high = points[before], points[after]
+        return low + (high - low) * (at - before) / (after - before)
 
     return value
