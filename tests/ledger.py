@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import (
@@ -32,8 +33,8 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import KafkaError, NewTopic
 from rocksdict import AccessType, Options, Rdict
 
-READ_TIMEOUT = 60.0
-_PATIENCE = 60.0
+READ_TIMEOUT = 120.0
+_PATIENCE = 120.0
 _SWIFT = {"socket.timeout.ms": 3000, "socket.connection.setup.timeout.ms": 3000}
 """A broker that hangs is noticed soon."""
 
@@ -183,8 +184,16 @@ def read(kafka: str, topic: str) -> list[Row]:
     return read_all(kafka, [topic])[topic]
 
 
-def read_all(kafka: str, topics: Iterable[str]) -> dict[str, list[Row]]:
-    """All committed records of topics, each topic's by partition and offset."""
+def read_all(
+    kafka: str, topics: Iterable[str], since: Mapping[tuple[str, int], int] = MappingProxyType({})
+) -> dict[str, list[Row]]:
+    """All committed records of topics, each topic's by partition and offset.
+
+    Args:
+        kafka: The broker's address.
+        topics: The topics.
+        since: Where to begin, for partitions that are not read from their beginning.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": kafka,
@@ -200,7 +209,7 @@ def read_all(kafka: str, topics: Iterable[str]) -> dict[str, list[Row]]:
     rows: dict[str, list[Row]] = {topic: [] for topic in topics}
     ends = {(topic, each): end for topic in rows for each, end in offsets(kafka, topic).items()}
     firsts = {
-        (topic, each): first
+        (topic, each): max(first, since.get((topic, each), 0))
         for topic in rows
         for each, first in offsets(kafka, topic, OffsetSpec.earliest()).items()
     }
@@ -223,6 +232,12 @@ def read_all(kafka: str, topics: Iterable[str]) -> dict[str, list[Row]]:
                 raise AssertionError(error)
     consumer.close()
     return {topic: sorted(found, key=itemgetter(0, 1)) for topic, found in rows.items()}
+
+
+def read_on(kafka: str, topic: str, seen: Sequence[Row]) -> list[Row]:
+    """All committed records of a topic, of which those that were seen are not read again."""
+    since = {(topic, row.partition): row.offset + 1 for row in seen}
+    return sorted([*seen, *read_all(kafka, [topic], since)[topic]], key=itemgetter(0, 1))
 
 
 def _row(message: Any) -> Row:
@@ -306,8 +321,7 @@ def check_processed(kafka: str, group: str, topics: Iterable[str]) -> None:
     A transaction's marker may be: it comes after the commit that it stands for.
     """
     found = committed(kafka, group, topics)
-    for topic, rows in read_all(kafka, topics).items():
-        left = [row for row in rows if row.offset >= max(0, found[topic, row.partition])]
+    for topic, left in read_all(kafka, topics, found).items():
         assert not left, f"{topic}: {len(left)} records are not processed, the first: {left[0]}"
 
 

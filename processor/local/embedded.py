@@ -118,7 +118,7 @@ class EmbeddedKafka:
         seat: Seat | None = None,
         heap: str = "512m",
         detach: bool = False,
-        timeout: float = 60.0,
+        timeout: float = 180.0,
         on_fetch: FetchProgress | None = None,
     ) -> Self:
         """Starts Kafka, on the data that the folder has from earlier, and waits until it answers.

@@ -405,7 +405,7 @@ def test_output_of_others_goes_above_the_live_area() -> None:
         except OSError:  # the other end is closed
             break
     os.close(master)
-    assert process.wait(10) == 0
+    assert process.wait(120) == 0
     lines = output.decode().replace("\r", "\n").split("\n")
     for whole in ("from here", "to be True", "no break", "after"):
         assert any(line.endswith(whole) for line in lines)

@@ -168,7 +168,7 @@ def test_watching_goes_on_until_ctrl_c(start: Callable[..., Cluster]) -> None:
         while healthy < 3:
             healthy += json.loads(process.stdout.readline())["healthy"]
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
 
 
 def test_watching_on_a_terminal(start: Callable[..., Cluster]) -> None:
@@ -181,7 +181,7 @@ def test_watching_on_a_terminal(start: Callable[..., Cluster]) -> None:
         while seen.count(b"Each slot has a live primary.") < 2:
             seen += os.read(master, 65536)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
     os.close(master)
 
 

@@ -170,7 +170,7 @@ def test_a_reader_that_leaves_ends_it_quietly(
         env={"KPROC_BOOTSTRAP": kafka, "PATH": "/usr/bin:/bin"},
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"null\tsome text\n", b"")
 

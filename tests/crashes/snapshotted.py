@@ -11,7 +11,7 @@ from processor.topology.plan import StoreId
 from tests.crashes.application import Application, WorkerProcess
 from tests.crashes.expected import PARTITIONS, STORES
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 NUMBER = PARTITIONS * len(STORES)
 
 

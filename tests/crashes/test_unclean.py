@@ -12,7 +12,6 @@ from tests.integration.conftest import App
 pytestmark = pytest.mark.kafka
 
 
-@pytest.mark.timeout(600)
 def test_an_input_that_lost_what_was_processed(
     brokers: Brokers, topic_name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

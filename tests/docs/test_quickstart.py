@@ -10,7 +10,7 @@ import pytest
 from tests.docs.pages import ROOT, blocks
 from tests.docs.test_shell_blocks import commands
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.kafka
 
 PAGE = ROOT / "docs/quickstart.md"
 KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]

@@ -22,7 +22,7 @@ def test_its_topology_passes_its_tests(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "test_orders.py").write_text(tests.text)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_orders.py"]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
     )
     assert "1 passed" in done.stdout, done.stdout
 

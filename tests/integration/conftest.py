@@ -19,6 +19,9 @@ from tests import ledger
 from tests.conftest import IMAGE, KIND, KafkaContainer
 from tests.integration.node_process import NodeProcess
 
+PATIENCE = 120.0
+"""Seconds for what must come, on a machine that does much else at the same time."""
+
 PYTHON = os.environ.get("KPROC_PYTHON_IMAGE", "python:3.11-slim-bookworm")
 
 
@@ -110,27 +113,31 @@ class App:
         """The last value of each key of a topic."""
         return {key: values[-1] for key, values in ledger.by_key(self.read(name)).items()}
 
-    def await_first_checkpoint(self, timeout: float = 60) -> None:
+    def await_first_checkpoint(self, timeout: float = PATIENCE) -> None:
         """Waits until it is committed where it begins: the next checkpoint is an interval away."""
         deadline = time.monotonic() + timeout
         while min(ledger.committed(self.kafka, self.name, [self.input]).values()) < 0:
             assert time.monotonic() < deadline, "no checkpoint"
             time.sleep(0.02)
 
-    def await_output(self, count: int, name: str = "out", timeout: float = 60) -> None:
+    def await_output(self, count: int, name: str = "out", timeout: float = PATIENCE) -> None:
         """Waits until so many records are committed."""
         deadline = time.monotonic() + timeout
-        while len(found := self.read(name)) < count:
+        topic, found = f"{self.name}-{name}", list[ledger.Row]()
+        while len(found := ledger.read_on(self.kafka, topic, found)) < count:
             assert time.monotonic() < deadline, f"{len(found)} of {count} records"
+            time.sleep(0.05)
 
-    def await_written(self, name: str, count: int, timeout: float = 60) -> None:
+    def await_written(self, name: str, count: int, timeout: float = PATIENCE) -> None:
         """Waits until so many records are written, committed or not."""
         deadline = time.monotonic() + timeout
         while (found := sum(ledger.offsets(self.kafka, f"{self.name}-{name}").values())) < count:
             assert time.monotonic() < deadline, f"{found} of {count} records"
             time.sleep(0.02)
 
-    def await_log(self, node: NodeProcess, *events: str, timeout: float = 60) -> dict[str, Any]:
+    def await_log(
+        self, node: NodeProcess, *events: str, timeout: float = PATIENCE
+    ) -> dict[str, Any]:
         """Waits for a line of its log: the first that tells of one of these events."""
         deadline = time.monotonic() + timeout
         while True:
@@ -155,7 +162,7 @@ def strict_kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
     }
     folder = tmp_path_factory.mktemp("strict-kafka")
-    with EmbeddedKafka.start(folder, port=0, config=config, timeout=180) as broker:
+    with EmbeddedKafka.start(folder, port=0, config=config) as broker:
         yield broker.bootstrap
 
 

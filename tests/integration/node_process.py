@@ -35,7 +35,8 @@ class NodeProcess:
     ) -> None:
         folder = Path(topology).parent
         self._log = (folder / f"kproc-{next(_NUMBERS)}.log").open("wb")
-        given = {"state_dir": str(folder / "state"), "bootstrap": kafka, **settings}
+        defaults = {"state_dir": str(folder / "state"), "startup_timeout": "120s"}
+        given = {**defaults, "bootstrap": kafka, **settings}
         sets = [f"--set={name}={_written(value)}" for name, value in given.items()]
         command = [sys.executable, "-c", _KPROC, "run", str(topology), "--log-format=json"]
         self.process = psutil.Popen(

@@ -26,6 +26,7 @@ class Steady:
 
     def __init__(self, app: App, pause: float = 0.1) -> None:
         self._app = app
+        self._seen: dict[str, list[ledger.Row]] = {"in": [], "out": []}
         self._pause = pause
         self._stopped = Event()
         self._thread = Thread(target=self._run, daemon=True)
@@ -78,7 +79,9 @@ class Steady:
 
     def _times(self, topic: str) -> dict[str, list[float]]:
         times: dict[str, list[float]] = {str(each): [] for each in range(PARTITIONS)}
-        for row in self._app.read(topic):
+        name = f"{self._app.name}-{topic}"
+        self._seen[topic] = ledger.read_on(self._app.kafka, name, self._seen[topic])
+        for row in self._seen[topic]:
             times[(row.key or b"").decode()].append(row.timestamp / 1000)
         return {key: sorted(found) for key, found in times.items()}
 

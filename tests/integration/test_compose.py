@@ -138,7 +138,6 @@ def test_what_prometheus_asks_is_there() -> None:
 
 @pytest.mark.kafka
 @needs_engine
-@pytest.mark.timeout(600)
 def test_two_nodes_count_words(composed: Composed) -> None:
     kafka = composed.start("kafka")
     nodes = [composed.start("node-a")]

@@ -27,7 +27,6 @@ def prepared(kafka: str, name: str, replication: int) -> Layout:
     return prepare(plan(topology), client, create=None, replication=replication, slots=1)
 
 
-@pytest.mark.timeout(400)
 def test_own_topics_that_are_kept_by_fewer_brokers_than_the_input(brokers: Brokers) -> None:
     kafka = brokers.bootstrap
     ledger.create(kafka, {"low-in": 2, "high-in": 2}, **{"min.insync.replicas": "2"})

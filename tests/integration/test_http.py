@@ -23,9 +23,9 @@ def test_a_node_at_work(app: App) -> None:
     app.define("topology.stream(IN).group_by_key().count(name='counts').to(OUT)")
     app.topics("in", "out")
     with app.start(http=":0") as node:
-        where = app.await_log(node, "http", timeout=60)["address"]
+        where = app.await_log(node, "http")["address"]
         app.write((0, "k", "1"), (1, "l", "nonsense"))
-        app.await_output(1, timeout=60)
+        app.await_output(1)
         address = parse_address(where)
         _await(lambda: ask(address, "readyz").ok, node)
         assert ask(address, "healthz").ok
@@ -43,7 +43,7 @@ def test_its_page(app: App) -> None:
     app.topics("in", "out")
     app.write(*((n % 2, f"k{n % 2}", "1") for n in range(100)), (1, "l", "nonsense"))
     with app.start(http=":0", **{"kafka.client.id": "canary"}) as node:
-        where = app.await_log(node, "http", timeout=60)["page"]
+        where = app.await_log(node, "http")["page"]
         _await(lambda: bool(_status(where)["bad_records"]), node)
         _await(lambda: _status(where)["workers"][0]["checkpoint_seconds"] is not None, node)
         found = _status(where)
@@ -75,7 +75,7 @@ def _json(url: str) -> Any:
 
 
 def _await(holds: Callable[[], bool], node: NodeProcess) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not holds():
         assert node.process.poll() is None
         assert time.monotonic() < deadline

@@ -19,7 +19,7 @@ from tests import ledger
 from tests.integration.conftest import PYTHON, App, needs_engine
 from tests.integration.watch import Watch
 
-pytestmark = [pytest.mark.kafka, needs_engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, needs_engine]
 
 USER = "10001"
 PATIENCE = 120.0

@@ -140,7 +140,7 @@ def safe(tmp_path_factory: pytest.TempPathFactory) -> Generator[SafeKafka]:
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     config = _broker(folder, ports)
     port = ports["PLAINTEXT"]
-    with EmbeddedKafka.start(folder / "kafka", port=port, config=config, timeout=180) as broker:
+    with EmbeddedKafka.start(folder / "kafka", port=port, config=config) as broker:
         for user in ("kproc", "stranger"):
             _add_user(broker.bootstrap, user)
         sasl, mtls = (f"{HOST}:{ports[name]}" for name in ("SASL_SSL", "SSL"))
@@ -338,7 +338,7 @@ def test_what_else_may_be_wrong(what: str, safe: SafeKafka) -> None:
 
 def _ask_until_it_is_known(config: dict[str, Any], expected: type[KprocError]) -> None:
     """Asks again while there was no answer within the time that a question takes."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while expected is PermissionDenied and time.monotonic() < deadline:
         with contextlib.suppress(BrokerUnreachable):
             topics_of(config, timeout=3)

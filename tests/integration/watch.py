@@ -23,7 +23,7 @@ class Watch:
         self._slots = range(slots)
         self._reader = BeatsReader({"bootstrap.servers": kafka}, f"{application}-slots")
 
-    def until(self, holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    def until(self, holds: Callable[[], bool], seconds: float = 120.0) -> None:
         """Hears on until something holds."""
         deadline = time.monotonic() + seconds
         while not holds():

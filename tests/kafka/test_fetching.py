@@ -20,7 +20,7 @@ pytestmark = pytest.mark.kafka
 MakeTopic = Callable[..., str]
 MakeFetcher = Callable[..., Fetcher]
 
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 
 
 @pytest.fixture

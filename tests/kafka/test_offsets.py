@@ -16,7 +16,6 @@ from tests import ledger
 pytestmark = pytest.mark.kafka
 
 
-@pytest.mark.timeout(400)
 def test_ends_are_true_while_leaders_change(
     brokers: Brokers, topic_name: str, chance: random.Random
 ) -> None:

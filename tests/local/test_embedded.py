@@ -86,7 +86,7 @@ def test_ends_with_the_process_that_started_it_unless_detached(tmp_path: Path) -
             assert kafka is not None
             kafka.stop()
         with contextlib.suppress(psutil.NoSuchProcess):
-            psutil.Process(pid).wait(60)
+            psutil.Process(pid).wait(120)
         assert running(folder) is None
 
 

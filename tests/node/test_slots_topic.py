@@ -35,7 +35,7 @@ def join(kafka: str, topic: str) -> Generator[Callable[[], SlotsTopic]]:
 
 def hear(line: SlotsTopic, count: int) -> list[tuple[Beat, Any]]:
     found: list[tuple[Beat, Any]] = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while len(found) < count:
         assert time.monotonic() < deadline, found
         select.select([line], [], [], 1)

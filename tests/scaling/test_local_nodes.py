@@ -44,7 +44,7 @@ def make(tmp_path: Path) -> Generator[Callable[..., LocalNodes]]:
 def news(nodes: LocalNodes, expected: str) -> list[str]:
     """What happens until something that is expected does."""
     found: list[str] = []
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while not any(expected in text for text in found):
         assert time.monotonic() < until, found
         found += nodes.turn()
@@ -53,7 +53,7 @@ def news(nodes: LocalNodes, expected: str) -> list[str]:
 
 
 def await_begun(tmp_path: Path, number: int = 1) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while b"running" not in (tmp_path / f"node-{number}.log").read_bytes():
         assert time.monotonic() < until
         time.sleep(0.01)

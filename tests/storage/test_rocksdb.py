@@ -113,7 +113,7 @@ def test_the_background_flush_brings_a_quiet_store_to_disk(path: Path) -> None:
     resources = RocksResources(flush_seconds=0.01)
     store = RocksStore(path, resources)
     store.write({b"a": b"1"}, Offset(9))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not list(path.glob("*.sst")):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -141,7 +141,7 @@ def test_a_failed_background_flush_is_raised_by_the_next_calls(path: Path) -> No
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         store.write({b"lost": random.Random(1).randbytes(MIB)}, Offset(2))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while store._failure is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -22,7 +22,7 @@ def _await_followed(backup: WorkerProcess) -> None:
     knows the ends from its last fetch: once would not be enough.
     """
     told = len(backup.reports)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         news = [each for each in backup.reports[told:] if isinstance(each, Status)]
         if len({each.cpu_seconds for each in news if each.lag == 0}) >= 10 and news[-1].lag == 0:

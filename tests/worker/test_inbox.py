@@ -18,7 +18,7 @@ pytestmark = pytest.mark.kafka
 MakeTopic = Callable[..., str]
 MakeInbox = Callable[..., Inbox]
 
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ class Line:
 def test_a_busy_loop_silences_nobody() -> None:
     line = Line()
     reporter = Reporter(line.channel, Status(0, "running", records=1))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     heard = 0
     while heard < 4:
         assert time.monotonic() < deadline, f"{heard} reports"
@@ -65,7 +65,7 @@ def test_a_loop_that_does_not_turn_is_stuck_until_it_does() -> None:
 
 def until(line: Line, state: str) -> Status:
     """The first status with that state."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for status in line.read():
             if status.state == state:

@@ -91,11 +91,11 @@ def at_work(gate: Gate, work: Callable[[], Any]) -> Generator[Looking]:
 
     thread = Thread(target=run, daemon=True)
     thread.start()
-    assert begun.wait(60)
+    assert begun.wait(120)
     gate.arrive()
     yield made[0]
     gate.open()
-    thread.join(60)
+    thread.join(120)
     assert not thread.is_alive()
 
 
@@ -250,7 +250,7 @@ def test_calls_that_are_awaited_have_time_outs_of_their_own() -> None:
             seen.look(1)
             for _ in range(2):  # the event loop turns at least once
                 turned.clear()
-                assert turned.wait(60)
+                assert turned.wait(120)
             seen.look()
             assert seen.watch.age == 0
         answered.set()
