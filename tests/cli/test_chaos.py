@@ -128,7 +128,6 @@ def test_a_topology_that_survives(tmp_path: Path) -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("kind", "told"),
     [

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from processor.cli.dev import dev
 from processor.errors import UsageError
 from processor.local.embedded import EmbeddedKafka, running
+from tests.suites import long
 
 pytestmark = pytest.mark.kafka
 app = typer.Typer()
@@ -62,7 +63,7 @@ def test_reset_asks_and_deletes_only_what_is_kafkas(tmp_path: Path) -> None:
     assert fresh != cluster
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, *long(signal.SIGTERM)])
 def test_in_the_foreground_it_ends_cleanly_on_a_signal(number: int, tmp_path: Path) -> None:
     script = "import typer; from processor.cli.dev import dev; typer.run(dev)"
     command = [sys.executable, "-c", script, "--data", str(tmp_path), "--port", "0"]
@@ -72,7 +73,7 @@ def test_in_the_foreground_it_ends_cleanly_on_a_signal(number: int, tmp_path: Pa
         kafka = running(tmp_path)
         assert kafka is not None
         os.kill(process.pid, number)
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
     assert not kafka.is_alive()
 
 

@@ -15,6 +15,7 @@ from processor.kafka import transfer
 from processor.kafka.clients import create_topic
 from processor.kafka.transfer import Row, produce_rows
 from processor.local.embedded import running
+from tests.suites import long
 
 pytestmark = pytest.mark.kafka
 CANARY = "canary-7f3a"
@@ -127,7 +128,7 @@ def test_a_signal_ends_it_after_a_last_checkpoint(number: int, project: Project)
         seen = [process.stdout.readline() for _ in range(10)]
         assert all(line.startswith("out: ") for line in seen)
         process.send_signal(number)
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
         assert "finished" in process.stderr.read()
     assert len(project.values(f"{project.name}-out")) == 10
 
@@ -136,18 +137,20 @@ def test_a_signal_ends_it_after_a_last_checkpoint(number: int, project: Project)
     ("arguments", "code", "message"),
     [
         (["missing.py"], 2, "there is no file missing.py; there is twice.py"),
-        (["twice.py:other"], 2, "has no topology 'other'"),
         (["twice.py", "--set", "slot=3"], 2, "slot (command line): no such setting; did you mean"),
-        (["twice.py", "--slots", "many"], 2, "--slots"),
         (
             ["twice.py", "--set", "kafka.nonsense=1"],
             2,
             'No such configuration property: "nonsense"',
         ),
-        (["twice.py", "--config", "other.toml"], 2, "there is no file other.toml"),
-        (["twice.py", "--dev", "--bootstrap", "x:1"], 2, "leave out --bootstrap"),
         (["twice.py"], 3, "topics are missing"),
         (["twice.py", "--bootstrap", "127.0.0.1:1", "--set", "startup_timeout=2s"], 3, "kproc dev"),
+        *long(
+            (["twice.py:other"], 2, "has no topology 'other'"),
+            (["twice.py", "--slots", "many"], 2, "--slots"),
+            (["twice.py", "--config", "other.toml"], 2, "there is no file other.toml"),
+            (["twice.py", "--dev", "--bootstrap", "x:1"], 2, "leave out --bootstrap"),
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_exit_code(
@@ -207,7 +210,7 @@ def on_a_terminal(project: Project, *arguments: str) -> str:
         except OSError:  # the other end is closed
             break
     os.close(master)
-    assert process.wait(60) == 0, data.decode()
+    assert process.wait(120) == 0, data.decode()
     return data.decode()
 
 

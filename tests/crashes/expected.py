@@ -57,6 +57,7 @@ class Feed:
         )
         self._producer.init_transactions(60)
         self.events: list[Event] = []
+        self.refused: list[str] = []
 
     def write(self, count: int) -> None:
         """Writes that many events which count, and some that don't."""
@@ -68,17 +69,17 @@ class Feed:
             self._transaction(size, commit=True)
             left -= size
 
-    def write_refused(self, size: int) -> str:
-        """Writes an event whose id of so many digits is too long for an output; the id.
+    def write_refused(self, size: int) -> None:
+        """Writes an event whose id of so many digits is too long for an output.
 
-        It is to be left out of everything, and so it is not remembered.
+        It is to be left out of everything: its id alone is remembered, in `refused`.
         """
         chance = self._random
         partition, digits = chance.randrange(PARTITIONS), f"{chance.getrandbits(size * 4):x}"
         time = self._times[partition]
         event = Event(partition, f"key-{partition}-0", digits, 3, "group-0", time, 0)
         self._write([event], commit=True)
-        return digits
+        self.refused.append(digits)
 
     def _transaction(self, size: int, *, commit: bool) -> None:
         events = [self._event() for _ in range(size)]

@@ -33,12 +33,12 @@ def test_broker_is_killed(
     broker = own_kafka
     with NodeProcess(broker.bootstrap, application.file, slots=2) as node:
         application.feed.write(100)
-        assert application.is_drained(60), node.output
+        assert application.is_drained(), node.output
         for _ in range(rounds):
             application.feed.write(300)
             broker = _restart(broker)
             application.feed.write(300)
-            assert application.is_drained(60), node.output
+            assert application.is_drained(), node.output
         assert node.stop() == 0
     application.run_to_end()
     application.check()

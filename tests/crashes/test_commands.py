@@ -7,6 +7,7 @@ nothing had happened.
 import os
 import random
 import uuid
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ from tests.crashes.application import Application
 pytestmark = pytest.mark.kafka
 
 SEED = int(os.environ.get("KPROC_SEED", "1"))
-KINDS = (
-    *("OpenTask", "Fetch", "Begin", "Produce-output", "Produce-repartition", "Produce-changelog"),
-    *("SendOffsets", "Commit", "Persist", "CloseTask", "Finish"),
-)
+KINDS = {
+    "start": ("OpenTask", "Fetch", "Begin"),
+    "work": ("Produce-output", "Produce-repartition", "Produce-changelog"),
+    "checkpoint": ("SendOffsets", "Commit", "Persist"),
+    "end": ("CloseTask", "Finish"),
+}
+"""The commands, by the phase of a worker's life in which they come."""
 
 
 class Shared:
@@ -44,11 +48,12 @@ def shared(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Shared:
     return Shared(kafka, tmp_path_factory.mktemp("crashes"))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_killed_before_and_after_a_command(shared: Shared, kind: str) -> None:
+@pytest.mark.parametrize("phase", KINDS)
+def test_killed_before_and_after_each_command(shared: Shared, phase: str) -> None:
     application = shared.take()
     # What one way has left behind the other goes on from.
-    for when, native in (("before", "auto"), ("after", "off")):
+    ways = (("before", "auto"), ("after", "off"))
+    for kind, (when, native) in product(KINDS[phase], ways):
         application.settings = application.settings.model_copy(update={"native": native})
         # Finish comes once, the others at least once a task or checkpoint.
         number = 1 if kind == "Finish" else random.Random(f"{SEED} {when} {kind}").randint(1, 3)
@@ -82,7 +87,7 @@ def test_killed_before_and_after_an_abort(shared: Shared, failing: str) -> None:
 
 def test_aborted_transactions_leave_no_trace(shared: Shared) -> None:
     application = shared.take()
-    aborted = [f"abort:{kind}:2" for kind in KINDS if kind.startswith("Produce")]
+    aborted = [f"abort:{kind}:2" for kind in KINDS["work"]]
     worker = application.suicidal_worker(",".join([*aborted, "abort:SendOffsets:4"]))
     for _ in range(6):
         application.feed.write(40)

@@ -76,10 +76,10 @@ class Crowd:
     def check(self) -> None:
         """Checks that all is processed, and all slots come to rest."""
         self.application.feed.write(50)
-        assert self.application.is_drained(90), self.told()
+        assert self.application.is_drained(), self.told()
         pids = {node.process.pid for node in self._nodes.values()}
         watch = self._watch
-        watch.until(lambda: watch.pids == pids and watch.is_running(), 90)
+        watch.until(lambda: watch.pids == pids and watch.is_running())
 
     def finish(self) -> None:
         """Stops all nodes, and compares everything."""
@@ -116,9 +116,8 @@ def _live(kafka: str, folder: Path, name: str, changes: int) -> None:
         crowd.end()
 
 
-@pytest.mark.timeout(600)
 def test_nodes_join_and_leave(kafka: str, topic_name: str, tmp_path: Path) -> None:
-    _live(kafka, tmp_path, topic_name, changes=8)
+    _live(kafka, tmp_path, topic_name, changes=5)
 
 
 @pytest.mark.long

@@ -80,7 +80,7 @@ def _survive(application: Application, seed: int, kills: int) -> None:
 
 def test_killed_at_random_moments(kafka: str, topic_name: str, tmp_path: Path) -> None:
     print(f"KPROC_SEED={SEED}")
-    _survive(Application(kafka, topic_name, tmp_path, SEED), SEED, kills=12)
+    _survive(Application(kafka, topic_name, tmp_path, SEED), SEED, kills=8)
 
 
 @pytest.mark.long

@@ -19,6 +19,7 @@ from fastavro import writer as write_file
 from processor.serdes.avro.reader import Incompatible, reader
 from processor.serdes.avro.schema import read_schema
 from tests.serdes.test_avro_read import record
+from tests.suites import long
 
 REFUSED = "refused"
 
@@ -177,8 +178,14 @@ def _data(case: Case) -> bytes:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_readers_of_the_same_bytes(case: Case, tools: Path) -> None:
+def test_readers_of_the_same_bytes(case: Case) -> None:
     data = _data(case)
     assert by_kproc(case, data) == case.kproc
     assert by_fastavro(case, data) == case.fastavro
-    assert by_java(tools, case) == case.java
+
+
+@pytest.mark.parametrize(
+    "number", [0, *long(*range(1, len(CASES)))], ids=[case.name for case in CASES]
+)
+def test_javas_reader_of_them(number: int, tools: Path) -> None:
+    assert by_java(tools, CASES[number]) == CASES[number].java

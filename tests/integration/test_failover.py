@@ -46,7 +46,7 @@ def watch(application: Application) -> Watch:
 
 
 def finish(application: Application, *nodes: NodeProcess) -> None:
-    assert application.is_drained(60), nodes[0].output
+    assert application.is_drained(), nodes[0].output
     for node in nodes:
         node.terminate()
     for node in nodes:
@@ -77,7 +77,7 @@ def test_a_node_is_killed_and_its_backup_goes_on(
     nodes[0].kill()
     application.feed.write(300)
     watch.until(lambda: watch.held_by(nodes[1].process.pid) == {0, 1})
-    assert application.is_drained(60)
+    assert application.is_drained()
     nodes[0] = start("a")
     watch.until(watch.is_backed_up)
     application.feed.write(300)
@@ -148,7 +148,7 @@ def test_a_worker_crashes_and_its_slot_goes_on(
     application.feed.write(300)
     nodes[0].workers[0].kill()
     application.feed.write(300)
-    assert application.is_drained(60)
+    assert application.is_drained()
     watch.until(watch.is_backed_up)
     finish(application, *nodes)
 

@@ -12,6 +12,7 @@ from confluent_kafka.cimpl import NewPartitions
 from processor.local.embedded import EmbeddedKafka
 from tests import ledger
 from tests.integration.conftest import App
+from tests.suites import long
 
 pytestmark = pytest.mark.kafka
 
@@ -37,8 +38,15 @@ def prepared(app: App, body: str = COUNTS, keys: int = KEYS, **settings: str) ->
     return app
 
 
-@pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
-@pytest.mark.parametrize("body", [COUNTS, COPY, REGROUPED])
+@pytest.mark.parametrize(
+    ("body", "guarantee"),
+    [
+        (COUNTS, "exactly-once"),
+        (REGROUPED, "at-least-once"),
+        *long((COPY, "exactly-once"), (REGROUPED, "exactly-once")),
+        *long((COUNTS, "at-least-once"), (COPY, "at-least-once")),
+    ],
+)
 def test_a_group_that_was_deleted(
     app: App, body: str, guarantee: str, chance: random.Random
 ) -> None:
@@ -133,12 +141,11 @@ def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """A broker that forgets the offsets of groups that are empty for a minute."""
     config = {"offsets.retention.minutes": "1", "offsets.retention.check.interval.ms": "1000"}
     folder: Path = tmp_path_factory.mktemp("forgetful-kafka")
-    with EmbeddedKafka.start(folder, port=0, config=config, timeout=180) as broker:
+    with EmbeddedKafka.start(folder, port=0, config=config) as broker:
         yield broker.bootstrap
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 def test_offsets_that_expired(
     forgetful: str, make_app: Callable[[str], App], chance: random.Random
 ) -> None:

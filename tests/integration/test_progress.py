@@ -15,6 +15,7 @@ import pytest
 from tests.integration.conftest import App
 from tests.integration.test_rescale import Rescale, rescale
 from tests.ledger import Row
+from tests.suites import long
 from topologies.flights import records
 
 __all__ = ["rescale"]
@@ -61,7 +62,7 @@ def counted(app: App, before: Sequence[Row] = ()) -> dict[str, int]:
     return found
 
 
-@pytest.mark.parametrize("slots", [1, 2, 4])
+@pytest.mark.parametrize("slots", [2, *long(1, 4)])
 def test_a_backfill_is_counted_whole_whatever_the_number_of_slots(app: App, slots: int) -> None:
     app.define(BY_DAY)
     app.topics("in", "out", partitions=PARTITIONS)

@@ -10,7 +10,7 @@ from tests.cluster.world import INTERVAL, TICK, TIMEOUT, World
 
 LONG = "KPROC_LONG" in os.environ
 COMMON = settings(
-    max_examples=500 if LONG else 60,
+    max_examples=500 if LONG else 25,
     deadline=None,
     derandomize=not LONG,
     print_blob=True,

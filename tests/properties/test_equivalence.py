@@ -163,13 +163,13 @@ def pick(saved: list[Saved], number: int) -> Saved | None:
     return None if number == 0 else saved[-min(number, len(saved))]
 
 
-@settings(COMMON, max_examples=20_000 if LONG else 500)
+@settings(COMMON, max_examples=20_000 if LONG else 200)
 @given(cases(), histories())
 def test_as_the_reference_does(case: Case, history: list[Action]) -> None:
     Twins(case).run(history)
 
 
-@settings(COMMON, max_examples=20_000 if LONG else 300)
+@settings(COMMON, max_examples=20_000 if LONG else 120)
 @given(cases(), histories())
 def test_as_the_reference_does_in_the_order_of_time(case: Case, history: list[Action]) -> None:
     Twins(case, ordered=True).run(history)
@@ -243,7 +243,7 @@ class DriverTwins:
             assert self.driver.bad_records == self.reference.world.bad
 
 
-@settings(COMMON, max_examples=10_000 if LONG else 200)
+@settings(COMMON, max_examples=10_000 if LONG else 80)
 @given(topologies(), st.integers(1, 3), scripts())
 def test_the_driver_does_as_the_reference(
     topology: Topology, partitions: int, script: list[Pipe | TickOn | Checkpoint | Restart]

@@ -103,7 +103,7 @@ class Runs:
         return written, stores, [letter(each) for each in dead]
 
 
-@settings(COMMON, max_examples=5000 if LONG else 150)
+@settings(COMMON, max_examples=5000 if LONG else 60)
 @given(holding(), scripts())
 def test_idle_inputs_lead_to_the_same(topology: Topology, script: Script) -> None:
     plain, rough = (Runs(topology, plain=each) for each in (True, False))

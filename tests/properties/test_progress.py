@@ -266,7 +266,7 @@ LATER_THAN_THE_WAIT = Case(
 
 
 @pytest.mark.timeout(0)
-@settings(COMMON, max_examples=20_000 if LONG else 200)
+@settings(COMMON, max_examples=20_000 if LONG else 80)
 @example(WAITED_FOR_ANOTHER_KEY, [])
 @example(LATER_THAN_THE_WAIT, [])
 @given(cases(), moves)
@@ -285,7 +285,7 @@ def test_as_if_all_had_come_in_the_order_of_time(case: Case, history: list[Move]
 
 
 @pytest.mark.timeout(0)
-@settings(COMMON, max_examples=5_000 if LONG else 60)
+@settings(COMMON, max_examples=5_000 if LONG else 25)
 @given(cases(), moves, st.sampled_from((2, 7)))
 def test_turns_that_are_cut_short_come_to_the_same(
     case: Case, history: list[Move], budget: int

@@ -20,7 +20,7 @@ LONG = "KPROC_LONG" in os.environ
 COMMON = settings(
     deadline=None,
     derandomize=not LONG,
-    max_examples=5_000 if LONG else 150,
+    max_examples=5_000 if LONG else 60,
     suppress_health_check=[HealthCheck.too_slow],
 )
 
