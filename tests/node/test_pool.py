@@ -17,7 +17,7 @@ from processor.topology.plan import Layout, plan
 from processor.worker.channel import NAME, Failure, parse
 from processor.worker.spec import WorkerSpec
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 @pytest.fixture
@@ -37,7 +37,12 @@ def spec() -> WorkerSpec:
 
 
 def server() -> psutil.Process:
-    (found,) = (each for each in psutil.Process().children() if each.name() != NAME)
+    """The fork server, among what else this process has started: a Kafka of earlier tests."""
+    (found,) = (
+        each
+        for each in psutil.Process().children()
+        if each.name() != NAME and "processor.worker.fork_server" in each.cmdline()
+    )
     return found
 
 
