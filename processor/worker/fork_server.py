@@ -1,9 +1,9 @@
 """The fork server: `python -m processor.worker.fork_server SOCKET`, of a supervisor.
 
 It imports once what every worker needs, and forks a worker for each request: that takes a few
-milliseconds instead of a second of processor time, and the workers share its memory. Forking is
-safe as it has no threads, clients or stores; the topology, whose code may start anything, is loaded
-by the worker. A worker becomes a child of the supervisor, who takes in orphans (prctl(2),
+milliseconds instead of half a second of processor time, and the workers share its memory. Forking
+is safe as it has no threads, clients or stores; the topology, whose code may start anything, is
+loaded by the worker. A worker becomes a child of the supervisor, who takes in orphans (prctl(2),
 PR_SET_CHILD_SUBREAPER), so that it outlives the server.
 """
 
