@@ -12,7 +12,6 @@ from processor.operators.aggregates.catalogue import (
     approx_quantiles_of,
     collect_of,
     count,
-    count_of,
     distinct_of,
     first_of,
     last_of,
@@ -33,6 +32,7 @@ from processor.serdes.windowed import Windowed
 from processor.state.keyvalue import KeyValueStore, StoreSpec
 from processor.topology.global_table import GlobalTable
 from processor.topology.grouped import CogroupedStream, GroupedStream
+from processor.topology.joining import JoinWindow
 from processor.topology.stream import JoinedStream, Stream
 from processor.topology.table import GroupedTable, Table
 from processor.topology.topology import Topology, every, key_value
@@ -49,6 +49,7 @@ __all__ = [
     "GroupedStream",
     "GroupedTable",
     "Headers",
+    "JoinWindow",
     "JoinedStream",
     "KeyValueStore",
     "KprocError",
@@ -74,7 +75,6 @@ __all__ = [
     "col",
     "collect_of",
     "count",
-    "count_of",
     "counted",
     "distinct_of",
     "every",

@@ -173,6 +173,6 @@ class MembershipTimedOut(TooSlow):
 
 
 class ActuatorFailed(KprocError):
-    """What runs the nodes does not answer or refuses; the autoscaler tells so and tries again."""
+    """What runs the nodes does not answer or refuses; the autoscaler reports so and tries again."""
 
     exit_code = 10

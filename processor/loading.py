@@ -128,7 +128,7 @@ def _import(name: str) -> ModuleType:
 def _file_of(name: str) -> str:
     try:
         found = importlib.util.find_spec(name)
-    except Exception:  # noqa: BLE001 - a package around it that fails; that is told already
+    except Exception:  # noqa: BLE001 - a package around it that fails; that is reported already
         found = None
     return found.origin or "" if found else ""
 

@@ -378,7 +378,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """None but what is given: `load` puts the sources together, so as to tell them apart."""
+        """None but what is given: `load` puts the sources together, so as to distinguish them."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 

@@ -7,6 +7,7 @@ import pytest
 
 from processor.errors import TopologyError
 from processor.loading import load
+from processor.topology.topology import builder_of
 
 TOPOLOGY = "from processor import Topology\ntopology = Topology('app')\n"
 
@@ -172,7 +173,7 @@ def test_types_of_a_file_are_found_by_their_annotations(write: Write) -> None:
         "topology = Topology('app')\n"
         "orders = topology.stream('orders', value=Order)\n"
     )
-    assert load("flows_a.py").builder.nodes[0].value.name == "json(Order)"
+    assert builder_of(load("flows_a.py")).nodes[0].value.name == "json(Order)"
 
 
 @pytest.mark.parametrize("name", ["json.py", "processor.py", "my flow.py", "2nd.py"])

@@ -1,9 +1,13 @@
 """The names that users build on; a change of these lists is a decision."""
 
+from inspect import get_annotations
+
 import pytest
 
 import processor
 from processor import (
+    CogroupedStream,
+    GlobalTable,
     GroupedStream,
     GroupedTable,
     KeyValueStore,
@@ -11,32 +15,35 @@ from processor import (
     Table,
     Topology,
     WindowedStream,
+    WindowedTable,
 )
 from processor.testing import TopologyDriver
 
 PACKAGE = """
 Aggregator BadRecordError CogroupedStream GlobalTable GroupedStream GroupedTable Headers
-JoinedStream KeyValueStore KprocError ProcessContext Punctuator Record SchemaRegistry Serde
-StoreSpec Stream Table Timestamp Topology TopologyError UsageError Windowed WindowedStream
-WindowedTable approx_distinct_of approx_quantiles_of avro calendar col collect_of count count_of
+JoinWindow JoinedStream KeyValueStore KprocError ProcessContext Punctuator Record SchemaRegistry
+Serde StoreSpec Stream Table Timestamp Topology TopologyError UsageError Windowed WindowedStream
+WindowedTable approx_distinct_of approx_quantiles_of avro calendar col collect_of count
 counted distinct_of every first_of hopping json_schema key_value last_of max_of mean_of min_of
 protobuf run session sliding sum_of top_of tumbling wall_clock
 """
 METHODS = {
     Topology: "global_table sample_data stream table",
     Stream: """
-        branch deduplicate enrich filter filter_not flat_map flat_map_values for_each group_by
-        group_by_key join join_global key_by left_join left_join_global map map_async
+        deduplicate enrich filter filter_not flat_map flat_map_values for_each group_by
+        group_by_key join key_by left_join map map_async
         map_values merge on_error outer_join peek print process repartition select split through to
         to_table with_columns
     """,
     GroupedStream: "agg cogroup aggregate count reduce window",
     WindowedStream: "agg aggregate count reduce",
     GroupedTable: "aggregate count reduce",
+    CogroupedStream: "aggregate cogroup window",
     Table: """
-        filter filter_not group_by history is_held join left_join map_values outer_join print steps
-        suppress to to_stream view
+        filter filter_not group_by join left_join map_values outer_join print suppress to to_stream
     """,
+    WindowedTable: "final join late left_join outer_join print to to_stream",
+    GlobalTable: "store topic",
     KeyValueStore: """
         before_changes changed changes delete get get_many holding items last load put read
         save scan
@@ -79,5 +86,11 @@ def initial(word: str) -> str:
 @pytest.mark.parametrize("owner", METHODS)
 def test_methods_and_properties(owner: type) -> None:
     ours = [each for each in owner.__mro__ if each.__module__.startswith("processor.")]
-    named = {name for each in ours for name in vars(each) if not name.startswith("_")}
-    assert sorted(named) == sorted(METHODS[owner].split())
+    named = {name for each in ours for name in (*vars(each), *get_annotations(each))}
+    shown = {name for name in named if not name.startswith("_")}
+    assert sorted(shown) == sorted(METHODS[owner].split())
+
+
+def test_a_topology_shows_what_its_author_gave() -> None:
+    shown = {name for name in vars(Topology("shown")) if not name.startswith("_")}
+    assert shown == {"name", "samples", "settings"}

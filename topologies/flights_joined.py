@@ -16,7 +16,7 @@ from pathlib import Path
 
 from flights import Flight, known, records
 
-from processor import Record, Timestamp, Topology, last_of
+from processor import JoinWindow, Record, Timestamp, Topology, last_of
 
 FLIGHTS, HOURS, PLANES, AIRLINES, AIRPORTS = 27_004, 2226, 3322, 16, 1458
 GUST = 35  # miles per hour
@@ -186,7 +186,9 @@ flights.left_join(measured, with_weather).to("departures-with-weather")
 
 # Two streams, by how far apart their records are.
 gusts = weather.filter(is_gusty)
-flights.join(gusts, after_gust, before="1h", name="gusty").to("departures-after-gusts")
+flights.join(gusts, after_gust, within=JoinWindow(before="1h"), name="gusty").to(
+    "departures-after-gusts"
+)
 
 # Two tables by their keys, and by a key that the one has of the other.
 with_tail = flights.filter(lambda flight: flight.tail is not None).group_by(tail)
@@ -195,4 +197,4 @@ last_flights = last.join(planes, by_plane, name="by-plane")
 last_flights.join(airlines, by_airline, on="carrier", name="by-airline").to("last-flights")
 
 # A stream with a table that every worker has whole, by any key.
-flights.left_join_global(airports, "destination", to_airport).to("arrivals")
+flights.left_join(airports, to_airport, on="destination").to("arrivals")

@@ -13,7 +13,7 @@ from processor import (
     Record,
     Topology,
     calendar,
-    count_of,
+    count,
     max_of,
     mean_of,
     top_of,
@@ -60,7 +60,7 @@ took_off = topology.stream("departures", value=Flight)
 by_airport = took_off.group_by("origin")
 hours = by_airport.window(tumbling("1h", grace="2h")).agg(
     Hour,
-    flights=count_of(),
+    flights=count(),
     mean_delay=mean_of("departure_delay"),
     worst_delay=max_of("departure_delay"),
     name="hours",
@@ -70,5 +70,5 @@ hours.late().to("late-departures")
 
 days = took_off.group_by_key().window(calendar("day", tz="America/New_York", grace="1d"))
 days.agg(
-    Day, flights=count_of(), worst=top_of("destination", 3, by="departure_delay"), name="days"
+    Day, flights=count(), worst=top_of("destination", 3, by="departure_delay"), name="days"
 ).to("departures-per-day")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from processor import Record, Timestamp, Topology, count_of, max_of, mean_of, tumbling
+from processor import Record, Timestamp, Topology, count, max_of, mean_of, tumbling
 
 SENSORS, SECONDS = 8, 3600
 LOSS, OUTAGE = 0.005, 30  # probability in a second, mean seconds
@@ -60,7 +60,7 @@ topology.sample_data("measurements", measurements, count=SENSORS * SECONDS, valu
 by_sensor = topology.stream("measurements", value=Measurement, timestamp="measured").group_by_key()
 minutes = by_sensor.window(tumbling("1m", grace="30s")).agg(
     Minute,
-    measurements=count_of(),
+    measurements=count(),
     mean=mean_of("degrees"),
     highest=max_of("degrees"),
     name="minutes",
@@ -70,7 +70,7 @@ late = minutes.late()
 late.to("late-measurements")
 late.group_by_key().window(tumbling("1h", grace="1d"), emit="checkpoint").agg(
     Minute,
-    measurements=count_of(),
+    measurements=count(),
     mean=mean_of("degrees"),
     highest=max_of("degrees"),
     name="missed",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from flights import Flight, records
 
-from processor import Record, Topology, Windowed, collect_of, count_of, session, sum_of
+from processor import Record, Topology, Windowed, collect_of, count, session, sum_of
 
 BUSY = 4  # departures
 
@@ -57,7 +57,7 @@ shifts = (
     .window(session("12h", grace="1h"))
     .agg(
         Shift,
-        departures=count_of(),
+        departures=count(),
         miles=sum_of("distance"),
         destinations=collect_of("destination"),
         name="shifts",

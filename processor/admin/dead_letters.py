@@ -1,6 +1,6 @@
 """Reads the topic for dead letters, and replays what it holds, exactly once.
 
-A replay commits, in one transaction, some records and a mark behind their letters that tells which
+A replay commits, in one transaction, some records and a mark behind their letters that says which
 they were. Who replays next has fenced its predecessor before it reads the marks, so that none is
 missed, whenever the one before was killed.
 """
@@ -213,7 +213,7 @@ def replay(
         asked: Which of them.
         to: As for the survey.
         config: librdkafka settings of the producer.
-        on_progress: Told how many of how many are done.
+        on_progress: Called with how many of how many are done.
 
     Raises:
         Fenced: Another replay has begun meanwhile.

@@ -21,7 +21,7 @@ def planned(plan: Plan, client: ClientConfig, settings: Settings) -> list[Change
     Raises:
         TopicMismatch: An input is missing.
         StateError: A newer version has run it, or a reset was not finished.
-        KafkaError: Kafka does not tell.
+        KafkaError: Kafka does not answer.
     """
     there = {name: len(topic.partitions) for name, topic in topics_of(client).items()}
     create = settings.partitions if settings.create_topics else None

@@ -99,7 +99,7 @@ def rescale(
         client: librdkafka settings.
         replication: Of the topic that holds the number of slots; -1: as the brokers' default.
         patience: Seconds that the group may wait for members which have ended.
-        on_step: Told what is being done.
+        on_step: Called with what is being done.
 
     Raises:
         KafkaError: Kafka refuses, or a worker still runs.
@@ -163,7 +163,7 @@ def await_retired(
     """
     application = change.after.plan.application
     deadline = time.monotonic() + patience + _MARGIN
-    told = False
+    reported = False
     while left := list(filter(change.retired, members(admin, application))):
         if time.monotonic() > deadline:
             raise KafkaError(
@@ -171,9 +171,9 @@ def await_retired(
                 "of a node that is gone still runs somewhere, or had a longer session_timeout. "
                 "Stop it, and try again; nothing was changed"
             )
-        if not told:
+        if not reported:
             on_step(f"the group forgets {', '.join(sorted(left))}, in {patience:.0f} s at most")
-        told = True
+        reported = True
         time.sleep(0.2)
 
 
@@ -197,7 +197,7 @@ def members(admin: Any, group: str) -> list[str]:
     """The members of a group, by `group.instance.id` where they have one.
 
     Raises:
-        KafkaError: Kafka does not tell.
+        KafkaError: Kafka does not answer.
     """
 
     def ask() -> list[Any]:

@@ -135,7 +135,7 @@ def reset(
         asked: What to do.
         client: librdkafka settings.
         patience: Seconds that the group may wait for members which have ended.
-        on_step: Told what is being done.
+        on_step: Called with what is being done.
 
     Raises:
         KafkaError: Kafka refuses, or a worker still runs.
@@ -204,7 +204,7 @@ def _folders(state_dir: Path, application: str, stores: Iterable[str]) -> list[P
 
 def _await_members(admin: Any, group: str, patience: float, on_step: Callable[[str], None]) -> None:
     """Waits until the group has forgotten its members: until then nobody else can commit."""
-    deadline, told = time.monotonic() + patience + _MARGIN, False
+    deadline, reported = time.monotonic() + patience + _MARGIN, False
     while left := members(admin, group):
         if time.monotonic() > deadline:
             raise KafkaError(
@@ -212,9 +212,9 @@ def _await_members(admin: Any, group: str, patience: float, on_step: Callable[[s
                 "node that is gone still runs somewhere, or had a longer session_timeout. Stop it, "
                 "and try again; nothing was changed"
             )
-        if not told:
+        if not reported:
             on_step(f"the group forgets {', '.join(sorted(left))}, in {patience:.0f} s at most")
-        told = True
+        reported = True
         time.sleep(0.2)
 
 

@@ -203,7 +203,7 @@ def _all_of_them(
     )
     for fate, records, what in fates:
         if records:
-            first = _told(next(iter(records)))
+            first = _reported(next(iter(records)))
             text = f"{records.total()} of {len(wanted)} records {what}, such as {first}"
             yield Difference(key, fate, text)
 
@@ -219,14 +219,14 @@ def _in_order(
         own = [record for record in records if have[record]]
         _, odd = _matched(own, found)
         if odd is not None:
-            text = f"{_told(odd)} does not come after those that it should follow"
+            text = f"{_reported(odd)} does not come after those that it should follow"
             yield Difference(key, "out of order", text)
 
 
 def _changes(
     key: bytes | None, found: Sequence[RawRecord], writers: _Writers
 ) -> Iterable[Difference]:
-    """Whether the changes that were told are some of those that were made, in their order."""
+    """Whether the changes that were reported are some of those that were made, in their order."""
     values = [record.value for record in found]
     if len(writers) == 1:
         known = [record.value for record in writers[0]]
@@ -235,7 +235,7 @@ def _changes(
             again = odd in known
             fate: Fate = "doubled" if odd in values[:matched] else "out of order"
             why = "comes again or too late" if again else "is none that the key ever has"
-            text = f"change number {matched + 1} of {len(values)} told, {shown(odd)}, {why}"
+            text = f"change number {matched + 1} of {len(values)} reported, {shown(odd)}, {why}"
             yield Difference(key, fate if again else "wrong", text)
         return
     known = [record.value for each in writers for record in each]
@@ -269,7 +269,7 @@ def _matched(selection: Sequence[Any], whole: Sequence[Any]) -> tuple[int, Any]:
     return len(selection), None
 
 
-def _told(record: RawRecord) -> str:
+def _reported(record: RawRecord) -> str:
     return f"{shown(record.value)} at {record.timestamp}"
 
 

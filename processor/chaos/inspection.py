@@ -61,7 +61,7 @@ class Inspection:
 
         Args:
             written: How many records each input topic was given.
-            on_task: Is told how far the reference run is.
+            on_task: Called with how far the reference run is.
             resets: Those that an operator has made.
 
         Raises:
@@ -126,7 +126,7 @@ class Inspection:
         if reader.unread:
             raise KafkaError(
                 f"records of {', '.join(sorted(reader.unread))} were deleted before they could be "
-                "read back, so that nothing can be told: set retention.ms=-1 for the topics"
+                "read back, so that nothing can be reported: set retention.ms=-1 for the topics"
             )
         return reader.logs()
 

@@ -1,4 +1,4 @@
-"""The load of a chaos run: a topic's records again and again, at a steady rate, until told to stop.
+"""The load of a chaos run: a topic's records again and again, at a steady rate, until stopped.
 
 Knows nothing of where the records come from. Writing is idempotent and outlasts a broker's absence,
 so that each record is in its topic once.

@@ -37,7 +37,7 @@ _PATIENCE = 120.0
 """Seconds that each step may take, on a machine that does much else at the same time."""
 
 _SUPERVISOR_SLEEPS = 0.6
-"""Seconds for which workers that woke up have nobody who tells them what has happened."""
+"""Seconds for which workers that woke up have nobody who notices what has happened."""
 
 _SETTLING = 2.0
 _SPARE_SLOTS = 2

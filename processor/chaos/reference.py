@@ -20,7 +20,7 @@ from processor.topology.graph import Step
 from processor.topology.plan import Layout, Subtopology, TaskId
 
 OnTask: TypeAlias = Callable[[int, int], None]
-"""Is told how many of how many records were replayed."""
+"""Called with how many of how many records were replayed."""
 
 State: TypeAlias = Mapping[str, Mapping[Partition, Mapping[bytes, bytes]]]
 """What changelogs say at their end, by store."""
@@ -86,7 +86,7 @@ class Reference:
     def _letters(self, records: Sequence[RawRecord]) -> list[RawRecord]:
         """Dead letters of records that were read, without their texts: those may name objects.
 
-        A table's change that fails depends on which changes were told.
+        A table's change that fails depends on which changes were reported.
         """
         return [
             record._replace(headers=tuple(each for each in record.headers if each[0] != _ERROR))
@@ -125,7 +125,7 @@ def make_reference(
         unread: Topics of which some records could not be read back; their readers are left out.
         options: Of the run that it is compared with.
         outside: What the tasks use besides their input.
-        on_task: Is told how far it is.
+        on_task: Called with how far it is.
         resets: Those that an operator has made.
 
     Raises:
@@ -157,14 +157,14 @@ def _both(
 ) -> tuple[Made, Made | None]:
     layout = reference.layout
     part = layout.plan.subtopologies[task.subtopology]
-    first = replay(layout, task, logs, options, outside, each=_tells_at_checkpoints(part))
+    first = replay(layout, task, logs, options, outside, each=_reports_at_checkpoints(part))
     if part.number not in reference.rules.varied:
         return first, None
     backwards = dict(reversed(list(logs.items())))
     return first, replay(layout, task, backwards, options, outside, each=False)
 
 
-def _tells_at_checkpoints(part: Subtopology) -> bool:
+def _reports_at_checkpoints(part: Subtopology) -> bool:
     operators = [node.operator for node in part.nodes if isinstance(node, Step)]
     return any(isinstance(each, TableOperator) and each.emit == "checkpoint" for each in operators)
 

@@ -75,7 +75,7 @@ def replay(
         logs: The records of its partitions; they are read one partition after the other.
         options: Of the run that it is compared with.
         outside: What it uses besides its input.
-        each: Whether to make a checkpoint after each record, so that tables tell of every change;
+        each: Whether to make a checkpoint after each record, so that tables report every change;
             else there is one at the end.
 
     Raises:
@@ -130,30 +130,30 @@ class _Run:
     def over(self, logs: Mapping[TopicPartition, RawBatch], *, each: bool) -> Made:
         """What the task makes of these."""
         self._execute(self._worker.start())
-        self._tell(Assigned(self._own))
-        self._tell(Tick(Timestamp(0), self._elapsed))
+        self._handle(Assigned(self._own))
+        self._handle(Tick(Timestamp(0), self._elapsed))
         for source, log in logs.items():
             step = 1 if each else _CHUNK
             for first in range(0, len(log), step):
-                self._tell(Fetched(source, _rows(log, first, first + step)))
+                self._handle(Fetched(source, _rows(log, first, first + step)))
                 if each:
                     self._checkpoint()
         self._checkpoint()
         if self._asked is not None:
             # All that the tasks upstream have written was given, in whatever order.
-            self._tell(
+            self._handle(
                 EndsSeen(dict.fromkeys(self._asked.sources, Offset(0)), self._asked.asked_at)
             )
             self._checkpoint()
         return self._made
 
-    def _tell(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         self._execute(self._worker.handle(event))
 
     def _checkpoint(self) -> None:
         self._elapsed += _PAUSE
         # The clock on the wall stands still: what follows from it is not compared.
-        self._tell(Tick(Timestamp(0), self._elapsed))
+        self._handle(Tick(Timestamp(0), self._elapsed))
 
     def _execute(self, commands: list[Command]) -> None:
         for command in commands:
@@ -161,12 +161,12 @@ class _Run:
                 case OpenTask(task):
                     stores = {name: self._disk[store] for name, store in self._stores.items()}
                     start = dict.fromkeys(self._own, Position(Offset(0), NO_TIME))
-                    self._tell(TaskOpened(task, stores, start, shared=self._outside.tables))
+                    self._handle(TaskOpened(task, stores, start, shared=self._outside.tables))
                 case Produce():
                     self._produce(command)
                 case Commit():
                     written, self._written = self._written, {}
-                    self._tell(Committed(written))
+                    self._handle(Committed(written))
                 case Persist(store, changes, position):
                     self._disk[store].write(changes, position)
                 case LookUp(missing):

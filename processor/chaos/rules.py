@@ -1,7 +1,7 @@
 """What of a topology's results follows from its input alone, and so how they can be compared.
 
 A task that reads one partition does the same with it each time, record by record. Three things are
-left to chance: when checkpoints are made, and so which changes a table tells of; in which order a
+left to chance: when checkpoints are made, and so which changes a table reports; in which order a
 task reads several partitions; and the wall clock. Each step passes on what chance had a hand in.
 """
 
@@ -111,7 +111,7 @@ class _Known(NamedTuple):
 _VALUE_FOR_VALUE = (MapValues, Peek, Merge)
 _SOME_ROWS = (Filter, FlatMapValues, Split)
 _OTHER_KEYS = (KeyBy, Map, FlatMap)
-_AT_CHECKPOINTS = "the table tells of the last change at each checkpoint"
+_AT_CHECKPOINTS = "the table reports the last change at each checkpoint"
 _SEVERAL = "it reads several topics, in no order between them"
 
 
@@ -176,7 +176,7 @@ def _without_state(operator: Operator, known: _Known) -> _Known:
     if isinstance(operator, _VALUE_FOR_VALUE):
         return known
     if isinstance(operator, _SOME_ROWS) and known.rule is not Rule.LAST:
-        # The last change may be one that is left out, and the one before may not have been told.
+        # The last change may be one that is left out, and the one before may be unreported.
         return known.but(Rule.SELECTION, known.reason)
     return known.but(Rule.NOTHING, f"{known.reason}, and a step behind it changes keys or rows")
 

@@ -1,4 +1,4 @@
-"""The verdict on a chaos run, and all that is known of it, as it is told to people and machines."""
+"""The verdict on a chaos run, and all that is known of it, as people and machines read it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from processor.chaos.rules import Rule
 from processor.chaos.schedule import Fault
 from processor.chaos.standstill import Standstill
 
-_TOLD = 100
-"""Differences of one topic that are told to machines; their number is always told."""
+_REPORTED = 100
+"""Differences of one topic that machines read; their number is always reported."""
 
 
 class Happening(NamedTuple):
@@ -38,7 +38,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is lost, doubled or out of order, as far as it can be told."""
+        """Whether nothing is lost, doubled or out of order, as far as it can be reported."""
         return not self.problems and not any(each.differences for each in self.compared)
 
 
@@ -121,6 +121,6 @@ def _compared(compared: Compared) -> Mapping[str, Any]:
         "undecided_keys": compared.undecided,
         "differences": len(differences),
         "first_differences": [
-            {"what": each.fate, "text": str(each)} for each in differences[:_TOLD]
+            {"what": each.fate, "text": str(each)} for each in differences[:_REPORTED]
         ],
     }

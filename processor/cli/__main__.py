@@ -35,13 +35,13 @@ def _health() -> None:
     try:
         answer = ask(configured(), "healthz", tls=serves_tls())
     except UsageError as error:
-        sys.exit(_told(str(error), UsageError.exit_code))
+        sys.exit(_reported(str(error), UsageError.exit_code))
     if not answer.ok:
-        sys.exit(_told(answer.text, 1))
+        sys.exit(_reported(answer.text, 1))
     sys.stdout.write(f"{answer.text}\n")
 
 
-def _told(text: str, code: int) -> int:
+def _reported(text: str, code: int) -> int:
     sys.stderr.write(f"kproc: {text}\n")
     return code
 

@@ -1,4 +1,4 @@
-"""`kproc autoscale`: how many nodes an application needs; told, or also seen to."""
+"""`kproc autoscale`: how many nodes an application needs; reported, or also seen to."""
 
 import contextlib
 import os
@@ -123,7 +123,7 @@ def autoscale(  # noqa: PLR0913 - options of a command
     config: ConfigOption = None,
     sets: SetOption = None,
 ) -> None:
-    """Says how many nodes an application needs and why, and sees to it if it is told how.
+    """Says how many nodes an application needs and why, and sees to it if it is given the means.
 
     It listens to the nodes' heartbeats. More nodes at once, fewer after a while; never fewer while
     figures of a slot are missing.

@@ -32,7 +32,7 @@ def show_changes(file: str, plan: "Plan", settings: "Settings", *, as_json: bool
 
     Raises:
         Exit: With the code of `StateMismatch`, if a start would be refused.
-        KafkaError: Kafka does not tell, or an input is missing.
+        KafkaError: Kafka does not answer, or an input is missing.
         StateError: It is not to be known.
     """
     from processor.admin.planning import planned  # noqa: PLC0415
@@ -43,8 +43,8 @@ def show_changes(file: str, plan: "Plan", settings: "Settings", *, as_json: bool
         for change in planned(plan, client_settings(settings), settings)
     ]
     if as_json:
-        told = [change._asdict() for change in found]
-        line = msgspec.json.encode({"application": plan.application, "changes": told})
+        reported = [change._asdict() for change in found]
+        line = msgspec.json.encode({"application": plan.application, "changes": reported})
         sys.stdout.write(f"{line.decode()}\n")
     else:
         console = Console(highlight=False)

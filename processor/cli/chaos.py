@@ -67,7 +67,8 @@ def chaos(  # noqa: PLR0913 - options of a command
     *,
     minutes: Annotated[float, typer.Option(min=0.05, help="How long faults happen.")] = 2.0,
     seed: Annotated[
-        int | None, typer.Option(help="The same seed, the same faults. By default any; it is told.")
+        int | None,
+        typer.Option(help="The same seed, the same faults. By default any; it is reported."),
     ] = None,
     nodes: Annotated[int, typer.Option(min=1, max=20, help="How many nodes: kproc run.")] = 3,
     brokers: Annotated[
@@ -162,7 +163,7 @@ def chaos(  # noqa: PLR0913 - options of a command
         for topic, source in sources_of(made, loaded.samples, inputs or ()).items()
     }
     for make in makers.values():
-        next(iter(make()), None)  # what can't be made is told before anything starts
+        next(iter(make()), None)  # what can't be made is reported before anything starts
     tables = {topic: makers.pop(topic) for topic in made.tables}
     embedded = bootstrap is None
     try:
@@ -316,14 +317,14 @@ def _folder(*, keep: bool) -> Generator[_Folder]:
 
 def _work(order: "Order", *, as_json: bool) -> "Report":
     from processor.chaos.run import ChaosRun  # noqa: PLC0415
-    from processor.chaos.verdict import as_json as told  # noqa: PLC0415
+    from processor.chaos.verdict import as_json as reported  # noqa: PLC0415
     from processor.cli.chaos_display import print_report, shown  # noqa: PLC0415
 
     say(f"Chaos with seed {order.terms.seed}")
     with shown(order) as watcher, ChaosRun(order, watcher) as run:
         report = run.run()
     if as_json:
-        typer.echo(json.dumps(told(report)))
+        typer.echo(json.dumps(reported(report)))
     else:
         print_report(report)
     if order.leave and order.embedded:

@@ -138,7 +138,7 @@ def effective_here(
 
 
 def say(text: str) -> None:
-    """Tells the user something that is no result: as it is, on one line."""
+    """Shows the user something that is no result: as it is, on one line."""
     err.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -204,7 +204,7 @@ class RecordsPerSecond(ProgressColumn):
 
 @contextlib.contextmanager
 def record_progress(doing: str) -> Generator[Callable[[int, int | None], None]]:
-    """A progress bar for records; gives the function to tell it how many of how many are done."""
+    """A progress bar for records; gives the function that reports how many of how many are done."""
     columns = (
         *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
         *(RecordsPerSecond(), TimeRemainingColumn()),

@@ -1,6 +1,6 @@
 """What a person or a log sees of a run: a live area on a terminal, structured lines elsewhere.
 
-Knows what a node tells of itself and nothing of how it does its work. Everything goes to stderr:
+Knows what a node reports of itself and nothing of how it does its work. Everything goes to stderr:
 stdout belongs to results and to what the topology prints.
 """
 
@@ -41,13 +41,13 @@ class Display(Protocol):
     """Shows a run; a `Watcher` of its node."""
 
     def report(self, report: Report) -> None:
-        """A worker told something."""
+        """A worker reported something."""
 
     def turn(self, state: "NodeState") -> None:
         """Some time has passed."""
 
     def summarize(self, state: "NodeState") -> None:
-        """Tells what the run was, when it has ended."""
+        """Says what the run was, when it has ended."""
 
     def brief(self, text: str) -> str:
         """A text without the tracebacks that were shown already."""
@@ -83,7 +83,7 @@ class LogDisplay:
         self._log = log
         self._failures: dict[int, Failure] = {}
         self._states: dict[int, tuple[str, str]] = {}
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._due = time.monotonic() + _PROGRESS
 
     @contextlib.contextmanager
@@ -105,7 +105,7 @@ class LogDisplay:
             self.figures.note(report, time.monotonic())
             self._note_state(report)
         elif isinstance(report, Failure):
-            # Told with what comes of it: a new start, or the end.
+            # Reported with what comes of it: a new start, or the end.
             self._failures[report.slot] = report
         else:
             self._note_event(report)
@@ -125,9 +125,9 @@ class LogDisplay:
             self._log.error("worker failed", slot=failure.slot, **self._cause(failure.text))
 
     def brief(self, text: str) -> str:
-        """A text in which each traceback that was told is cut to its last line."""
-        for told in self._told:
-            text = text.replace(told, told.splitlines()[-1])
+        """A text in which each traceback that was reported is cut to its last line."""
+        for reported in self._reported:
+            text = text.replace(reported, reported.splitlines()[-1])
         return text
 
     def summarize(self, state: "NodeState") -> None:
@@ -174,7 +174,7 @@ class LogDisplay:
         text = self.brief(text.rstrip())
         if "\n" not in text:
             return {"cause": text}
-        self._told.add(text)
+        self._reported.add(text)
         return {"exception": text}
 
 

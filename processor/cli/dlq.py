@@ -29,8 +29,8 @@ from processor.cli.letters import (
     counts_table,
     group_of,
     groups_of,
+    reported,
     text_of,
-    told,
 )
 from processor.cli.run import ConfigOption, SetOption
 from processor.cli.snapshots import ApplicationOption, FileArgument
@@ -114,7 +114,7 @@ def list_letters(  # noqa: PLR0913 - options of a command
     counts = sorted(found.items(), key=lambda pair: -len(pair[1].places))
     if as_json:
         for group, count in counts:
-            line = {**dict(zip(groups, group, strict=True)), **count.told(replayed)}
+            line = {**dict(zip(groups, group, strict=True)), **count.reported(replayed)}
             sys.stdout.write(f"{msgspec.json.encode(line).decode()}\n")
     elif counts:
         console = Console(highlight=False)
@@ -154,7 +154,7 @@ def show(  # noqa: PLR0913 - options of a command
         replayed: set[Place] = set()
         found = [each for _, each in _letters(where.letters(), replayed) if wanted.takes(each)]
     for each in found[:limit]:
-        shown = told(each, is_replayed=each.place in replayed)
+        shown = reported(each, is_replayed=each.place in replayed)
         text = msgspec.json.encode(shown).decode() if as_json else text_of(shown)
         sys.stdout.write(f"{text}\n")
     if len(found) > limit:
@@ -204,14 +204,14 @@ def replay(  # noqa: PLR0913 - options of a command
         if to is not None and to not in letters.topics:
             raise UsageError(f"There is no topic {to}: create it first, or leave out --to.")
         asked = dead_letters.survey(letters, wanted, to)
-        _tell(asked)
+        _report(asked)
         if not asked.chosen or dry_run:
             return
         if not yes:
             confirm(f"Replay {several(len(asked.chosen), 'letter')}?")
         own = {**client_settings(where.settings), **where.settings.producer}
-        with record_progress("Replaying") as tell:
-            done = dead_letters.replay(letters, asked, to, own, tell)
+        with record_progress("Replaying") as report:
+            done = dead_letters.replay(letters, asked, to, own, report)
     say(f"{several(done, 'letter')} {'is' if done == 1 else 'are'} replayed.")
 
 
@@ -285,7 +285,7 @@ def _letters(letters: "DeadLetters", replayed: "set[Place]") -> "Iterator[tuple[
                 yield place, letter
 
 
-def _tell(asked: "Survey") -> None:
+def _report(asked: "Survey") -> None:
     """What a replay does, and what it leaves out."""
     for topic, count in asked.targets.most_common():
         say(f"{several(count, 'letter')} to {topic}")

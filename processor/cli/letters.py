@@ -33,7 +33,7 @@ class Count:
             self.first = time if self.first is None else min(self.first, time)
             self.last = time if self.last is None else max(self.last, time)
 
-    def told(self, replayed: "set[Place]") -> dict[str, Any]:
+    def reported(self, replayed: "set[Place]") -> dict[str, Any]:
         """As JSON has it."""
         done = len(self.places & replayed)
         count = len(self.places)
@@ -88,7 +88,7 @@ def counts_table(
     return table
 
 
-def told(letter: "Letter", *, is_replayed: bool) -> dict[str, Any]:
+def reported(letter: "Letter", *, is_replayed: bool) -> dict[str, Any]:
     """A letter as JSON has it."""
     record = letter.record
     return {
@@ -108,21 +108,21 @@ def told(letter: "Letter", *, is_replayed: bool) -> dict[str, Any]:
     }
 
 
-def text_of(told: dict[str, Any]) -> str:
+def text_of(reported: dict[str, Any]) -> str:
     """The same for people to read."""
-    value = told["value"]
-    place = f"{told['topic']}[{told['partition']}] offset {told['offset']}"
-    when = shown_time(told["timestamp"]) + ", replayed" * told["replayed"]
+    value = reported["value"]
+    place = f"{reported['topic']}[{reported['partition']}] offset {reported['offset']}"
+    when = shown_time(reported["timestamp"]) + ", replayed" * reported["replayed"]
     lines = [
-        f"letter {told['letter']}: {place}, {when}",
-        f"  {told['step']}, {told['reason']}: {told['error']}",
+        f"letter {reported['letter']}: {place}, {when}",
+        f"  {reported['step']}, {reported['reason']}: {reported['error']}",
     ]
-    if told["truncated"]:
+    if reported["truncated"]:
         return "\n".join([*lines, "  too large to be kept whole", ""])
     lines += [
-        f"  key    {_or_null(told['key'])}",
+        f"  key    {_or_null(reported['key'])}",
         f"  value  {value if isinstance(value, str) else msgspec.json.encode(value).decode()}",
-        *(f"  header {name}: {_or_null(text)}" for name, text in told["headers"]),
+        *(f"  header {name}: {_or_null(text)}" for name, text in reported["headers"]),
         "",
     ]
     return "\n".join(lines)

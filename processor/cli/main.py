@@ -88,7 +88,7 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a command; an error of kproc is told in its own words and sets the exit code.
+    """Runs a command; an error of kproc is reported in its own words and sets the exit code.
 
     Args:
         arguments: The command and what it is given; by default the process's own.

@@ -45,8 +45,8 @@ def _about_time(slots: Iterable[SlotOverview]) -> list[str]:
     primaries = [slot.primary for slot in slots if slot.primary is not None]
     late = sum(each.late for each in primaries)
     judged = sum(each.judged for each in primaries)
-    told = [f"{late:,} of {judged:,} records were late."] if late else []
-    return [*told, *(f"Time is held back: {text}." for each in primaries for text in each.held)]
+    reported = [f"{late:,} of {judged:,} records were late."] if late else []
+    return [*reported, *(f"Time is held back: {text}." for each in primaries for text in each.held)]
 
 
 def _slots(slots: Iterable[SlotOverview]) -> Table:

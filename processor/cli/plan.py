@@ -32,7 +32,7 @@ kproc plan orders.py   [dim]what would happen to its state?[/]
 
 kproc plan orders.py --capacity   [dim]by the model alone[/]
 
-kproc plan orders.py --capacity --bootstrap kafka:9092   [dim]beside what the running nodes tell[/]
+kproc plan orders.py --capacity --bootstrap kafka:9092   [dim]beside what running nodes report[/]
 
 kproc plan orders.py --capacity --nodes 4 --mtbf 90d --snapshot-cost 20s
 """
@@ -52,7 +52,7 @@ def plan(  # noqa: PLR0913 - options of a command
         str, typer.Option(metavar="TIME", help="Mean time between failures of a node.")
     ] = "30d",
     period: Annotated[
-        str, typer.Option(metavar="TIME", help="That availability is told for.")
+        str, typer.Option(metavar="TIME", help="That availability is reported for.")
     ] = "1d",
     recovers: Annotated[
         float, typer.Option(help="Probability that a slot nobody has is taken up again.")
@@ -74,7 +74,7 @@ def plan(  # noqa: PLR0913 - options of a command
     config: ConfigOption = None,
     sets: SetOption = None,
 ) -> None:
-    """Tells what would happen to an application's stores and topics, if this topology were run.
+    """Says what would happen to an application's stores and topics, if this topology were run.
 
     Nothing is changed; exit code 5 if a start would be refused. With --capacity: a model's
     predictions beside what is measured.
@@ -103,8 +103,8 @@ def plan(  # noqa: PLR0913 - options of a command
     )
     lines = lines_of(assumed, known)
     if as_json:
-        told = {"application": name, "assumed": assumed, "measured": known, "lines": lines}
-        sys.stdout.write(f"{msgspec.json.encode(told).decode()}\n")
+        reported = {"application": name, "assumed": assumed, "measured": known, "lines": lines}
+        sys.stdout.write(f"{msgspec.json.encode(reported).decode()}\n")
     else:
         _print(name, assumed, lines)
 
@@ -127,7 +127,7 @@ def _assumptions(settings: "Settings", nodes: int, rate: float, recovers: float)
 
 
 def _measured(application: str, settings: "Settings") -> "Measured":
-    """What the running nodes tell in some seconds."""
+    """What the running nodes report in some seconds."""
     from processor.cluster.capacity import measured  # noqa: PLC0415
     from processor.cluster.load import LoadMeter  # noqa: PLC0415
     from processor.cluster.measure import measure  # noqa: PLC0415

@@ -152,7 +152,7 @@ class _View:
 
 
 def _work(spec: str, made: "Plan", used: "Effective", view: _View, *, until_end: bool) -> bool:
-    """Runs the topology and tells of it; returns whether its workers were killed."""
+    """Runs the topology and shows its progress; returns whether its workers were killed."""
     from processor.cli.display import Run, display  # noqa: PLC0415
     from processor.node.node import Node  # noqa: PLC0415
     from processor.worker.channel import Log  # noqa: PLC0415
@@ -254,8 +254,10 @@ def _load_sample(settings: "Settings", sample: "SampleData", *, quiet: bool) -> 
 
     began = time.monotonic()
     registry = Registry(settings.schema_registry)
-    with record_progress(f"Loading {sample.topic}") as tell:
-        count = load_sample(client_settings(settings), sample, registry, settings.partitions, tell)
+    with record_progress(f"Loading {sample.topic}") as report:
+        count = load_sample(
+            client_settings(settings), sample, registry, settings.partitions, report
+        )
     if count and not quiet:
         took = time.monotonic() - began
         say(f"Loaded {several(count, 'record')} into {sample.topic} in {took:.1f} s.")

@@ -39,8 +39,8 @@ _START = 3.0
 """Seconds that a node takes to start on this machine."""
 _MARGIN = 10.0
 """Seconds beyond its own deadlines that a node has to finish."""
-_TELL_AGAIN = 60.0
-"""Seconds after which what has not changed is told once more."""
+_REPORT_AGAIN = 60.0
+"""Seconds after which what has not changed is reported once more."""
 _SHOWN = 30
 _WIDE = 160
 
@@ -72,7 +72,7 @@ def run_here(asked: Asked, bounds: tuple[int, int], *, log_format: str | None, q
         asked: The application.
         bounds: The least and the most nodes.
         log_format: `json` for a JSON object a line.
-        quiet: Whether to tell only what happens to nodes.
+        quiet: Whether to report only what happens to nodes.
     """
     from processor.cluster.autoscale import Policy  # noqa: PLC0415
 
@@ -128,7 +128,7 @@ def turns(
 
 
 def last_of(found: "Turns") -> "Turns":
-    """The recommendation after listening for long enough; what happens meanwhile is told."""
+    """The recommendation after listening for long enough; what happens meanwhile is reported."""
     from processor.scaling.autoscaling import ONCE_SECONDS  # noqa: PLC0415
 
     until = time.monotonic() + ONCE_SECONDS
@@ -151,9 +151,9 @@ def interruptible() -> Generator[None]:
 
 
 def show_text(found: "Turns") -> None:
-    """Tells a person: what changes at once, and what doesn't now and then."""
+    """Shows a person: what changes at once, and what doesn't now and then."""
     console = Console(highlight=False, soft_wrap=True)
-    told: tuple[object, ...] = ()
+    reported: tuple[object, ...] = ()
     again = 0.0
     for turn in found:
         for text in turn.news:
@@ -162,8 +162,8 @@ def show_text(found: "Turns") -> None:
         if entry is None:
             continue
         gist = (entry.nodes, entry.why, entry.live)
-        if gist != told or time.monotonic() >= again or entry.nodes != entry.before:
-            told, again = gist, time.monotonic() + _TELL_AGAIN
+        if gist != reported or time.monotonic() >= again or entry.nodes != entry.before:
+            reported, again = gist, time.monotonic() + _REPORT_AGAIN
             style = "bold" if entry.nodes != entry.before else ""
             console.print(f"{_now()} {entry.text}", style=style, markup=False)
 
@@ -249,18 +249,18 @@ def _overviews(asked: Asked, actuator: "Actuator") -> "Iterator[tuple[Overview, 
     timeout = milliseconds(settings.failover_timeout, "failover_timeout")
     patience = seconds(settings.startup_timeout, "startup_timeout")
     until = time.monotonic() + (0.0 if asked.topology is None else patience)
-    told = ""
+    reported = ""
     while True:
         try:
             for seen in overviews(client_settings(settings), asked.application, timeout):
-                until, told = time.monotonic() + patience, ""
+                until, reported = time.monotonic() + patience, ""
                 yield seen
         except (BrokerUnreachable, TopicMismatch) as error:
             if time.monotonic() > until:
                 raise
-            if isinstance(error, BrokerUnreachable) and not told:
-                told = str(error)
-                say(f"{redacted(settings, told)} It is tried again for {patience:.0f} s.")
+            if isinstance(error, BrokerUnreachable) and not reported:
+                reported = str(error)
+                say(f"{redacted(settings, reported)} It is tried again for {patience:.0f} s.")
             for text in actuator.turn():
                 say(text)
             time.sleep(0.2)

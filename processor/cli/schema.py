@@ -51,7 +51,7 @@ kproc schema register flight.avsc --subject flights-value --registry http://loca
 kproc schema register flight.avsc -s flights-value   [dim]the registry is in kproc.toml[/]
 
 The values of a topic are under TOPIC-value and its keys under TOPIC-key, unless the topology says
-otherwise: SchemaRegistry(subjects=...). What is there already is left alone, and its id told again.
+otherwise: SchemaRegistry(subjects=...). What is there already is left alone, and its id is shown.
 
 Exit codes: [bold]0[/] it is registered · [bold]3[/] it is refused, or the registry doesn't answer ·
 [bold]2[/] the command or the schema is wrong

@@ -51,7 +51,7 @@ app = typer.Typer(no_args_is_help=True)
 
 
 class _Row(msgspec.Struct):
-    """One snapshot, as it is told; `age_s` in seconds."""
+    """One snapshot, as it is reported; `age_s` in seconds."""
 
     store: str
     partition: int
@@ -146,7 +146,7 @@ def _archives(
 
 
 def _snapshots(archives: "list[Archive]") -> "Iterator[tuple[Archive, Manifest]]":
-    """All snapshots that can be read, the newest of each store first; it is told which can't."""
+    """All snapshots that can be read, newest first by store; those that can't are reported."""
     for archive in archives:
         for stored in reversed(archive.manifests()):
             try:

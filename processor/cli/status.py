@@ -48,7 +48,7 @@ def _applications(context: typer.Context, incomplete: str) -> Iterator[str]:
         bootstrap = context.params.get("bootstrap")
         settings = settings_here(None, None, None, bootstrap=bootstrap)
         found = observing.applications(client_settings(settings), _PATIENCE)
-    except KprocError:  # a completion has nowhere to tell it
+    except KprocError:  # a completion has nowhere to report it
         return
     yield from (name for name in found if name.startswith(incomplete))
 
@@ -105,18 +105,18 @@ def status(
 
 
 def _overviews(application: str, settings: "Settings") -> "Overviews":
-    """What there is to see, for ever; what goes wrong at it is told once."""
+    """What there is to see, for ever; what goes wrong at it is reported once."""
     from processor.durations import milliseconds  # noqa: PLC0415
     from processor.node.node import client_settings  # noqa: PLC0415
     from processor.node.observing import overviews  # noqa: PLC0415
 
     timeout = milliseconds(settings.failover_timeout, "failover_timeout")
-    told: set[str] = set()
+    reported: set[str] = set()
     for overview, problems in overviews(client_settings(settings), application, timeout):
         for problem in dict.fromkeys(problems):
-            if problem not in told:
+            if problem not in reported:
                 say(problem)
-        told.update(problems)
+        reported.update(problems)
         yield overview
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LEFT_OPEN = "what waits for later records, as the last windows do; --set idle_timeout=1s closes it"
 
 
-def told_late(lateness: Lateness) -> str:
+def reported_late(lateness: Lateness) -> str:
     """How many of how many records were late; empty if none was."""
     many = [f"{lateness.late:,} of {lateness.judged:,} late"] if lateness.late else []
     many += [f"{lateness.partly:,} for some of their windows"] if lateness.partly else []
@@ -67,9 +67,9 @@ def print_summary(run: Run, figures: Figures, state: "NodeState") -> None:
     for step, count in figures.bad_records.items():
         lines.append(_line("bad records", f"{count:,}  {step}", "red"))
     lines += [
-        _line("late", f"{told}  {step}", "yellow")
+        _line("late", f"{reported}  {step}", "yellow")
         for step, lateness in sorted(figures.late.items())
-        if (told := told_late(lateness))
+        if (reported := reported_late(lateness))
     ]
     if worst := most_late(figures.late):
         lines.append(_line("", LATE_ADVICE.format(step=worst)))

@@ -118,13 +118,13 @@ def produce(  # noqa: PLR0913 - options of a command
     bad = _BadLines(file, fail=on_error == "fail")
     rows = readers.read_rows(file, kind, columns, bad.note)
     start = time.monotonic()
-    with record_progress(f"{file} → {topic}") as tell:
+    with record_progress(f"{file} → {topic}") as report:
         count = transfer.produce_rows(
             connection,
             topic,
             rows if rate is None else transfer.paced(rows, rate),
             readers.count_rows(file, kind),
-            tell,
+            report,
         )
     took = time.monotonic() - start
     skipped = f"; skipped {several(bad.count, 'bad line')}" if bad.count else ""

@@ -1,4 +1,4 @@
-"""What nodes tell each other: the records of the application's slots topic.
+"""What nodes report to each other: the records of the application's slots topic.
 
 The topic has one partition, so that all nodes read the same records in the same order, and the
 broker sets their timestamps, so that all nodes agree how much time has passed between them.

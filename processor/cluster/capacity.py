@@ -21,7 +21,7 @@ class Assumptions(msgspec.Struct, frozen=True):
     nodes: int  # that should run
     backups: int = 0  # of each slot
     mtbf: float = 30 * 86_400.0  # mean time between failures of a node
-    period: float = 86_400.0  # that availability is told for
+    period: float = 86_400.0  # that availability is reported for
     recovers: float = 0.99  # probability that a slot nobody has is taken up again
     failover: float = 1.0  # silence until a node counts as dead
     checkpoint: float = 0.1  # between two
@@ -64,7 +64,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def measured(measurement: Measurement, load: Load) -> Measured:
-    """What measurements tell."""
+    """What measurements report."""
     per_node = load.cores / load.cost if load.cost and load.cores else None
     return Measured(
         nodes=len(measurement.nodes) or None,

@@ -30,10 +30,10 @@ _SURE = 10.0
 """Seconds of measurements on one node until its input can be said to come slowly."""
 
 _WARM = 5.0
-"""Seconds that a slot has to be at work on its node until what it takes tells anything."""
+"""Seconds that a slot has to be at work on its node until what it takes means anything."""
 
-_TELLING = 0.5
-"""Share of the time that a slot has to be busy for its rate to tell what it could do."""
+_MEANINGFUL = 0.5
+"""Share of the time that a slot has to be busy for its rate to say what it could do."""
 
 _FULL = 0.9
 """Share of a node's cores in use from which on its slots wait for each other."""
@@ -156,14 +156,14 @@ class LoadMeter:
 def _slot_load(
     run: Sequence[tuple[float, SlotFigures]], full: Iterable[str], before: SlotLoad | None
 ) -> SlotLoad:
-    """A slot's load by its recent figures; what they don't tell is as it was before."""
+    """A slot's load by its recent figures; what they don't report is as it was before."""
     (began, first), (ended, last) = run[0], run[-1]
     span = ended - began
     rate = fmean(each.rate for _, each in run)
     growth = (last.lag - first.lag) / span if span > 0 else 0.0
     here = [each for _, each in run if each.node == last.node]
     alone, busy = fmean(_alone(each, full) for each in here), fmean(each.busy for each in here)
-    telling = alone > 0 and busy >= _TELLING
+    meaningful = alone > 0 and busy >= _MEANINGFUL
     done = fmean(each.rate for each in here)
     load = SlotLoad(
         last.slot,
@@ -171,16 +171,16 @@ def _slot_load(
         rate=rate,
         arrival=max(0.0, rate + growth),
         lag=last.lag,
-        most=done / alone if telling else before.most if before else 0.0,
+        most=done / alone if meaningful else before.most if before else 0.0,
         bytes=last.bytes,
     )
     known = before.limit if before else None
     limit: Limit | None = None
     if load.most and load.arrival > load.most:
         limit = known if known in {"processor", "waits"} else "processor"
-        if telling:
+        if meaningful:
             limit = "waits" if fmean(each.cpu for each in here) < alone / 2 else "processor"
-    elif load.is_behind and not telling:
+    elif load.is_behind and not meaningful:
         limit = "reads" if (here[0] is first and span >= _SURE) or known == "reads" else None
     return msgspec.structs.replace(load, limit=limit)
 
@@ -188,7 +188,7 @@ def _slot_load(
 def _alone(figures: SlotFigures, full: Iterable[str]) -> float:
     """Share of the time that the slot would be busy if it had a core for itself."""
     starved = figures.starved
-    if figures.node in full:  # a container's limit makes it wait without its being told
+    if figures.node in full:  # a container's limit makes it wait without showing
         starved = max(starved, figures.busy - figures.cpu)
     return max(0.0, figures.busy - starved)
 

@@ -99,7 +99,7 @@ def _figures(slot: SlotOverview, nodes: dict[str, NodeOverview]) -> SlotFigures 
     if primary.lag is None:
         return "doesn't know its lag"
     if primary.cpu is None or not node.cores:
-        return f"runs on {primary.name}, an older kproc that doesn't tell its processor time"
+        return f"runs on {primary.name}, an older kproc that doesn't report its processor time"
     return SlotFigures(
         slot.slot,
         primary.node,

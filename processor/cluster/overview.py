@@ -138,7 +138,7 @@ def overview(
     Args:
         application: Its name.
         view: The view.
-        last: The brokers' time of the last beat; None: how long ago an adoption was is not told.
+        last: The brokers' time of the last beat; None: how long ago an adoption was is unknown.
         quiet: Seconds since the last beat came: if nobody beats, nobody lives.
     """
     nodes = {node: _node(view, member, quiet) for node, member in view.members.items()}

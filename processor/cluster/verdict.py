@@ -18,10 +18,10 @@ def verdict(overview: Overview) -> str:
         when = "" if last is None else f"; the last heartbeat came at {_date(last)}{ago}"
         return f"No node of {overview.application} is live{when}: start one with `kproc run`."
     withheld = [each.primary.withheld for each in overview.slots if each.primary]
-    if told := sorted({text for text in withheld if text}):
+    if reported := sorted({text for text in withheld if text}):
         return (
             "Nobody works on partitions that the group has given to others. "
-            f"{'. '.join(told)}. End these members, or give them a group of their own."
+            f"{'. '.join(reported)}. End these members, or give them a group of their own."
         )
     primaries = [(each.slot, each.primary) for each in overview.slots if each.primary]
     if stuck := [

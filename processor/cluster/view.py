@@ -28,7 +28,7 @@ class Holder:
     boot: str
     term: int
     since: int  # view time of the claim, ms
-    at_work: bool = False  # a beat after the claim's has told of the primary
+    at_work: bool = False  # a beat after the claim's has reported the primary
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class View:
     def other_slots(self) -> tuple[int, str] | None:
         """Another number of slots that the application runs with, and the name of a node with it.
 
-        Told only to those who came later: a node that is wrongly set up stops nobody but itself.
+        Reported only to those who came later: a node that is wrongly set up stops only itself.
         """
         return self._rivals.proven()
 
@@ -227,8 +227,8 @@ class View:
     def _ending(self, slot: int, holder: Holder, member: Member) -> Reason | None:
         """Judges by what the node says of its worker, not by what it said before it had the slot.
 
-        A node that doesn't start its worker in time has lost the slot nevertheless. One that tells
-        of a backup where a primary was at work has started another worker, which needs a new claim:
+        A node that doesn't start its worker in time has lost the slot nevertheless. One that has
+        a backup where a primary was at work has started another worker, which needs a new claim:
         what it said in between may be read too late to act on.
         """
         replica = member.replicas.get(slot)

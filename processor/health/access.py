@@ -1,6 +1,6 @@
 """Who may ask a node for what. Pure: from what is known of a request to whether it is refused.
 
-Health tells nothing of the application, and is for all. The rest is for those who have the token or
+Health says nothing of the application, and is for all. The rest is for those who have the token or
 a certificate; where neither is set, for those at this machine.
 """
 
@@ -23,7 +23,7 @@ HEALTH: Final = frozenset(("/healthz", "/readyz"))
 _PROXIED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 _CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="kproc", charset="UTF-8"'}
 _V6_NETWORK: Final = 64
-"""Bits of an address that tell IPv6 hosts apart: the rest they choose themselves."""
+"""Bits of an address that distinguish IPv6 hosts: the rest they choose themselves."""
 
 Headers: TypeAlias = Mapping[str, str]
 """A request's or response's, by their names in small letters."""
@@ -109,7 +109,7 @@ class Access:
 
 
 def origin(peer: str) -> str:
-    """What tells those who ask apart: an address, of IPv6 the network."""
+    """What distinguishes those who ask: an address, of IPv6 the network."""
     try:
         address = ipaddress.ip_address(peer.partition("%")[0])
     except ValueError:

@@ -68,8 +68,8 @@ class History:
         fields = dict(log.fields)
         text = str(fields.pop("cause", fields.pop("text", ""))).strip()
         said = text.rsplit("\n", 1)[-1]
-        told = ((name, value) for name, value in fields.items() if isinstance(value, str))
-        rest = ", ".join(f"{name} {value}" for name, value in told)
+        reported = ((name, value) for name, value in fields.items() if isinstance(value, str))
+        rest = ", ".join(f"{name} {value}" for name, value in reported)
         event = Event(
             now,
             level,

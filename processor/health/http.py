@@ -93,7 +93,7 @@ class Endpoint(Collector):
         """What a browser on this machine opens."""
 
     def report(self, report: Report) -> None:
-        """Takes in what a worker tells, or what happens to it."""
+        """Takes in what a worker reports, or what happens to it."""
         now = time.monotonic()
         if self._site is not None:
             self._site.report(report, now)
@@ -107,7 +107,7 @@ class Endpoint(Collector):
                 self._adoptions.labels(reason).observe(float(report.fields["total_s"]))
 
     def turn(self, state: "NodeState") -> None:
-        """Notes that the node's loop has come round, and at times what there is to tell."""
+        """Notes that the node's loop has come round, and at times what there is to report."""
         self._turned = now = time.monotonic()
         if now < self._snapshot_at + _FRESH or state.view is None:
             return

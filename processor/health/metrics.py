@@ -1,7 +1,7 @@
 """Metrics: what is known of a node, as Prometheus families. Knows no server and no thread.
 
 Totals are those of the node since its start, over the restarts of its workers. What is so at the
-moment is told of the workers that the node has now, by their slot and role.
+moment is given the workers that the node has now, by their slot and role.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ def families(application: str, node: str, view: View, figures: Figures) -> tuple
         application: Its name.
         node: The node's id.
         view: What the nodes say.
-        figures: What the node's workers have told.
+        figures: What the node's workers have reported.
     """
     member = view.members.get(node)
     replicas = member.beat.replicas if member else ()
@@ -54,7 +54,7 @@ def _cluster(application: str, node: str, view: View) -> Iterator[Metric]:
 
 
 def _now(replicas: Iterable[Replica]) -> Iterator[Metric]:
-    """What the node tells the others of its workers."""
+    """What the node reports to the others of its workers."""
     states = GaugeMetricFamily(
         "kproc_worker_state",
         "1 for the state that a worker is in.",
@@ -85,7 +85,7 @@ def _now(replicas: Iterable[Replica]) -> Iterator[Metric]:
 
 
 def _statuses(replicas: Iterable[Replica], figures: Figures) -> Iterator[Metric]:
-    """What workers tell besides."""
+    """What else workers report."""
     partitions = _per_slot("kproc_partitions", "Partitions at work.")
     tasks = _per_slot("kproc_tasks", "Tasks that are open.")
     restored = _per_slot("kproc_restored_records", "Records that a restore has read so far.")

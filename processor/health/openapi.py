@@ -35,7 +35,7 @@ def description() -> Mapping[str, Any]:
         "info": {
             "title": "kproc node",
             "version": version("kproc"),
-            "description": "What a node tells of itself and of its application. It only reads.",
+            "description": "What a node reports of itself and of its application. It only reads.",
         },
         "paths": {
             "/": _path("The page, for a browser.", "text/html", {}),

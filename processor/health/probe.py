@@ -48,7 +48,7 @@ def ask(address: Address, question: Question, *, tls: bool = False) -> Answer:
         address: Where it listens.
         question: What is asked.
         tls: Whether it serves by TLS. Its certificate is not looked at: it is on this machine, and
-            told nothing.
+            reported nothing.
     """
     connection = _connection(address.local, tls=tls)
     try:

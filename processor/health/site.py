@@ -72,7 +72,7 @@ class Site:
         return (*self._fixed, "/status.json")
 
     def report(self, report: Report, now: float) -> None:
-        """Takes in what a worker tells, or what happens to it; `now` goes only forward."""
+        """Takes in what a worker reports, or what happens to it; `now` goes only forward."""
         if isinstance(report, WorkerStatus):
             self._flows[report.slot].note(report, now)
         elif isinstance(report, Log):

@@ -21,7 +21,7 @@ def clock_offset(broker_time: int | None = None) -> float:
 
 
 class BrokerClock:
-    """Tells the brokers' time.
+    """Knows the brokers' time.
 
     Args:
         offset: A `clock_offset` of this machine, in any process of it.

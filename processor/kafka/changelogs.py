@@ -1,4 +1,4 @@
-"""What Kafka tells of topics besides their records: ids, and how long tombstones are kept."""
+"""What Kafka knows of topics besides their records: ids, and how long tombstones are kept."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ def topic_ids(admin: Any, topics: Iterable[str]) -> dict[str, str]:
 
     Raises:
         TopicMismatch: One is not there, though a broker has had time to hear of it.
-        KafkaError: The broker does not tell.
+        KafkaError: The broker does not answer.
     """
     wanted = sorted(topics)
     if not wanted:
@@ -47,7 +47,7 @@ def changelog_id(admin: Any, topic: str) -> str:
     """The id of one topic.
 
     Raises:
-        KafkaError: The broker does not tell.
+        KafkaError: The broker does not answer.
     """
     return topic_ids(admin, [topic])[topic]
 
@@ -60,10 +60,10 @@ def topic_id(described: Any) -> str:
 
 
 def tombstone_retention(admin: Any, topic: str) -> int:
-    """Milliseconds for which the topic keeps tombstones, at least; 0 where brokers don't tell.
+    """Milliseconds for which the topic keeps tombstones, at least; 0 where brokers don't say.
 
     Raises:
-        KafkaError: The broker does not tell.
+        KafkaError: The broker does not answer.
     """
     resource = ConfigResource(ResourceType.TOPIC, topic)
 

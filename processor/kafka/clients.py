@@ -99,7 +99,7 @@ PASSING = {
     ClientError.NOT_COORDINATOR,
     ClientError.NOT_LEADER_FOR_PARTITION,
 }
-"""What a consumer tells of, and resolves by itself."""
+"""What a consumer reports, and resolves by itself."""
 
 OUTDATED = {
     ClientError._NOENT,  # noqa: SLF001
@@ -214,7 +214,7 @@ def committed(
     An offset is negative where nothing has been committed.
 
     Raises:
-        KprocError: the broker does not tell of one of them.
+        KprocError: the broker does not answer one of them.
     """
     asked = list(partitions)
 
@@ -225,7 +225,7 @@ def committed(
                 raise KafkaException(partition.error)
         return found
 
-    return dict(zip(asked, patiently(ask, "tell what is committed"), strict=True))
+    return dict(zip(asked, patiently(ask, "say what is committed"), strict=True))
 
 
 def connect(client: Producer | Consumer) -> None:
@@ -244,7 +244,7 @@ def watermarks(consumer: Consumer, partition: ClientPartition) -> tuple[int, int
     """The partition's first offset and its end, or last stable offset, as the consumer reads.
 
     Raises:
-        KprocError: The broker does not tell.
+        KprocError: The broker does not answer.
     """
     return patiently(
         lambda: consumer.get_watermark_offsets(partition, _REQUEST_TIMEOUT),
@@ -311,7 +311,7 @@ def _unreachable(doing: str, why: str) -> BrokerUnreachable:
 
 
 def _check_connection(config: ClientConfig) -> str:
-    """Finds out why no broker answers, which a client's calls don't tell; empty: it is not known.
+    """Finds out why no broker answers, which a client's calls don't report; empty: it is not known.
 
     A name that can't be resolved, or a port where nobody listens, may be there a moment later.
 

@@ -119,7 +119,7 @@ def last_description(
 
     Raises:
         StateError: A newer version has run it, or a reset was not finished.
-        KafkaError: Kafka does not tell.
+        KafkaError: Kafka does not answer.
     """
     found = read_description(client, plan) if plan.description_topic in there else None
     if found is not None and found.resetting:
@@ -135,7 +135,7 @@ def changes(
     """What happens to an application's stores and topics.
 
     Raises:
-        KafkaError: Kafka does not tell.
+        KafkaError: Kafka does not answer.
     """
     return compare(before, layout, facts(client, layout.plan, before, there))
 
@@ -147,7 +147,7 @@ def check_changes(
 
     Raises:
         StateMismatch: Something would be lost.
-        KafkaError: Kafka does not tell.
+        KafkaError: Kafka does not answer.
     """
     if before is not None:
         _check_ledger(client, layout.plan, there, before)
@@ -168,7 +168,7 @@ def _check_ledger(
 
     Raises:
         StateMismatch: It is not.
-        KafkaError: Kafka does not tell.
+        KafkaError: Kafka does not answer.
     """
     admin, topic = AdminClient({**QUIET, **client}), plan.ledger_topic
     present = topic_ids(admin, {topic} & there.keys())
@@ -194,7 +194,7 @@ def facts(
     """What Kafka knows of the changelogs and repartition topics, old and new.
 
     Raises:
-        KafkaError: It does not tell.
+        KafkaError: It does not answer.
     """
     old = before or Description({}, {}, {})
     own = [spec.name for part in plan.subtopologies for spec in part.stores]

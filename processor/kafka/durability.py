@@ -1,6 +1,6 @@
 """Whether the brokers, and an application's own topics, keep what they are given as long as needed.
 
-Owns questions and advice only: what is told here is no reason not to start.
+Owns questions and advice only: what is reported here is no reason not to start.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from processor.kafka.limits import fitted, lacking, settings_of
 from processor.topology.plan import InternalTopic, Layout
 
 _SINCE_3_6 = "message.timestamp.after.max.ms"
-"""A topic's setting which tells that the broker knows it: no broker tells its version."""
+"""A topic's setting which says that the broker knows it: no broker reports its version."""
 
 _MIN_ISR = "min.insync.replicas"
 
@@ -62,10 +62,10 @@ def _lower(
         return
     low = [topic for topic in own if topic in figures and figures[topic] < figures[best]]
     if low:
-        told = ", ".join(f"{topic} ({figures[topic]})" for topic in low)
+        reported = ", ".join(f"{topic} ({figures[topic]})" for topic in low)
         yield (
             f"fewer brokers keep the application's own topics than its input: {what} of {best} is "
-            f"{figures[best]}, but of {told}. {how}; topics that are created later take the "
+            f"{figures[best]}, but of {reported}. {how}; topics that are created later take the "
             "setting replication_factor and the brokers' defaults"
         )
 

@@ -28,7 +28,7 @@ class Fetcher:
     def fetch(
         self, limit: int, timeout: float, flowing: Collection[TopicPartition]
     ) -> tuple[list[Run], list[Message]]:
-        """What has come, and what tells of an error or an end; the consumer's callbacks are called.
+        """What has come, and errors and ends; the consumer's callbacks are called.
 
         Args:
             limit: Messages at most.

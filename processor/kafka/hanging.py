@@ -34,7 +34,7 @@ def first_open(admin: Any, source: TopicPartition) -> Offset | None:
     """Where the first transaction begins that is open in a partition, and was a second before.
 
     Raises:
-        KafkaError: The broker does not tell.
+        KafkaError: The broker does not answer.
     """
 
     def stable() -> Offset:

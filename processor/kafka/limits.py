@@ -47,7 +47,7 @@ def lacking(topic: InternalTopic, found: Mapping[str, str]) -> Mapping[str, str]
 
 
 def raise_limits(admin: Any, topic: str, values: Mapping[str, str]) -> None:
-    """Alters a topic, where that is allowed; what is left to be done is told by `durability`.
+    """Alters a topic, where that is allowed; what is left to be done is reported by `durability`.
 
     Raises:
         KprocError: It can't be done for another reason.

@@ -1,7 +1,7 @@
 """Reads what is committed in topics, whole: for the ledger of a chaos run.
 
-Owns a consumer outside of any group. What was deleted before it could be read is told, never passed
-over.
+Owns a consumer outside of any group. What was deleted before it could be read is reported, never
+passed over.
 """
 
 import time

@@ -33,7 +33,7 @@ class Run(NamedTuple):
 
 
 def split_errors(messages: list[Message]) -> tuple[list[Message], list[Message]]:
-    """The messages that are records, and those that tell of an error or an end."""
+    """The messages that are records, and those that stand for an error or an end."""
     if not any(map(Message.error, messages)):
         return messages, []
     records = [message for message in messages if message.error() is None]

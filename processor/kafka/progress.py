@@ -38,7 +38,7 @@ class Backlog:
         layout: The plan and partition counts.
 
     Raises:
-        KafkaError: The broker does not tell.
+        KafkaError: The broker does not answer.
     """
 
     def __init__(self, client: ClientConfig, layout: Layout) -> None:
@@ -69,7 +69,7 @@ class Backlog:
         """Asks what is committed; whether everything is.
 
         Raises:
-            KafkaError: The broker does not tell.
+            KafkaError: The broker does not answer.
         """
         self._committed = self._ask()
         while all(self._done(each) >= end for each, end in self._ends.items()):
@@ -124,7 +124,7 @@ def list_offsets(
     Where `which` is a time and no record is as late, the offset is -1.
 
     Raises:
-        KafkaError: The broker does not tell.
+        KafkaError: The broker does not answer.
     """
     asked = {ClientPartition(*each): which for each in sources}
     if not asked:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _DEFAULTS: Final = {"timeout": 4, "max.retries": 3, "retries.wait.ms": 100}
-"""Together less than the time after which a worker that tells nothing counts as hung."""
+"""Together less than the time after which a worker that reports nothing counts as hung."""
 
 _NUMBERS: Final = ("timeout", "max.retries", "retries.wait.ms", "retries.max.wait.ms")
 _MOST_REFERENCES: Final = 100
@@ -64,7 +64,7 @@ class Registry:
             SchemaRefused: It does not have a schema that is to be written, or does not take it.
             KprocError: It can't be asked as the settings are.
         """
-        missing.registry.tell({each: self._answer(each) for each in missing.questions})
+        missing.registry.answer({each: self._answer(each) for each in missing.questions})
 
     def resolve(self, function: Callable[[], R]) -> R:
         """What the function gives when everything that it asks for is answered.
@@ -250,7 +250,7 @@ def prepare(plan: Plan, registry: Registry, on_failure: Callable[[str], None]) -
     Args:
         plan: The plan.
         registry: Where they are.
-        on_failure: Told if it does not answer; it will be asked again when there is a record.
+        on_failure: Called if it does not answer; it will be asked again when there is a record.
 
     Raises:
         SchemaRefused: A schema can't be written with.

@@ -34,7 +34,7 @@ from processor.kafka.clients import (
 from processor.records import Offset, Partition, Timestamp
 
 OnProgress: TypeAlias = Callable[[int, int | None], None]
-"""Is told, ten times a second and at the end, how many records of how many were handed over."""
+"""Called ten times a second and at the end with how many records of how many were handed over."""
 
 _PRODUCER: dict[str, Any] = {
     **QUIET,
@@ -279,7 +279,7 @@ class _Outlet:
             yield
             self._commit()
         except BaseException:
-            # The error that led here is the one to tell; the next load aborts what this can't.
+            # The error that led here is the one to report; the next load aborts what this can't.
             with contextlib.suppress(KafkaException):
                 self.producer.purge()
                 self.producer.abort_transaction(10)

@@ -1,7 +1,7 @@
 """A real Apache Kafka on this machine, from Python packages alone: one node, or one of several.
 
 Owns the process and its data folder: `data/` is Kafka's, `server.properties` is written at every
-start, `kafka.log` holds what Kafka says, `kafka.json` tells other processes where it runs. Knows
+start, `kafka.log` holds what Kafka says, `kafka.json` shows other processes where it runs. Knows
 nothing of topologies; `kafka_jars` knows where the program comes from.
 """
 
@@ -82,7 +82,7 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """What `kafka.json` says; the process's start time tells it from a later one with its id."""
+    """What `kafka.json` says; its start time distinguishes it from later processes of its id."""
 
     pid: int
     created: float
@@ -134,7 +134,7 @@ class EmbeddedKafka:
             detach: Whether it outlives the thread that starts it; if not, that thread's end,
                 however sudden, ends Kafka as well.
             timeout: Seconds that it has to answer, without the time that fetching takes.
-            on_fetch: Told the progress if the version has to be fetched.
+            on_fetch: Called with the progress if the version has to be fetched.
 
         Raises:
             UsageError: the port or the folder is in use, or the extra `embedded` is missing.

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from processor.errors import KafkaError, UsageError
 
 FetchProgress: TypeAlias = Callable[[int, int], None]
-"""Is told how many of how many files are there; 0 of 0 while it is unknown which ones it takes."""
+"""Called with how many of how many files are there; 0 of 0 while it is unknown which."""
 
 _ATTEMPTS = 3
 _CONNECTIONS = 8

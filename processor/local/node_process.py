@@ -1,6 +1,6 @@
 """`kproc run` as a process of its own: what a machine or a container would be.
 
-Owns the process group of a node: its supervisor and its workers. What it does is told by its log.
+Owns the process group of a node: its supervisor and its workers. What it does is in its log.
 """
 
 import contextlib
@@ -68,7 +68,7 @@ class NodeProcess:
 
     @property
     def has_begun(self) -> bool:
-        """Whether it has told of more than its start; until then a signal ends it at once."""
+        """Whether it has reported more than its start; until then a signal ends it at once."""
         return any(line.get("event") != _FIRST for line in logged(self.log, self._log_start))
 
     @property

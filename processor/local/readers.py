@@ -67,7 +67,7 @@ class Columns:
 
 
 OnBad: TypeAlias = Callable[[int, str], None]
-"""Is told the line (Parquet: row) and what is wrong with it; raises, or has it skipped."""
+"""Called with the line (Parquet: row) and what is wrong with it; raises, or has it skipped."""
 
 _SUFFIXES = {
     ".json": FileFormat.JSON,
@@ -98,7 +98,7 @@ def format_of(file: str) -> FileFormat:
 
 
 def count_rows(file: str, kind: FileFormat) -> int | None:
-    """How many rows the file has, for a progress bar; None if it can't be told beforehand.
+    """How many rows the file has, for a progress bar; None if it isn't known beforehand.
 
     A CSV with line breaks inside quotes has fewer rows than counted.
     """

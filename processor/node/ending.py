@@ -1,7 +1,7 @@
-"""When a run with `until_end` is at its end: all input is committed, and what it left open is told.
+"""When a run with `until_end` is at its end: all input is committed, all that was open is emitted.
 
-What steps hold back until more records come is told stage by stage, since what is told may be the
-input of later stages. Only where `idle_timeout` says that silent input ends what is open.
+What steps hold back until more records come is emitted stage by stage, since it may be the input of
+later stages. Only where `idle_timeout` says that silent input ends what is open.
 """
 
 import time
@@ -19,23 +19,23 @@ class Ending:
     Args:
         backlog: What is to be committed.
         supervisor: Of the workers.
-        tells: Whether what is held back is told in the end.
+        reports: Whether what is held back is reported in the end.
     """
 
-    def __init__(self, backlog: Backlog, supervisor: Supervisor, *, tells: bool) -> None:
+    def __init__(self, backlog: Backlog, supervisor: Supervisor, *, reports: bool) -> None:
         self._backlog = backlog
         self._supervisor = supervisor
-        self._left = list(enumerate(backlog.stages, 1)) if tells else []
+        self._left = list(enumerate(backlog.stages, 1)) if reports else []
         self._ended: list[str] = []
         self._next: int | None = None
-        """While a stage's steps are to tell what they hold back, the number of the next stage."""
+        """While a stage's steps are to say what they hold back, the number of the next stage."""
         self._until = 0.0
 
     def is_reached(self) -> bool:
-        """Whether there is nothing left to do; has the next stage told if that is all.
+        """Whether there is nothing left to do; has the next stage reported if that is all.
 
         Raises:
-            KafkaError: The broker does not tell what is committed.
+            KafkaError: The broker does not say what is committed.
         """
         if not self._backlog.look():
             return False

@@ -1,4 +1,4 @@
-"""Figures: what a worker tells of itself, as the rates that its node tells the others."""
+"""Figures: what a worker reports itself, as the rates that its node reports the others."""
 
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ class Figures:
     _restored: float = 0.0
 
     def note(self, now: float, status: Status) -> None:
-        """Takes in what it tells; `now` in seconds of any clock that only goes forward."""
+        """Takes in what it reports; `now` in seconds of any clock that only goes forward."""
         self._records.note(now, status.records)
         self._busy.note(now, status.busy_seconds)
         self._cpu.note(now, status.cpu_seconds)
@@ -38,7 +38,7 @@ class Figures:
         status: Status | None,
         silence: float = 0.0,
     ) -> Replica:
-        """What is to be told.
+        """What is to be reported.
 
         Args:
             slot: The worker's.

@@ -1,6 +1,6 @@
 """Membership: a node among the nodes of its application.
 
-Hears and tells heartbeats, and turns what `cluster` decides about them into the roles that the
+Hears and reports heartbeats, and turns what `cluster` decides about them into the roles that the
 node's workers should have. A slot is adopted only after the node has read its own claim, so that
 all nodes agree about who has it.
 """
@@ -44,7 +44,7 @@ class Membership:
         topic: The line to the other nodes.
         identity: The node's own.
         options: The settings.
-        on_log: Told what happens between nodes.
+        on_log: Called with what happens between nodes.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Membership:
         self.clock_offset: float | None = None
         """The brokers' clock, see `broker_clock`; None until a beat of this node has come back."""
         self._leaving = False
-        self._told_at = 0.0
+        self._reported_at = 0.0
         self._gist: object = None
         self._heard_myself = self._met = False
         self._nodes: Mapping[str, str] = {}
@@ -110,17 +110,17 @@ class Membership:
             for slot, role in decision.workers.items()
         }
 
-    def tell(self, replicas: tuple[Replica, ...]) -> None:
-        """Tells the others, if it is time to or there is news; `replicas` are the workers now.
+    def report(self, replicas: tuple[Replica, ...]) -> None:
+        """Reports the others, if it is time to or there is news; `replicas` are the workers now.
 
         Raises:
             KafkaError: The slots topic can't be written.
         """
         beat = self._beat(replicas)
         gist, now = _gist(beat), time.monotonic()
-        due = now >= self._told_at + self._options.heartbeat_interval / 1000
+        due = now >= self._reported_at + self._options.heartbeat_interval / 1000
         if due or gist != self._gist:
-            self._told_at, self._gist = now, gist
+            self._reported_at, self._gist = now, gist
             self._topic.write(beat)
 
     def leave(self) -> None:
@@ -136,14 +136,14 @@ class Membership:
         return others and any((each.node, each.boot) == (me.node, me.boot) for each in holders)
 
     def close(self) -> None:
-        """Tells the others that nothing runs here any more, and leaves."""
+        """Reports the others that nothing runs here any more, and leaves."""
         self._leaving = True
-        self.tell(())
+        self.report(())
         self._topic.close()
         self._identity.close()
 
     def adopted(self, slot: int, seconds: Mapping[str, Any]) -> dict[str, str]:
-        """Notes that a worker has taken over its slot, and the seconds of each step; tells why."""
+        """Notes that a worker has taken over its slot, and the seconds of each step; says why."""
         if (claimed := self._claimed.get(slot)) is None:
             return {}
         self._adoptions[slot] = Adoption(

@@ -60,7 +60,7 @@ class Watcher(Protocol):
     """Shows what is going on."""
 
     def report(self, report: Report) -> None:
-        """A worker told something."""
+        """A worker reported something."""
 
     def turn(self, state: "NodeState") -> None:
         """Some time has passed."""
@@ -150,7 +150,7 @@ class Node:
             self._report(Log(None, "info", "native plane is not used", {"cause": why}))
         if away is not None:
             self._report(Log(None, "warning", "snapshots away", {"cause": away}))
-        self._leftovers = Leftovers(layout, identity.state_dir, self._tell_removed)
+        self._leftovers = Leftovers(layout, identity.state_dir, self._report_removed)
         self._ending = self._until_the_end()
         self._drain_until: float | None = None
         self._kill_at: float | None = None
@@ -159,7 +159,7 @@ class Node:
         self._look_at = 0.0
 
     def run(self) -> NodeState:
-        """Works until it is done or told to stop by SIGINT or SIGTERM; a second one kills.
+        """Works until it is done or asked to stop by SIGINT or SIGTERM; a second one kills.
 
         Raises:
             KprocError: The workers had to end.
@@ -176,7 +176,7 @@ class Node:
         return self.state
 
     def stop(self) -> None:
-        """Hands the slots over, then lets the workers finish; told again, it kills them.
+        """Hands the slots over, then lets the workers finish; reported again, it kills them.
 
         Other nodes have `drain_timeout` to warm up and take over, meanwhile this one works on.
         """
@@ -191,7 +191,7 @@ class Node:
     def _turn(self) -> None:
         state, supervisor = self.state, self._supervisor
         supervisor.want(self._membership.hear(supervisor.replicas, supervisor.may_claim))
-        self._membership.tell(supervisor.replicas)
+        self._membership.report(supervisor.replicas)
         present = {replica.slot for replica in supervisor.replicas}
         self._leftovers.look(time.monotonic(), present)
         for watcher in self._watchers:
@@ -213,8 +213,8 @@ class Node:
     def _until_the_end(self) -> Ending | None:
         if self.state.backlog is None:
             return None
-        tells = bool(self._settings.idle_timeout)
-        return Ending(self.state.backlog, self._supervisor, tells=tells)
+        reports = bool(self._settings.idle_timeout)
+        return Ending(self.state.backlog, self._supervisor, reports=reports)
 
     def _finish(self) -> None:
         """Lets the workers finish; too slow at it, they are killed."""
@@ -238,7 +238,7 @@ class Node:
         for watcher in self._watchers:
             watcher.report(report)
 
-    def _tell_removed(self, folder: Path, error: str) -> None:
+    def _report_removed(self, folder: Path, error: str) -> None:
         """Of a store whose slot has moved away."""
         why = {"error": error} if error else {}
         self._report(Log(None, "info", "store is removed", {"folder": str(folder), **why}))
@@ -380,7 +380,7 @@ def worker_spec(
     broker_clock: float | None = None,
     limits: Mapping[str, TopicLimits] = NO_LIMITS,
 ) -> WorkerSpec:
-    """What the worker of one slot is told.
+    """What the worker of one slot is reported.
 
     `state_dir` is the node's, if not that of the settings, `broker_clock` a `clock_offset`, and
     `limits` are those of outputs.
@@ -453,7 +453,7 @@ def _checkpoint_interval(settings: Settings) -> int:
 
 
 def _limits(settings: Settings, limits: Mapping[str, TopicLimits]) -> Mapping[str, TopicLimits]:
-    """Whether a record that will be compressed is too large, only the broker can tell."""
+    """Whether a record that will be compressed is too large, only the broker can report."""
     own = {**settings.kafka, **settings.producer}
     if own.get("compression.type", own.get("compression.codec")) == "none":
         return limits

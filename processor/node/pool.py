@@ -88,14 +88,14 @@ class WorkerProcess:
     def pid(self) -> int:
         """Its number, once it has begun; 0: it never did."""
         if self._pid is None:
-            told = self._reports.read(PID.size)
-            self._pid = int(PID.unpack(told)[0]) if told else 0
-            self._code = None if told else _NEVER_BEGAN
+            answer = self._reports.read(PID.size)
+            self._pid = int(PID.unpack(answer)[0]) if answer else 0
+            self._code = None if answer else _NEVER_BEGAN
         return self._pid
 
     @property
     def reports(self) -> IO[bytes]:
-        """What the process tells, line by line; it ends with the process."""
+        """What the process reports, line by line; it ends with the process."""
         assert self.pid is not None  # it comes first
         return self._reports
 
@@ -105,16 +105,16 @@ class WorkerProcess:
         return self._ended(os.WNOHANG) is None
 
     def give(self, spec: WorkerSpec) -> None:
-        """Tells it what to work on; if it has ended already, the end of its reports tells."""
-        self._tell(msgspec.json.encode(spec))
+        """Says what to work on; if it has ended already, the end of its reports shows that."""
+        self._send(msgspec.json.encode(spec))
 
     def adopt(self) -> None:
-        """Tells a backup to take over its slot; if it has ended, the end of its reports tells."""
-        self._tell(ADOPT)
+        """Has a backup take over its slot; if it has ended, the end of its reports shows that."""
+        self._send(ADOPT)
 
     def end_input(self, topics: Iterable[str]) -> None:
-        """Tells it that nothing more will come in these topics."""
-        self._tell(ENDED + msgspec.json.encode(list(topics)))
+        """Says that nothing more will come in these topics."""
+        self._send(ENDED + msgspec.json.encode(list(topics)))
 
     def ask_to_finish(self) -> None:
         """Ends its standard input, which it takes for the wish that it should end."""
@@ -155,7 +155,7 @@ class WorkerProcess:
         if self.is_alive:
             os.kill(self.pid, number)
 
-    def _tell(self, line: bytes) -> None:
+    def _send(self, line: bytes) -> None:
         with contextlib.suppress(BrokenPipeError):
             self._input.write(line + b"\n")
             self._input.flush()

@@ -134,7 +134,7 @@ class SlotsTopic:
         return self._woken
 
     def write(self, beat: Beat) -> None:
-        """Tells the other nodes; what does not arrive in some seconds is given up, for newer ones.
+        """Sends a beat to the other nodes; what does not arrive in some seconds is given up.
 
         Raises:
             KafkaError: The broker refuses it for good.
@@ -165,10 +165,10 @@ class SlotsTopic:
         return beats
 
     def passing(self) -> list[str]:
-        """What went wrong lately and resolves itself, to be told of."""
-        told = self._passing + self._reader.passing
+        """What went wrong lately and resolves itself, to be reported."""
+        reported = self._passing + self._reader.passing
         self._passing, self._reader.passing = [], []
-        return told
+        return reported
 
     def close(self) -> None:
         """Sends what is still to be sent, and ends the clients."""
@@ -187,13 +187,13 @@ class SlotsTopic:
             while not self._closed:
                 beats = self._reader.read(0.2)
                 if beats:
-                    self._tell(beats)
+                    self._report(beats)
         except Exception as error:  # noqa: BLE001 - the node's loop raises it
-            self._tell(error)
+            self._report(error)
         finally:
             self._reader.close()
 
-    def _tell(self, found: list[tuple[Beat, Timestamp]] | Exception) -> None:
+    def _report(self, found: list[tuple[Beat, Timestamp]] | Exception) -> None:
         self._heard.put(found)
         with contextlib.suppress(BlockingIOError):  # full of wake-ups
             os.write(self._wake, b".")

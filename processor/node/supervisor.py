@@ -106,7 +106,7 @@ class _Child:
     crashes: deque[float] = field(default_factory=lambda: deque[float](maxlen=_CRASHES))
 
     def note(self, status: Status) -> None:
-        """Takes in what its process tells."""
+        """Takes in what its process reports."""
         self.status = status
         self.figures.note(time.monotonic(), status)
 
@@ -145,8 +145,8 @@ class Supervisor:
         pool: Where processes come from; it is closed in the end.
         restart: Whether to start a crashed worker again.
         restart_stuck: Whether to end a worker that is stuck in a function of the topology.
-        silent_after: Seconds after which a worker that tells nothing counts as silent.
-        on_report: Told whatever a worker tells, and what happens to it.
+        silent_after: Seconds after which a worker that reports nothing counts as silent.
+        on_report: Called with whatever a worker reports, and what happens to it.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class Supervisor:
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
-        """What is to be told of the workers."""
+        """What is to be sent to the workers."""
         children = (child for _, child in sorted(self._children.items()))
         return tuple(self._replica(child) for child in children if child.process or child.wanted)
 
@@ -218,10 +218,12 @@ class Supervisor:
         """Says that nothing more will come in these topics, until all primaries have heard of it.
 
         Returns:
-            Whether they have told, and committed, all that waited for more.
+            Whether they have reported, and committed, all that waited for more.
         """
         primaries = self._primaries()
-        waiting = [each for each in primaries if not each.status or each.status.told < len(topics)]
+        waiting = [
+            each for each in primaries if not each.status or each.status.reported < len(topics)
+        ]
         for child in waiting:
             if child.process is not None:
                 child.process.end_input(topics)

@@ -69,7 +69,7 @@ class Closing(NamedTuple):
 class Made(int):
     """The offset of such a result: that of the record that brought its time, and which it is.
 
-    A record that fails behind the step is so told from a result that fails there. It is there
+    A record that fails behind the step differs from a result that fails there. It is there
     before its time has come: `due` is when that is, by the stream time of the task.
     """
 
@@ -105,7 +105,7 @@ class Unattributed(Exception):
 
 
 class Refusing(Protocol):
-    """Tells which records are refused where they are to be written."""
+    """Says which records are refused where they are to be written."""
 
     def faults(
         self, topic: str, raw: Batch[bytes | None, bytes | None], offsets: Sequence[Offset]
@@ -162,7 +162,7 @@ class Context:
     refused: Refusing | None = None
     """What Kafka has refused before of what this pass makes, if anything."""
     promised: Timestamp | None = None
-    """While a table tells what it held back: the stream time at the last checkpoint."""
+    """While a table emits what it held back: the stream time at the last checkpoint."""
     brought: Sequence[Timestamp | None] | None = None
     """For each row by its number the stream time that it brings; None: its own timestamp."""
     reached: dict[str, Timestamp] = field(default_factory=dict[str, Timestamp])
@@ -184,7 +184,7 @@ class Context:
         self.ahead = ()
         if advance and (known := self.brought) is not None:
             self._timestamps = [
-                time if (told := known[offset]) is None else told
+                time if (emitted := known[offset]) is None else emitted
                 for offset, time in zip(self._offsets, self._timestamps, strict=True)
             ]
 
@@ -327,10 +327,10 @@ class Context:
             self.rejected.append(bad)
         return batch.select(mask)
 
-    def tell(self, result: Callable[[Any], Any], states: AnyBatch) -> AnyBatch:
-        """States as results; those that can't be told are noted, nothing has to be undone.
+    def emit(self, result: Callable[[Any], Any], states: AnyBatch) -> AnyBatch:
+        """States as results; those that can't be emitted are noted, nothing has to be undone.
 
-        What is told at a checkpoint, at no record, is noted as a result of the step's own accord.
+        What is emitted at a checkpoint, at no record, is noted as a result of the step itself.
         """
         results, faults = attempt(result, states.values)
         if not faults:
@@ -425,7 +425,7 @@ class Operator:
         return None
 
     def held_until(self, context: Context) -> Timestamp | None:
-        """The stream time at which all will be told that is held back now; None: there is none."""
+        """The stream time at which all that is held back now is emitted; None: there is none."""
         del context
         return None
 

@@ -1,8 +1,8 @@
-"""What steps that make a table tell: new values, and changes where a step behind needs the old.
+"""What steps that make a table emit: new values, and changes where a step behind needs the old.
 
 A table's new values are on its output 0, where they are read as a stream. Its changes, old and new
 value together, are on output 1; they are only made where somebody reads them. A step behind can
-take back exactly what it was told before, without keeping anything of its own.
+take back exactly what was emitted before, without keeping anything of its own.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ _HAS_OLD, _HAS_NEW = 1, 2
 
 
 class Change(NamedTuple):
-    """What a key's value was when it was told last, and is now; None where there is none."""
+    """What a key's value was when it was emitted last, and is now; None where there is none."""
 
     old: Any
     new: Any
@@ -37,7 +37,7 @@ class ChangeOperator(Operator):
 
 
 def change_serde(value: Serde[Any]) -> Serde[Change]:
-    """A byte that tells which values are there, the length of the old one, and both values."""
+    """A byte that says which values are there, the length of the old one, and both values."""
     encode, decode = value.encode, value.decode
 
     def encode_both(change: Change) -> bytes:

@@ -51,8 +51,8 @@ class BadRecords:
     """Those of committed checkpoints: this only grows."""
     refusals: Refusals = field(default_factory=Refusals)
     """The records that Kafka has refused."""
-    untold: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
-    """The last error of those that leave no dead letter, until somebody has told of it."""
+    unreported: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    """The last error of those that leave no dead letter, until somebody has reported it."""
 
     def commit(self) -> None:
         """All that was rejected so far is part of a checkpoint."""
@@ -82,7 +82,7 @@ class BadRecords:
                 f"{_other_policy(rejected)}"
             ) from rejected.error
         if policy == "skip":
-            self.untold[rejected.step, rejected.reason] = error
+            self.unreported[rejected.step, rejected.reason] = error
             return None
         return Output(self.topic, self._letter(rejected, origin, error))
 
@@ -103,7 +103,7 @@ class BadRecords:
                 f"a punctuator of {step} failed: {type(error).__name__}: {error}. Fix it, or set "
                 'on_bad_record to "dead-letter" or "skip" to go on without its effects'
             ) from error
-        self.untold[step, "punctuation"] = f"{type(error).__name__}: {error}"
+        self.unreported[step, "punctuation"] = f"{type(error).__name__}: {error}"
 
     def _letter(self, rejected: Rejected, origin: Origin, error: str) -> RawBatch:
         record = origin.record

@@ -1,7 +1,7 @@
-"""What the worker's core is told (events) and what it wants done (commands): its whole interface.
+"""What the worker's core is given (events) and what it wants done (commands): its whole interface.
 
 Commands are carried out in the order given. The one who carries them out stops at the first that
-fails and tells of it; commands that were not reached are forgotten.
+fails and reports it; commands that were not reached are forgotten.
 """
 
 from collections.abc import Mapping
@@ -208,7 +208,7 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class OpenTask:
-    """Open the task's stores, restore them, find where to begin, then tell `TaskOpened`."""
+    """Open the task's stores, restore them, find where to begin, then report `TaskOpened`."""
 
     task: TaskId
 
@@ -236,7 +236,7 @@ class Begin:
 class Produce:
     """Write records: to the partition, or to those that their keys belong to.
 
-    With a store they are its changelog, and `Committed` has to tell the offset of the last one.
+    With a store they are its changelog, and `Committed` has to report the offset of the last one.
     With a portion they are made of its records: the offsets are the numbers of rows there.
     """
 
@@ -256,7 +256,7 @@ class SendOffsets:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Commit the transaction, then tell `Committed`."""
+    """Commit the transaction, then report `Committed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +270,7 @@ class Persist:
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """Abort the transaction, then tell `Aborted`."""
+    """Abort the transaction, then report `Aborted`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,14 +282,14 @@ class Purge:
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """Find what a schema registry answers to these questions, and tell it to `missing.registry`."""
+    """Find what a schema registry answers to these questions, and give it to `missing.registry`."""
 
     missing: SchemasMissing
 
 
 @dataclass(frozen=True, slots=True)
 class LookAtEnds:
-    """Find the last stable offsets of these partitions, and tell them later as `EndsSeen`."""
+    """Find the last stable offsets of these partitions, and report them later as `EndsSeen`."""
 
     sources: frozenset[TopicPartition]
     asked_at: int
@@ -297,7 +297,7 @@ class LookAtEnds:
 
 @dataclass(frozen=True, slots=True)
 class LookAtOthers:
-    """Find what other slots have committed of these partitions, and tell it as `OthersSeen`."""
+    """Find what other slots have committed of these partitions, and report it as `OthersSeen`."""
 
     sources: frozenset[TopicPartition]
 

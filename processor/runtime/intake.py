@@ -65,7 +65,7 @@ class Intake:
     _drained_at: int = 0
     """When it was asked last whether the tasks upstream have anything left to read."""
     _idle_since: int | None = None
-    is_idle_told: bool = False
+    is_idle_reported: bool = False
     """Whether `is_idle` has said so and nothing has come since."""
     has_more: bool = False
     """Whether `take` has left something for the next time, which was more than it might take."""
@@ -79,7 +79,7 @@ class Intake:
         return self.max_idle is not None and len(self.sources) > 1
 
     def needs_times(self, source: TopicPartition) -> bool:
-        """Whether `add` has to be told for which times the records of this partition count."""
+        """Whether `add` has to know for which times the records of this partition count."""
         return self.is_ordered and source not in self.upstream
 
     def next(self, source: TopicPartition, position: Offset) -> Offset:
@@ -108,7 +108,7 @@ class Intake:
             self._queue(source, upstream.release())
         if count:
             self._lacking.pop(source, None)
-            self._idle_since, self.is_idle_told = None, False
+            self._idle_since, self.is_idle_reported = None, False
         return count
 
     def _queue(self, source: TopicPartition, released: Queue | None) -> None:
@@ -268,15 +268,15 @@ class Intake:
         return {source: min(len(queue.records), queue.done + most)}
 
     def is_idle(self, elapsed: int, timeout: int) -> bool:
-        """Whether nothing has come for so long, all ends being reached; told once."""
-        if self.is_idle_told or self._waiting or not self.sources <= self._ended.keys():
+        """Whether nothing has come for so long, all ends being reached; reported once."""
+        if self.is_idle_reported or self._waiting or not self.sources <= self._ended.keys():
             return False
         if any(each.is_waiting for each in self.upstream.values()):
             return False
         if self._idle_since is None:
             self._idle_since = elapsed
-        self.is_idle_told = elapsed - self._idle_since >= timeout
-        return self.is_idle_told
+        self.is_idle_reported = elapsed - self._idle_since >= timeout
+        return self.is_idle_reported
 
     def _is_ready(self, elapsed: int) -> bool:
         assert self.max_idle is not None

@@ -74,14 +74,14 @@ class Topic:
         first: The first offset that is still there.
         fresh: Where a partition begins of which nothing was ever read.
         is_new: Whether the partition has come to a topic that was read before.
-        is_told: Whether the ledger still has all that was ever written of the partition.
+        is_reported: Whether the ledger still has all that was ever written of the partition.
     """
 
     id: str
     first: Offset
     fresh: Offset
     is_new: bool
-    is_told: bool
+    is_reported: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def _agreed(
 
 
 def _unknown(source: TopicPartition, topic: Topic) -> Start:
-    if not topic.is_told:
+    if not topic.is_reported:
         raise StateMismatch(
             f"it is not known how far {source} was processed: the group has no offset, and the "
             "ledger's records were deleted. `kproc reset FILE.py --to TIME` starts over from a "

@@ -14,7 +14,7 @@ PREFIX = "kproc."
 TRUNCATED = "truncated"
 MADE = "made"
 REPLAYED = "replayed"
-_TOLD = ("topic", "partition", "offset", "timestamp", "step", "reason", "error")
+_REPORTED = ("topic", "partition", "offset", "timestamp", "step", "reason", "error")
 
 RawRecord: TypeAlias = Record[bytes | None, bytes | None]
 
@@ -66,31 +66,31 @@ def letter_of(place: Place, raw: RawRecord) -> Letter | None:
 
     Only the last headers are taken for kproc's: a letter may itself have been read and failed.
     """
-    told: dict[str, str] = {}
+    reported: dict[str, str] = {}
     own = list(raw.headers)
-    while own and (name := own[-1][0].removeprefix(PREFIX)) in _KNOWN and name not in told:
-        told[name] = (own.pop()[1] or b"").decode(errors="replace")
-    if not told.keys() >= {*_TOLD}:
+    while own and (name := own[-1][0].removeprefix(PREFIX)) in _KNOWN and name not in reported:
+        reported[name] = (own.pop()[1] or b"").decode(errors="replace")
+    if not reported.keys() >= {*_REPORTED}:
         return None
     try:
-        numbers = [int(told[name]) for name in ("partition", "offset", "timestamp")]
+        numbers = [int(reported[name]) for name in ("partition", "offset", "timestamp")]
     except ValueError:
         return None
     partition, offset, timestamp = numbers
     return Letter(
         place,
         Record(raw.key, raw.value, Timestamp(timestamp), tuple(own)),
-        TopicPartition(told["topic"], Partition(partition)),
+        TopicPartition(reported["topic"], Partition(partition)),
         Offset(offset),
-        told["step"],
-        told["reason"],
-        told["error"],
-        is_truncated=TRUNCATED in told,
-        is_made=MADE in told,
+        reported["step"],
+        reported["reason"],
+        reported["error"],
+        is_truncated=TRUNCATED in reported,
+        is_made=MADE in reported,
     )
 
 
-_KNOWN = {*_TOLD, TRUNCATED, MADE}
+_KNOWN = {*_REPORTED, TRUNCATED, MADE}
 
 
 def mark(offsets: Iterable[Offset]) -> Headers:
@@ -108,7 +108,7 @@ def mark(offsets: Iterable[Offset]) -> Headers:
 
 
 def marked(raw: RawRecord) -> Iterator[Offset]:
-    """The letters that a mark tells of; none for what is no mark.
+    """The letters that a mark names; none for what is no mark.
 
     A letter's own headers come from whoever wrote its record; a mark has nothing but its own.
     """

@@ -1,4 +1,4 @@
-"""What a worker tells those downstream of its tasks' progress, and asks of those upstream."""
+"""What a worker reports to those downstream of its tasks' progress, and asks of those upstream."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,28 +12,28 @@ from processor.topology.plan import Layout, TaskId
 _PAUSE = 50
 """Milliseconds at least between two questions for ends."""
 
-_Told = dict[str, dict[TaskId, Progress]]
+_Reported = dict[str, dict[TaskId, Progress]]
 
 
 @dataclass(slots=True)
 class Markers:
-    """The progress that was told, by topic and task.
+    """The progress that was reported, by topic and task.
 
     Args:
         layout: The plan and the partition counts.
     """
 
     layout: Layout
-    _told: _Told = field(default_factory=_Told)
-    _pending: _Told = field(default_factory=_Told)
+    _reported: _Reported = field(default_factory=_Reported)
+    _pending: _Reported = field(default_factory=_Reported)
 
     def of(self, tasks: Mapping[TaskId, Task], now: Timestamp) -> list[Produce]:
         """Markers for what is new: one for each partition of each topic, of all tasks together."""
         self._pending = self._new(tasks)
         layout = self.layout
         made = {
-            topic: marker(told, layout.plan.fingerprint, now)
-            for topic, told in self._pending.items()
+            topic: marker(reported, layout.plan.fingerprint, now)
+            for topic, reported in self._pending.items()
         }
         return [
             Produce(topic, records, Partition(partition))
@@ -42,20 +42,20 @@ class Markers:
         ]
 
     def is_anything_new(self, tasks: Mapping[TaskId, Task]) -> bool:
-        """Whether any progress has not been told."""
+        """Whether any progress has not been reported."""
         return bool(self._new(tasks))
 
     def committed(self) -> None:
-        """What was told last counts."""
-        for topic, told in self._pending.items():
-            self._told.setdefault(topic, {}).update(told)
+        """What was reported last counts."""
+        for topic, reported in self._pending.items():
+            self._reported.setdefault(topic, {}).update(reported)
         self._pending = {}
 
-    def _new(self, tasks: Mapping[TaskId, Task]) -> _Told:
-        new: _Told = {}
+    def _new(self, tasks: Mapping[TaskId, Task]) -> _Reported:
+        new: _Reported = {}
         for number, task in tasks.items():
             for topic, progress in task.progress(self.layout.sources_of(number)).items():
-                if self._told.get(topic, {}).get(number) != progress:
+                if self._reported.get(topic, {}).get(number) != progress:
                     new.setdefault(topic, {})[number] = progress
         return new
 

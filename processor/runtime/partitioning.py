@@ -67,9 +67,9 @@ class Partitioning:
             return None
         is_first = not self.misplaced[source.topic]
         self.misplaced[source.topic] += len(elsewhere)
-        return self._told(source, elsewhere[0], count) if is_first else None
+        return self._reported(source, elsewhere[0], count) if is_first else None
 
-    def _told(self, source: TopicPartition, key: bytes, count: int) -> str:
+    def _reported(self, source: TopicPartition, key: bytes, count: int) -> str:
         return (
             f"{source.topic}: a key in partition {source.partition} belongs to partition "
             f"{partition_of(key, count)} by Kafka's default partitioner (murmur2), so it does not "

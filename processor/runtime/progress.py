@@ -63,12 +63,12 @@ class Note:
     Attributes:
         seen: The offset up to which its records were read.
         done: How far they are processed.
-        told: The progress of the tasks that write it.
+        reported: The progress of the tasks that write it.
     """
 
     seen: Offset
     done: Reached
-    told: Mapping[TaskId, Progress]
+    reported: Mapping[TaskId, Progress]
 
 
 def stamped(records: RawBatch, times: Sequence[Timestamp]) -> RawBatch:
@@ -99,17 +99,17 @@ def split(
 
     Args:
         records: As they were read.
-        layout: The fingerprint of the topology; what another one has told says nothing.
+        layout: The fingerprint of the topology; what another one has reported says nothing.
     """
     if records.headers is None:
         return records, records.timestamps, []
     with_headers = list(compress(range(len(records)), records.headers))
     markers = [row for row in with_headers if records.headers[row][-1][0] == MARKER]
-    told = [_read_marker(records.headers[row][-1][1], layout) for row in markers]
+    reported = [_read_marker(records.headers[row][-1][1], layout) for row in markers]
     if markers:
         records = records.without(markers)
     if len(markers) == len(with_headers):
-        return _with_headers(records, None), records.timestamps, told
+        return _with_headers(records, None), records.timestamps, reported
     headers = records.headers or ()
     times = [
         Timestamp(int.from_bytes(each[-1][1] or b"", "big", signed=True))
@@ -118,7 +118,7 @@ def split(
         for each, own in zip(headers, records.timestamps, strict=True)
     ]
     left = [each[:-1] if each and each[-1][0] == TIME else each for each in headers]
-    return _with_headers(records, left if any(left) else None), times, told
+    return _with_headers(records, left if any(left) else None), times, reported
 
 
 def without_progress(records: RawBatch) -> RawBatch:
@@ -126,21 +126,21 @@ def without_progress(records: RawBatch) -> RawBatch:
     return split(records, -1)[0]
 
 
-def marker(told: Mapping[TaskId, Progress], layout: int, now: Timestamp) -> RawBatch:
+def marker(reported: Mapping[TaskId, Progress], layout: int, now: Timestamp) -> RawBatch:
     """One progress marker.
 
     Args:
-        told: The progress of tasks that write the topic.
+        reported: The progress of tasks that write the topic.
         layout: The fingerprint of the topology.
         now: The clock on the wall; the marker's timestamp.
     """
-    value = msgspec.msgpack.encode((layout, _rows(told, 0)))
+    value = msgspec.msgpack.encode((layout, _rows(reported, 0)))
     return Batch([None], [None], [max(Timestamp(0), now)], [Offset(0)], [((MARKER, value),)])
 
 
 def note_text(note: Note, stream_time: Timestamp, offset: Offset, layout: int) -> str:
     """A note as it is committed with an offset; short, as brokers refuse more than 4096 bytes."""
-    rows = _rows(note.told, stream_time)
+    rows = _rows(note.reported, stream_time)
     done = note.done.time - stream_time, note.done.offset - offset
     data = (layout, note.seen - offset, done, rows)
     return b64encode(msgspec.msgpack.encode(data)).decode()
@@ -153,9 +153,9 @@ def read_note(text: str, stream_time: Timestamp, offset: Offset, layout: int) ->
     known, seen, done, rows = msgspec.msgpack.decode(b64decode(text), type=_NoteData)
     if known != layout:
         return None
-    told = _told(rows, stream_time)
+    reported = _reported(rows, stream_time)
     reached = Reached(Timestamp(stream_time + done[0]), Offset(offset + done[1]))
-    return Note(Offset(offset + seen), reached, told)
+    return Note(Offset(offset + seen), reached, reported)
 
 
 _Row = tuple[int, int, int, tuple[Offset, ...]]
@@ -163,14 +163,14 @@ _MarkerData = tuple[int, list[_Row]]
 _NoteData = tuple[int, int, tuple[int, int], list[_Row]]
 
 
-def _rows(told: Mapping[TaskId, Progress], since: int) -> list[_Row]:
+def _rows(reported: Mapping[TaskId, Progress], since: int) -> list[_Row]:
     return [
         (task.subtopology, task.partition, progress.time - since, progress.offsets)
-        for task, progress in told.items()
+        for task, progress in reported.items()
     ]
 
 
-def _told(rows: Iterable[_Row], since: int) -> dict[TaskId, Progress]:
+def _reported(rows: Iterable[_Row], since: int) -> dict[TaskId, Progress]:
     return {
         TaskId(part, Partition(number)): Progress(Timestamp(since + time), offsets)
         for part, number, time, offsets in rows
@@ -179,7 +179,7 @@ def _told(rows: Iterable[_Row], since: int) -> dict[TaskId, Progress]:
 
 def _read_marker(data: bytes | None, layout: int) -> Mapping[TaskId, Progress]:
     known, rows = msgspec.msgpack.decode(data or b"", type=_MarkerData)
-    return _told(rows, 0) if known == layout else {}
+    return _reported(rows, 0) if known == layout else {}
 
 
 def _without_reserved(headers: Headers) -> Headers:

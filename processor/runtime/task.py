@@ -113,7 +113,7 @@ class Task:
             stores, shared=shared, paired=dataflow.paired, delays=dataflow.delays
         )
         self.ahead: list[tuple[TopicPartition, Offset, Timestamp]] = []
-        """Records too far ahead of the clock to move the stream time there, to be told of."""
+        """Records too far ahead of the clock to move the stream time there, to be reported."""
         self.offsets: dict[TopicPartition, Offset] = {}
         self.notes: Mapping[TopicPartition, Note] = {}
         """Of partitions that other tasks write: what is committed besides the offset."""
@@ -150,7 +150,7 @@ class Task:
         """How far it is, for each topic that carries that.
 
         Args:
-            sources: Its partitions, in the order in which their offsets are told.
+            sources: Its partitions, in the order in which their offsets are reported.
         """
         offsets, now = tuple(self.offsets[each] for each in sources), self._context.task_time
         return {
@@ -209,22 +209,22 @@ class Task:
         self._context.now = now
         return [each for step in self._dataflow.clocked for each in self._tick(step, since)]
 
-    def tell_changes(self) -> list[Output]:
+    def report_changes(self) -> list[Output]:
         """What the tables have held back for the checkpoint; afterwards they hold nothing back."""
         context = self._context
         context.promised = self._promised
-        outputs = [each for step in self._dataflow.tables for each in self._tell(step)]
+        outputs = [each for step in self._dataflow.tables for each in self._report(step)]
         context.promised, self._promised = None, context.task_time
         return outputs
 
-    def tell_held(self) -> list[Output]:
+    def report_held(self) -> list[Output]:
         """What the steps hold back until the stream time goes on, which it does as far as needed.
 
         How far depends on what they hold alone, and not on the clock: done again after a crash it
         comes out the same.
         """
         outputs: list[Output] = []
-        # What steps tell, those behind them may hold back in turn.
+        # What steps report, those behind them may hold back in turn.
         while (until := self._held_until()) > self._context.task_time:
             outputs += self.advance(until)
         return outputs
@@ -282,7 +282,7 @@ class Task:
         entering = _Entering(lambda some: {Edge(step): copied(rows.take(some))}, noted=noted)
         return self._enter_made(entering, rows, step)
 
-    def _tell(self, step: Step) -> list[Output]:
+    def _report(self, step: Step) -> list[Output]:
         self._context.begin()
         made, noted = self._changes(step), self._context.noted
         if made is None or not (len(made) or noted):

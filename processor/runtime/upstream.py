@@ -89,22 +89,22 @@ class Hold(NamedTuple):
         task: The one upstream that is waited for.
         time: How far it is.
         since: When it was seen first that it is no further: milliseconds after any moment.
-        told: What all of them had told by then.
+        reported: What all of them had reported by then.
     """
 
     task: TaskId
     time: Timestamp
     since: int
-    told: Mapping[TaskId, Progress]
+    reported: Mapping[TaskId, Progress]
 
 
 class _Front(NamedTuple):
     """How far the writers of a partition are.
 
     Attributes:
-        time: The least time that one of those that are waited for has told.
-        latest: The highest that any has told.
-        order: Those that are waited for, the ones that have told the least first.
+        time: The least time that one of those that are waited for has reported.
+        latest: The highest that any has reported.
+        order: Those that are waited for, the ones that have reported the least first.
     """
 
     time: Timestamp
@@ -129,7 +129,7 @@ class Upstream:
     layout: int
     position: Offset
     note: Note | None = None
-    told: Mapping[TaskId, Progress] = field(default_factory=dict[TaskId, Progress])
+    reported: Mapping[TaskId, Progress] = field(default_factory=dict[TaskId, Progress])
     """The last progress of each writer; replaced where that changes, as notes and holds keep it."""
     bound: Timestamp = NO_TIME
     """All that counts for an earlier time has been given on."""
@@ -144,7 +144,7 @@ class Upstream:
     """The next offset that is to be read."""
     _hold: Hold | None = None
     _left_out: set[TaskId] = field(default_factory=set[TaskId])
-    """Writers that are not waited for until they tell more."""
+    """Writers that are not waited for until they report more."""
     _waiting: list[Queue] = field(default_factory=list[Queue])
     """Runs, by the times of their first records that are left."""
     _arrived: deque[Queue] = field(default_factory=deque[Queue])
@@ -164,19 +164,19 @@ class Upstream:
     def __post_init__(self) -> None:
         self.seen = self._read = self.position
         if self.note is not None:
-            known = self.note.told.items()
-            self.told = {task: progress for task, progress in known if task in self.writers}
+            known = self.note.reported.items()
+            self.reported = {task: progress for task, progress in known if task in self.writers}
             self.begin, self._read = self.note.done, self.note.seen
             self.bound, self.reached = self.begin.time, _before(self.begin.time)
 
     @property
     def time(self) -> Timestamp:
-        """The least time that a writer has told: nothing earlier will be written."""
+        """The least time that a writer has reported: nothing earlier will be written."""
         return self._front.time
 
     @property
     def latest(self) -> Timestamp:
-        """The highest time that a writer has told."""
+        """The highest time that a writer has reported."""
         return self._front.latest
 
     @property
@@ -184,7 +184,7 @@ class Upstream:
         if self._known_front is None:
             waited_for = (task for task in self.writers if task not in self._left_out)
             order = sorted(waited_for, key=self._time_of)
-            latest = max((each.time for each in self.told.values()), default=NO_TIME)
+            latest = max((each.time for each in self.reported.values()), default=NO_TIME)
             self._known_front = _Front(self._time_of(order[0]) if order else latest, latest, order)
         return self._known_front
 
@@ -200,19 +200,19 @@ class Upstream:
 
     def noted(self, done: Reached) -> Note:
         """What is to be committed, all before `done` being processed."""
-        return Note(max(self.seen, self._read), done, self.told)
+        return Note(max(self.seen, self._read), done, self.reported)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether records wait, or time does that a writer has told."""
+        """Whether records wait, or time does that a writer has reported."""
         return bool(self._waiting) or self.latest > self.bound
 
     def add(self, records: RawBatch) -> int:
         """Takes in what was read next; the number of records in it that are not processed yet."""
         self.seen = Offset(records.offsets[-1] + 1)
         self.is_drained, self._has_come = False, True
-        records, times, told = split(records, self.layout)
-        for each in told:
+        records, times, reported = split(records, self.layout)
+        for each in reported:
             self._note(each)
         if not len(records):
             return 0
@@ -265,12 +265,14 @@ class Upstream:
         if not order or not self.is_waiting:
             self._hold = None
         elif self._hold is None or (self._hold.task, self._hold.time) != (order[0], time):
-            self._hold = Hold(order[0], time, elapsed, self.told)
+            self._hold = Hold(order[0], time, elapsed, self.reported)
         return self._hold
 
     def go_on_without(self, hold: Hold) -> Queue | None:
-        """Waits no longer for writers that have told nothing since that hold began."""
-        silent = {task for task in self.writers if self.told.get(task) == hold.told.get(task)}
+        """Waits no longer for writers that have reported nothing since that hold began."""
+        silent = {
+            task for task in self.writers if self.reported.get(task) == hold.reported.get(task)
+        }
         self._left_out |= {task for task in silent if self._time_of(task) <= hold.time}
         self._known_front = None
         self.overtaken += 1
@@ -291,24 +293,26 @@ class Upstream:
             self._arrived.popleft()
         return in_time(parts)
 
-    def _note(self, told: Mapping[TaskId, Progress]) -> None:
+    def _note(self, reported: Mapping[TaskId, Progress]) -> None:
         """Progress only grows; what is read again after a restart may be older than what is known.
 
         Except that a reset starts over: then no older progress was committed either.
         """
-        known = {task: progress for task, progress in told.items() if task in self.writers}
-        newest = {task: max(each, self.told.get(task, _UNTOLD)) for task, each in known.items()}
-        self.told, self._known_front = {**self.told, **newest}, None
+        known = {task: progress for task, progress in reported.items() if task in self.writers}
+        newest = {
+            task: max(each, self.reported.get(task, _UNREPORTED)) for task, each in known.items()
+        }
+        self.reported, self._known_front = {**self.reported, **newest}, None
         self._left_out -= known.keys()
 
     def _time_of(self, task: TaskId) -> Timestamp:
-        return self.told.get(task, _UNTOLD).time
+        return self.reported.get(task, _UNREPORTED).time
 
     def _may_be_drained(self, task: TaskId) -> bool:
         """Whether the writer has worked on everything that its partitions are known to hold."""
-        if task not in self.told:
+        if task not in self.reported:
             return False
-        offsets = zip(self.writers[task], self.told[task].offsets, strict=True)
+        offsets = zip(self.writers[task], self.reported[task].offsets, strict=True)
         return all(offset >= self._ends.get(source, -1) for source, offset in offsets)
 
     def _left(
@@ -322,7 +326,7 @@ class Upstream:
         return records.select(mask), left
 
 
-_UNTOLD = Progress(NO_TIME, ())
+_UNREPORTED = Progress(NO_TIME, ())
 
 
 def _head(queue: Queue) -> Timestamp:

@@ -1,4 +1,4 @@
-"""Worker: the core of a slot. It is told events and answers with commands; it does nothing itself.
+"""Worker: the core of a slot. It is given events and answers with commands; it does nothing itself.
 
 The commit cycle, with exactly-once:
 
@@ -74,8 +74,8 @@ from processor.serdes import SchemasMissing
 from processor.state.overlay import Overlay
 from processor.topology.plan import Layout, StoreId, TaskId
 
-_TOLD = 16
-"""Portions that are remembered, to tell what took long."""
+_REPORTED = 16
+"""Portions that are remembered, to say what took long."""
 
 _PURGE_INTERVAL = 30_000
 """Milliseconds between two purges of repartition topics, as in Kafka Streams."""
@@ -126,7 +126,7 @@ class Worker:
         """Records that were given to tasks, without those that were given before."""
         self.worked = 0
         """Records that were worked on, those included that were done again."""
-        self.portions: deque[Portion] = deque(maxlen=_TOLD)
+        self.portions: deque[Portion] = deque(maxlen=_REPORTED)
         """What was worked on last, since somebody has emptied this."""
         self._budget = sys.maxsize
         self._is_behind = False
@@ -174,12 +174,12 @@ class Worker:
         return self.tasks.keys() == self._own.keys()
 
     @property
-    def told(self) -> int:
-        """How many topics have ended, if what tasks held back is told and committed."""
+    def reported(self) -> int:
+        """How many topics have ended, if what tasks held back is reported and committed."""
         ended = (number for number in self.tasks if self._has_ended(number))
-        told = all(self._intakes[number].is_idle_told for number in ended)
+        reported = all(self._intakes[number].is_idle_reported for number in ended)
         is_committed = not (self._checkpoints.under_way or self._is_anything_new())
-        return len(self._ended) if told and is_committed and self.has_opened_all else 0
+        return len(self._ended) if reported and is_committed and self.has_opened_all else 0
 
     def start(self) -> list[Command]:
         """The first commands."""
@@ -467,7 +467,7 @@ class Worker:
         self.overtaken += intake.overtaken - before
 
     def ahead(self) -> list[tuple[TopicPartition, Offset, Timestamp]]:
-        """Records too far ahead of the clock to move a stream time there; each is told once."""
+        """Records too far ahead of the clock to move a stream time there; each is reported once."""
         found = [each for task in self.tasks.values() for each in task.ahead]
         for task in self.tasks.values():
             task.ahead.clear()
@@ -479,13 +479,13 @@ class Worker:
         return {task: (hold.task, self._elapsed - hold.since) for task, hold in first}
 
     def _idle(self, number: TaskId) -> list[Command]:
-        """Has a task tell what it holds back, if nothing has come for long."""
+        """Has a task say what it holds back, if nothing has come for long."""
         task, timeout = self.tasks[number], self._options.idle_timeout
         silence = 0 if self._has_ended(number) else timeout
         if not timeout or not self._intakes[number].is_idle(self._elapsed, silence):
             return []
         before = task.positions
-        commands = self._produce(task.tell_held())
+        commands = self._produce(task.report_held())
         self._checkpoints.moved |= task.positions != before
         return commands
 
@@ -511,8 +511,8 @@ class Worker:
         # Only now: what comes after a quiet time, or an adoption, is committed at once.
         state.under_way, state.elapsed = True, self._elapsed
         begin = self._begin()
-        told = [each for task in self.tasks.values() for each in task.tell_changes()]
-        commands = self._produce(told)
+        reported = [each for task in self.tasks.values() for each in task.report_changes()]
+        commands = self._produce(reported)
         for store, overlay in self._overlays().items():
             commands += self._changelog(store, overlay)
         markers = self._markers.of(self.tasks, self._clock) if self._followed else []
@@ -594,7 +594,7 @@ class Worker:
     def _after_abort(self, then: Callable[[], list[Command]]) -> list[Command]:
         """What is to be done once nothing is uncommitted.
 
-        It follows when that is told: commands behind an abort that fails would be forgotten.
+        It follows when that is reported: commands behind an abort that fails would be forgotten.
         """
         if not self._checkpoints.begun:
             return then()

@@ -34,7 +34,7 @@ Overviews: TypeAlias = Iterable[tuple[Overview, list[str]]]
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A recommendation, as it is kept and told."""
+    """A recommendation, as it is kept and reported."""
 
     time: str  # ISO 8601, UTC
     nodes: int
@@ -50,7 +50,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What there is to tell after a while: a recommendation at times, and what happened."""
+    """What there is to report after a while: a recommendation at times, and what happened."""
 
     entry: Entry | None
     news: tuple[str, ...] = ()
@@ -128,7 +128,7 @@ class Autoscaling:
         return _entry(advice, explain(advice, self._policy))
 
     def _keep(self, entry: Entry) -> Iterator[str]:
-        """That it can't be kept is told once; the nodes matter more."""
+        """That it can't be kept is reported once; the nodes matter more."""
         if self._history is None:
             return
         try:

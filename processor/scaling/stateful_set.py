@@ -119,13 +119,13 @@ class StatefulSet:
             ) from error
 
     def _refusal(self, error: urllib.error.HTTPError) -> str:
-        told = f"the Kubernetes API refuses ({error.code} {error.reason})"
+        reported = f"the Kubernetes API refuses ({error.code} {error.reason})"
         if error.code == 404:  # noqa: PLR2004 - HTTP's
             return (
-                f"{told}: there is no StatefulSet {self._name} in the namespace "
+                f"{reported}: there is no StatefulSet {self._name} in the namespace "
                 f"{self._api.namespace}; see --stateful-set and --namespace"
             )
         return (
-            f"{told}: let the service account get and patch statefulsets/scale in the namespace "
-            f"{self._api.namespace}"
+            f"{reported}: let the service account get and patch statefulsets/scale in the "
+            f"namespace {self._api.namespace}"
         )

@@ -22,16 +22,16 @@ Part: TypeAlias = Literal["key", "value"]
 class Serde(Generic[T]):
     """How values of one type become bytes and values again.
 
-    `name` tells what the bytes mean, in full (`json(Order)`): stores keep it, so that state written
+    `name` says what the bytes mean, in full (`json(Order)`): stores keep it, so that state written
     with one serde is never read with another. None is never given to either function: a null key or
     value stays null. Both functions raise an `Exception` for what they can't do, and nothing worse
     but `SchemasMissing`, if they use a schema registry. `type` is that of the values, if it is
-    known: fields are checked against it when a topology is written. `faithful` tells that a value
+    known: fields are checked against it when a topology is written. `faithful` says that a value
     comes back as it was, and that no code of its type runs on the way: stores and internal topics
     may use the serde as it is. `shape` has the fields of the models in them, see `serdes.shapes`:
     where it changes, what was kept may not fit. `encode_all` and `decode_all` do a batch for less,
     of values that are not null; where they raise, or give None, it is done one by one. `for_keys`
-    writes keys if those that are equal have other bytes otherwise. `cuts` tells that some values
+    writes keys if those that are equal have other bytes otherwise. `cuts` says that some values
     lose digits or microseconds, as in a `float` of Avro.
     """
 
@@ -157,7 +157,7 @@ def _through(
 
 
 def _all_at_once(function: AllAtOnce | None, column: Sequence[Any]) -> list[Any] | None:
-    """None where it is to be done one by one, which also tells which row fails, and why."""
+    """None where it is to be done one by one, which also says which row fails, and why."""
     with suppress(Exception):
         return None if function is None else function(column)
     return None

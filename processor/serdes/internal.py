@@ -35,7 +35,7 @@ def _encoder(packer: Callable[[Any], Any]) -> Callable[[Any], bytes]:
 
 
 def _encode_all(trees: Sequence[Any]) -> list[bytes] | None:
-    """A batch that msgpack keeps as it is, as the first one mostly tells; None if it would not."""
+    """A batch that msgpack keeps as it is, as the first one mostly shows; None if it would not."""
     return _encode_kept(trees) if _encode_kept(trees[:1]) else None
 
 
@@ -107,7 +107,7 @@ def internal_list(
     """The internal form of lists whose members have a type each; equal ones have equal bytes.
 
     Args:
-        name: Tells what the members are.
+        name: Says what the members are.
         types: Of the members, as they are kept.
         dumps: What is kept of each member.
         loads: Each member from what was kept.

@@ -403,4 +403,4 @@ _LIBRARIES: Final[Mapping[str, Callable[[Any, Mapping[str, Any]], Fields]]] = {
     "__attrs_attrs__": _attrs,
     "_fields": _named_tuple,
 }
-"""What tells the classes of each library."""
+"""What identifies the classes of each library."""

@@ -3,7 +3,7 @@
 Owns the walk through a type: a model's fields are taken from the object as they are, by their
 names, and put into a new one, so that neither validators nor `__post_init__` see them twice, and
 aliases, excluded and computed fields play no part. A value that is not of its type is kept all the
-same where its own kind tells what it is, and refused where a class would be needed.
+same where its own kind says what it is, and refused where a class would be needed.
 """
 
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -179,7 +179,7 @@ class Walk:
         origins = [get_origin(member) or member for member, _ in typed.values()]
         if len(set(map(_kind, origins))) < len(origins):
             raise TopologyError(
-                f"{where or 'the type'} can be {' or '.join(typed)}, which no value tells apart: "
+                f"{where or 'the type'} can be {' or '.join(typed)}, which no value distinguishes: "
                 "name one type for both, such as list[A | B]"
             )
         return _union_codec(typed)

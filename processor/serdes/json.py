@@ -1,4 +1,4 @@
-"""Serdes that write JSON: untyped, and for every type that can be told from its annotation.
+"""Serdes that write JSON: untyped, and for every type that is known from its annotation.
 
 Owns the choice between msgspec, which does everything, and pydantic for its own models. Never
 imports pydantic before a model of it is met.
@@ -107,7 +107,7 @@ def json_of(annotation: Any, *, sort: bool = False) -> Serde[Any]:
         TopologyError: there is no JSON for the type.
     """
     model = plain_type(annotation)
-    # The metadata of Annotated holds what else to check, and how to tell a union's members apart.
+    # The metadata of Annotated holds what else to check, and how to distinguish a union's members.
     demanded = annotation if get_origin(annotation) is Annotated else model
     if model is NoneType:
         raise TopologyError("None is outside of serdes: there is no value to name a type for")

@@ -32,7 +32,7 @@ class MemoryRegistry:
         Raises:
             SchemaRefused: It asks for the latest schema of a subject that has none.
         """
-        missing.registry.tell({each: self._answer(each) for each in missing.questions})
+        missing.registry.answer({each: self._answer(each) for each in missing.questions})
 
     def resolve(self, function: Callable[[], R]) -> R:
         """What the function gives when everything that it asks for is answered."""

@@ -22,7 +22,7 @@ SubjectStrategy: TypeAlias = Literal["topic", "record", "topic-record"]
 _PREFIX: Final = Struct(">bI")
 PREFIX_BYTES: Final = _PREFIX.size
 _MOST_ASKED: Final = 50
-"""Ids that are asked for at once: a node goes on telling that it lives in between."""
+"""Ids that are asked for at once: a node goes on reporting that it lives in between."""
 
 _MOST_READERS: Final = 1000
 """Functions that are kept for writers' schemas."""
@@ -122,7 +122,7 @@ class SchemaRegistry:
             raise UnknownSchemaError(question.id)
         raise SchemasMissing(self, [question])
 
-    def tell(self, answers: Mapping[Question, Answer | None]) -> None:
+    def answer(self, answers: Mapping[Question, Answer | None]) -> None:
         """Keeps answers; None: there is no such schema."""
         for question, answer in answers.items():
             if answer is not None:

@@ -26,7 +26,7 @@ def own_key(annotation: Any) -> Serde[Any]:
     The name is another than JSON's where equal keys have not always had these bytes.
 
     Raises:
-        TopologyError: No form keeps keys of the type, or `==` tells apart what their bytes do not.
+        TopologyError: No form keeps keys of the type, or equal keys would have other bytes.
     """
     if not runs_code(annotation):
         return own_json_key(annotation)

@@ -94,7 +94,7 @@ def checked_all(
 
 
 def _classes(model: Any) -> tuple[type, ...]:
-    """The classes that values of the type have; none where that can't be told."""
+    """The classes that values of the type have; none where they are unknown."""
     origin = get_origin(model) or model
     if origin in UNIONS:
         members = [_classes(plain_type(member)) for member in get_args(model)]
@@ -140,19 +140,19 @@ def return_type(function: Callable[..., Any]) -> Any | None:
         return function
     if not hasattr(function, "__code__"):
         function = type(function).__call__
-    return _told(hints(function).get("return")) if hasattr(function, "__code__") else None
+    return _known(hints(function).get("return")) if hasattr(function, "__code__") else None
 
 
 def field_type(model: Any, field: str) -> Any | None:
     """The type of a field of a pydantic model, dataclass, Struct, TypedDict or NamedTuple.
 
-    None where the model has no such field or does not tell its type.
+    None where the model has no such field or no type for it.
     """
     model = plain_type(model)
     fields = getattr(model, "model_fields", None)
     if fields is not None and uses_pydantic(model):
         return fields[field].annotation if field in fields else None
-    return _told(_fields(model).get(field))
+    return _known(_fields(model).get(field))
 
 
 def uses_pydantic(annotation: Any) -> bool:
@@ -202,7 +202,7 @@ def _fields(model: Any) -> dict[str, Any]:
     return hints(owner) if isinstance(owner, type) else {}
 
 
-def _told(annotation: Any) -> Any | None:
+def _known(annotation: Any) -> Any | None:
     """None for what says nothing about a value: type variables and class variables."""
     unknown = isinstance(annotation, TypeVar) or get_origin(annotation) is ClassVar
     return None if unknown else annotation

@@ -38,7 +38,7 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """A snapshot, as its manifest tells.
+    """A snapshot, as its manifest describes it.
 
     `meta` is what the store's bytes mean. `time`, in ms, is when the store was still at the end
     of what was committed: no later change of it is older.

@@ -64,7 +64,7 @@ class Archive:
         Args:
             file: Which.
             folder: Where to.
-            note: Told the bytes of each piece; what it raises ends the download.
+            note: Called with the bytes of each piece; what it raises ends the download.
 
         Raises:
             SnapshotError: It is missing, or not what it was.

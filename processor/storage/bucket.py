@@ -25,7 +25,7 @@ _CHUNK = 1 << 20
 _PARTS = 4
 """Parts of a large file, of 5 MiB each, that are in memory at once."""
 _PASSING = ("HTTP error", " retries, max_retries: ")
-"""What obstore says of errors that may pass: it tells them from others in words only."""
+"""What obstore says of errors that may pass: it distinguishes them from others in words only."""
 
 _CLIENT_OPTIONS = (
     *("allow_http", "allow_invalid_certificates"),
@@ -38,7 +38,7 @@ class Bucket:
 
     Args:
         url: `file:///folder`, a folder, `s3://bucket/prefix`, `gs://...` or `az://...`; without
-            credentials, for it is told in errors.
+            credentials, for it is shown in errors.
         patient: Whether requests are repeated for minutes, and not just once.
 
     Raises:
@@ -152,7 +152,7 @@ class Bucket:
 
 
 def save(chunks: Iterable[bytes], file: Path, note: Callable[[int], None]) -> str:
-    """Writes a file to disk for good; returns its SHA-256. `note` is told the bytes of each piece.
+    """Writes a file to disk for good; returns its SHA-256. `note` gets the bytes of each piece.
 
     Raises:
         OSError: The disk is unusable.

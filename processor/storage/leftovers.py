@@ -26,13 +26,15 @@ class Leftovers:
     Args:
         layout: The plan and the partition counts.
         state_dir: The node's folder.
-        tell: Told of each store that is removed, and why one can't be.
+        report: Called with each store that is removed, and why one can't be.
     """
 
-    def __init__(self, layout: Layout, state_dir: Path, tell: Callable[[Path, str], None]) -> None:
+    def __init__(
+        self, layout: Layout, state_dir: Path, report: Callable[[Path, str], None]
+    ) -> None:
         self._layout = layout
         self._state_dir = state_dir
-        self._tell = tell
+        self._report = report
         self._since: dict[int, float] = {}
         self._looked: float | None = None
         self._removing: Thread | None = None
@@ -79,6 +81,6 @@ class Leftovers:
             try:
                 destroy(folder)  # a worker that has started meanwhile has its lock
             except StateError as error:
-                self._tell(folder, str(error))
+                self._report(folder, str(error))
             else:
-                self._tell(folder, "")
+                self._report(folder, "")

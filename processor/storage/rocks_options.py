@@ -92,6 +92,6 @@ def translated(path: Path, error: Exception) -> Exception:
     message = " ".join(str(error).split())
     for text, kind, advice in _CAUSES:
         if text in message:
-            told = f"store {path}: {message}; {advice}"
-            return StoreCorrupt(told, path) if kind is StoreCorrupt else kind(told)
+            reported = f"store {path}: {message}; {advice}"
+            return StoreCorrupt(reported, path) if kind is StoreCorrupt else kind(reported)
     return StateError(f"store {path}: {message}; if it persists, drop the store to restore it")

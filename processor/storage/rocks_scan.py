@@ -2,7 +2,7 @@
 
 The empty key is the position's. A user's key of n zero bytes (n from 0) is stored with n + 1 of
 them, every other key as it is. These keys precede all others, and shift among themselves only: the
-order stays, nothing collides, and a batch without such a key (its minimum tells) costs nothing.
+order stays, nothing collides, and a batch without such a key (its minimum shows) costs nothing.
 """
 
 from collections.abc import Iterator
@@ -75,7 +75,7 @@ class Cursor:
         return chunk
 
     def _end_of_range(self, iterator: RdictIter) -> None:
-        # An iterator ends at a block that it can't read as if nothing followed; its status tells.
+        # At a block that it can't read an iterator ends as if nothing followed; its status has why.
         try:
             iterator.status()
         except Exception as error:

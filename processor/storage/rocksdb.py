@@ -8,7 +8,7 @@ Values and changelog position are in one column family and arrive in one write b
 write-ahead log off: memtables reach disk whole and in order, so what a crash leaves is the store as
 it was at some earlier position, and never a mixture.
 
-The position has the empty key; `storage.rocks_scan` tells how users' keys make room for it.
+The position has the empty key; `storage.rocks_scan` says how users' keys make room for it.
 """
 
 import atexit
@@ -220,7 +220,7 @@ class RocksStore:
         """Flushes if anything was written since; an error is kept for the next call."""
         try:
             with self._lock:
-                # Whoever closes it flushes it, and must not be told that it is closed.
+                # Whoever closes it flushes it, and must not learn that it is closed.
                 if self._dirty and not self._closed and self._failure is None:
                     self._flush()
         except Exception as error:  # noqa: BLE001 - whatever it is, the store's user gets it

@@ -164,17 +164,17 @@ class TopologyDriver:
     def advance(self, duration: Duration) -> None:
         """Lets the wall clock go on, by such as "10s" or by seconds."""
         self._now = Timestamp(self._now + milliseconds(duration, "advance"))
-        self._tell(Tick(self._now, self._elapsed))
+        self._handle(Tick(self._now, self._elapsed))
         self._settle()
 
     def idle(self) -> None:
-        """Lets no input come for `idle_timeout`: what is held back, such as windows, is told."""
+        """Lets no input come for `idle_timeout`: what is held back, such as windows, is emitted."""
         self._deliver_all()
         for source in sorted(self._own):
-            self._tell(ReachedEnd(source, self._fetched[source]))
-        self._tell(Tick(self._now, self._elapsed))
+            self._handle(ReachedEnd(source, self._fetched[source]))
+        self._handle(Tick(self._now, self._elapsed))
         self._elapsed += _IDLE_TIMEOUT
-        self._tell(Tick(self._now, self._elapsed))
+        self._handle(Tick(self._now, self._elapsed))
         self._settle()
 
     def checkpoint(self) -> None:
@@ -203,8 +203,8 @@ class TopologyDriver:
         self._pending: dict[TopicPartition, Position] = {}
         self._written: dict[StoreId, Offset] = {}
         self._execute(self._worker.start())
-        self._tell(Assigned(self._own))
-        self._tell(Tick(self._now, self._elapsed))
+        self._handle(Assigned(self._own))
+        self._handle(Tick(self._now, self._elapsed))
 
     @overload
     def read(self, topic: str, *, key: Any = None, value: None = None) -> list[tuple[Any, Any]]: ...
@@ -292,7 +292,7 @@ class TopologyDriver:
         while True:
             seen, self._seen = self._seen, []
             for each in seen:
-                self._tell(each)
+                self._handle(each)
             sources = sorted(source for source in self._own if self._unread(source))
             for source in sources:
                 self._deliver(source)
@@ -301,11 +301,11 @@ class TopologyDriver:
 
     def _commit(self) -> bool:
         before = self._worker.checkpoints
-        self._tell(Tick(self._now, self._elapsed + _CHECKPOINT_INTERVAL))
+        self._handle(Tick(self._now, self._elapsed + _CHECKPOINT_INTERVAL))
         if self._worker.checkpoints > before:
             self._elapsed += _CHECKPOINT_INTERVAL
             return True
-        self._tell(Tick(self._now, self._elapsed))  # or what is new would be committed at once
+        self._handle(Tick(self._now, self._elapsed))  # or what is new would be committed at once
         return False
 
     def _unread(self, source: TopicPartition) -> bool:
@@ -314,9 +314,9 @@ class TopologyDriver:
     def _deliver(self, source: TopicPartition) -> None:
         batch = self._kafka.batch(source, self._fetched[source])
         self._fetched[source] = Offset(batch.offsets[-1] + 1)
-        self._tell(Fetched(source, batch))
+        self._handle(Fetched(source, batch))
 
-    def _tell(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         self._execute(self._worker.handle(event))
 
     def _execute(self, commands: list[Command]) -> None:
@@ -336,12 +336,12 @@ class TopologyDriver:
             case Commit():
                 self._kafka.commit(self._pending)
                 written, self._written = self._written, {}
-                self._tell(Committed(written))
+                self._handle(Committed(written))
             case Persist(store, changes, position):
                 self._kafka.stores[store].write(changes, position)
             case Abort():
                 self._kafka.abort()
-                self._tell(Aborted())
+                self._handle(Aborted())
             case LookUp(missing):
                 self.registry.answer(missing)
             case LookAtEnds(sources, asked_at):
@@ -362,7 +362,7 @@ class TopologyDriver:
             spec.name: ReadOnlyStore(spec, self._kafka.tables[topic])
             for topic, spec in self._layout.plan.global_tables
         }
-        self._tell(TaskOpened(task, stores, start, shared=shared))
+        self._handle(TaskOpened(task, stores, start, shared=shared))
 
     def _known(self, function: Callable[[Any, Any], R], serde: Any, value: Any) -> R:
         """What the function gives, with the schemas known that it asks for."""

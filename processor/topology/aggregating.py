@@ -12,7 +12,7 @@ from processor.operators.columns.composed import ColumnItem, Composed, Part, car
 from processor.operators.columns.steps import is_expression
 from processor.serdes.types import type_name
 from processor.topology.form import Form
-from processor.topology.functions import getter, told
+from processor.topology.functions import described, getter
 
 if TYPE_CHECKING:
     from polars import Expr
@@ -32,15 +32,15 @@ def composed(
         TopologyError: There is none, or a field is not there.
     """
     if isinstance(model, Aggregator) or is_expression(model):
-        raise TopologyError(f"{what}: name each aggregate, such as agg(orders=count_of())")
+        raise TopologyError(f"{what}: name each aggregate, such as agg(orders=count())")
     if not callable(model):
-        raise TopologyError(f"{what}: the model is a type, not {told(model)}")
+        raise TopologyError(f"{what}: the model is a type, not {described(model)}")
     if not given:
-        raise TopologyError(f"{what}: name at least one aggregate, such as agg(orders=count_of())")
+        raise TopologyError(f"{what}: name at least one aggregate, such as agg(orders=count())")
     for name, each in given.items():
         if not (isinstance(each, Aggregator) or is_expression(each)):
             raise TopologyError(
-                f"{what}: {name}={told(each)} is no aggregate: give one such as count_of() or "
+                f"{what}: {name}={described(each)} is no aggregate: give one such as count() or "
                 'sum_of("amount"), called, or col("amount").sum()'
             )
     _check_names(model, given, what)
@@ -53,8 +53,8 @@ def composed(
         bound.append(part)
         states.append(aggregator.state(item))
         results[name] = aggregator.type(item)
-    described = (f"{name}={_named(each)}" for name, each in parts.items())
-    serde_name = f"agg({', '.join(described)})"
+    each_named = (f"{name}={_named(each)}" for name, each in parts.items())
+    serde_name = f"agg({', '.join(each_named)})"
     try:
         serde = states_serde(serde_name, bound, states)
     except TopologyError as error:
@@ -64,7 +64,7 @@ def composed(
 
 
 def _check_names(model: Callable[..., Any], names: Iterable[str], what: str) -> None:
-    """The model takes these names, and needs no others; as far as its signature tells."""
+    """The model takes these names, and needs no others; as far as its signature says."""
     known = _names_taken(model)
     if known is None:
         return

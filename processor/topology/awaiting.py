@@ -8,7 +8,7 @@ from processor.durations import Duration, seconds
 from processor.errors import TopologyError
 from processor.operators.concurrent import MapAsync
 from processor.topology.builder import check_number
-from processor.topology.functions import check_arguments, checked_function, told
+from processor.topology.functions import check_arguments, checked_function, described
 
 
 def awaiting(
@@ -26,7 +26,7 @@ def awaiting(
     """
     called = getattr(function, "__call__", None)  # noqa: B004 - its kind is asked for
     if not (iscoroutinefunction(function) or iscoroutinefunction(called)):
-        raise TopologyError(f"{told(function)} is no async def: use map_values for it")
+        raise TopologyError(f"{described(function)} is no async def: use map_values for it")
     check_arguments(what, function, "value")
     if joiner is not None:
         checked_function(f"{what}: joiner", joiner, "value, found")

@@ -75,7 +75,7 @@ class Builder:
         if others or _reading(first) != _reading(source):
             raise TopologyError(
                 f"{', '.join(topics)}: a topic is read once in a topology, and already as "
-                f"{_told(first)}; keep that stream in a variable and use it twice"
+                f"{_described(first)}; keep that stream in a variable and use it twice"
             )
         return first
 
@@ -213,7 +213,7 @@ def check_number(what: str, given: object, *, least: int) -> None:
         raise TopologyError(f"{what}={given!r}: give {least} or more, as a whole number")
 
 
-def _told(source: Source) -> str:
+def _described(source: Source) -> str:
     policy = f", on_bad_record={source.on_bad_record!r}" if source.on_bad_record else ""
     time = f", timestamp={source.time.label}" if source.time else ""
     topics = ", ".join(map(repr, source.topics))

@@ -91,7 +91,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What Kafka tells.
+    """What Kafka reports.
 
     Attributes:
         there: The partition counts of the topics that there are.
@@ -153,7 +153,7 @@ def is_alike(one: Description, other: Description) -> bool:
 
 
 def stamp(description: Description | None) -> str:
-    """What tells a description from any other: whoever has another must not work on."""
+    """What distinguishes a description from all others: whoever has another must not work on."""
     if description is None:
         return ""
     text = msgspec.json.encode(_core(description), order="deterministic")
@@ -201,7 +201,7 @@ def compare(before: Description | None, layout: Layout, facts: Facts) -> list[Ch
         before: What ran before; None: it is not known, as of an application that never was started,
             or by a version that left no description.
         layout: What shall run.
-        facts: What Kafka tells.
+        facts: What Kafka reports.
     """
     after = describe(layout)
     known = Description({}, {}, {}) if before is None else before

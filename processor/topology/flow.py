@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from operator import attrgetter
+from typing import Any, NamedTuple, get_args
 
 from processor.errors import TopologyError
 from processor.operators.aggregates.by_key import Emit, StampedSerde, TableOperator
 from processor.operators.base import Operator
 from processor.operators.changes import CHANGES, ChangeOperator
+from processor.operators.joins.views import View
+from processor.operators.tables.derived import Derived
+from processor.operators.tables.versioned import Kept
 from processor.serdes import key_serde_for, serde_for
 from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import Builder, check_choice
@@ -22,7 +26,7 @@ class Flow:
     """One point of the dataflow; immutable.
 
     `label` is what names are made of (the topic, the grouping), None where nothing stable is known.
-    `rekeyed` tells that equal keys may be in different partitions. `on_error` is what the steps
+    `rekeyed` says that equal keys may be in different partitions. `on_error` is what the steps
     from here on make of records that fail. `stream` is the class of streams, which imports that of
     tables: so a table has it from here, to give its changes as one.
     """
@@ -88,8 +92,8 @@ class Flow:
         node = self.edge.node
         if not (isinstance(node, Step) and isinstance(node.operator, ChangeOperator)):
             raise TopologyError(
-                f"{node.name} tells of results and not of changes, so that no table can be made "
-                "of it directly: put .to_stream().to_table(name=...) in between"
+                f"{node.name} emits results and no changes, so that no table can be made of it "
+                "directly: put .to_stream().to_table(name=...) in between"
             )
         return replace(self, edge=Edge(self.edge.node, CHANGES))
 
@@ -141,10 +145,55 @@ class Flow:
         return f"{self.label}-by-{named}"
 
 
+@dataclass(frozen=True)
+class Values:
+    """Where the values of a table are read.
+
+    Attributes:
+        store: The store of the table, or of the table that it is made of.
+        steps: What has been made of the values in the store.
+        history: The history that is kept, of a versioned table.
+        is_held: Whether the store has the values that the table emits.
+    """
+
+    store: StoreSpec[Any, Any]
+    steps: tuple[Derived, ...] = ()
+    history: Kept | None = None
+    is_held: bool = True
+
+
+class TableFlow(NamedTuple):
+    """A table: the point of the dataflow where its new values are, and where they are read."""
+
+    flow: Flow
+    values: Values
+
+    @property
+    def view(self) -> View:
+        """How a step reads the table's values.
+
+        Raises:
+            TopologyError: They are nowhere to be read.
+        """
+        values = self.values
+        if not values.is_held:
+            raise TopologyError(
+                f"the results of {self.flow.label} are in no store that a join could read: put "
+                ".to_stream().to_table(name=...) after it, which keeps them"
+            )
+        return View(values.store.name, values.steps, values.history)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class FromFlow:
     """What the language has for one point of the dataflow; shown by the step and its types."""
 
-    flow: Flow
+    _flow: Flow
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.flow})"
+        return f"{type(self).__name__}({self._flow})"
+
+
+flow_of: Callable[[FromFlow], Flow] = attrgetter("_flow")
+"""The point of the dataflow that a part of the language stands for; users see the language alone.
+"""

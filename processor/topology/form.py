@@ -31,8 +31,8 @@ class Form:
     """The form of a column.
 
     `read` is the serde it was read with, as long as nothing has changed it; `type` is its type,
-    None where no annotation tells; `kept` is the serde of the store or internal topic that it comes
-    from, for other stores and internal topics.
+    None where no annotation says it; `kept` is the serde of the store or internal topic that it
+    comes from, for other stores and internal topics.
     """
 
     type: Any = None
@@ -44,7 +44,7 @@ class Form:
 
     @staticmethod
     def returned_by(function: Callable[..., Any]) -> "Form":
-        """The form of what a function returns, as far as its annotation tells."""
+        """The form of what a function returns, as far as its annotation says."""
         return _form(return_type(function))
 
     @staticmethod
@@ -188,7 +188,7 @@ def _form(annotation: Any) -> Form:
 
 
 def _member(annotation: Any) -> Any:
-    """What a collection of that type has in it, None where that is not told."""
+    """What a collection of that type has in it, None where that is unknown."""
     annotation = plain_type(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is tuple and arguments[1:] != (...,):

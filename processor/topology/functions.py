@@ -30,7 +30,7 @@ def checked_function(what: str, function: F, takes: str) -> F:
     """
     if not callable(function):
         raise TopologyError(
-            f"{what} takes a function({takes}), not {told(function)}{_hint(function)}"
+            f"{what} takes a function({takes}), not {described(function)}{_hint(function)}"
         )
     if is_async(function):
         raise TopologyError(
@@ -47,7 +47,7 @@ def check_arguments(what: str, function: Callable[..., Any], takes: str) -> None
     try:
         known = signature(function, follow_wrapped=False)
     except (TypeError, ValueError):
-        return  # some of those in C do not tell
+        return  # some of those in C do not say
     try:
         known.bind(*filter(None, takes.split(", ")))
     except TypeError as error:
@@ -86,8 +86,8 @@ def folded(what: str, start: Callable[[], Any], add: Callable[..., Any]) -> Form
     return Form.folded_by(start, checked_function(f"{what}: add", add, "so_far, value"))
 
 
-def told(thing: object) -> str:
-    """A wrong argument in an error: what is long is told by its type."""
+def described(thing: object) -> str:
+    """A wrong argument in an error: what is long is named by its type."""
     if thing is None or isinstance(thing, str | int | float) or is_expression(thing):
         return str(thing) if is_expression(thing) else repr(thing)
     return _named(thing) if callable(thing) else f"a {type(thing).__name__}"

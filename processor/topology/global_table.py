@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, cast
+from operator import attrgetter
+from typing import Any, Generic
 
 from processor.errors import TopologyError
 from processor.operators.joins.global_tables import GlobalJoin
 from processor.records import K, V
 from processor.state.keyvalue import StoreSpec
+from processor.topology.builder import Builder
 from processor.topology.flow import Flow
 from processor.topology.form import Form
-from processor.topology.functions import checked_function, told
-
-if TYPE_CHECKING:
-    from processor.topology.builder import Builder
+from processor.topology.functions import checked_function
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,11 +23,10 @@ class GlobalTable(Generic[K, V]):
 
     It is read to its end before a worker's tasks begin, and followed from then on. It is no part
     of the tasks' transactions: a record meets what the table has when it is worked on, and after a
-    crash may meet a newer value. For `Stream.join_global` and, read only, `ProcessContext.table`.
+    crash may meet a newer value. For `Stream.join` and, read only, `ProcessContext.table`.
     """
 
-    builder: Builder
-    """For the runtime and for tests, no part of the language."""
+    _builder: Builder
     topic: str
     store: StoreSpec[K, V]
 
@@ -36,10 +34,13 @@ class GlobalTable(Generic[K, V]):
         return f"GlobalTable({self.topic!r}, store {self.store.name!r})"
 
 
+_builder_of: Callable[[GlobalTable[Any, Any]], Builder] = attrgetter("_builder")
+
+
 def global_join(
     flow: Flow,
     table: GlobalTable[Any, Any],
-    by: Callable[[Any, Any], Any] | str,
+    on: Callable[[Any, Any], Any] | str | None,
     joiner: Callable[..., Any],
     name: str | None,
     *,
@@ -48,23 +49,22 @@ def global_join(
     """The results of a stream's join with a global table.
 
     Raises:
-        TopologyError: The table is another thing or another topology's, or a function is none.
+        TopologyError: The table is another topology's, a function is none, or `on` is missing.
     """
     kind = "left-join-global" if left else "join-global"
-    called = kind.replace("-", "_")
-    if not isinstance(cast("object", table), GlobalTable):
-        joins = "left_join" if left else "join"
+    called = "left_join" if left else "join"
+    if on is None:
         raise TopologyError(
-            f"{called}: give what topology.global_table(...) gave, not {told(table)}; other tables "
-            f"and streams are for {joins}"
+            f'{called}: say which key of the global table to look up: on="field", or '
+            "on=function(key, value)"
         )
     checked_function(f"{called}: joiner", joiner, "value, other")
-    if table.builder is not flow.builder:
+    if _builder_of(table) is not flow.builder:
         raise TopologyError(f"{kind}: the table belongs to a different topology; use one")
-    if isinstance(by, str):
-        function = _ByField(flow.value.field(by)[0])
+    if isinstance(on, str):
+        function = _ByField(flow.value.field(on)[0])
     else:
-        function = checked_function(f"{called}: by", by, "key, value")
+        function = checked_function(f"{called}: on", on, "key, value")
     operator = GlobalJoin(table.store.name, function, joiner, left)
     return flow.then(kind, operator, name, value=Form.returned_by(joiner))
 

@@ -63,7 +63,7 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Step(Node):
-    """Works on batches; its stores are its own: no other step writes them, and `reads` tells which.
+    """Works on batches; its stores are its own: no other step writes them, and `reads` says which.
 
     A step and the one whose store it reads are in one subtopology, as the latter is a parent.
     """

@@ -24,9 +24,9 @@ from processor.serdes import Serde, int64
 from processor.serdes.copies import copy_of
 from processor.state.keyvalue import StoreSpec
 from processor.topology.aggregating import composed
-from processor.topology.flow import Flow, FromFlow
+from processor.topology.flow import Flow, FromFlow, Values, flow_of
 from processor.topology.form import Form
-from processor.topology.functions import checked_function, folded, told
+from processor.topology.functions import checked_function, described, folded
 from processor.topology.graph import Edge
 from processor.topology.joining import together
 from processor.topology.keeping import lasting
@@ -43,7 +43,7 @@ VO = TypeVar("VO")
 class GroupedStream(FromFlow, Generic[K, V]):
     """Records by key, to be made into a table.
 
-    With `emit="checkpoint"`, the default, a table tells of the last change of each key at every
+    With `emit="checkpoint"`, the default, a table emits the last change of each key at every
     checkpoint; with `emit="change"` of every change, record by record. The first is several times
     faster; the last value of every key is the same.
 
@@ -51,9 +51,6 @@ class GroupedStream(FromFlow, Generic[K, V]):
     ahead of the key's latest record, and the next one starts over. A record that is a day late when
     it comes is left out and counted as `late`.
     """
-
-    flow: Flow
-    """What is known here; for the runtime and for tests, no part of the language."""
 
     def window(
         self,
@@ -74,18 +71,18 @@ class GroupedStream(FromFlow, Generic[K, V]):
                 `on_bad_record`. See also `WindowedTable.late`.
             retention: How long after its end a window can be read in the store, by default until
                 it closes.
-            early: With `emit="close"`, tells of windows that have changed before they close as
+            early: With `emit="close"`, emits windows that have changed before they close as
                 well, each time that so much stream time has passed. See also `WindowedTable.final`.
 
         Raises:
             TopologyError: What is asked for does not go together.
         """
-        return windowed_stream(self.flow, windows, emit, late, retention, early)
+        return windowed_stream(self._flow, windows, emit, late, retention, early)
 
     def cogroup(self, add: Callable[[V2, V], V2 | None]) -> CogroupedStream[K, V2]:
         """Groups together with other streams; `add(so_far, value)` adds the values of this one."""
         checked_function("cogroup", add, "so_far, value")
-        return CogroupedStream((_Group(self.flow, add),))
+        return CogroupedStream((_Group(self._flow, add),))
 
     def count(
         self,
@@ -98,13 +95,13 @@ class GroupedStream(FromFlow, Generic[K, V]):
 
         Args:
             name: Of the store; needed where the stream has no name of its own.
-            emit: Which changes to tell of, see `GroupedStream`.
+            emit: Which changes to emit, see `GroupedStream`.
             ttl: Time to live, see `GroupedStream`.
         """
-        name = self.flow.needed(name, "count", "count")
-        flow = self.flow.partitioned_by_key(name)
+        name = self._flow.needed(name, "count", "count")
+        flow = self._flow.partitioned_by_key(name)
         spec = StoreSpec(name, _key_serde(flow, name), stamped(int64))
-        return Table(lasting(flow, "count", spec, Count(name, emit), Form(int), ttl), spec)
+        return Table(lasting(flow, "count", spec, Count(name, emit), Form(int), ttl), Values(spec))
 
     def reduce(
         self,
@@ -120,13 +117,13 @@ class GroupedStream(FromFlow, Generic[K, V]):
         Args:
             add: Returns the new value; None deletes the key.
             name: Of the store; needed where the stream has no name of its own.
-            emit: Which changes to tell of, see `GroupedStream`.
+            emit: Which changes to emit, see `GroupedStream`.
             value: Type or serde of the value in the store, by default as far as it is known.
             ttl: Time to live, see `GroupedStream`.
         """
-        name = self.flow.needed(name, "reduce", "reduce")
+        name = self._flow.needed(name, "reduce", "reduce")
         checked_function("reduce", add, "so_far, value")
-        return self._fold(None, add, self.flow.value, value, name, emit, ttl)
+        return self._fold(None, add, self._flow.value, value, name, emit, ttl)
 
     def aggregate(
         self,
@@ -144,12 +141,12 @@ class GroupedStream(FromFlow, Generic[K, V]):
             start: Makes the aggregate that a key begins with.
             add: Returns the new aggregate, which may be the changed old one; None deletes the key.
             name: Of the store; needed where the stream has no name of its own.
-            emit: Which changes to tell of, see `GroupedStream`.
+            emit: Which changes to emit, see `GroupedStream`.
             value: Type or serde of the aggregate in the store; by default what the annotation of
                 `add` or `start` says, else JSON, which is refused if it would change the value.
             ttl: Time to live, see `GroupedStream`.
         """
-        name = self.flow.needed(name, "aggregate", "aggregate")
+        name = self._flow.needed(name, "aggregate", "aggregate")
         form = folded("aggregate", start, add)
         return self._fold(start, add, form, value, name, emit, ttl)
 
@@ -189,18 +186,18 @@ class GroupedStream(FromFlow, Generic[K, V]):
         Args:
             model: What the results are, made with their names as keywords; by default a dict.
             name: Of the store; needed where the stream has no name of its own.
-            emit: Which changes to tell of, see `GroupedStream`.
+            emit: Which changes to emit, see `GroupedStream`.
             ttl: Time to live, see `GroupedStream`.
             parts: The aggregates, by the names that they have in the results.
         """
-        name = self.flow.needed(name, "agg", "agg")
-        folding, form = composed(self.flow.value, parts, model, f"agg {name}")
-        flow = self.flow.partitioned_by_key(name)
+        name = self._flow.needed(name, "agg", "agg")
+        folding, form = composed(self._flow.value, parts, model, f"agg {name}")
+        flow = self._flow.partitioned_by_key(name)
         spec = StoreSpec(name, _key_serde(flow, name), stamped(folding.shown))
         operator = AggregateTable(name, emit, folding)
         made = lasting(flow, "agg", spec, operator, form, ttl)
-        # The store has the aggregates' states: what they tell is kept elsewhere by its own type.
-        return Table(replace(made, value=Form(form.type)), spec)
+        # The store has the aggregates' states: what they emit is kept elsewhere by its own type.
+        return Table(replace(made, value=Form(form.type)), Values(spec))
 
     def _fold(
         self,
@@ -212,12 +209,12 @@ class GroupedStream(FromFlow, Generic[K, V]):
         emit: Emit,
         ttl: Duration | None,
     ) -> Table[K, Any]:
-        flow = self.flow.partitioned_by_key(name)
+        flow = self._flow.partitioned_by_key(name)
         serde = form.kept_value(given, f"the value of store {name}")
         spec = StoreSpec(name, _key_serde(flow, name), stamped(serde))
         kind = "reduce" if start is None else "aggregate"
         operator = Aggregate(name, emit, start, add, serde)
-        return Table(lasting(flow, kind, spec, operator, form, ttl), spec)
+        return Table(lasting(flow, kind, spec, operator, form, ttl), Values(spec))
 
 
 class _Group(NamedTuple):
@@ -231,11 +228,10 @@ class _Group(NamedTuple):
 class CogroupedStream(Generic[K, V2]):
     """Grouped streams whose values are folded into one aggregate, each by a function of its own."""
 
-    groups: tuple[_Group, ...]
-    """What is known here; for the runtime and for tests, no part of the language."""
+    _groups: tuple[_Group, ...]
 
     def __repr__(self) -> str:
-        return f"CogroupedStream({'; '.join(str(each.flow) for each in self.groups)})"
+        return f"CogroupedStream({'; '.join(str(each.flow) for each in self._groups)})"
 
     def cogroup(
         self, other: GroupedStream[K, VO], add: Callable[[V2, VO], V2 | None]
@@ -243,10 +239,11 @@ class CogroupedStream(Generic[K, V2]):
         """One more stream, whose values `add(so_far, value)` adds."""
         if not isinstance(cast("object", other), GroupedStream):
             raise TopologyError(
-                f"cogroup: give a grouped stream, such as stream.group_by_key(), not {told(other)}"
+                f"cogroup: give a grouped stream, such as stream.group_by_key(), not "
+                f"{described(other)}"
             )
         checked_function("cogroup", add, "so_far, value")
-        return CogroupedStream((*self.groups, _Group(other.flow, add)))
+        return CogroupedStream((*self._groups, _Group(flow_of(other), add)))
 
     def aggregate(
         self,
@@ -261,13 +258,13 @@ class CogroupedStream(Generic[K, V2]):
         Args:
             start: Makes the aggregate that a key begins with, whichever stream it is in first.
             name: Of the store; needed where the first stream has no name of its own.
-            emit: Which changes to tell of, see `GroupedStream`.
+            emit: Which changes to emit, see `GroupedStream`.
             value: Type or serde of the aggregate in the store; by default what the annotation of
                 the first function or of `start` says.
         """
-        name = self.groups[0].flow.needed(name, "cogroup", "cogroup")
-        grouped: GroupedStream[K, Any] = GroupedStream(_merged(self.groups, name))
-        return grouped.aggregate(start, _added(self.groups), name=name, emit=emit, value=value)
+        name = self._groups[0].flow.needed(name, "cogroup", "cogroup")
+        grouped: GroupedStream[K, Any] = GroupedStream(_merged(self._groups, name))
+        return grouped.aggregate(start, _added(self._groups), name=name, emit=emit, value=value)
 
     def window(
         self,
@@ -279,20 +276,19 @@ class CogroupedStream(Generic[K, V2]):
         early: Duration | None = None,
     ) -> WindowedCogroup[K, V2]:
         """Groups by windows as well, see `GroupedStream.window`."""
-        return WindowedCogroup(self, windows, emit, late, retention, early)
+
+        def windowed(merged: Flow) -> WindowedStream[K, Any]:
+            return windowed_stream(merged, windows, emit, late, retention, early)
+
+        return WindowedCogroup(self._groups, windowed)
 
 
 @dataclass(frozen=True, eq=False)
 class WindowedCogroup(Generic[K, V2]):
     """A cogrouped stream by windows."""
 
-    cogrouped: CogroupedStream[K, V2]
-    """What is known here; for the runtime and for tests, no part of the language."""
-    windows: AnyWindows
-    emit: WindowEmit
-    late: Policy | None
-    retention: Duration | None
-    early: Duration | None
+    _groups: tuple[_Group, ...]
+    _windowed: Callable[[Flow], WindowedStream[K, Any]]
 
     def aggregate(
         self,
@@ -303,14 +299,9 @@ class WindowedCogroup(Generic[K, V2]):
         value: type[V2] | Serde[V2] | None = None,
     ) -> WindowedTable[K, Any, V2]:
         """Folds the values of each key and window, see `WindowedStream.aggregate`."""
-        cogrouped = self.cogrouped
-        name = cogrouped.groups[0].flow.needed(name, "cogroup", "cogroup")
-        merged = _merged(cogrouped.groups, name)
-        stream = windowed_stream(
-            merged, self.windows, self.emit, self.late, self.retention, self.early
-        )
-        add = _added(cogrouped.groups)
-        return stream.aggregate(start, add, merge=merge, name=name, value=value)
+        name = self._groups[0].flow.needed(name, "cogroup", "cogroup")
+        stream = self._windowed(_merged(self._groups, name))
+        return stream.aggregate(start, _added(self._groups), merge=merge, name=name, value=value)
 
 
 def _merged(groups: tuple[_Group, ...], name: str) -> Flow:

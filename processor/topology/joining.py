@@ -7,8 +7,8 @@ keys meet in one partition; knows nothing of how a join works.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple, Protocol, get_args
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, get_args
 
 from processor.durations import Duration, milliseconds
 from processor.errors import TopologyError
@@ -22,62 +22,64 @@ from processor.operators.joins.foreign_key import (
     subscription_serde,
 )
 from processor.operators.joins.pages import pages_of
-from processor.operators.joins.streams import OTHER_LATE, Span, StreamStreamJoin
+from processor.operators.joins.streams import LATE_RIGHT, Span, StreamStreamJoin
 from processor.operators.joins.tables import JoinedTable, JoinKind, StreamTableJoin, TableTableJoin
-from processor.operators.joins.views import View
 from processor.serdes import Serde, bytes_serde
 from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import check_choice
-from processor.topology.flow import Flow
+from processor.topology.flow import Flow, TableFlow, Values
 from processor.topology.form import Form
 from processor.topology.functions import checked_function, getter
 from processor.topology.graph import Edge, Read
 
 
-class Times(NamedTuple):
-    """How far apart the times of two records may be, as it is written."""
+@dataclass(frozen=True)
+class JoinWindow:
+    """How far apart the times of two records may be that a join of streams matches.
+
+    Durations are such as "10s", seconds, or a `timedelta`. What is not given of `before` and
+    `after` is `within`, or 0. Kafka Streams has `JoinWindows`.
+
+    Args:
+        within: How much earlier or later the other stream's record may be.
+        before: How much earlier it may be.
+        after: How much later it may be.
+        grace: How much longer to wait for records that are out of order. A record is late when the
+            stream time is past all that it could match, and the grace.
+    """
 
     within: Duration | None = None
     before: Duration | None = None
     after: Duration | None = None
     grace: Duration = 0
 
-    def span(self, what: str) -> Span:
-        """Which times match; a side that is not given is `within`, or else nothing.
 
-        Raises:
-            TopologyError: Nothing is given, or there is no side that `within` is for.
-        """
-        within, before, after, grace = self
-        if within is None and before is None and after is None:
-            raise TopologyError(
-                f'{what}: say how far apart records may be that match, such as within="10s", or '
-                "before= and after="
-            )
-        if within is not None and before is not None and after is not None:
-            raise TopologyError(f"{what}: before= and after= say it all; leave within= out")
-        sides = (within or 0 if each is None else each for each in (before, after))
-        named = zip(("before", "after", "grace"), (*sides, grace), strict=True)
-        return Span(*(0 if each == 0 else milliseconds(each, f"{what}: {n}") for n, each in named))
+def span_of(within: Duration | JoinWindow | None, what: str) -> Span:
+    """Which times match.
+
+    Raises:
+        TopologyError: Nothing is given, or there is no side that `within` is for.
+    """
+    window = within if isinstance(within, JoinWindow) else JoinWindow(within)
+    both, sides = window.within, (window.before, window.after)
+    if both is None and sides == (None, None):
+        raise TopologyError(
+            f'{what}: say how far apart records may be that match, such as within="10s" or '
+            'within=JoinWindow(before="10s", after="1m")'
+        )
+    if both is not None and None not in sides:
+        raise TopologyError(f"{what}: before= and after= are both sides; leave within= out")
+    chosen = (both or 0 if each is None else each for each in sides)
+    named = zip(("before", "after", "grace"), (*chosen, window.grace), strict=True)
+    return Span(*(0 if each == 0 else milliseconds(each, f"{what}: {n}") for n, each in named))
 
 
-class Joinable(Protocol):
-    """A table, as far as joins need it."""
-
-    @property
-    def flow(self) -> Flow:
-        """Where its new values are."""
-        ...
-
-    @property
-    def store(self) -> StoreSpec[Any, Any]:
-        """Its store, or that of the table that it is made of."""
-        ...
-
-    @property
-    def view(self) -> View:
-        """How a step reads its values."""
-        ...
+def refuse_window(
+    kind: JoinKind, within: Duration | JoinWindow | None, late: Policy | None
+) -> None:
+    """Raises TopologyError if a join with a table is given what is for joins of streams."""
+    if within is not None or late is not None:
+        raise TopologyError(f"{join_word(kind)}: within= and late= are for joins of streams")
 
 
 def join_word(kind: JoinKind) -> str:
@@ -91,23 +93,17 @@ def _check_joiner(kind: JoinKind, joiner: Callable[..., Any]) -> None:
 
 def stream_table(
     stream: Flow,
-    table: Joinable,
+    table: TableFlow,
     joiner: Callable[..., Any],
     name: str | None,
     kind: JoinKind,
-    times: Times,
-    late: Policy | None,
 ) -> Flow:
     """The results of a stream with a table."""
     word = join_word(kind)
-    if times != Times() or late is not None:
-        raise TopologyError(
-            f"{word}: within=, before=, after=, grace= and late= are for joins of streams"
-        )
     _check_joiner(kind, joiner)
     flow, _ = _pair(stream, table.flow, word, name)
     operator = StreamTableJoin(table.view, joiner, kind == "left")
-    reads = (Read(0, table.store.name),)
+    reads = (Read(0, table.values.store.name),)
     edges = flow.edge, table.flow.edge
     node = flow.builder.step(word, edges, operator, (), name, reads=reads, on_error=flow.on_error)
     return replace(flow, edge=Edge(node), value=Form.returned_by(joiner), label=name or flow.label)
@@ -119,13 +115,13 @@ def stream_stream(
     joiner: Callable[..., Any],
     name: str | None,
     kind: JoinKind,
-    times: Times,
+    within: Duration | JoinWindow | None,
     late: Policy | None,
 ) -> tuple[Flow, tuple[Flow, Flow]]:
     """The results of two streams, and the late records of both."""
     word = join_word(kind)
     check_choice(f"{word}: late", late, (None, *get_args(Policy)))
-    span = times.span(word)
+    span = span_of(within, word)
     _check_joiner(kind, joiner)
     name = left.needed(name, word, word)
     left, right = _pair(left, right, word, name)
@@ -150,12 +146,12 @@ def stream_stream(
         left.on_error if late is None and not callable(left.on_error) else late,
     )
     specs = stores if kind == "inner" else (*stores, index)
-    edges, outputs = (left.edge, right.edge), ("", "late", "late-other")
+    edges, outputs = (left.edge, right.edge), ("", "late-left", "late-right")
     node = left.builder.step(word, edges, operator, specs, name, outputs, on_error=left.on_error)
     made = replace(left, edge=Edge(node), value=Form.returned_by(joiner), label=name)
     lates = (
-        replace(left, edge=Edge(node, LATE), label=f"{name}-late"),
-        replace(right, edge=Edge(node, OTHER_LATE), label=f"{name}-late-other"),
+        replace(left, edge=Edge(node, LATE), label=f"{name}-late-left"),
+        replace(right, edge=Edge(node, LATE_RIGHT), label=f"{name}-late-right"),
     )
     return made, lates
 
@@ -175,19 +171,19 @@ class How(NamedTuple):
         return join_word(self.kind)
 
 
-def table_table(left: Joinable, right: Joinable, how: How) -> tuple[Flow, StoreSpec[Any, Any]]:
+def table_table(left: TableFlow, right: TableFlow, how: How) -> TableFlow:
     """Two tables of the same keys: the changes of the results, and their store."""
     _check_joiner(how.kind, how.joiner)
     name = left.flow.needed(how.name, how.word, how.word)
     flow, _ = _pair(left.flow, right.flow, how.word, name)
     operator = TableTableJoin(name, how.emit, (left.view, right.view), how.joiner, how.kind)
-    reads = Read(0, right.store.name), Read(1, left.store.name)
+    reads = Read(0, right.values.store.name), Read(1, left.values.store.name)
     return _joined(left, flow, (flow.edge, right.flow.edge), operator, reads, how)
 
 
 def foreign(
-    left: Joinable, right: Joinable, on: Callable[[Any], Any] | str, how: How
-) -> tuple[Flow, StoreSpec[Any, Any]]:
+    left: TableFlow, right: TableFlow, on: Callable[[Any], Any] | str, how: How
+) -> TableFlow:
     """A table with another one whose key is in its values: three steps, two internal topics."""
     _check_joiner(how.kind, how.joiner)
     flow, builder, on_error = left.flow, left.flow.builder, left.flow.on_error
@@ -211,7 +207,7 @@ def foreign(
     )
     kept = StoreSpec(f"{name}-subscriptions", bytes_serde, bytes_serde)
     respond = Respond(kept.name, right.view, key)
-    reads = (Read(0, right.store.name),)
+    reads = (Read(0, right.values.store.name),)
     edges = asked, right.flow.edge
     answering = builder.step("respond", edges, respond, (kept,), reads=reads, on_error=on_error)
     responses, own_key = response_serde(other_value), flow.key.meeting_key(how.word)
@@ -219,29 +215,30 @@ def foreign(
         Edge(answering), own_key, responses, f"{name}-responses", None, on_error
     )
     operator = ForeignKeyJoin(name, how.emit, left.view, by, how.joiner, how.kind, value)
-    reads = (Read(0, left.store.name),)
+    reads = (Read(0, left.values.store.name),)
     return _joined(left, flow, (answered, flow.edge), operator, reads, how)
 
 
 def _joined(
-    left: Joinable,
+    left: TableFlow,
     flow: Flow,
     edges: tuple[Edge, Edge],
     operator: JoinedTable,
     reads: tuple[Read, ...],
     how: How,
-) -> tuple[Flow, StoreSpec[Any, Any]]:
+) -> TableFlow:
     """The changes of a table that a last step keeps, and its store."""
     name = operator.store
     check_choice(f"{how.word} {name}: emit", how.emit, get_args(Emit))
     form = Form.returned_by(how.joiner)
     serde = form.kept_value(how.value, f"the value of store {name}")
-    spec = StoreSpec(name, left.store.key, stamped(serde))
+    spec = StoreSpec(name, left.values.store.key, stamped(serde))
     node = flow.builder.step(
         how.word, edges, operator, (spec,), name, reads=reads, on_error=flow.on_error
     )
     made = Form(form.type, kept=serde)
-    return replace(flow, edge=Edge(node), value=made, label=name), spec
+    results = replace(flow, edge=Edge(node), value=made, label=name)
+    return TableFlow(results, Values(spec))
 
 
 def together(flows: Sequence[Flow], what: str, names: Sequence[str | None]) -> list[Flow]:

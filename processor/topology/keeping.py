@@ -10,9 +10,9 @@ from processor.operators.aggregates.by_key import Emit, Latest, TableOperator, s
 from processor.operators.tables.timed import Expiring, Wait, expiry_of
 from processor.operators.tables.versioned import Kept, Versioned, history_of
 from processor.state.keyvalue import StoreSpec
+from processor.topology.flow import Flow, TableFlow, Values
 
 if TYPE_CHECKING:
-    from processor.topology.flow import Flow
     from processor.topology.form import Form
 
 
@@ -24,8 +24,8 @@ def kept(
     value: Any,
     ttl: Duration | None,
     versioned: Duration | None,
-) -> tuple[Flow, StoreSpec[Any, Any], Kept | None]:
-    """What `Stream.to_table` makes: the table's changes, its store and the history it keeps."""
+) -> TableFlow:
+    """What `Stream.to_table` makes."""
     name = flow.needed(name, "to_table", "table")
     if ttl is not None and versioned is not None:
         raise TopologyError(
@@ -40,8 +40,9 @@ def kept(
         history = history_of(name, value_serde)
         span = Kept(history.name, milliseconds(versioned, f"versioned of table {name}"))
         made = flow.table("table", spec, Versioned(name, emit, span), flow.value, history)
-        return made, spec, span
-    return lasting(flow, "table", spec, Latest(name, emit), flow.value, ttl), spec, None
+        return TableFlow(made, Values(spec, history=span))
+    made = lasting(flow, "table", spec, Latest(name, emit), flow.value, ttl)
+    return TableFlow(made, Values(spec))
 
 
 def lasting(

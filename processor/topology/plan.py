@@ -15,7 +15,7 @@ from processor.records import Partition, TopicPartition
 from processor.state.keyvalue import StoreSpec
 from processor.state.shared import GlobalSpec
 from processor.topology.graph import Node, Repartition, Sink, Source, Step
-from processor.topology.topology import Topology
+from processor.topology.topology import Topology, builder_of
 from processor.wording import several
 
 NOTHING: Mapping[str, int] = {}
@@ -140,7 +140,7 @@ class Plan:
 
     @cached_property
     def fingerprint(self) -> int:
-        """Tells topologies apart whose subtopologies have other numbers."""
+        """Distinguishes topologies whose subtopologies have other numbers."""
         return crc32(repr([part.topics for part in self.subtopologies]).encode())
 
     @property
@@ -150,7 +150,7 @@ class Plan:
 
     @property
     def slots_topic(self) -> str:
-        """The topic in which nodes tell each other who works on what."""
+        """The topic in which nodes agree who works on what."""
         return self.application + SLOTS
 
     @property
@@ -192,7 +192,7 @@ class Settled:
         began: Topic → how many partitions it had when it was read for the first time.
         ids: Topic → its id.
         epoch: How often the description has changed.
-        stamp: What tells the description from any other; empty where there is none.
+        stamp: What distinguishes the description from all others; empty where there is none.
     """
 
     ledger: Mapping[str, tuple[int, ...]]
@@ -327,7 +327,7 @@ def plan(topology: Topology) -> Plan:
     Raises:
         TopologyError: It reads nothing, or two stores or topics would share a name.
     """
-    builder = topology.builder
+    builder = builder_of(topology)
     if not builder.nodes:
         raise TopologyError(f"topology {topology.name!r} reads no topic: begin with .stream(...)")
     parts = tuple(

@@ -6,7 +6,7 @@ Each method adds nodes to the builder and returns something new; nothing is comp
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args, overload
 
 from processor.durations import Duration
@@ -20,13 +20,19 @@ from processor.serdes import Serde
 from processor.state.keyvalue import StoreSpec
 from processor.topology.awaiting import awaiting
 from processor.topology.builder import check_choice
-from processor.topology.flow import Flow, FromFlow
+from processor.topology.flow import Flow, FromFlow, flow_of
 from processor.topology.form import Form
-from processor.topology.functions import checked_function, told
+from processor.topology.functions import checked_function, described
 from processor.topology.global_table import GlobalTable, global_join
 from processor.topology.graph import OnError, Policy
 from processor.topology.grouped import GroupedStream
-from processor.topology.joining import Times, stream_stream, stream_table
+from processor.topology.joining import (
+    JoinWindow,
+    join_word,
+    refuse_window,
+    stream_stream,
+    stream_table,
+)
 from processor.topology.keeping import kept
 from processor.topology.processing import processed
 from processor.topology.steps import (
@@ -39,7 +45,7 @@ from processor.topology.steps import (
     split,
     written,
 )
-from processor.topology.table import Table, checked_table
+from processor.topology.table import Table, checked_table, table_of
 
 if TYPE_CHECKING:
     from polars import Expr
@@ -57,20 +63,17 @@ class Stream(FromFlow, Generic[K, V]):
     as it is. Null values reach the functions as None.
     """
 
-    flow: Flow
-    """What is known here; for the runtime and for tests, no part of the language."""
-
     def filter(
         self, predicate: Callable[[V], object] | Expr, *, name: str | None = None
     ) -> Stream[K, V]:
         """Keeps the records whose value the predicate accepts: a function, or a column of bools."""
-        return Stream(filtered(self.flow, "filter", predicate, name, keep=True))
+        return Stream(filtered(self._flow, "filter", predicate, name, keep=True))
 
     def filter_not(
         self, predicate: Callable[[V], object] | Expr, *, name: str | None = None
     ) -> Stream[K, V]:
         """Keeps the records whose value the predicate does not accept."""
-        return Stream(filtered(self.flow, "filter-not", predicate, name, keep=False))
+        return Stream(filtered(self._flow, "filter-not", predicate, name, keep=False))
 
     @overload
     def with_columns(
@@ -95,7 +98,7 @@ class Stream(FromFlow, Generic[K, V]):
             name: Of the step.
             named: Expressions, or names of fields, by the names that they are to have.
         """
-        return Stream(selected(self.flow, "with-columns", columns, named, value, name))
+        return Stream(selected(self._flow, "with-columns", columns, named, value, name))
 
     @overload
     def select(
@@ -120,12 +123,12 @@ class Stream(FromFlow, Generic[K, V]):
             name: Of the step.
             named: Expressions, or names of fields, by the names that they are to have.
         """
-        return Stream(selected(self.flow, "select", columns, named, value, name))
+        return Stream(selected(self._flow, "select", columns, named, value, name))
 
     def map_values(self, function: Callable[[V], V2], *, name: str | None = None) -> Stream[K, V2]:
         """Replaces each value by `function(value)`; key, timestamp and headers stay."""
         form = Form.returned_by(checked_function("map_values", function, "value"))
-        return Stream(self.flow.then("map-values", MapValues(function), name, value=form))
+        return Stream(self._flow.then("map-values", MapValues(function), name, value=form))
 
     def map_async(
         self,
@@ -152,7 +155,7 @@ class Stream(FromFlow, Generic[K, V]):
         """
         operator = awaiting("map_async", function, None, concurrency, timeout, retries)
         form = Form.returned_by(function)
-        return Stream(self.flow.then("map-async", operator, name, value=form))
+        return Stream(self._flow.then("map-async", operator, name, value=form))
 
     def enrich(
         self,
@@ -167,21 +170,21 @@ class Stream(FromFlow, Generic[K, V]):
         """Replaces each value by `joiner(value, await lookup(value))`; see `map_async`."""
         operator = awaiting("enrich", lookup, joiner, concurrency, timeout, retries)
         form = Form.returned_by(joiner)
-        return Stream(self.flow.then("enrich", operator, name, value=form))
+        return Stream(self._flow.then("enrich", operator, name, value=form))
 
     def map(
         self, function: Callable[[K, V], tuple[K2, V2]], *, name: str | None = None
     ) -> Stream[K2, V2]:
         """Replaces each key and value by `function(key, value)`, a pair."""
         key, value = Form.pair_returned_by(checked_function("map", function, "key, value"))
-        return Stream(self.flow.then("map", Map(function), name, key=key, value=value))
+        return Stream(self._flow.then("map", Map(function), name, key=key, value=value))
 
     def flat_map(
         self, function: Callable[[K, V], Iterable[tuple[K2, V2]]], *, name: str | None = None
     ) -> Stream[K2, V2]:
         """Replaces each record by the pairs that `function(key, value)` gives."""
         key, value = Form.pairs_returned_by(checked_function("flat_map", function, "key, value"))
-        return Stream(self.flow.then("flat-map", FlatMap(function), name, key=key, value=value))
+        return Stream(self._flow.then("flat-map", FlatMap(function), name, key=key, value=value))
 
     def flat_map_values(
         self, function: Callable[[V], Iterable[V2]], *, name: str | None = None
@@ -189,7 +192,7 @@ class Stream(FromFlow, Generic[K, V]):
         """Replaces each value by those that `function(value)` gives."""
         operator = FlatMapValues(checked_function("flat_map_values", function, "value"))
         form = Form.each_returned_by(function)
-        return Stream(self.flow.then("flat-map-values", operator, name, value=form))
+        return Stream(self._flow.then("flat-map-values", operator, name, value=form))
 
     @overload
     def key_by(self, by: Callable[[V], K2], *, name: str | None = None) -> Stream[K2, V]: ...
@@ -199,7 +202,7 @@ class Stream(FromFlow, Generic[K, V]):
         self, by: Callable[[V], Any] | str | Expr, *, name: str | None = None
     ) -> Stream[Any, V]:
         """Replaces each key by `by(value)`, by the field of that name or by a column."""
-        return Stream(keyed(self.flow, by, name))
+        return Stream(keyed(self._flow, by, name))
 
     @overload
     def group_by(
@@ -215,17 +218,17 @@ class Stream(FromFlow, Generic[K, V]):
 
     def group_by_key(self) -> GroupedStream[K, V]:
         """Groups by the key; if it was changed, the records meet through a repartition topic."""
-        return GroupedStream(self.flow)
+        return GroupedStream(self._flow)
 
     def peek(self, function: Callable[[K, V], object], *, name: str | None = None) -> Stream[K, V]:
         """Calls `function(key, value)` for its side effect, which a crash may repeat."""
         called = checked_function("peek", function, "key, value")
-        return Stream(self.flow.then("peek", Peek(called), name))
+        return Stream(self._flow.then("peek", Peek(called), name))
 
     def for_each(self, function: Callable[[K, V], object], *, name: str | None = None) -> None:
         """As `peek`, at the end of a stream."""
         called = checked_function("for_each", function, "key, value")
-        self.flow.then("for-each", Peek(called), name)
+        self._flow.then("for-each", Peek(called), name)
 
     def on_error(self, policy: OnError) -> Stream[K, V]:
         """Says what happens to records that fail in the steps from here on; up to a merge.
@@ -240,29 +243,31 @@ class Stream(FromFlow, Generic[K, V]):
             checked_function("on_error", policy, "error, record")
         else:
             check_choice("on_error", policy, get_args(Policy))
-        return Stream(replace(self.flow, on_error=policy))
+        return Stream(replace(self._flow, on_error=policy))
 
     def print(self, label: str | None = None) -> Stream[K, V]:
         """Prints each record as `label: key → value`."""
-        shown = label or self.flow.label or self.flow.edge.node.name
-        return Stream(self.flow.then("print", Peek(_Printer(shown)), None))
-
-    def branch(self, *predicates: Callable[[V], object]) -> tuple[Stream[K, V], ...]:
-        """One stream for each predicate, and a last one for the rest.
-
-        Each record goes to the first predicate that accepts its value.
-        """
-        names = [str(number) for number, _ in enumerate(predicates, 1)]
-        return tuple(
-            Stream(replace(flow, label=None)) for flow in split(self.flow, names, predicates)
-        )
+        shown = label or self._flow.label or self._flow.edge.node.name
+        return Stream(self._flow.then("print", Peek(_Printer(shown)), None))
 
     def split(self, **predicates: Callable[[V], object]) -> dict[str, Stream[K, V]]:
-        """As `branch`, with names: `split(big=..., small=...)`; the rest is called `default`."""
+        """Streams by name: `split(big=..., small=...)`, and one for the rest, called `default`.
+
+        Each record goes to the first predicate that accepts its value.
+
+        Args:
+            predicates: Functions of the value, by the names of their streams.
+
+        Returns:
+            The streams by their names, in the order given, `default` last.
+
+        Raises:
+            TopologyError: A predicate is none, or is called `default`.
+        """
         if "default" in predicates:
             raise TopologyError("split: the branch for the rest is 'default'; name yours otherwise")
-        label = self.flow.label
-        flows = split(self.flow, list(predicates), tuple(predicates.values()))
+        label = self._flow.label
+        flows = split(self._flow, list(predicates), tuple(predicates.values()))
         return {
             name: Stream(replace(flow, label=label and f"{label}-{name}"))
             for name, flow in zip((*predicates, "default"), flows, strict=True)
@@ -273,11 +278,20 @@ class Stream(FromFlow, Generic[K, V]):
         for other in others:
             if not isinstance(cast("object", other), Stream):
                 raise TopologyError(
-                    f"merge: give streams, not {told(other)}; a table has its changes as a stream, "
-                    "table.to_stream()"
+                    f"merge: give streams, not {described(other)}; a table has its changes as a "
+                    "stream, table.to_stream()"
                 )
-        return Stream(merged([self.flow, *(other.flow for other in others)], name))
+        return Stream(merged([self._flow, *(flow_of(other) for other in others)], name))
 
+    @overload
+    def join(
+        self,
+        other: GlobalTable[KG, VG],
+        joiner: Callable[[V, VG], V2],
+        *,
+        on: Callable[[K, V], KG | None] | str,
+        name: str | None = None,
+    ) -> Stream[K, V2]: ...
     @overload
     def join(
         self, other: Table[K, VO], joiner: Callable[[V, VO], V2], *, name: str | None = None
@@ -288,22 +302,17 @@ class Stream(FromFlow, Generic[K, V]):
         other: Stream[K, VO],
         joiner: Callable[[V, VO], V2],
         *,
-        within: Duration | None = None,
-        before: Duration | None = None,
-        after: Duration | None = None,
-        grace: Duration = 0,
+        within: Duration | JoinWindow,
         late: Policy | None = None,
         name: str | None = None,
     ) -> JoinedStream[K, V, VO, V2]: ...
     def join(
         self,
-        other: Table[K, Any] | Stream[K, Any],
+        other: Table[K, Any] | GlobalTable[Any, Any] | Stream[K, Any],
         joiner: Callable[[Any, Any], Any],
         *,
-        within: Duration | None = None,
-        before: Duration | None = None,
-        after: Duration | None = None,
-        grace: Duration = 0,
+        on: Callable[[K, V], Any] | str | None = None,
+        within: Duration | JoinWindow | None = None,
         late: Policy | None = None,
         name: str | None = None,
     ) -> Stream[K, Any]:
@@ -313,25 +322,37 @@ class Stream(FromFlow, Generic[K, V]):
         result; timestamp and headers are those of the record. The table is met as it is when the
         record is worked on.
 
+        With a global table: the same, for the key that `on` gives. The keys and partitions of the
+        stream may be any. A record without a key to look up has no result.
+
         With a stream: `joiner(value, other_value)` for each two records of equal keys whose times
         are close. The result has the later time, and the headers of the record that came later.
 
         Null values join with nothing. A record without a key is a bad one.
 
         Args:
-            other: A table or a stream; keys must be of the same type, and are brought together.
+            other: A table or a stream; keys must be of the same type, and are brought together. Or
+                a global table.
             joiner: Makes the value of a result.
-            within: How far apart the times of two records may be, such as "10s", or seconds.
-            before: How much earlier the other's record may be, instead of `within`.
-            after: How much later it may be, instead of `within`.
-            grace: How much longer to wait for records that are out of order. A record is late when
-                the stream time is past all that it could match, and the grace.
+            on: With a global table: `on(key, value)` gives the key to look up; or it is the field
+                of that name.
+            within: With a stream: how far apart the times of two records may be, such as "10s", or
+                seconds; or a `JoinWindow`.
             late: What happens to late records, instead of the setting `on_bad_record`. See also
-                `JoinedStream.late`.
+                `JoinedStream.late_left`.
             name: Of the stores; needed where this stream has no name of its own.
         """
-        return self._join(other, joiner, name, "inner", Times(within, before, after, grace), late)
+        return self._join(other, joiner, on, name, "inner", within, late)
 
+    @overload
+    def left_join(
+        self,
+        other: GlobalTable[KG, VG],
+        joiner: Callable[[V, VG | None], V2],
+        *,
+        on: Callable[[K, V], KG | None] | str,
+        name: str | None = None,
+    ) -> Stream[K, V2]: ...
     @overload
     def left_join(
         self, other: Table[K, VO], joiner: Callable[[V, VO | None], V2], *, name: str | None = None
@@ -342,68 +363,71 @@ class Stream(FromFlow, Generic[K, V]):
         other: Stream[K, VO],
         joiner: Callable[[V, VO | None], V2],
         *,
-        within: Duration | None = None,
-        before: Duration | None = None,
-        after: Duration | None = None,
-        grace: Duration = 0,
+        within: Duration | JoinWindow,
         late: Policy | None = None,
         name: str | None = None,
     ) -> JoinedStream[K, V, VO, V2]: ...
     def left_join(
         self,
-        other: Table[K, Any] | Stream[K, Any],
+        other: Table[K, Any] | GlobalTable[Any, Any] | Stream[K, Any],
         joiner: Callable[[Any, Any], Any],
         *,
-        within: Duration | None = None,
-        before: Duration | None = None,
-        after: Duration | None = None,
-        grace: Duration = 0,
+        on: Callable[[K, V], Any] | str | None = None,
+        within: Duration | JoinWindow | None = None,
         late: Policy | None = None,
         name: str | None = None,
     ) -> Stream[K, Any]:
         """As `join`, with a result for each record of this stream: without a match, with None.
 
-        With a table, that is told at once. With a stream it is told once, when the stream time is
-        so far that nothing can match the record any more, `before` + `after` + `grace` behind it.
+        With a table, that is emitted at once. With a stream it is emitted once, when the stream
+        time is so far that nothing can match the record any more: `before` + `after` + `grace`
+        later.
         A record without a key has no match.
         """
-        return self._join(other, joiner, name, "left", Times(within, before, after, grace), late)
+        return self._join(other, joiner, on, name, "left", within, late)
 
     def outer_join(
         self,
         other: Stream[K, VO],
         joiner: Callable[[V | None, VO | None], V2],
         *,
-        within: Duration | None = None,
-        before: Duration | None = None,
-        after: Duration | None = None,
-        grace: Duration = 0,
+        within: Duration | JoinWindow,
         late: Policy | None = None,
         name: str | None = None,
     ) -> JoinedStream[K, V, VO, V2]:
         """As `left_join`, with a result for each record of both streams."""
         if not isinstance(cast("object", other), Stream):
-            checked_table(self.flow, other, "outer", "a stream")
+            checked_table(self._flow, other, "outer", "a stream")
             raise TopologyError(
                 "outer-join: a stream has no outer join with a table: use left_join"
             )
-        times = Times(within, before, after, grace)
-        return self._join_stream(other, joiner, name, "outer", times, late)
+        return self._join_stream(other, joiner, name, "outer", within, late)
 
     def _join(
         self,
         other: object,
         joiner: Callable[..., Any],
+        on: Callable[[K, V], Any] | str | None,
         name: str | None,
         kind: JoinKind,
-        times: Times,
+        within: Duration | JoinWindow | None,
         late: Policy | None,
     ) -> Stream[K, Any]:
+        if isinstance(other, GlobalTable):
+            table = cast("GlobalTable[Any, Any]", other)
+            refuse_window(kind, within, late)
+            return Stream(global_join(self._flow, table, on, joiner, name, left=kind == "left"))
+        if on is not None:
+            raise TopologyError(
+                f"{join_word(kind)}: on= is for global tables, which are joined by any key; other "
+                "tables and streams are joined by theirs: put .key_by(...) before"
+            )
         if isinstance(other, Stream):
             stream = cast("Stream[K, Any]", other)
-            return self._join_stream(stream, joiner, name, kind, times, late)
-        table = checked_table(self.flow, other, kind, "a stream or a table")
-        return Stream(stream_table(self.flow, table, joiner, name, kind, times, late))
+            return self._join_stream(stream, joiner, name, kind, within, late)
+        table = checked_table(self._flow, other, kind, "a stream or a table")
+        refuse_window(kind, within, late)
+        return Stream(stream_table(self._flow, table_of(table), joiner, name, kind))
 
     def _join_stream(
         self,
@@ -411,43 +435,11 @@ class Stream(FromFlow, Generic[K, V]):
         joiner: Callable[..., Any],
         name: str | None,
         kind: JoinKind,
-        times: Times,
+        within: Duration | JoinWindow | None,
         late: Policy | None,
     ) -> JoinedStream[K, Any, Any, Any]:
-        made, lates = stream_stream(self.flow, other.flow, joiner, name, kind, times, late)
-        return JoinedStream(made, late_flows=lates)
-
-    def join_global(
-        self,
-        table: GlobalTable[KG, VG],
-        by: Callable[[K, V], KG | None] | str,
-        joiner: Callable[[V, VG], V2],
-        *,
-        name: str | None = None,
-    ) -> Stream[K, V2]:
-        """Joins each record with the value of a key of a global table: `joiner(value, other)`.
-
-        The stream's keys and partitions may be any. A record without a match, without a key to
-        look up or with a null value has no result.
-
-        Args:
-            table: The table.
-            by: `by(key, value)` gives the key to look up; or it is the field of that name.
-            joiner: Makes the value.
-            name: Of the step.
-        """
-        return Stream(global_join(self.flow, table, by, joiner, name, left=False))
-
-    def left_join_global(
-        self,
-        table: GlobalTable[KG, VG],
-        by: Callable[[K, V], KG | None] | str,
-        joiner: Callable[[V, VG | None], V2],
-        *,
-        name: str | None = None,
-    ) -> Stream[K, V2]:
-        """As `join_global`; without a match, or a key to look up, a record is joined with None."""
-        return Stream(global_join(self.flow, table, by, joiner, name, left=True))
+        made, lates = stream_stream(self._flow, flow_of(other), joiner, name, kind, within, late)
+        return JoinedStream(made, lates)
 
     def repartition(
         self,
@@ -465,8 +457,8 @@ class Stream(FromFlow, Generic[K, V]):
             key: Type or serde of the keys in the topic, by default as far as it is known.
             value: The same for the values.
         """
-        name = self.flow.needed(name, "repartition")
-        flow = self.flow.repartitioned(name, partitions=partitions, key=key, value=value)
+        name = self._flow.needed(name, "repartition")
+        flow = self._flow.repartitioned(name, partitions=partitions, key=key, value=value)
         return Stream(flow)
 
     def to(
@@ -481,7 +473,7 @@ class Stream(FromFlow, Generic[K, V]):
         Keys and values that are as they were read are written as they were read; others are
         written as text or bytes if they are that, else as JSON, unless a type or serde is given.
         """
-        written(self.flow, topic, key, value)
+        written(self._flow, topic, key, value)
 
     def through(
         self,
@@ -491,7 +483,7 @@ class Stream(FromFlow, Generic[K, V]):
         value: type[V] | Serde[V] | None = None,
     ) -> Stream[K, V]:
         """Writes the records to a topic of your own and goes on from there."""
-        return Stream(reread(self.flow, topic, key, value))
+        return Stream(reread(self._flow, topic, key, value))
 
     def to_table(
         self,
@@ -507,7 +499,7 @@ class Stream(FromFlow, Generic[K, V]):
 
         Args:
             name: Of the store; needed where the stream has no name of its own.
-            emit: Which changes to tell of, see `GroupedStream`.
+            emit: Which changes to emit, see `GroupedStream`.
             key: Type or serde of the keys in the store, by default as far as it is known.
             value: The same for the values.
             ttl: Time to live, such as "1d": a value is deleted when the stream time is so far
@@ -517,8 +509,7 @@ class Stream(FromFlow, Generic[K, V]):
                 highest event time, in whatever order records come. A record older than the history
                 is late. Late records are left out and counted.
         """
-        flow, store, history = kept(self.flow, name, emit, key, value, ttl, versioned)
-        return Table(flow, store, history=history)
+        return Table(*kept(self._flow, name, emit, key, value, ttl, versioned))
 
     def deduplicate(
         self,
@@ -534,7 +525,7 @@ class Stream(FromFlow, Generic[K, V]):
             by: Equal are records of the same key, and with `by` of the same `by(value)` or field.
             name: Of the store; needed where the stream has no name of its own.
         """
-        return Stream(deduplicated(self.flow, within, by, name))
+        return Stream(deduplicated(self._flow, within, by, name))
 
     def process(
         self,
@@ -553,24 +544,23 @@ class Stream(FromFlow, Generic[K, V]):
             punctuators: Functions called as time goes on, see `Punctuator`.
             name: Of the step; needed with stores or punctuators where the stream has no name.
         """
-        return Stream(processed(self.flow, function, stores, punctuators, name))
+        return Stream(processed(self._flow, function, stores, punctuators, name))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class JoinedStream(Stream[K, V2], Generic[K, V, VO, V2]):
     """The results of a join of streams, whose values are of the types V and VO."""
 
-    late_flows: tuple[Flow, Flow] = field(kw_only=True)
-    """Where late records of both sides go; for the runtime and for tests, no part of the language.
-    """
+    _late_flows: tuple[Flow, Flow]
+    """Where late records of both sides go."""
 
-    def late(self) -> Stream[K, V]:
-        """The records of the stream itself that came too late; they are no bad records then."""
-        return Stream(self.late_flows[0])
+    def late_left(self) -> Stream[K, V]:
+        """The late records of the stream itself; they are no bad records then."""
+        return Stream(self._late_flows[0])
 
-    def late_other(self) -> Stream[K, VO]:
-        """The records of the other stream that came too late; they are no bad records then."""
-        return Stream(self.late_flows[1])
+    def late_right(self) -> Stream[K, VO]:
+        """The late records of the other stream; they are no bad records then."""
+        return Stream(self._late_flows[1])
 
 
 @dataclass(frozen=True)

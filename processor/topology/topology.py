@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, TypeAlias, cast, get_args, overload
 
 from processor.durations import Duration, milliseconds
@@ -61,11 +62,11 @@ class Topology:
     def __init__(self, name: str, *, settings: Mapping[str, Any] | None = None) -> None:
         self.name = name
         self.settings: Mapping[str, Any] = dict(settings or {})
-        self.builder = Builder(name)
+        self._builder = Builder(name)
         self.samples: list[SampleData] = []
 
     def __repr__(self) -> str:
-        return f"Topology({self.name!r}, {len(self.builder.nodes)} nodes)"
+        return f"Topology({self.name!r}, {len(self._builder.nodes)} nodes)"
 
     @overload
     def stream(
@@ -218,7 +219,7 @@ class Topology:
     ) -> GlobalTable[Any, Any]:
         """The last value of each key of a topic, all of it in every worker; see `GlobalTable`.
 
-        A record of the topic that has no key, or can't be decoded, is left out and told of in the
+        A record of the topic that has no key, or can't be decoded, is left out and reported in the
         log.
 
         Args:
@@ -233,8 +234,8 @@ class Topology:
         key_serde = key_serde_for(key, what=f"the key of {topic}")
         value_serde = serde_for(value, what=f"the value of {topic}")
         store = StoreSpec(name or f"{topic}-global", key_serde, value_serde)
-        self.builder.global_table(topic, store)
-        return GlobalTable(self.builder, topic, store)
+        self._builder.global_table(topic, store)
+        return GlobalTable(self._builder, topic, store)
 
     def sample_data(
         self,
@@ -274,10 +275,14 @@ class Topology:
         key_form, value_form = Form(_known(key), key_serde), Form(_known(value), value_serde)
         check_choice("on_invalid_timestamp", invalid, get_args(InvalidTimestamp))
         time = None if timestamp is None else _event_time(timestamp, value_form, invalid)
-        source = self.builder.source(topics, key_serde, value_serde, policy, time)
+        source = self._builder.source(topics, key_serde, value_serde, policy, time)
         return Stream(
-            Flow(self.builder, Edge(source), key_form, value_form, "-".join(topics), Stream)
+            Flow(self._builder, Edge(source), key_form, value_form, "-".join(topics), Stream)
         )
+
+
+builder_of: Callable[[Topology], Builder] = attrgetter("_builder")
+"""What has the nodes of a topology; users see the language alone."""
 
 
 def key_value(name: str, *, key: type[K] | Serde[K], value: type[V] | Serde[V]) -> StoreSpec[K, V]:

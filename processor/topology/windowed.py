@@ -6,7 +6,7 @@ Each method adds nodes to the builder and returns a new table; nothing is comput
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, cast, get_args, overload
 
 from processor.durations import Duration, milliseconds
@@ -36,11 +36,11 @@ from processor.serdes.windowed import Windowed, windowed, windowed_json
 from processor.state.keyvalue import StoreSpec
 from processor.topology.aggregating import composed
 from processor.topology.builder import check_choice
-from processor.topology.flow import Flow, FromFlow
+from processor.topology.flow import Flow, FromFlow, Values
 from processor.topology.form import Form
-from processor.topology.functions import checked_function, folded, told
+from processor.topology.functions import checked_function, described, folded
 from processor.topology.graph import Edge
-from processor.topology.table import Table
+from processor.topology.table import JoinableTable
 
 if TYPE_CHECKING:
     from polars import Expr
@@ -49,14 +49,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class WindowedTable(Table[Windowed[K], V2], Generic[K, V, V2]):
-    """The results of windows by `Windowed` keys: key, start and end."""
+class WindowedTable(JoinableTable[Windowed[K], V2], Generic[K, V, V2]):
+    """The results of windows by `Windowed` keys: key, start and end.
 
-    late_flow: Flow | None = field(kw_only=True)
-    """Where late records go, if any can be; for the runtime and for tests, no part of the language.
+    For the other methods of tables put `.to_stream().to_table(name=...)` after it.
     """
-    final_flow: Flow | None = field(kw_only=True)
-    """Where the results of closed windows go, if they are told; no part of the language."""
+
+    _late_flow: Flow | None
+    """Where late records go, if any can be."""
+    _final_flow: Flow | None
+    """Where the results of closed windows go, if they are emitted."""
 
     def late(self) -> Stream[K, V]:
         """The records that came after their windows had closed; they are no bad records then.
@@ -64,40 +66,38 @@ class WindowedTable(Table[Windowed[K], V2], Generic[K, V, V2]):
         Raises:
             TopologyError: The windows close by count.
         """
-        if self.late_flow is None:
+        if self._late_flow is None:
             raise TopologyError(
-                f"{self.flow.label}: no record is late for windows that close by count; leave "
+                f"{self._flow.label}: no record is late for windows that close by count; leave "
                 "out late()"
             )
-        return self.late_flow.to_stream()
+        return self._late_flow.to_stream()
 
     def final(self) -> Stream[Windowed[K], V2]:
         """The results of windows that have closed, without early ones.
 
         Raises:
-            TopologyError: The table tells of changes and not of windows that close.
+            TopologyError: The table emits changes, and nothing when windows close.
         """
-        if self.final_flow is None:
+        if self._final_flow is None:
             raise TopologyError(
-                f"{self.flow.label}: windows that tell of changes tell nothing when they close; "
+                f"{self._flow.label}: windows that emit changes emit nothing when they close; "
                 'use emit="close" with early=, of which final() has the last results'
             )
-        return self.final_flow.to_stream()
+        return self._final_flow.to_stream()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WindowedStream(FromFlow, Generic[K, V]):
     """Records by key and window, to be made into a table; see `GroupedStream.window`."""
 
-    flow: Flow
-    """What is known here; for the runtime and for tests, no part of the language."""
-    windows: AnyWindows
-    emit: WindowEmit
-    late: Policy | None
-    kept: int
+    _windows: AnyWindows
+    _emit: WindowEmit
+    _late: Policy | None
+    _kept: int
     """How long after its end a window stays in the store, milliseconds."""
-    early: int | None
-    """How often open windows are told of, in milliseconds of stream time."""
+    _early: int | None
+    """How often results of open windows are emitted, in milliseconds of stream time."""
 
     def count(self, *, name: str | None = None) -> WindowedTable[K, V, int]:
         """Counts the records of each key and window.
@@ -105,7 +105,7 @@ class WindowedStream(FromFlow, Generic[K, V]):
         Args:
             name: Of the store; needed where the stream has no name of its own.
         """
-        name = self.flow.needed(name, "count", "count")
+        name = self._flow.needed(name, "count", "count")
         return self._table("count", name, Counting(), Form(int))
 
     def reduce(
@@ -122,9 +122,9 @@ class WindowedStream(FromFlow, Generic[K, V]):
             name: Of the store; needed where the stream has no name of its own.
             value: Type or serde of the value in the store, by default as far as it is known.
         """
-        name = self.flow.needed(name, "reduce", "reduce")
+        name = self._flow.needed(name, "reduce", "reduce")
         checked_function("reduce", add, "so_far, value")
-        form = self.flow.value
+        form = self._flow.value
         serde = form.kept_value(value, f"the value of store {name}")
         return self._table("reduce", name, Adding(serde, None, add, add), form)
 
@@ -146,7 +146,7 @@ class WindowedStream(FromFlow, Generic[K, V]):
             name: Of the store; needed where the stream has no name of its own.
             value: Type or serde of the aggregate in the store; see `GroupedStream.aggregate`.
         """
-        name = self.flow.needed(name, "aggregate", "aggregate")
+        name = self._flow.needed(name, "aggregate", "aggregate")
         form = folded("aggregate", start, add)
         if merge is not None:
             checked_function("aggregate: merge", merge, "earlier, later")
@@ -171,18 +171,18 @@ class WindowedStream(FromFlow, Generic[K, V]):
             name: Of the store; needed where the stream has no name of its own.
             parts: The aggregates, by the names that they have in the results.
         """
-        name = self.flow.needed(name, "agg", "agg")
-        folding, form = composed(self.flow.value, parts, model, f"agg {name}")
+        name = self._flow.needed(name, "agg", "agg")
+        folding, form = composed(self._flow.value, parts, model, f"agg {name}")
         return self._table("agg", name, folding, form)
 
     def _table(
         self, kind: str, name: str, folding: Folding, form: Form
     ) -> WindowedTable[K, V, Any]:
-        flow = self.flow.partitioned_by_key(name)
+        flow = self._flow.partitioned_by_key(name)
         key = flow.key.kept_key(None, f"the key of store {name}")
         spec = StoreSpec(name, windowed(key), stamped(folding.shown))
         operator, more = self._operator(name, key, folding)
-        outputs = ("", "late") if self.early is None else ("", "late", "final")
+        outputs = ("", "late") if self._early is None else ("", "late", "final")
         edges, on_error = (flow.edge,), flow.on_error
         node = flow.builder.step(
             kind, edges, operator, (spec, *more), name, outputs, on_error=on_error
@@ -190,24 +190,24 @@ class WindowedStream(FromFlow, Generic[K, V]):
         made = Form(Windowed[flow.key.type or Any], windowed_json(_in_json(flow.key)))
         results = replace(flow, edge=Edge(node), key=made, value=Form(form.type), label=name)
         late = None
-        if not isinstance(self.windows, Counted):
+        if not isinstance(self._windows, Counted):
             late = replace(flow, edge=Edge(node, LATE), label=f"{name}-late")
-        final = None if self.emit != "close" else results
-        if self.early is not None:
+        final = None if self._emit != "close" else results
+        if self._early is not None:
             final = replace(results, edge=Edge(node, FINAL), label=f"{name}-final")
-        # The store has open windows; what is told when they close is in it no more.
-        is_held = self.emit != "close"
-        return WindowedTable(results, spec, is_held=is_held, late_flow=late, final_flow=final)
+        # The store has open windows: a result that is emitted when one closes is in it no more.
+        values = Values(spec, is_held=self._emit != "close")
+        return WindowedTable(results, values, late, final)
 
     def _operator(
         self, name: str, key: Serde[Any], folding: Folding
     ) -> tuple[Operator, tuple[StoreSpec[Any, Any], ...]]:
         """The step, and the stores that it needs besides."""
-        windows = self.windows
-        early = None if self.early is None else Early(f"{name}-early", self.early)
+        windows = self._windows
+        early = None if self._early is None else Early(f"{name}-early", self._early)
         changed = () if early is None else (early.spec,)
         rest: tuple[Folding, Serde[Any], WindowEmit, Policy | None, int, Early | None]
-        rest = folding, key, self.emit, self.late, self.kept, early
+        rest = folding, key, self._emit, self._late, self._kept, early
         if isinstance(windows, Hopping | Calendar):
             return AlignedStep(name, windows, *rest), changed
         index = StoreSpec(f"{name}-windows", key, entries_serde)
@@ -240,7 +240,8 @@ def windowed_stream(
     """
     if not isinstance(cast("object", windows), Windows):
         raise TopologyError(
-            f'window takes windows, such as tumbling("10s") or counted(100), not {told(windows)}'
+            f'window takes windows, such as tumbling("10s") or counted(100), not '
+            f"{described(windows)}"
         )
     check_choice("emit", emit, get_args(WindowEmit))
     check_choice("late", late, (None, *get_args(Policy)))
@@ -259,7 +260,7 @@ def windowed_stream(
         )
     if early is not None and emit != "close":
         raise TopologyError(
-            f"early={early!r}: windows with emit={emit!r} tell of their changes anyway; leave out "
+            f"early={early!r}: windows with emit={emit!r} emit their changes anyway; leave out "
             "one of both"
         )
     if isinstance(windows, Sliding):

@@ -98,7 +98,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     misplaced: dict[str, int] = {}  # keys by topic, of those looked at, that belong elsewhere
     restore: RestoreStatus | None = None
     role: Role = "primary"
-    told: int = 0  # topics that have ended, once all is told that waited for more of them
+    reported: int = 0  # topics that have ended, once all is reported that waited for more of them
     withheld: str = ""  # partitions that others in the group keep from the slot, and who they are
     turn_age: float = 0.0  # seconds since its loop last turned, or went on to another record
     stuck: Standstill | None = None  # what it is at, if it is stuck
@@ -136,9 +136,9 @@ PID = struct.Struct("q")
 """What a worker writes before its reports: its process id."""
 
 ADOPT = b"adopt"
-"""What a supervisor tells a backup, as a line, so that it takes the slot over."""
+"""What a supervisor sends to a backup, as a line, so that it takes the slot over."""
 ENDED = b"ended "
-"""What a line begins with that tells a primary, as JSON, which topics get no more records."""
+"""What a line begins with that says to a primary, as JSON, which topics get no more records."""
 WHERE = signal.SIGUSR1
 """The signal that has a worker write its main thread's stack to the file that it has for that."""
 ADOPTED = "adopted"
@@ -166,10 +166,10 @@ class Channel:
         self._topology = topology
         self._descriptor = descriptor
         self._lock = Lock()
-        self._told: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
 
     def send(self, report: Report) -> None:
-        """Tells the supervisor; if that is gone, the worker will learn of it elsewhere."""
+        """Reports to the supervisor; if that is gone, the worker will learn of it elsewhere."""
         data = _encoded(report) + b"\n"
         with self._lock:
             try:
@@ -190,12 +190,12 @@ class Channel:
     def log_seldom(self, event: str, text: str, seconds: float = 5.0) -> None:
         """Has a warning logged, but the same event not again for some seconds."""
         now = time.monotonic()
-        if now - self._told.get(event, -seconds) >= seconds:
-            self._told[event] = now
+        if now - self._reported.get(event, -seconds) >= seconds:
+            self._reported[event] = now
             self.log("warning", event, text=naming(text, self._topology))
 
     def fail(self, error: Exception, text: str, records: int = 0) -> None:
-        """Tells the supervisor which error the worker ends with."""
+        """Reports to the supervisor which error the worker ends with."""
         text = naming(text, self._topology)
         self.send(Failure(self.slot, type(error).__name__, text, records))
 

@@ -95,7 +95,7 @@ class Deletions:
             StateMismatch: An input or a store's changelog, so that state would be lost; or the
                 application was changed on purpose.
             TopicMismatch: Another topic that is needed.
-            KafkaError: Kafka does not tell.
+            KafkaError: Kafka does not answer.
         """
         client, plan = self._spec.kafka, self._layout.plan
         found = topics_of(client, self._admin)

@@ -54,7 +54,7 @@ class Downloads:
     Args:
         spec: The slot's work.
         stores: Puts stores in place.
-        channel: To tell of what is used, and what is not.
+        channel: To report what is used, and what is not.
 
     Raises:
         SettingsError: The URL of the snapshots is malformed.
@@ -78,7 +78,7 @@ class Downloads:
     def start(
         self, changelog: TopicPartition, store: StoreId, spec: StoreSpec[Any, Any], wanted: Wanted
     ) -> None:
-        """Restores a store, if there is a snapshot; `finished` tells when that is over."""
+        """Restores a store, if there is a snapshot; `finished` says when that is over."""
         if not self._running:
             self._done = self._total = 0
             self._began = time.monotonic()

@@ -129,7 +129,7 @@ class Size:
     """The bytes that stores take on disk, looked at now and then.
 
     Args:
-        folders: Tells the folders of the stores that are open.
+        folders: Gives the folders of the stores that are open.
     """
 
     def __init__(self, folders: Callable[[], Iterable[Path]]) -> None:
@@ -151,7 +151,7 @@ def cpu_seconds() -> float:
 
 
 def starved_seconds() -> float:
-    """Time that this thread was ready and had to wait for a processor; 0 where nobody tells."""
+    """Time that this thread was ready and had to wait for a processor; 0 where that is unknown."""
     with suppress(OSError, ValueError, IndexError):
         return int(_SCHEDULER.read_text().split()[1]) / 1e9
     return 0.0

@@ -23,7 +23,7 @@ class EndsReader:
     Args:
         client: librdkafka settings.
         application: Whose group commits.
-        channel: To tell of failures.
+        channel: To report failures.
     """
 
     def __init__(self, client: ClientConfig, application: str, channel: Channel) -> None:
@@ -67,7 +67,7 @@ class EndsReader:
     def _look_at(
         self, admin: Any, sources: frozenset[TopicPartition]
     ) -> Mapping[TopicPartition, Offset]:
-        """The ends, or none where the broker does not tell: it is asked again then."""
+        """The ends, or none where the broker does not answer: it is asked again then."""
         try:
             return list_offsets(
                 admin, sorted(sources), OffsetSpec.latest(), IsolationLevel.READ_COMMITTED

@@ -105,7 +105,7 @@ class Follower:
 
     Args:
         spec: The slot's work.
-        channel: To tell of what passes.
+        channel: To report what passes.
     """
 
     def __init__(self, spec: WorkerSpec, channel: Channel) -> None:

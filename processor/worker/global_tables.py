@@ -63,11 +63,11 @@ class _Checked:
         spec = self.table.store
         rows = [(key, value) for key, value in zip(keys, values, strict=True) if key is not None]
         if len(rows) < len(keys):
-            self._tell(ValueError("a record has no key"))
+            self._report(ValueError("a record has no key"))
         if spec.key.registered is None and spec.value.registered is None:
             _, faults = attempt(self._decode, rows)
             for _, error in faults:
-                self._tell(error)
+                self._report(error)
             bad = {row for row, _ in faults}
             rows = [each for row, each in enumerate(rows) if row not in bad]
         return dict(rows)
@@ -78,7 +78,7 @@ class _Checked:
         if value is not None:
             self.table.store.value.decode(value)
 
-    def _tell(self, error: Exception) -> None:
+    def _report(self, error: Exception) -> None:
         text = f"{self.table.topic}, partition {self.partition}: {error}"
         self.channel.log_seldom("left out of a global table", text)
 
@@ -90,7 +90,7 @@ class GlobalTables:
         spec: The slot's work.
         plan: The topology's.
         stores: Opens and holds the stores.
-        channel: To tell of progress.
+        channel: To report progress.
     """
 
     def __init__(self, spec: WorkerSpec, plan: Plan, stores: StoreOpener, channel: Channel) -> None:

@@ -77,7 +77,7 @@ class Inbox:
         self._flowing: frozenset[TopicPartition] = frozenset()
         self._paused: frozenset[TopicPartition] = frozenset()
         self.passing: list[str] = []
-        """Errors that the client resolves by itself, to be told of."""
+        """Errors that the client resolves by itself, to be reported."""
 
     def connect(self) -> None:
         """Connects to the brokers and asks for their topics, so that it need not be done later.
@@ -88,7 +88,7 @@ class Inbox:
         connect(self.consumer)
 
     def subscribe(self) -> None:
-        """Joins the group; `poll` tells what it gives."""
+        """Joins the group; `poll` says what it gives."""
         self._joins_since = time.monotonic()
         self._subscribe(self._topics)
 
@@ -117,7 +117,7 @@ class Inbox:
             return self._poll(limit, timeout)
         except StateError:
             # Another may have processed, and had deleted, what this worker was too late for: if it
-            # has the slot, the answer to a heartbeat tells, and counts.
+            # has the slot, the answer to a heartbeat says, and counts.
             until = time.monotonic() + _HEARTBEATS
             while time.monotonic() < until:
                 with suppress(StateError):
@@ -155,7 +155,7 @@ class Inbox:
         try:
             self.consumer.assign(partitions)
         except KafkaException as error:
-            # Why, the next poll tells.
+            # Why, the next poll says.
             if error.args[0].code() != ClientError._FATAL:  # noqa: SLF001
                 raise
 

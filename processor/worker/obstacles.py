@@ -62,8 +62,8 @@ class Obstacles:
         self._transactions.look()
         if self.withheld:
             self._channel.log_seldom("partitions are withheld", self.withheld, _REMIND)
-        if self._transactions.told:
-            self._channel.log_seldom("open transaction", self._transactions.told, _REMIND)
+        if self._transactions.reported:
+            self._channel.log_seldom("open transaction", self._transactions.reported, _REMIND)
 
     def end(self, source: TopicPartition) -> Offset | None:
         """The end of a partition that others keep from the slot; None: it is as it fetches."""
@@ -74,7 +74,7 @@ class _OpenTransactions:
     """The slot's partitions in which the same transaction has been open for long."""
 
     def __init__(self, spec: WorkerSpec) -> None:
-        self.told = ""
+        self.reported = ""
         """Which they are, and what ends the transactions."""
         self._spec = spec
         self._due = time.monotonic() + _LOOK
@@ -106,7 +106,7 @@ class _OpenTransactions:
         }
         lasting = [each for each, (_, since) in self._since.items() if now - since >= _LASTING]
         bootstrap = str(self._spec.kafka["bootstrap.servers"])
-        self.told = "; ".join(
+        self.reported = "; ".join(
             f"a transaction is open in {each} since offset {held[each]}, and what is behind it "
             f"waits. If nobody works on it any more, end it: {ending(bootstrap, each, held[each])}"
             for each in sorted(lasting)

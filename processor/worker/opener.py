@@ -71,7 +71,7 @@ class TaskOpener:
         spec: The slot's work.
         layout: The plan with its partition counts.
         stores: Opens and holds the stores.
-        channel: To tell of progress.
+        channel: To report progress.
         epochs: Where the leader epochs of committed positions are noted.
     """
 
@@ -443,7 +443,7 @@ class TaskOpener:
                         first=firsts[each],
                         fresh=begin[each],
                         is_new=each.partition >= self._spec.began.get(each.topic, math.inf),
-                        is_told=self._ledger.place_of(each) not in self._shortened,
+                        is_reported=self._ledger.place_of(each) not in self._shortened,
                     )
                     for each in self._sources(task)
                 },

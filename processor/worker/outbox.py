@@ -39,11 +39,11 @@ _CLOSING = 2.0
 """Seconds for each step of aborting what is open when the worker ends."""
 
 _METADATA = 4000
-"""Bytes of an offset's metadata; brokers take 4096 unless they are told otherwise."""
+"""Bytes of an offset's metadata; brokers take 4096 unless they are configured otherwise."""
 
 
 Witness: TypeAlias = Callable[[Mapping[TopicPartition, Position]], Iterable[Produce]]
-"""The records that tell of positions besides the group."""
+"""The records of positions besides the group."""
 
 
 def nothing(_positions: Mapping[TopicPartition, Position]) -> Iterable[Produce]:
@@ -126,7 +126,7 @@ class TransactionalOutbox:
         epochs: The leader epochs of what was read: they are committed with the offsets.
         patience: Seconds to try again what may be tried again.
         on_retry: Called with a text when something is tried again.
-        also: The records that tell of positions besides the group.
+        also: The records of positions besides the group.
         topics: That are known to be there.
         native: Whether records go by the native plane.
     """
@@ -319,7 +319,7 @@ class TransactionalOutbox:
         return time.monotonic() - self._began
 
     def _doing(self, doing: str) -> str:
-        """What is tried, with all topics it may fail for: any call may be the first to tell."""
+        """What is tried, with all topics it may fail for: any call may be the first to fail."""
         topics = ", ".join(sorted(self._topics))
         return f"{doing} in a transaction with records for {topics}" if topics else doing
 
@@ -344,7 +344,7 @@ class PlainOutbox:
         config: librdkafka settings without a transactional id.
         consumer: In whose group the offsets are committed.
         epochs: The leader epochs of what was read: they are committed with the offsets.
-        also: The records that tell of positions besides the group.
+        also: The records of positions besides the group.
         topics: That are known to be there.
     """
 
@@ -462,7 +462,7 @@ def _found(sender: Sender, command: Produce, failure: RowFailed) -> Abortable:
 def _search(sender: Sender, known: Exception) -> Exception:
     """A record is refused, and not known yet: what is done again is sent one by one.
 
-    What is refused even so is none of a command's that can be told apart.
+    What is refused even so is none of a command's that can be distinguished.
     """
     if sender.one_by_one:
         return known
@@ -475,7 +475,7 @@ def failed(error: KafkaException, doing: str) -> Exception:
     cause: Any = error.args[0]
     known = translated(error, doing)
     if cause.code() == ClientError.FENCED_INSTANCE_ID and cause.txn_requires_abort():
-        # The transactional id decides, and was looked at first; the consumer is told as well.
+        # The transactional id decides, and was looked at first; the consumer is fenced as well.
         return Abortable(str(known))
     if isinstance(known, Fenced | TopicMismatch | PermissionDenied | RecordRefused):
         return known

@@ -3,7 +3,7 @@
 Its slot comes on standard input as the first line, and may come much later than the process is
 started, which loads the topology meanwhile. The line `adopt` makes a backup the primary, a line
 that begins with `ended` names topics that get no more records. The end of standard input is the end
-of the supervisor, and so of the worker. What happens is told in a file. Asked by a signal what
+of the supervisor, and so of the worker. What happens is reported in a file. Asked by a signal what
 it is at, it writes that to another one, whoever holds the interpreter.
 """
 
@@ -32,10 +32,10 @@ _ORPHAN_SECONDS = 5.0
 
 
 def main(reports: int, stack: int, *topologies: str) -> int:
-    """Runs the slot that standard input tells of; returns the exit code.
+    """Runs the slot that standard input describes; returns the exit code.
 
     Args:
-        reports: The file descriptor that all is told on.
+        reports: The file descriptor for all reports.
         stack: The one that gets what it is at.
         topologies: What is loaded meanwhile.
     """
@@ -58,7 +58,7 @@ def main(reports: int, stack: int, *topologies: str) -> int:
         records = error.records if isinstance(error, TooSlow) else 0
         channel.fail(error, str(error), records)
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the supervisor tells of it and starts a new worker
+    except Exception as error:  # noqa: BLE001 - the supervisor reports it and starts a new worker
         channel.fail(error, "".join(traceback.format_exception(error)))
         return 1
     return 0

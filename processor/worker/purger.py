@@ -14,11 +14,11 @@ from processor.worker.channel import Channel
 
 
 class Purger:
-    """Asks for deletions, and tells of those that fail.
+    """Asks for deletions, and reports those that fail.
 
     Args:
         config: Settings of librdkafka.
-        channel: To tell.
+        channel: For reports.
     """
 
     def __init__(self, config: ClientConfig, channel: Channel) -> None:

@@ -27,7 +27,7 @@ class Refills:
         plan: The topology's.
         truncated: Changelogs that are not whole, and where they begin now.
         ledger: Where it is noted that they are.
-        channel: To tell.
+        channel: For reports.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ def refill(
         changelog: The changelog's partition.
         store: The store, which is complete.
         first: Where the changelog begins now.
-        channel: To tell.
+        channel: For reports.
 
     Raises:
         Abortable: It has to be done again, after an abort.

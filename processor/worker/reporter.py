@@ -1,6 +1,6 @@
-"""Reporter: tells a worker's status again and again, whatever its loop is busy with.
+"""Reporter: reports a worker's status again and again, whatever its loop is busy with.
 
-And tells if that is the same for too long.
+And reports if that is the same for too long.
 """
 
 import time
@@ -28,7 +28,7 @@ class Reporter:
         channel: Where to.
         status: The first one.
         stuck_after: Seconds after which the loop of the thread that makes this counts as stuck, if
-            it tells nothing new and goes on to no other record; None: it never does.
+            it reports nothing new and goes on to no other record; None: it never does.
     """
 
     def __init__(self, channel: Channel, status: Status, stuck_after: float | None = None) -> None:
@@ -40,7 +40,7 @@ class Reporter:
         self._thread = Thread(target=self._run, name="reporter", daemon=True)
         self._thread.start()
 
-    def tell(self, make: Callable[[], Status], *, now: bool = False) -> None:
+    def report(self, make: Callable[[], Status], *, now: bool = False) -> None:
         """Has a new status sent: at once, or if the last one has its age, with the next report.
 
         The loop turns as often as it calls this.

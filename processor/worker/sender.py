@@ -135,13 +135,13 @@ class Sender:
     def reason(self) -> ClientError | None:
         """Why the open transaction has failed, if it has.
 
-        The client tells that to calls that are about the transaction only. One that was begun can't
+        The client says that to calls that are about the transaction only. One that was begun can't
         be begun again, so that the question changes nothing.
         """
         try:
             self.producer.begin_transaction()
-        except KafkaException as told:
-            cause: Any = told.args[0]
+        except KafkaException as reported:
+            cause: Any = reported.args[0]
             return cause if cause.txn_requires_abort() or cause.fatal() else None
         return None
 
@@ -152,7 +152,7 @@ class Sender:
         try:
             error: Any = self.producer.list_topics(topic, _ASK_TIMEOUT).topics[topic].error
         except KafkaException:
-            return  # no broker answers; sending tells more
+            return  # no broker answers; sending finds out more
         if error is not None and error.code() in NO_TOPIC:
             raise RowFailed(None, error)
         self._topics.add(topic)
@@ -166,7 +166,7 @@ class Sender:
 
         for number, row in enumerate(_rows(command, noted)):
             self._send_alone(row)
-            # Where the transaction has failed, the record alone tells of that and not why.
+            # Where the transaction has failed, the record alone shows that and not why.
             why: Any = self.reason() or (failed[0] if failed else None)
             if why is not None:
                 raise RowFailed(None if why.code() in NO_TOPIC else number, why)
@@ -176,7 +176,7 @@ class Sender:
         self.flush()
 
     def _noting(self, row: Any, store: StoreId) -> Any:
-        """The row with a delivery report that tells its offset, the only one asked for."""
+        """The row with a delivery report that has its offset, the only one asked for."""
         self._written[store] = None
 
         def noted(error: ClientError | None, message: Any) -> None:

@@ -1,8 +1,8 @@
-"""Slot: the loop of a worker process. Tells the core what happens and carries out what it answers.
+"""Slot: the loop of a worker process. Gives the core what happens and carries out what it answers.
 
     fetch → events → core → commands → Kafka and disk
 
-One thread does all of this; only opening and restoring tasks goes on beside it, and telling of it.
+One thread does all of this; only opening and restoring tasks goes on beside it, and reporting.
 
 A backup holds everything that a primary does, its clients connected, and has its stores follow
 their changelogs; it is no member of the group and has no transactional id yet. To adopt the slot,
@@ -117,7 +117,7 @@ _LONGEST = 500
 """Characters of an error's text in the log: it may quote a record."""
 
 _LONG_HOLD = 2_000
-"""Milliseconds for which the time of a task is held back before that is told."""
+"""Milliseconds for which the time of a task is held back before that is reported."""
 
 _WARM_SECONDS = 60.0
 """Seconds after which a backup uses its connections: brokers close them after some idle minutes."""
@@ -156,10 +156,10 @@ class Slot:
         self._worker = Worker(self._layout, spec.own, spec.options, self._effort.entered)
         self._partitioning = Partitioning(self._layout)
         self._snapshots = Snapshots(spec, self._layout, self._stores, self._at_work, channel)
-        self._told = Signal()  # that there is something to be done
+        self._reported = Signal()  # that there is something to be done
         self._adopt_asked = spec.role == "primary"
         self._adoption: Adoption | None = None
-        self._stop_asked = self._stop_told = self._finished = self._rewound = False
+        self._stop_asked = self._stop_reported = self._finished = self._rewound = False
         self._ended: frozenset[str] = frozenset()
         self._aborts = Aborts(channel)
         self._size = Size(self._stores.folders)
@@ -169,15 +169,15 @@ class Slot:
     def stop(self) -> None:
         """Asks the loop to finish; may be called from a signal handler or another thread."""
         self._stop_asked = True
-        self._told.set()
+        self._reported.set()
 
     def adopt(self) -> None:
         """Has a backup take the slot over; may be called from another thread."""
         self._adopt_asked = True
-        self._told.set()
+        self._reported.set()
 
     def end_input(self, topics: frozenset[str]) -> None:
-        """Has what waits for more in these topics told; may be called from another thread."""
+        """Has what waits for more in these topics reported; may be called from another thread."""
         self._ended = topics
 
     def run(self) -> None:
@@ -189,8 +189,8 @@ class Slot:
         gc.collect()
         gc.freeze()  # what is loaded by now stays: no collection need look at it again
         try:
-            tell = partial(self._channel.log_seldom, "schema registry")
-            prepare(self._layout.plan, self._registry, tell)
+            report = partial(self._channel.log_seldom, "schema registry")
+            prepare(self._layout.plan, self._registry, report)
             self._stand_by()
             if not self._stop_asked:
                 self._adopt()
@@ -221,7 +221,7 @@ class Slot:
             self._tables.is_ready()  # likewise
             self._inbox.poll(1, 0)
             self._report()
-            self._told.wait(_STAND_BY)
+            self._reported.wait(_STAND_BY)
 
     def _connect(self) -> None:
         """Has the clients connected, which takes a moment that nobody waits for now."""
@@ -261,7 +261,7 @@ class Slot:
             check_current(found, self._spec.stamp, plan.application)
 
     def passed(self, step: Step) -> None:
-        """Notes a step of the adoption that is done, and tells of the whole of it at its end."""
+        """Notes a step of the adoption that is done, and reports the whole of it at its end."""
         assert self._adoption is not None
         self._adoption.note(step)
         if self._adoption.is_complete:
@@ -294,8 +294,8 @@ class Slot:
         events = self._poll(most)
         fetched = sum(len(event.records) for event in events if isinstance(event, Fetched))
         self._effort.fetched(fetched, most)
-        self._tell(Turn(self._effort.limit))
-        self._tell_answers()
+        self._handle(Turn(self._effort.limit))
+        self._handle_answers()
         for event in events:
             if isinstance(event, Assigned):
                 check_partitions(event.partitions, self._layout.partitions)
@@ -307,7 +307,7 @@ class Slot:
                 self._channel.log("warning", "keys are elsewhere", cause=said)
             # What was fetched before a rewind does not follow from where it went back to.
             if not (self._rewound and isinstance(event, Fetched | ReachedEnd)):
-                self._tell(event)
+                self._handle(event)
         if self._adoption is not None:
             self._look_at(self._adoption, events)
         self._tick()
@@ -315,32 +315,32 @@ class Slot:
             self._tick()  # a checkpoint may have become due meanwhile
         self._refill()
         if self._ended:
-            self._tell(InputEnded(self._ended))
-        if self._stop_asked and not self._stop_told and not self._finished:
-            self._stop_told = True
-            self._tell(Stop())
+            self._handle(InputEnded(self._ended))
+        if self._stop_asked and not self._stop_reported and not self._finished:
+            self._stop_reported = True
+            self._handle(Stop())
         self._effort.done(self._worker.worked - worked)
         self._report()
 
-    def _tell_answers(self) -> None:
-        """Tells what other threads have found out since."""
+    def _handle_answers(self) -> None:
+        """Handles what other threads have found out since."""
         for seen in iter(self._ends.answer, None):
-            self._tell(seen)
+            self._handle(seen)
         for opened in self._tables.complete(iter(self._opener.opened, None)):
             if not self._refills.holds(opened):
-                self._tell(opened)
+                self._handle(opened)
 
     def _refill(self) -> None:
         """Has tasks begin whose changelogs have to be made whole before, as soon as they are."""
         try:
             for opened in self._refills.filled(self._outbox):
-                self._tell(opened)
+                self._handle(opened)
         except Abortable as error:
             self._outbox.abort()
             self._aborts.note(error)
 
     def _tick(self) -> None:
-        self._tell(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
+        self._handle(Tick(Timestamp(time.time_ns() // 1_000_000), time.monotonic_ns() // 1_000_000))
 
     @property
     def _most(self) -> int:
@@ -407,7 +407,7 @@ class Slot:
         if caught_up and not adoption.has("caught up"):
             self.passed("caught up")
 
-    def _tell(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         self._execute(self._worker.handle(event))
 
     def _execute(self, commands: Sequence[Command]) -> None:
@@ -417,9 +417,9 @@ class Slot:
             except Abortable as error:
                 event = self._failed(error)
                 self._deletions.look_after_abort()
-                return self._tell(event)
+                return self._handle(event)
             if result is not None:
-                self._tell(result)
+                self._handle(result)
         return None
 
     def _failed(self, error: Abortable) -> Event:
@@ -525,11 +525,11 @@ class Slot:
         if self._adopt_asked and self._adoption is None:
             self._obstacles.look(self._inbox.assigned)
             self._deletions.look()
-        untold = self._worker.bad_records.untold
-        for (step, reason), error in untold.items():
+        unreported = self._worker.bad_records.unreported
+        for (step, reason), error in unreported.items():
             self._channel.log_seldom("left out", f"{step}: {reason}: {error[:_LONGEST]}")
-        untold.clear()
-        self._reporter.tell(self._status, now=now)
+        unreported.clear()
+        self._reporter.report(self._status, now=now)
 
     def _at_work(self) -> list[TaskId]:
         return list(self._worker.tasks)
@@ -556,7 +556,7 @@ class Slot:
             overtaken=self._worker.overtaken,
             restore=self._tables.status(self._opener.status()),
             role="primary" if self._adopt_asked else "backup",
-            told=self._worker.told,
+            reported=self._worker.reported,
             withheld=self._obstacles.withheld,
             topics={topic: Reading(self._fetched[topic], lag) for topic, lag in lags.items()},
             steps={step: round(seconds, 3) for step, seconds in self._effort.steps.items()},
@@ -611,7 +611,7 @@ class Slot:
         return self._inbox.lag(source, offset)
 
     def _state(self) -> Any:
-        if self._stop_told:
+        if self._stop_reported:
             return "stopping"
         if not self._adopt_asked:
             ready = self._opener.is_ready and self._tables.is_ready()

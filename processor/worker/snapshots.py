@@ -10,7 +10,7 @@ Owns when a snapshot is taken, and its steps:
 
 Only a primary's tasks at work are looked at: their stores have been at the ends of their
 changelogs. A worker that has been replaced without knowing it yet can only add an older snapshot of
-the same history, which nobody prefers. What fails is told, and tried again at the next time.
+the same history, which nobody prefers. What fails is reported, and tried again at the next time.
 """
 
 import shutil
@@ -69,7 +69,7 @@ class Snapshots:
         layout: The plan with its partition counts.
         stores: Where the stores are.
         at_work: The tasks whose stores are the committed state.
-        channel: To tell.
+        channel: For reports.
 
     Raises:
         SettingsError: The URL of the snapshots is malformed.
@@ -114,12 +114,12 @@ class Snapshots:
                     self._look(store, spec, archive, round_)
                 except _Stopped:
                     return
-                except Exception as error:  # noqa: BLE001 - told; the next time may do better
+                except Exception as error:  # noqa: BLE001 - reported; the next time may do better
                     self._channel.log(
                         "warning", "snapshot failed", store=str(store), cause=_cause(error)
                     )
             if round_.stores:
-                self._tell(round_)
+                self._report(round_)
 
     def _due_stores(self) -> list[tuple[StoreId, StoreSpec[Any, Any]]]:
         now = time.monotonic()
@@ -202,7 +202,7 @@ class Snapshots:
             self._ids[topic] = changelog_id(AdminClient({**QUIET, **self._spec.kafka}), topic)
         return self._ids[topic]
 
-    def _tell(self, round_: _Round) -> None:
+    def _report(self, round_: _Round) -> None:
         self._channel.log(
             "info",
             "snapshots taken",

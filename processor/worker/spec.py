@@ -1,4 +1,4 @@
-"""What a worker process is told at its start: one JSON document, from the supervisor's settings."""
+"""What a worker process is given at its start: one JSON document, from the settings."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -61,7 +61,7 @@ class WorkerSpec(Struct, frozen=True):
     snapshots_kept: int = 1
     suspects: int = 0  # among so many records one has taken too long
     native: bool = False  # batches go by the native plane, which is there
-    role: Role = "primary"  # a backup becomes primary when it is told to adopt the slot
+    role: Role = "primary"  # a backup becomes primary when it is asked to adopt the slot
 
     @property
     def name(self) -> str:
@@ -96,7 +96,7 @@ class WorkerSpec(Struct, frozen=True):
             "fetch.queue.backoff.ms": 20,
             # A partition that starts has to wait for the answer to the fetch of the others.
             "fetch.wait.max.ms": 50,
-            # Until then nobody is told of a topic that is gone, or has more partitions.
+            # Until then nobody hears of a topic that is gone, or has more partitions.
             "topic.metadata.refresh.interval.ms": 30_000,
             "socket.timeout.ms": _UNANSWERED,
             **_RECONNECT,

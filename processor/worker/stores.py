@@ -48,7 +48,7 @@ class StoreOpener:
 
     Args:
         spec: The slot's work.
-        channel: To tell of stores that are rebuilt.
+        channel: To report stores that are rebuilt.
     """
 
     def __init__(self, spec: WorkerSpec, channel: Channel) -> None:
@@ -71,7 +71,7 @@ class StoreOpener:
         """Opens a store that is on disk, whose changelog has offsets from `first` to before `end`.
 
         A store that can't be read, or that the changelog can't bring up to date any more, is
-        dropped: then, as where there has been none, the answer is None. `retention` tells for how
+        dropped: then, as where there has been none, the answer is None. `retention` says for how
         many ms the changelog keeps tombstones. `begin` is from where on the changelog was whole; if
         records behind that are gone, a store is kept that has them all.
 

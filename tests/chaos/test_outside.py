@@ -28,7 +28,7 @@ def test_records_meet_the_whole_table() -> None:
     topology = Topology("app")
     names = topology.global_table("names", value=str)
     orders = topology.stream("in", value=str)
-    orders.join_global(names, lambda _, user: user, lambda _, name: name).to("out")
+    orders.join(names, lambda _, name: name, on=lambda _, user: user).to("out")
     made = plan(topology)
     tables = {
         source("names"): log((b"ann", b"Ann"), (b"bob", b"Bob"), (b"bob", b"\xff"), (None, b"x")),

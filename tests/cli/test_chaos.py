@@ -52,7 +52,7 @@ def users() -> Iterator[Record[str, str]]:
 
 topology.sample_data({name!r} + "-users", users, count=20, value=str)
 table = topology.global_table({name!r} + "-users", value=str)
-orders.join_global(table, "user", lambda order, user: user).to({name!r} + "-names", value=str)
+orders.join(table, lambda order, user: user, on="user").to({name!r} + "-names", value=str)
 big = orders.filter(lambda order: order.amount >= 500)
 big.map_values(lambda order: {{"user": order.user, "amount": order.amount}}).to({name!r} + "-big")
 (
@@ -247,7 +247,7 @@ def test_global_tables_have_records_of_their_own_and_stay_as_they_are(tmp_path: 
     topology = Topology("app")
     airports = topology.global_table("airports")
     flights = topology.stream("flights")
-    flights.join_global(airports, "to", lambda one, _: one).to("out")
+    flights.join(airports, lambda one, _: one, on="to").to("out")
     with pytest.raises(UsageError, match="no records for flights, airports: say --input flights="):
         sources_of(plan(topology), [], [])
     file = tmp_path / "any.jsonl"

@@ -10,6 +10,7 @@ import pytest
 
 from processor import Topology, avro, tumbling
 from processor.settings import Settings
+from processor.topology.flow import flow_of
 from tests.docs.pages import ROOT, blocks
 
 PAGE = ROOT / "docs/guides/schemas.md"
@@ -30,7 +31,7 @@ def test_its_topology_passes_its_tests(tmp_path: Path, monkeypatch: pytest.Monke
 def test_its_topology_with_a_registry() -> None:
     found: dict[str, Any] = {}
     exec(blocks(PAGE, "python")[2].text, found)
-    assert found["flights"].flow.value.read.name == "registry-avro(kproc.flights.Flight)"
+    assert flow_of(found["flights"]).value.read.name == "registry-avro(kproc.flights.Flight)"
 
 
 def test_its_settings() -> None:
@@ -59,5 +60,5 @@ def test_what_keeps_its_serde() -> None:
         table,
         table.suppress(until="1s", max_records=2, name="last"),
     ]
-    assert [each.flow.value.read is stream.flow.value.read for each in kept] == [True] * 4
-    assert [each.flow.value.read for each in made] == [None] * 6
+    assert [flow_of(each).value.read is flow_of(stream).value.read for each in kept] == [True] * 4
+    assert [flow_of(each).value.read for each in made] == [None] * 6

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.kafka
 JOINED = """
 airports = topology.global_table(APP + "-airports", name="airports")
 source = topology.stream(IN)
-source.left_join_global(airports, "to", lambda flight, airport: airport and airport["name"]).to(OUT)
+source.left_join(airports, lambda flight, airport: airport and airport["name"], on="to").to(OUT)
 """
 
 

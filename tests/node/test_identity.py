@@ -51,7 +51,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
 def test_global_tables_are_state_as_well(tmp_path: Path) -> None:
     topology = Topology("app")
     names = topology.global_table("names", value=str)
-    topology.stream("in").join_global(names, "user", lambda _, name: name).to("out")
+    topology.stream("in").join(names, lambda _, name: name, on="user").to("out")
     settings = Settings(state_dir=tmp_path)
     one, two = (_identity(plan(topology), settings) for _ in range(2))
     assert [one.state_dir, two.state_dir] == [tmp_path, tmp_path / "node-2"]

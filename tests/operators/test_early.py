@@ -173,7 +173,7 @@ def test_where_it_makes_no_sense_it_is_refused() -> None:
         grouped.window(tumbling("1m"), emit="change", early="10s")
     with pytest.raises(TopologyError, match="close by count"):
         grouped.window(counted(2), early="10s")
-    with pytest.raises(TopologyError, match="tell nothing when they close"):
+    with pytest.raises(TopologyError, match="emit nothing when they close"):
         grouped.window(tumbling("1m"), emit="change").count().final()
 
 

@@ -10,6 +10,7 @@ from processor.errors import TopologyError
 from processor.operators.event_time import InvalidTimestampError, milliseconds_of
 from processor.records import Record, Timestamp
 from processor.testing import TopologyDriver
+from processor.topology.flow import flow_of
 
 NOON = datetime(2013, 7, 4, 12, tzinfo=UTC)
 MILLISECONDS = 1_372_939_200_000
@@ -119,6 +120,6 @@ def test_wrong_topologies() -> None:
         timed("at", on_invalid_timestamp="drop")
     topology = Topology("orders")
     first = topology.stream("orders", timestamp="at")
-    assert topology.stream("orders", timestamp="at").flow.edge == first.flow.edge
+    assert flow_of(topology.stream("orders", timestamp="at")).edge == flow_of(first).edge
     with pytest.raises(TopologyError, match="read once in a topology"):
         topology.stream("orders", timestamp=lambda value: value["at"])

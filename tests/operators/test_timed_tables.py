@@ -110,5 +110,5 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(TopologyError, match="max_records=0: give 1 or more"):
         table.suppress(until="1s", max_records=0)
     held = table.suppress(until="1s", max_records=5)
-    with pytest.raises(TopologyError, match="nowhere to be looked up"):
+    with pytest.raises(TopologyError, match="in no store that a join could read"):
         stream.join(held, lambda one, _: one)

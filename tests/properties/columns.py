@@ -10,6 +10,7 @@ from polars import Expr, col
 
 from processor import Aggregator, max_of, session, sliding, sum_of, tumbling
 from processor.operators.columns.steps import FilterColumns, KeyByColumn, SelectColumns
+from processor.topology.flow import flow_of
 from processor.topology.graph import Step
 from tests.properties.columned import TWINS, Twin
 from tests.properties.topologies import AnyStream, Fn, Maker, Making, weigh
@@ -106,7 +107,7 @@ def _pair(making: Making, pairs: list[tuple[Expr, Twin]]) -> tuple[Expr, Twin]:
 
 
 def _told(stream: AnyStream, *twins: Twin) -> AnyStream:
-    node = stream.flow.edge.node
+    node = flow_of(stream).edge.node
     assert isinstance(node, Step)
     assert isinstance(node.operator, FilterColumns | KeyByColumn | SelectColumns)
     TWINS[node.operator.function] = twins
@@ -133,7 +134,7 @@ def _step(making: Making, stream: AnyStream) -> AnyStream:
 
 
 def _columned(making: Making, stream: AnyStream) -> list[AnyStream]:
-    if stream.flow.value.type is not None or making.draw(st.booleans()):
+    if flow_of(stream).value.type is not None or making.draw(st.booleans()):
         stream = stream.map_values(Fields(making.number()), name=making.name())
     for _ in range(making.draw(st.integers(1, 3))):
         stream = _step(making, stream)
@@ -161,7 +162,7 @@ def _windowed(making: Making, stream: AnyStream) -> list[AnyStream]:
     parts, twins = _parts(making)
     table = windows.agg(name=making.name(), **parts)
     stream = table.to_stream()
-    node = stream.flow.edge.node
+    node = flow_of(stream).edge.node
     assert isinstance(node, Step)
     folding = getattr(node.operator, "folding")  # noqa: B009 - of those that have one
     TWINS[folding.columns] = twins

@@ -4,8 +4,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from processor import JoinedStream, Stream, Table
+from processor import JoinedStream, JoinWindow, Stream, Table
 from processor.errors import TopologyError
+from processor.topology.flow import flow_of
 from tests.properties.topologies import (
     Adds,
     AnyStream,
@@ -55,7 +56,7 @@ def _table(making: Making, stream: AnyStream) -> AnyTable:
 
 def _own(making: Making, stream: AnyStream) -> AnyStream:
     """The stream, so that a repartition of it has a name of its own."""
-    if not stream.flow.rekeyed:
+    if not flow_of(stream).rekeyed:
         return stream
     return stream.peek(Looks(making.number()), name=making.name())
 
@@ -86,7 +87,7 @@ def _table_table(making: Making, stream: AnyStream) -> list[AnyStream]:
 
 def _stream_stream(making: Making, stream: AnyStream) -> list[AnyStream]:
     method = _kind(making, "join", "left_join", "outer_join")
-    times = {
+    times: dict[str, Any] = {
         side: making.draw(st.sampled_from([0, 0.005, 0.02]))
         for side in ("before", "after", "grace")
     }
@@ -96,11 +97,11 @@ def _stream_stream(making: Making, stream: AnyStream) -> list[AnyStream]:
     stream, other = _own(making, stream), _own(making, making.stream())
     try:
         made: JoinedStream[Any, Any, Any, Any] = getattr(stream, method)(
-            other, joiner, name=name, late=late, **times
+            other, joiner, name=name, late=late, within=JoinWindow(**times)
         )
     except TopologyError:  # keys with other bytes
         return []
-    lates = [made.late(), made.late_other()][: making.draw(st.integers(0, 2))]
+    lates = [made.late_left(), made.late_right()][: making.draw(st.integers(0, 2))]
     if method == "join":
         return [made, *lates]
     made.to("out-0")
@@ -142,8 +143,8 @@ def _global(making: Making, stream: AnyStream) -> list[AnyStream]:
         table = making.topology.global_table("globals", name="globals")
         vars(making)["global_table"] = table
     by, joiner = Finds(making.number()), Joins(making.number())
-    method = getattr(stream, _kind(making, "join_global", "left_join_global"))
-    return [method(table, by, joiner, name=making.name())]
+    method = getattr(stream, _kind(making, "join", "left_join"))
+    return [method(table, joiner, on=by, name=making.name())]
 
 
 STEPS: list[Maker] = [_stream_table, _table_table, _stream_stream, _foreign_key, _cogroup, _global]

@@ -14,6 +14,7 @@ from processor.operators.process import ProcessContext
 from processor.serdes import json_of
 from processor.testing import TopologyDriver
 from processor.topology.stream import Stream
+from processor.topology.table import values_of
 from processor.topology.topology import key_value
 from tests.serdes import test_typed_keys as typed
 
@@ -239,7 +240,7 @@ def test_tables_that_keep_their_keys_in_other_forms_are_joined() -> None:
     own = json_of(typed.Open, sort=True)
     left = topology.stream("left", key=typed.Open, value=int).to_table(name="l")
     right = topology.stream("right", key=typed.Open, value=int).to_table(name="r", key=own)
-    assert left.store.key.name != right.store.key.name
+    assert values_of(left).store.key.name != values_of(right).store.key.name
     left.join(right, lambda one, other: [one, other], name="j").to("out")
     right.join(left, lambda one, other: [one, other], name="k").to("other")
     driver = TopologyDriver(topology, on_bad_record="fail")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from processor import Record, Table, Topology, collect_of, count_of
+from processor import Record, Table, Topology, collect_of, count
 from processor.records import Timestamp
 from processor.testing import TopologyDriver
 
@@ -149,7 +149,7 @@ AGGREGATES: dict[str, Made] = {
     ),
     "agg": (
         lambda by, ttl: by.agg(
-            name="t", emit="change", ttl=ttl, count=count_of(), all=collect_of(lambda each: each)
+            name="t", emit="change", ttl=ttl, count=count(), all=collect_of(lambda each: each)
         ),
         listed,
     ),

@@ -275,7 +275,7 @@ STEPS: list[Maker] = [
     lambda m, s: [s.map_async(Answer(m.number()), concurrency=2, name=m.name())],
     lambda m, s: [s.enrich(Answer(m.number()), Joined(m.number()), name=m.name())],
     lambda m, s: [s.peek(Looks(m.number()), name=m.name())],
-    lambda m, s: list(s.branch(Accepts(m.number()), Accepts(m.number()))),
+    lambda m, s: list(s.split(a=Accepts(m.number()), b=Accepts(m.number())).values()),
     lambda m, s: list(s.split(big=Accepts(m.number())).values()),
     lambda m, s: [s.merge(m.stream(), name=m.name())],
     lambda m, s: [s.repartition(name=m.name())],

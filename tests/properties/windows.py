@@ -8,7 +8,7 @@ from processor import (
     Aggregator,
     calendar,
     collect_of,
-    count_of,
+    count,
     counted,
     distinct_of,
     first_of,
@@ -23,6 +23,7 @@ from processor import (
     tumbling,
 )
 from processor.errors import TopologyError
+from processor.topology.flow import flow_of
 from processor.topology.windowed import WindowedStream, WindowedTable
 from tests.properties.topologies import Adds, AnyStream, Fn, Looks, Maker, Making, NoJson, weigh
 
@@ -82,7 +83,7 @@ def _windows(making: Making, kind: str) -> Any:
 def _parts(making: Making) -> dict[str, Aggregator[Any]]:
     of = Weighs(making.number())
     return {
-        "n": count_of(of),
+        "n": count(of),
         "sum": sum_of(of),
         "max": max_of(of),
         "mean": mean_of(of),
@@ -138,7 +139,7 @@ def _cogrouped(making: Making, stream: AnyStream) -> list[AnyStream]:
     kind = making.draw(st.sampled_from(KINDS))
     start, fold = (list, Lists) if kind == "sliding" else (dict, Adds)
     one, other = (
-        each.peek(Looks(making.number()), name=making.name()) if each.flow.rekeyed else each
+        each.peek(Looks(making.number()), name=making.name()) if flow_of(each).rekeyed else each
         for each in (stream, making.stream())
     )
     cogrouped = one.group_by_key().cogroup(fold(making.number()))

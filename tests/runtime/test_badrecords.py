@@ -83,7 +83,7 @@ def test_skip_counts_only() -> None:
     bad = make("skip")
     assert bad.handle(REJECTED, origin(record())) is None
     assert bad.counts == {("check", "function"): 1}
-    assert bad.untold == {("check", "function"): "ValueError: no \ud800 good"}
+    assert bad.unreported == {("check", "function"): "ValueError: no \ud800 good"}
 
 
 def test_fail_tells_where_and_what_to_do() -> None:
@@ -107,7 +107,7 @@ def test_punctuations_that_failed_are_counted(policy: Policy) -> None:
     bad = make(policy)
     bad.punctuation_failed("step", ValueError("no"))
     assert bad.counts == {("step", "punctuation"): 1}
-    assert bad.untold == {("step", "punctuation"): "ValueError: no"}
+    assert bad.unreported == {("step", "punctuation"): "ValueError: no"}
 
 
 def test_a_punctuation_that_failed_stops_the_worker_by_policy() -> None:

@@ -59,7 +59,7 @@ def test_a_dead_letter_of_a_record_without_timestamp_has_one() -> None:
 def test_rows_of_a_diamond_come_in_the_order_of_their_records() -> None:
     topology = Topology("app")
     stream = topology.stream("in")
-    small, big = stream.branch(lambda value: value < 3)
+    small, big = stream.split(small=lambda value: value < 3).values()
     small.map_values(lambda value: f"small {value}").merge(
         big.flat_map_values(lambda value: [f"big {value}", value])
     ).to("out")

@@ -93,7 +93,7 @@ def test_a_record_takes_the_place_of_the_one_that_failed() -> None:
 def test_behind_a_split_it_goes_to_the_rest() -> None:
     topology = Topology("app")
     stream = topology.stream("in").on_error(lambda _, record: record)
-    small, rest = stream.branch(lambda value: value < 10)
+    small, rest = stream.split(small=lambda value: value < 10).values()
     small.to("small")
     rest.to("rest")
     driver = TopologyDriver(topology)

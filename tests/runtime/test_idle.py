@@ -123,12 +123,12 @@ def test_input_that_has_ended_is_idle_at_once() -> None:
     world.tell(InputEnded(frozenset({"a"})))  # the other one may go on
     finish(world)
     assert sum(told(world).values()) < len(expected())
-    assert world.worker.told == 1
+    assert world.worker.reported == 1
     world.tell(InputEnded(frozenset(INPUTS)))
-    assert world.worker.told == 0
+    assert world.worker.reported == 0
     world.checkpoint()
     check(world)
-    assert world.worker.told == 2
+    assert world.worker.reported == 2
 
 
 def test_without_the_setting_the_last_windows_stay_open() -> None:

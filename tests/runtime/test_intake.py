@@ -291,7 +291,7 @@ def test_of_many_records_with_one_time_a_restart_repeats_none() -> None:
     task = TaskId(0, Partition(0))
     writers, told = {task: (B,)}, {task: Progress(Timestamp(8), (Offset(1),))}
     records = batch(7, 7, 7, 7, 6)
-    upstream = Upstream(A, writers, 0, Offset(0), told=dict(told))
+    upstream = Upstream(A, writers, 0, Offset(0), reported=dict(told))
     intake = Intake(frozenset({A}), 0, {A: upstream})
     intake.add(A, records)
     (portion,) = intake.take(0, 3)

@@ -164,7 +164,7 @@ class HasPlain(BaseModel, arbitrary_types_allowed=True):
         (HasPlain, "HasPlain.plain is of type Plain"),
         (list[Plain], "it is of type Plain"),
         (Callable[[int], int], "it is of type Callable"),
-        (list[kinds.Point] | list[kinds.Frozen], "which no value tells apart"),
+        (list[kinds.Point] | list[kinds.Frozen], "which no value distinguishes"),
         (Text, "it is of type Text"),
     ],
 )

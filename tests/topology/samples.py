@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from processor import (
+    JoinWindow,
     ProcessContext,
     Record,
     Topology,
-    count_of,
+    count,
     counted,
     hopping,
     key_value,
@@ -101,7 +102,7 @@ def windows() -> Topology:
     orders = topology.stream("orders", value=Order)
     by_user = orders.group_by("user")
     minutes = by_user.window(tumbling("1m", grace="10s")).agg(
-        total=sum_of("amount"), orders=count_of(), name="minutes"
+        total=sum_of("amount"), orders=count(), name="minutes"
     )
     minutes.to("minutes")
     minutes.late().to("late-orders")
@@ -121,10 +122,12 @@ def joins() -> Topology:
     users, cities = topology.table("users"), topology.table("cities")
     rates = topology.global_table("rates", name="rates")
     known = orders.left_join(users, pair, name="known")
-    known.join_global(rates, "currency", pair, name="rated").to("rated-orders")
-    paid = orders.outer_join(payments, pair, within="1h", grace="5m", name="paid")
+    known.join(rates, pair, on="currency", name="rated").to("rated-orders")
+    paid = orders.outer_join(payments, pair, within=JoinWindow("1h", grace="5m"), name="paid")
     paid.to("paid-orders")
-    orders.join(payments, pair, before="10s", after="1h", name="soon").to("soon-paid")
+    orders.join(payments, pair, within=JoinWindow(before="10s", after="1h"), name="soon").to(
+        "soon-paid"
+    )
     users.join(cities, pair, on="city", name="user-cities").to("user-cities")
     users.outer_join(cities, pair, name="both").to("both")
     cogrouped = orders.group_by_key().cogroup(added).cogroup(payments.group_by_key(), added)

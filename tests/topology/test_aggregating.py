@@ -22,7 +22,7 @@ from processor import (
     approx_distinct_of,
     approx_quantiles_of,
     collect_of,
-    count_of,
+    count,
     counted,
     distinct_of,
     first_of,
@@ -55,8 +55,8 @@ class Total(BaseModel):
 
 
 ALL: dict[str, Aggregator[Any]] = {
-    "n": count_of(),
-    "named": count_of("user"),
+    "n": count(),
+    "named": count("user"),
     "total": sum_of("amount"),
     "least": min_of("amount"),
     "most": max_of("amount"),
@@ -128,7 +128,7 @@ def test_aggregates_of_windows() -> None:
     topology = Topology("app")
     orders = topology.stream("in", value=Order)
     windows = orders.group_by_key().window(tumbling("10s"))
-    windows.agg(Total, total=sum_of("amount"), orders=count_of()).to("out")
+    windows.agg(Total, total=sum_of("amount"), orders=count()).to("out")
     driver = TopologyDriver(topology)
     pipe(driver, ("ann", 5, 0), ("ann", 6, 9000), ("ann", 7, 10_000))
     assert driver.read("out")[0][1] == {"total": 11, "orders": 2}
@@ -203,7 +203,7 @@ def test_floats_add_up_as_one_by_one() -> None:
 
 def test_a_record_that_an_aggregate_refuses_is_bad_alone() -> None:
     topology = Topology("app")
-    topology.stream("in").group_by_key().agg(s=sum_of("a"), n=count_of()).to("out")
+    topology.stream("in").group_by_key().agg(s=sum_of("a"), n=count()).to("out")
     driver = TopologyDriver(topology)
     driver.pipe("in", *(Record("k", {"a": each}, Timestamp(1)) for each in (1, 2, "x", 4)))
     assert driver.store("in-agg") == {"k": {"s": 7, "n": 3}}
@@ -276,7 +276,7 @@ class Small(BaseModel):
     orders: int
 
 
-SMALL: dict[str, Aggregator[Any]] = {"total": sum_of("amount"), "orders": count_of()}
+SMALL: dict[str, Aggregator[Any]] = {"total": sum_of("amount"), "orders": count()}
 
 
 @pytest.mark.parametrize("emit", ["checkpoint", "change"])
@@ -387,11 +387,11 @@ class Data:
 def test_names_that_a_model_does_not_have_or_needs_are_refused(model: Any) -> None:
     grouped = Topology("app").stream("in", value=Order).group_by_key()
     with pytest.raises(TopologyError, match=r"'totals' is no field of .*, which has total"):
-        grouped.agg(model, totals=count_of())
+        grouped.agg(model, totals=count())
     if model in {Total, Plain}:
         grouped = Topology("app").stream("in", value=Order).group_by_key()
         with pytest.raises(TopologyError, match=r"needs total, too: name an aggregate"):
-            grouped.agg(model, orders=count_of())
+            grouped.agg(model, orders=count())
 
 
 def test_what_can_be_no_aggregate_is_refused() -> None:
@@ -411,7 +411,7 @@ def test_what_can_be_no_aggregate_is_refused() -> None:
 
 def test_what_several_aggregates_tell_is_kept_elsewhere_by_its_own_type() -> None:
     topology = Topology("app")
-    sums = topology.stream("in", value=int).group_by_key().agg(name="sums", orders=count_of())
+    sums = topology.stream("in", value=int).group_by_key().agg(name="sums", orders=count())
     sums.to_stream().to_table(name="again")
     sums.group_by(lambda found: str(found["orders"]), name="by").count(name="groups")
     driver = TopologyDriver(topology)

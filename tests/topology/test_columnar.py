@@ -23,6 +23,8 @@ from processor import (
 from processor.errors import TopologyError
 from processor.operators.aggregates.by_key import Emit
 from processor.testing import TopologyDriver
+from processor.topology.flow import flow_of
+from processor.topology.table import values_of
 
 
 @dataclass
@@ -138,19 +140,22 @@ def topology() -> Stream[str, Order]:
 
 def test_what_is_known_of_results() -> None:
     selected = topology().select("user", half=col("price") / 2)
-    assert selected.flow.value.type.__annotations__ == {"user": str | None, "half": float | None}
+    assert flow_of(selected).value.type.__annotations__ == {
+        "user": str | None,
+        "half": float | None,
+    }
     added = topology().with_columns(half=col("price") / 2)
-    assert list(added.flow.value.type.__annotations__) == ["user", "price", "quantity", "half"]
-    assert topology().key_by(col("price") > 1, name="x").flow.key.type is bool
-    assert topology().key_by(col("user")).flow.label == "in-by-user"
-    assert topology().select("user", value=Total).flow.value.type is Total
-    assert Topology("app").stream("in").select("user").flow.value.type is None
+    assert list(flow_of(added).value.type.__annotations__) == ["user", "price", "quantity", "half"]
+    assert flow_of(topology().key_by(col("price") > 1, name="x")).key.type is bool
+    assert flow_of(topology().key_by(col("user"))).label == "in-by-user"
+    assert flow_of(topology().select("user", value=Total)).value.type is Total
+    assert flow_of(Topology("app").stream("in").select("user")).value.type is None
 
 
 def test_states_of_fields_are_those_of_the_functions() -> None:
     grouped = topology().group_by("user")
-    one = grouped.agg(total=col("price").sum(), name="one").store
-    other = grouped.agg(total=sum_of("price"), name="other").store
+    one = values_of(grouped.agg(total=col("price").sum(), name="one")).store
+    other = values_of(grouped.agg(total=sum_of("price"), name="other")).store
     assert one.value.name == other.value.name
 
 

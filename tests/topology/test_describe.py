@@ -28,7 +28,7 @@ def test_every_name_of_the_plan_is_in_the_text() -> None:
 
 def test_what_follows_a_merge_stands_once() -> None:
     topology = Topology("app")
-    one, other = topology.stream("a").branch(bool)
+    one, other = topology.stream("a").split(yes=bool).values()
     one.merge(other, name="both").filter(bool, name="after").to("out")
     assert describe(plan(topology)).count("after") == 1
 

@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from processor import Topology, hopping, session, sliding, tumbling
+from processor import JoinWindow, Topology, hopping, session, sliding, tumbling
 from processor.durations import Duration
 from processor.topology.plan import plan
 
@@ -26,8 +26,7 @@ def _topology(minute: Duration, hour: Duration) -> str:
     paid = orders.join(
         topology.stream("payments", value=dict[str, Any]),
         lambda order, payment: order | payment,
-        within=minute,
-        grace=hour,
+        within=JoinWindow(minute, grace=hour),
         name="paid",
     )
     paid.deduplicate(within=hour).join(table, lambda value, rate: value | rate).to("out")

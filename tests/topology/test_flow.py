@@ -8,14 +8,14 @@ from processor.operators.aggregates.by_key import Count, stamped
 from processor.operators.stateless import Filter
 from processor.serdes import int64, json, text
 from processor.state.keyvalue import StoreSpec
-from processor.topology.flow import Flow
+from processor.topology.flow import Flow, flow_of
 from processor.topology.form import Form
 from processor.topology.graph import Edge
 
 
 @pytest.fixture
 def flow() -> Flow:
-    return Topology("app").stream("in").flow
+    return flow_of(Topology("app").stream("in"))
 
 
 def test_a_source_knows_its_serdes_and_is_called_after_its_topics(flow: Flow) -> None:
@@ -23,7 +23,7 @@ def test_a_source_knows_its_serdes_and_is_called_after_its_topics(flow: Flow) ->
     assert flow.value == Form(None, json)
     assert flow.label == "in"
     assert not flow.rekeyed
-    assert Topology("app").stream("a", "b").flow.label == "a-b"
+    assert flow_of(Topology("app").stream("a", "b")).label == "a-b"
 
 
 def test_a_step_leaves_forms_and_label_as_they_are(flow: Flow) -> None:

@@ -11,6 +11,7 @@ from processor import ProcessContext, Record, Topology
 from processor.errors import TopologyError, UsageError
 from processor.serdes import auto, int64, json, key_json, text
 from processor.topology.form import Form
+from processor.topology.topology import builder_of
 
 T = TypeVar("T")
 UserId = NewType("UserId", str)
@@ -177,14 +178,14 @@ def test_fields_of_untyped_values() -> None:
 def test_serdes_of_a_grouping_by_a_field(model: type) -> None:
     topology = Topology("app")
     topology.stream("in", value=model).group_by("amount").count()
-    sources = [node for node in topology.builder.nodes if node.name.endswith("repartition")]
+    sources = [node for node in builder_of(topology).nodes if node.name.endswith("repartition")]
     assert [(s.key.name, s.value.name) for s in sources] == [
         ("int64", f"internal({model.__name__})")
     ]
 
 
 def serdes_of_store(topology: Topology, name: str) -> tuple[str, str]:
-    specs = [spec for node in topology.builder.nodes for spec in getattr(node, "stores", ())]
+    specs = [spec for node in builder_of(topology).nodes for spec in getattr(node, "stores", ())]
     (found,) = [spec for spec in specs if spec.name == name]
     return found.key.name, found.value.name
 

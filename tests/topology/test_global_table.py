@@ -30,9 +30,9 @@ def flights(app: Topology) -> Stream[int, Any]:
 def test_a_record_is_joined_by_a_key_of_its_own_making(
     app: Topology, airports: GlobalTable[str, str], flights: Stream[int, Any]
 ) -> None:
-    flights.join_global(airports, "to", lambda flight, name: [flight["no"], name]).to("inner")
-    flights.left_join_global(
-        airports, lambda _, flight: flight["to"], lambda flight, name: [flight["no"], name]
+    flights.join(airports, lambda flight, name: [flight["no"], name], on="to").to("inner")
+    flights.left_join(
+        airports, lambda flight, name: [flight["no"], name], on=lambda _, flight: flight["to"]
     ).to("left")
     driver = TopologyDriver(app, partitions=3)
     driver.pipe("airports", key="ham", value="Hamburg")
@@ -52,7 +52,7 @@ def test_a_record_is_joined_by_a_key_of_its_own_making(
 def test_a_table_changes_while_records_pass_and_stays_after_a_restart(
     app: Topology, airports: GlobalTable[str, str], flights: Stream[int, Any]
 ) -> None:
-    flights.join_global(airports, "to", lambda _, name: name).to("out")
+    flights.join(airports, lambda _, name: name, on="to").to("out")
     driver = TopologyDriver(app)
     driver.pipe("airports", key="ham", value="Hamburg")
     driver.pipe("flights", key=1, value={"to": "ham"})
@@ -90,7 +90,7 @@ def test_a_process_step_reads_global_tables(
 def test_a_bad_key_makes_the_record_bad(
     app: Topology, airports: GlobalTable[str, str], flights: Stream[int, Any]
 ) -> None:
-    flights.join_global(airports, "to", lambda _, name: name).to("out")
+    flights.join(airports, lambda _, name: name, on="to").to("out")
     driver = TopologyDriver(app)
     driver.pipe("flights", key=1, value={"to": 5})
     driver.pipe("flights", key=1, value={})
@@ -106,13 +106,13 @@ def test_what_does_not_fit_is_refused(app: Topology, airports: GlobalTable[str, 
     with pytest.raises(TopologyError, match="belongs to global table of airports already"):
         app.table("in", name="airports-global")
     with pytest.raises(TopologyError, match="different topology"):
-        Topology("other").stream("in").join_global(airports, "to", lambda one, _: one)
+        Topology("other").stream("in").join(airports, lambda one, _: one, on="to")
 
 
 def test_a_plan_names_global_tables(
     app: Topology, airports: GlobalTable[str, str], flights: Stream[int, Any]
 ) -> None:
-    flights.join_global(airports, "to", lambda _, name: name).to("out")
+    flights.join(airports, lambda _, name: name, on="to").to("out")
     made = plan(app)
     assert made.tables == ("airports",)
     assert made.inputs == ("flights",)

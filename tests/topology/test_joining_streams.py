@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 
-from processor import Record, Stream, Timestamp, Topology
+from processor import JoinWindow, Record, Stream, Timestamp, Topology
 from processor.errors import TopologyError, UsageError
 from processor.operators.base import Policy
 from processor.operators.joins.streams import Span
 from processor.testing import TopologyDriver
-from processor.topology.joining import Times
+from processor.topology.joining import span_of
 from processor.topology.plan import plan
+from processor.topology.topology import builder_of
 
 Told = list[tuple[Any, Any, int]]
 
@@ -19,10 +20,12 @@ def plus(left: Any, right: Any) -> str:
     return f"{left}+{right}"
 
 
-def driver_of(kind: str, **times: Any) -> TopologyDriver:
+def driver_of(kind: str, late: Policy | None = None, **times: Any) -> TopologyDriver:
     topology = Topology("app")
     left, right = topology.stream("left"), topology.stream("right")
-    made: Stream[str, str] = getattr(left, kind)(right, plus, name="both", **times)
+    made: Stream[str, str] = getattr(left, kind)(
+        right, plus, name="both", within=JoinWindow(**times), late=late
+    )
     made.to("out")
     return TopologyDriver(topology)
 
@@ -173,7 +176,7 @@ def test_late_records_are_dead_letters_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("late", ["skip", "dead-letter"])
 def test_what_becomes_of_late_records_can_be_said(late: Policy) -> None:
-    driver = driver_of("join", within=0.01, late=late)
+    driver = driver_of("join", late, within=0.01)
     after(driver, "left", "z", "now", 1000)
     assert after(driver, "left", "a", "late", 900) == []
     assert driver.bad_records == {("both", "late"): 1}
@@ -185,8 +188,8 @@ def test_late_records_of_each_side_can_be_a_stream() -> None:
     left, right = topology.stream("left", value=str), topology.stream("right", value=int)
     joined = left.left_join(right, lambda one, other: f"{one}+{other}", within=0.01, name="both")
     joined.to("out")
-    joined.late().to("late")
-    joined.late_other().map_values(lambda number: number + 1).to("late-other")
+    joined.late_left().to("late")
+    joined.late_right().map_values(lambda number: number + 1).to("late-other")
     driver = TopologyDriver(topology)
     driver.pipe("left", Record("z", "now", Timestamp(1000)), Record("a", "late", Timestamp(900)))
     driver.pipe("right", Record("a", 5, Timestamp(900)), Record("z", 6, Timestamp(1000)))
@@ -308,7 +311,7 @@ def test_both_sides_with_new_keys_meet_behind_internal_topics() -> None:
         driver.pipe("orders", key=f"o{number}", value={"user": f"u{number}", "n": number})
         driver.pipe("clicks", key=f"c{number}", value={"by": f"u{number}", "n": -number})
     assert sorted(driver.read("out")) == [(f"u{n}", [n, -n]) for n in range(6)]
-    assert [each.name for each in topology.builder.repartitions] == [
+    assert [each.name for each in builder_of(topology).repartitions] == [
         "app-orders-by-user-repartition",
         "app-clicks-by-user-repartition",
     ]
@@ -330,14 +333,14 @@ def test_stores_of_each_kind() -> None:
 
 
 def test_times_as_they_are_written() -> None:
-    assert Times("10s").span("join") == Span(10_000, 10_000, 0)
-    assert Times("10s", after=0).span("join") == Span(10_000, 0, 0)
-    assert Times(before="1m", grace=2).span("join") == Span(60_000, 0, 2000)
-    for times in (Times(), Times(grace=1), Times(1, 2, 3)):
+    assert span_of("10s", "join") == Span(10_000, 10_000, 0)
+    assert span_of(JoinWindow("10s", after=0), "join") == Span(10_000, 0, 0)
+    assert span_of(JoinWindow(before="1m", grace=2), "join") == Span(60_000, 0, 2000)
+    for times in (JoinWindow(), JoinWindow(grace=1), JoinWindow(1, 2, 3)):
         with pytest.raises(TopologyError, match="within="):
-            times.span("join")
+            span_of(times, "join")
     with pytest.raises(UsageError, match="join: after: '1 year'"):
-        Times(after="1 year").span("join")
+        span_of(JoinWindow(after="1 year"), "join")
     topology = Topology("app")
     with pytest.raises(TopologyError, match="joins of streams"):
         topology.stream("a").join(topology.table("b"), plus, within=1)  # pyright: ignore[reportCallIssue, reportArgumentType]

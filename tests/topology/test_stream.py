@@ -16,7 +16,9 @@ from processor import (
 )
 from processor.errors import TopologyError, UsageError
 from processor.testing import TopologyDriver
+from processor.topology.flow import flow_of
 from processor.topology.graph import Sink, Source, Step
+from processor.topology.topology import builder_of
 
 Any2 = Stream[Any, Any]
 
@@ -34,12 +36,12 @@ def stream(app: Topology) -> Any2:
 def repartitions(app: Topology) -> list[str]:
     return [
         each.name.removeprefix("app-").removesuffix("-repartition")
-        for each in app.builder.repartitions
+        for each in builder_of(app).repartitions
     ]
 
 
 def stores(app: Topology) -> list[str]:
-    steps = [node for node in app.builder.nodes if isinstance(node, Step)]
+    steps = [node for node in builder_of(app).nodes if isinstance(node, Step)]
     return [spec.name for step in steps for spec in step.stores]
 
 
@@ -59,7 +61,6 @@ STEPS_THAT_KEEP_KEYS: list[Callable[[Any2], Any2]] = [
     lambda s: s.flat_map_values(list),
     lambda s: s.peek(print),
     lambda s: s.print(),
-    lambda s: s.branch(bool)[0],
     lambda s: s.split(a=bool)["default"],
     lambda s: s.merge(s.filter(bool)),
     lambda s: s.repartition(),
@@ -101,7 +102,7 @@ def test_state_behind_changed_keys_needs_a_repartition(
 ) -> None:
     state(step(app.stream("in")))
     assert len(repartitions(app)) == 1
-    step_with_store = app.builder.nodes[-1]
+    step_with_store = builder_of(app).nodes[-1]
     assert isinstance(step_with_store.parents[0].node, Source)
 
 
@@ -154,10 +155,8 @@ def test_names_of_stores_that_can_be_inferred(
     "make",
     [
         lambda s: s.group_by(lambda value: value["user"]).count(),
-        lambda s: s.branch(bool)[0].to_table(),
         lambda s: s.merge(s).group_by_key().reduce(max),
         lambda s: s.merge(s).repartition(),
-        lambda s: s.branch(bool)[1].deduplicate(within="1s"),
         lambda s: s.merge(s).process(keep, stores=[key_value("n", key=str, value=str)]),
     ],
 )
@@ -166,27 +165,22 @@ def test_names_that_have_to_be_given(make: Callable[[Any2], object], stream: Any
         make(stream)
 
 
-def test_branches_are_outputs_of_one_step(stream: Any2) -> None:
-    branches = stream.branch(bool, bool)
-    assert [branch.flow.edge.port for branch in branches] == [0, 1, 2]
-    (step,) = {branch.flow.edge.node for branch in branches}
-    assert step.outputs == ("1", "2", "default")
-
-
-def test_a_split_names_them(stream: Any2) -> None:
+def test_parts_of_a_split_are_outputs_of_one_step(stream: Any2) -> None:
     parts = stream.split(big=bool, small=bool)
     assert list(parts) == ["big", "small", "default"]
-    assert parts["big"].flow.edge.node.outputs == ("big", "small", "default")
+    assert [flow_of(part).edge.port for part in parts.values()] == [0, 1, 2]
+    (step,) = {flow_of(part).edge.node for part in parts.values()}
+    assert step.outputs == ("big", "small", "default")
     with pytest.raises(TopologyError, match="the rest is 'default'"):
         stream.split(default=bool)
 
 
 def test_a_merge_knows_what_all_agree_on(app: Topology) -> None:
     one, other = app.stream("a", value=int), app.stream("b", value=int)
-    assert one.merge(other).flow.value == one.flow.value
-    assert one.merge(app.stream("c", value=str)).flow.value.type is None
-    assert one.merge(other.map_values(int)).flow.value.read is None
-    assert one.merge(other.key_by(str)).flow.rekeyed
+    assert flow_of(one.merge(other)).value == flow_of(one).value
+    assert flow_of(one.merge(app.stream("c", value=str))).value.type is None
+    assert flow_of(one.merge(other.map_values(int))).value.read is None
+    assert flow_of(one.merge(other.key_by(str))).rekeyed
 
 
 def test_a_merge_of_keys_with_other_bytes_brings_equal_ones_together(app: Topology) -> None:
@@ -219,11 +213,11 @@ def test_what_is_no_stream_is_not_merged(stream: Any2, app: Topology) -> None:
 
 
 def test_streams_are_immutable(stream: Any2) -> None:
-    before = stream.flow
+    before = flow_of(stream)
     stream.filter(bool, name="f").key_by("user").to("out")
-    assert stream.flow is before
+    assert flow_of(stream) is before
     with pytest.raises(AttributeError):
-        stream.flow = before
+        stream._flow = before
 
 
 def test_kinds_tell_steps_apart(stream: Any2, app: Topology) -> None:
@@ -234,7 +228,7 @@ def test_kinds_tell_steps_apart(stream: Any2, app: Topology) -> None:
     grouped.reduce(max)
     grouped.aggregate(int, max)
     stream.to_table()
-    kinds = [node.kind for node in app.builder.nodes if isinstance(node, Step)]
+    kinds = [node.kind for node in builder_of(app).nodes if isinstance(node, Step)]
     assert kinds == ["filter-not", "print", "for-each", "count", "reduce", "aggregate", "table"]
 
 
@@ -243,7 +237,7 @@ def test_what_is_written_unchanged_is_written_as_it_was_read(app: Topology) -> N
     app.stream("c", key=int, value=float).map_values(str).to("d")
     app.stream("e").to("f", key=bytes, value=bytes)
     app.stream("g", key=int, value=float).map_values(lambda value: value).to("h")
-    sinks = [node for node in app.builder.nodes if isinstance(node, Sink)]
+    sinks = [node for node in builder_of(app).nodes if isinstance(node, Sink)]
     assert [(sink.key.name, sink.value.name) for sink in sinks] == [
         ("int64", "float64"),
         ("int64", "text"),
@@ -254,10 +248,10 @@ def test_what_is_written_unchanged_is_written_as_it_was_read(app: Topology) -> N
 
 def test_through_is_read_as_it_was_written(app: Topology) -> None:
     later = app.stream("a", value=int).map_values(str).through("b")
-    source = later.flow.edge.node
+    source = flow_of(later).edge.node
     assert isinstance(source, Source)
     assert (source.key.name, source.value.name) == ("text", "text")
-    assert later.flow.value.type is str
+    assert flow_of(later).value.type is str
 
 
 def test_types_of_streams(stream: Any2) -> None:

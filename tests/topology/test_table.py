@@ -5,7 +5,10 @@ import pytest
 from processor import Serde, Stream, Table, Topology, tumbling
 from processor.errors import TopologyError
 from processor.testing import TopologyDriver
+from processor.topology.flow import flow_of
 from processor.topology.graph import Step
+from processor.topology.table import values_of
+from processor.topology.topology import builder_of
 
 
 @pytest.fixture
@@ -21,12 +24,12 @@ def stream(app: Topology) -> Stream[Any, Any]:
 def repartitions(app: Topology) -> list[str]:
     return [
         each.name.removeprefix("app-").removesuffix("-repartition")
-        for each in app.builder.repartitions
+        for each in builder_of(app).repartitions
     ]
 
 
 def stores(app: Topology) -> list[str]:
-    steps = [node for node in app.builder.nodes if isinstance(node, Step)]
+    steps = [node for node in builder_of(app).nodes if isinstance(node, Step)]
     return [spec.name for step in steps for spec in step.stores]
 
 
@@ -34,9 +37,11 @@ def test_a_table_knows_its_store_and_what_is_in_it(app: Topology) -> None:
     grouped = app.stream("in", key=int, value=float).group_by_key()
     counted, largest = grouped.count(), grouped.reduce(max)
     longest = grouped.aggregate(str, lambda text, value: text + str(value))
-    assert [table.store.name for table in (counted, largest, longest)] == stores(app)
-    assert [table.store.key.name for table in (counted, largest, longest)] == ["int64"] * 3
-    assert [table.flow.value.type for table in (counted, largest, longest)] == [int, float, str]
+    assert [values_of(table).store.name for table in (counted, largest, longest)] == stores(app)
+    assert [values_of(table).store.key.name for table in (counted, largest, longest)] == [
+        "int64"
+    ] * 3
+    assert [flow_of(table).value.type for table in (counted, largest, longest)] == [int, float, str]
 
 
 @pytest.mark.parametrize("kind", ["count", "reduce", "aggregate", "table"])
@@ -102,7 +107,7 @@ def test_a_tombstone_comes_only_of_what_was_passed_on(app: Topology) -> None:
     for value in [3, 7, 8, 4, 2, None, 9, None]:
         driver.pipe("in", key="a", value=value)
     assert driver.read("big") == [("a", 70), ("a", 80), ("a", None), ("a", 90), ("a", None)]
-    assert [node.name for node in app.builder.nodes][2:4] == ["filter-1", "map-values-1"]
+    assert [node.name for node in builder_of(app).nodes][2:4] == ["filter-1", "map-values-1"]
     assert stores(app) == ["users"]
 
 
@@ -150,10 +155,10 @@ def test_a_grouped_table_takes_back_what_moves(app: Topology) -> None:
 def test_values_travel_as_the_table_keeps_them(app: Topology) -> None:
     hexadecimal = Serde("hex", lambda value: hex(value).encode(), lambda data: int(data, 16))
     table = app.table("in", value=hexadecimal, name="users")
-    kept = table.filter(bool).group_by(bool, name="same").flow.value.read
+    kept = flow_of(table.filter(bool).group_by(bool, name="same")).value.read
     assert kept is not None
     assert kept.name == "change(hex)"
-    made = table.map_values(str).group_by(bool, name="text").flow.value.read
+    made = flow_of(table.map_values(str).group_by(bool, name="text")).value.read
     assert made is not None
     assert made.name == "change(text)"
 
@@ -166,6 +171,7 @@ def test_a_grouping_needs_a_name_where_the_function_has_none(app: Topology) -> N
 
 def test_of_windows_no_table_is_made_directly(stream: Stream[Any, Any]) -> None:
     counted = stream.group_by_key().window(tumbling("1m")).count()
-    with pytest.raises(TopologyError, match=r"tells of results .* put .to_stream\(\).to_table"):
-        counted.filter(bool)
-    counted.to_stream().to_table(name="kept").filter(bool)
+    kept = counted.to_stream().to_table(name="kept")
+    with pytest.raises(TopologyError, match=r"emits results .* put .to_stream\(\).to_table"):
+        counted.join(stream.to_table(name="table"), max, on=len)
+    kept.filter(bool)

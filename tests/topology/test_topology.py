@@ -3,16 +3,18 @@ import pytest
 from processor import Record, Timestamp, Topology, every, key_value
 from processor.errors import TopologyError, UsageError
 from processor.serdes import json, text
+from processor.topology.flow import flow_of
 from processor.topology.form import Form
+from processor.topology.table import values_of
 
 
 def test_a_stream_has_text_keys_and_json_values_unless_told() -> None:
-    flow = Topology("app").stream("in").flow
+    flow = flow_of(Topology("app").stream("in"))
     assert (flow.key, flow.value) == (Form(str, text), Form(None, json))
 
 
 def test_a_serde_tells_how_but_not_what() -> None:
-    assert Topology("app").stream("in", value=text).flow.value == Form(None, text)
+    assert flow_of(Topology("app").stream("in", value=text)).value == Form(None, text)
 
 
 def test_types_without_a_serde_are_refused_by_the_topics_name() -> None:
@@ -24,9 +26,10 @@ def test_types_without_a_serde_are_refused_by_the_topics_name() -> None:
 
 def test_a_table_is_the_last_value_of_each_key() -> None:
     table = Topology("app").table("users", value=int)
-    assert table.store.name == "users-table"
-    assert (table.store.key.name, table.store.value.name) == ("text", "stamped(int64)")
-    assert Topology("app").table("users", name="people").store.name == "people"
+    store = values_of(table).store
+    assert store.name == "users-table"
+    assert (store.key.name, store.value.name) == ("text", "stamped(int64)")
+    assert values_of(Topology("app").table("users", name="people")).store.name == "people"
 
 
 def test_when_a_table_tells_is_checked() -> None:

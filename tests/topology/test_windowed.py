@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from processor import Record, Timestamp, Topology, Windowed, session, sliding, tumbling
+from processor import JoinWindow, Record, Timestamp, Topology, Windowed, session, sliding, tumbling
 from processor.errors import BadRecordError, TopologyError
 from processor.operators.windows.kinds import Session, Sliding, hopping
 from processor.operators.windows.windowed import WindowEmit
@@ -331,7 +331,9 @@ def test_a_time_to_live_behind_what_idle_inputs_lead_to() -> None:
 def test_what_waits_in_vain_is_in_time_for_what_follows() -> None:
     topology = Topology("app")
     left, right = (topology.stream(name, value=int) for name in ("in", "other"))
-    joined = left.left_join(right, lambda one, _: one, within="10s", grace="5s", name="j")
+    joined = left.left_join(
+        right, lambda one, _: one, within=JoinWindow("10s", grace="5s"), name="j"
+    )
     joined.group_by_key().window(tumbling("10s")).count(name="c").to("out")
     test = TopologyDriver(topology)
     pipe(test, ("a", 1, 1), ("a", 100, 1), ("a", 200, 1))
@@ -377,14 +379,8 @@ def test_windows_are_no_tables_of_which_others_can_be_made(emit: WindowEmit) -> 
     stream = Topology("app").stream("in", value=int)
     sums = stream.group_by_key().window(tumbling("10s"), emit=emit).reduce(add)
     way_out = r"put \.to_stream\(\)\.to_table\(name=\.\.\.\)"
-    for make in (
-        lambda: sums.filter(bool),
-        lambda: sums.map_values(str),
-        lambda: sums.group_by(str),
-        lambda: sums.suppress(until="1s", max_records=1),
-    ):
-        with pytest.raises(TopologyError, match=way_out):
-            make()
+    offered = ("filter", "filter_not", "map_values", "group_by", "suppress")
+    assert not any(hasattr(sums, name) for name in offered)
     if emit == "close":
         for join in (
             lambda: sums.join(sums, add, name="j"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import assert_type
 
-from processor import CogroupedStream, JoinedStream, Stream, Table, Topology
+from processor import CogroupedStream, JoinedStream, JoinWindow, Stream, Table, Topology
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,24 @@ def streams_with_streams() -> None:
         JoinedStream[str, Order, int, int],
     )
     assert_type(
-        orders.left_join(payments, lambda order, paid: (order.user, paid), before=0, after="1h"),
+        orders.left_join(
+            payments,
+            lambda order, paid: (order.user, paid),
+            within=JoinWindow(before=0, after="1h"),
+        ),
         JoinedStream[str, Order, int, tuple[str, int | None]],
     )
     assert_type(
-        orders.outer_join(payments, lambda order, paid: order or paid, within=3600, grace="5m"),
+        orders.outer_join(
+            payments, lambda order, paid: order or paid, within=JoinWindow(3600, grace="5m")
+        ),
         JoinedStream[str, Order, int, Order | int | None],
     )
     joined = orders.join(
         payments, lambda order, paid: order.amount - paid, within="1h", late="skip"
     )
-    assert_type(joined.late(), Stream[str, Order])
-    assert_type(joined.late_other(), Stream[str, int])
+    assert_type(joined.late_left(), Stream[str, Order])
+    assert_type(joined.late_right(), Stream[str, int])
     assert_type(joined.map_values(str), Stream[str, str])
 
 
@@ -87,7 +93,7 @@ def groups() -> None:
 
 
 def wrong() -> None:
-    orders.left_join(users, named)  # pyright: ignore[reportCallIssue, reportArgumentType]
-    orders.join(limits, named)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    orders.left_join(users, named)  # pyright: ignore[reportArgumentType]
+    orders.join(limits, named)  # pyright: ignore[reportArgumentType]
     orders.left_join(users, lambda order, user: user.name)  # pyright: ignore[reportOptionalMemberAccess]
     users.outer_join(limits, lambda user, limit: user.name)  # pyright: ignore[reportOptionalMemberAccess]

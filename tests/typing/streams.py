@@ -62,7 +62,7 @@ def stateless() -> None:
 
 
 def branches() -> None:
-    big, rest = orders.branch(lambda order: order.amount > 5)
+    big, rest = orders.split(big=lambda order: order.amount > 5).values()
     assert_type(big, Stream[str, Order])
     assert_type(big.merge(rest), Stream[str, Order])
     named = orders.split(big=lambda order: order.amount > 5)

@@ -11,7 +11,7 @@ from processor import (
     Windowed,
     WindowedStream,
     WindowedTable,
-    count_of,
+    count,
     mean_of,
     sum_of,
     tumbling,
@@ -52,11 +52,11 @@ def aggregates() -> None:
     assert_type(windows.reduce(lambda one, _: one), WindowedTable[str, Order, Order])
     folded = windows.aggregate(lambda: Total(0, 0), add)
     assert_type(folded, WindowedTable[str, Order, Total])
-    several = windows.agg(total=sum_of("amount"), orders=count_of())
+    several = windows.agg(total=sum_of("amount"), orders=count())
     assert_type(several, WindowedTable[str, Order, dict[str, Any]])
-    model = windows.agg(Total, total=sum_of("amount"), orders=count_of())
+    model = windows.agg(Total, total=sum_of("amount"), orders=count())
     assert_type(model, WindowedTable[str, Order, Total])
-    assert_type(orders.group_by_key().agg(n=count_of()), Table[str, dict[str, Any]])
+    assert_type(orders.group_by_key().agg(n=count()), Table[str, dict[str, Any]])
     assert_type(orders.group_by_key().agg(Total, total=sum_of("amount")), Table[str, Total])
-    assert_type(count_of(), Aggregator[int])
+    assert_type(count(), Aggregator[int])
     assert_type(mean_of("amount"), Aggregator[float | None])

@@ -159,7 +159,7 @@ def test_records_outside_of_a_transaction_are_a_fault_that_no_abort_fixes(
         outbox.produce(Produce(make_topic(), records(b"stray")))
 
 
-def test_where_a_changelog_ends_is_told_or_the_work_ends(
+def test_where_a_changelog_ends_is_reported_or_the_work_ends(
     kafka: str, topic_name: str, make_topic: MakeTopic
 ) -> None:
     """Without acknowledgements the client has no offsets, as for a batch that arrived twice."""

@@ -39,9 +39,9 @@ def test_a_busy_loop_silences_nobody() -> None:
 def test_the_latest_status_is_told() -> None:
     line = Line()
     reporter = Reporter(line.channel, Status(0, "starting"))
-    reporter.tell(lambda: Status(0, "restoring"))
+    reporter.report(lambda: Status(0, "restoring"))
     assert line.read() == []
-    reporter.tell(lambda: Status(0, "ready"), now=True)
+    reporter.report(lambda: Status(0, "ready"), now=True)
     assert line.read() == [Status(0, "ready")]
     reporter.close()
 
@@ -58,7 +58,7 @@ def test_a_loop_that_does_not_turn_is_stuck_until_it_does() -> None:
     assert line.logged[0].fields["text"] == f"for {seen.turn_age:.0f} s in {seen.stuck.text}"
     until(line, "stuck")
     assert len(line.logged) == 1  # the next warning comes after a minute
-    reporter.tell(lambda: first, now=True)
+    reporter.report(lambda: first, now=True)
     assert until(line, "running").stuck is None
     reporter.close()
 

@@ -1,6 +1,6 @@
 """How the values of one window become one: what windowed steps know of counting and aggregating.
 
-A state is what the store holds, a result what is told of it. Knows nothing of windows.
+A state is what the store holds, a result what is emitted for it. Knows nothing of windows.
 """
 
 from abc import abstractmethod
@@ -44,12 +44,12 @@ class Folding:
         batch: AnyBatch,
         context: Context,
         *,
-        told: bool,
+        emitted: bool,
     ) -> tuple[Sequence[Any], AnyBatch]:
         """Brings `held`, the states that the rows' keys have, up to date.
 
         Returns:
-            The result after each row, if they are to be told (else anything), and the rows left:
+            The result after each row, if they are to be emitted (else anything), and the rows left:
             those that did not fail.
         """
 
@@ -66,11 +66,11 @@ class Folding:
         """One state of two, of which the first is of earlier records."""
 
     def result(self, state: Any) -> Any:
-        """What is told of a state; it shares nothing with it that may change."""
+        """What is emitted for a state; it shares nothing with it that may change."""
         return self.copy(state)
 
     def last_result(self, state: Any) -> Any:
-        """What is told of a state that nobody has any more: it may share with that."""
+        """What is emitted for a state that nobody has any more: it may share with that."""
         return state
 
     def copy(self, state: Any) -> Any:
@@ -93,10 +93,10 @@ class Counting(Folding):
         batch: AnyBatch,
         context: Context,
         *,
-        told: bool,
+        emitted: bool,
     ) -> tuple[Sequence[Any], AnyBatch]:
         """Counts a batch at once."""
-        return _table(Count, told).fold(held, keys, batch, context)
+        return _table(Count, emitted).fold(held, keys, batch, context)
 
     def add(self, before: Any, value: Any, timestamp: Timestamp) -> Any:
         """One more."""
@@ -128,10 +128,10 @@ class Adding(Folding):
         batch: AnyBatch,
         context: Context,
         *,
-        told: bool,
+        emitted: bool,
     ) -> tuple[Sequence[Any], AnyBatch]:
         """Calls the function row by row."""
-        table = _table(Aggregate, told, self.start, self.function, self.value)
+        table = _table(Aggregate, emitted, self.start, self.function, self.value)
         return table.fold(held, keys, batch, context)
 
     def add(self, before: Any, value: Any, timestamp: Timestamp) -> Any:
@@ -150,5 +150,5 @@ class Adding(Folding):
         return self.merger(one, other)
 
 
-def _table(kind: Callable[..., TableOperator], told: bool, *rest: Any) -> TableOperator:  # noqa: FBT001
-    return kind("", "change" if told else "checkpoint", *rest)
+def _table(kind: Callable[..., TableOperator], emitted: bool, *rest: Any) -> TableOperator:  # noqa: FBT001
+    return kind("", "change" if emitted else "checkpoint", *rest)

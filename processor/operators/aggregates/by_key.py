@@ -31,7 +31,7 @@ from processor.serdes.base import decoded, encoded
 from processor.state.keyvalue import KeyValueStore, StoreSpec
 
 Emit: TypeAlias = Literal["checkpoint", "change"]
-"""When a table tells of its changes: the last one of each key at a checkpoint, or every one."""
+"""When a table emits its changes: the last one of each key at a checkpoint, or every one."""
 
 
 Stamped: TypeAlias = tuple[Timestamp, Any]
@@ -103,7 +103,7 @@ STAMPED = "stamped("
 
 @dataclass(frozen=True)
 class TableOperator(ChangeOperator):
-    """A step that makes a table: `fold` changes it by a batch, the rest is how that is told."""
+    """A step that makes a table: `fold` changes it by a batch, the rest is how that is emitted."""
 
     store: str
     emit: Emit
@@ -115,7 +115,7 @@ class TableOperator(ChangeOperator):
         """Brings `held`, the values that the rows' keys have, up to date.
 
         Returns:
-            The value after each row, where every change is to be told (else anything), and the
+            The value after each row, where every change is to be emitted (else anything), and the
             rows left: those that did not fail.
         """
 
@@ -131,13 +131,13 @@ class TableOperator(ChangeOperator):
         values, batch = self.fold(held, keys, batch, context)
         try:
             store.save(distinct, held)
-            told = paired(before, values, store.spec, batch) if pairs else values
+            emitted = paired(before, values, store.spec, batch) if pairs else values
         except Exception as error:
             raise Unattributed from error
         if self.emit == "checkpoint":
             return (batch.select(()),)
         times = self.times(known, values, store.spec, batch)
-        made = Batch(batch.keys, told, times, batch.offsets, batch.headers)
+        made = Batch(batch.keys, emitted, times, batch.offsets, batch.headers)
         return self.ports(made, context)
 
     def times(
@@ -147,8 +147,8 @@ class TableOperator(ChangeOperator):
         spec: StoreSpec[Any, Any],
         batch: AnyBatch,
     ) -> Sequence[Timestamp]:
-        """The time that each change is told with: the highest of what the value is made of."""
-        return told_times(before, values, spec, batch)
+        """The time that each change is emitted with: the highest of what the value is made of."""
+        return emitted_times(before, values, spec, batch)
 
     def ports(self, batch: AnyBatch, context: Context) -> Outputs:
         """Both outputs, or where nobody reads changes, the rows as they are: new values."""
@@ -182,7 +182,7 @@ class Count(TableOperator):
     def fold(
         self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
     ) -> tuple[Sequence[Any], AnyBatch]:
-        """Counts a batch at once; one by one only where every change is to be told."""
+        """Counts a batch at once; one by one only where every change is to be emitted."""
         del context
         running = _running_counts(held, keys) if self.emit == "change" else ()
         latest = highest_times(keys, batch.timestamps)
@@ -205,7 +205,7 @@ class Aggregate(TableOperator):
         self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
     ) -> tuple[Sequence[Any], AnyBatch]:
         """Calls the function row by row, on values that are read and written once a batch."""
-        told = self._copy if self.emit == "change" else _nothing
+        emitted = self._copy if self.emit == "change" else _nothing
 
         def step(key: bytes, value: Any, timestamp: Timestamp) -> Any:
             before = held.get(key)
@@ -218,7 +218,7 @@ class Aggregate(TableOperator):
             else:
                 latest = timestamp if before is None else max(timestamp, before[0])
                 held[key] = latest, result
-            return told(result)
+            return emitted(result)
 
         return context.call(step, batch, keys, batch.values, batch.timestamps)
 
@@ -289,15 +289,15 @@ def paired(
     before: dict[bytes, Stamped], values: Sequence[Any], spec: StoreSpec[Any, Any], batch: AnyBatch
 ) -> list[Change]:
     """Each row's new value with the one that its key had before, an object of its own."""
-    told = {key: value for key, (_, value) in before.items()}
+    emitted = {key: value for key, (_, value) in before.items()}
     pairs: list[Change] = []
     for key, new in zip(map(spec.key.encode, batch.keys), values, strict=True):
-        pairs.append(Change(_copied(told.get(key), spec.value), new))
-        told[key] = new
+        pairs.append(Change(_copied(emitted.get(key), spec.value), new))
+        emitted[key] = new
     return pairs
 
 
-def told_times(
+def emitted_times(
     before: Mapping[bytes, Stamped],
     values: Sequence[Any],
     spec: StoreSpec[Any, Any],
@@ -310,18 +310,18 @@ def told_times(
         not times or max(latest.values(), default=NO_TIME) <= times[0]
     ):
         return times
-    told: list[Timestamp] = []
+    emitted: list[Timestamp] = []
     for key, value, time in zip(map(spec.key.encode, batch.keys), values, times, strict=True):
-        told.append(max(time, latest.get(key, NO_TIME)))
+        emitted.append(max(time, latest.get(key, NO_TIME)))
         if value is None:
             latest.pop(key, None)
         else:
-            latest[key] = told[-1]
-    return told
+            latest[key] = emitted[-1]
+    return emitted
 
 
 def _copied(value: Any, serde: Serde[Stamped]) -> Any:
-    """The value as it would come back from the store; who was told of it may change it."""
+    """The value as it would come back from the store; who got it may change it."""
     if type(value) in UNCHANGING:
         return value
     return serde.decode(serde.encode((NO_TIME, value)))[1]

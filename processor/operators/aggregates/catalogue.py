@@ -1,4 +1,4 @@
-"""Aggregates to choose from, for `agg`: what each starts with, adds, joins and tells.
+"""Aggregates to choose from, for `agg`: what each starts with, adds, joins and emits.
 
 All leave out what is None, as SQL does. A custom one is an `Aggregator` like those here. Knows
 nothing of windows, keys and stores; what a step does with them is in `composed`.
@@ -41,10 +41,10 @@ class Aggregator(Generic[R_co]):
         start: Makes the state that it begins with.
         add: The state with one more item; may be the changed old one.
         merge: One state of two, of which the first is the earlier; for sessions.
-        result: What is told of a state; None: the state.
+        result: What is emitted for a state; None: the state.
         of: What the items are: a field of the values, or what a function makes of them; None: the
             values.
-        name: Tells states apart that must not be mixed up; it is kept with them.
+        name: Distinguishes states that must not be mixed up; it is kept with them.
         state: The type of states, as they are kept; Any: what msgpack gives back unchanged.
         type: The type of results.
         timed: Whether items are pairs of the record's time (ms) and the item.
@@ -65,14 +65,9 @@ class Aggregator(Generic[R_co]):
     load: Callable[[Any], Any] = _itself
 
 
-def count_of(of: Of | None = None) -> Aggregator[int]:
+def count(of: Of | None = None) -> Aggregator[int]:
     """How many records there are, or how many have something in a field."""
     return Aggregator(int, one_more, add, of=of, name="count", type=lambda _: int)
-
-
-def count() -> Aggregator[int]:
-    """How many records there are."""
-    return count_of()
 
 
 def sum_of(of: Of) -> Aggregator[Any]:
@@ -256,7 +251,7 @@ def approx_quantiles_of(of: Of, *ranks: float, size: int = 200) -> Aggregator[li
     """About the quantiles: `approx_quantiles_of("delay", 0.5, 0.99)`; a KLL sketch.
 
     Its rank error is about 1.65 % with the size 200 (at 99 % confidence), and it draws lots, so
-    that two runs over the same records may differ by that. Of nothing it tells an empty list.
+    that two runs over the same records may differ by that. Of nothing the result is an empty list.
 
     Args:
         of: What is measured: numbers.

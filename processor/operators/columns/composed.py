@@ -92,10 +92,10 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Composed(Folding):
-    """States are lists, one state for each part; results are the model made of what these tell.
+    """States are lists, one state for each part; results are the model made of what these emit.
 
     `columns` are the expressions that parts are of, evaluated on a batch at a time. Where the model
-    may refuse values, it is tried with each one added: no state is kept that can't be told.
+    may refuse values, it is tried with each one added: no state is kept that can't be emitted.
     """
 
     parts: tuple[Part, ...]
@@ -130,16 +130,16 @@ class Composed(Folding):
         batch: AnyBatch,
         context: Context,
         *,
-        told: bool,
+        emitted: bool,
     ) -> tuple[Sequence[Any], AnyBatch]:
-        """Part by part, or row by row where every change is told, or tried, or of one record."""
-        if told or self.may_refuse or not len(batch) or batch.offsets[0] == batch.offsets[-1]:
-            return self._row_by_row(held, keys, batch, context, told=told)
+        """Part by part, or row by row where every change is emitted, or tried, or of one record."""
+        if emitted or self.may_refuse or not len(batch) or batch.offsets[0] == batch.offsets[-1]:
+            return self._row_by_row(held, keys, batch, context, emitted=emitted)
         evaluated: Sequence[Sequence[Any]] = ()
         if self.columns is not None:
             evaluated, faults = self.columns.evaluate(batch.values)
             if faults:
-                return self._row_by_row(held, keys, batch, context, told=told)
+                return self._row_by_row(held, keys, batch, context, emitted=emitted)
         latest = highest_times(keys, batch.timestamps)
         states = {key: held[key][1] if key in held else self._start() for key in latest}
         for number, part in enumerate(self.parts):
@@ -159,13 +159,13 @@ class Composed(Folding):
         batch: AnyBatch,
         context: Context,
         *,
-        told: bool,
+        emitted: bool,
     ) -> tuple[Sequence[Any], AnyBatch]:
         def step(key: bytes, value: Any, timestamp: Timestamp) -> Any:
             latest, before = held.get(key, (NO_TIME, None))
             state = self._added(before, value, timestamp)
             held[key] = max(latest, timestamp), state
-            return self.result(state) if told or self.may_refuse else None
+            return self.result(state) if emitted or self.may_refuse else None
 
         values = self.prepared(batch.values)
         return context.call(step, batch, keys, values, batch.timestamps)
@@ -210,7 +210,7 @@ class Composed(Folding):
         """One more value in each part.
 
         Raises:
-            Exception: The model refuses what the parts tell then.
+            Exception: The model refuses what the parts emit then.
         """
         state = self._added(before, value, timestamp)
         if self.may_refuse:
@@ -234,7 +234,7 @@ class Composed(Folding):
         return [_merge(part.aggregator)(mine, its) for part, mine, its in pairs]
 
     def result(self, state: Any) -> Any:
-        """What each part tells; what is made of items has copies of them."""
+        """What each part emits; what is made of items has copies of them."""
         pairs = zip(self.parts, state, strict=True)
         results = ((part.name, part.aggregator.result(each)) for part, each in pairs)
         return self.model(
@@ -245,7 +245,7 @@ class Composed(Folding):
         )
 
     def last_result(self, state: Any) -> Any:
-        """What each part tells, as it is."""
+        """What each part emits, as it is."""
         pairs = zip(self.parts, state, strict=True)
         return self.model(**{part.name: part.aggregator.result(each) for part, each in pairs})
 
@@ -271,7 +271,7 @@ class AggregateTable(TableOperator):
         self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
     ) -> tuple[Sequence[Any], AnyBatch]:
         """Brings the states up to date."""
-        return self.folding.many(held, keys, batch, context, told=self.emit == "change")
+        return self.folding.many(held, keys, batch, context, emitted=self.emit == "change")
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: every change, or no row until the checkpoint."""
@@ -279,9 +279,9 @@ class AggregateTable(TableOperator):
         keys, batch = encoded_keys(states.spec.key, batch, context)
         distinct = list(dict.fromkeys(keys))
         held = states.load(distinct)
-        told: dict[bytes, Any] = {}
+        emitted: dict[bytes, Any] = {}
         if self.emit == "change" and context.wants_changes:
-            told = {key: self._before(state) for key, (_, state) in held.items()}
+            emitted = {key: self._before(state) for key, (_, state) in held.items()}
         known = dict(held)
         values, batch = self.fold(held, keys, batch, context)
         try:
@@ -296,8 +296,8 @@ class AggregateTable(TableOperator):
             return self.ports(batch.with_values(values), context)
         changes: list[Change] = []
         for key, new in zip(keys, values, strict=True):
-            changes.append(Change(copy_of(told.get(key)), new))
-            told[key] = new
+            changes.append(Change(copy_of(emitted.get(key)), new))
+            emitted[key] = new
         return self.ports(batch.with_values(changes), context)
 
     def held(self, context: Context) -> KeyValueStore[Any, Stamped]:
@@ -305,17 +305,17 @@ class AggregateTable(TableOperator):
         return context.stores[self.store].holding(self._stamped)
 
     def changes(self, context: Context) -> AnyBatch | None:
-        """The last change of each key since the last checkpoint, as far as it can be told."""
+        """The last change of each key since the last checkpoint, as far as it can be emitted."""
         states = super().changes(context)
-        return None if states is None else context.tell(self._told, states).numbered()
+        return None if states is None else context.emit(self._emitted, states).numbered()
 
-    def _told(self, state: Any) -> Any:
+    def _emitted(self, state: Any) -> Any:
         if isinstance(state, Change):
-            return Change(*map(self._told, state))
+            return Change(*map(self._emitted, state))
         return None if state is None else self.folding.last_result(state)
 
     def _before(self, state: Any) -> Any:
-        """What was told of a state that an earlier version of the topology may have kept."""
+        """What was emitted for a state that an earlier version of the topology may have kept."""
         try:
             return self.folding.result(state)
         except Exception as error:
@@ -339,7 +339,7 @@ def states_serde(name: str, parts: Sequence[Part], types: Sequence[Any]) -> Serd
     """The internal form of all parts' states, in which equal states have equal bytes.
 
     Args:
-        name: Tells what the parts are.
+        name: Says what the parts are.
         parts: What they do.
         types: Of their states, as they are kept.
 

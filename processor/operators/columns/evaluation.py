@@ -1,7 +1,7 @@
 """Evaluates column expressions on values, as `attempt` calls a function on them.
 
-A value that fails is told apart from the others. The types of columns are those that the stream's
-type has for its fields, or each value's own; so what a row gives never depends on its neighbours.
+A value that fails is distinguished from the others. The types of columns are those that the
+stream's type has for its fields, or each value's own; so what a row gives never depends on others.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def _common(kinds: Iterable[DataType]) -> DataType:
 
 @lru_cache(1)
 def _scalars() -> dict[Any, DataType]:
-    """The types that tell what a column of such values is."""
+    """The types that say what a column of such values is."""
     return {
         NoneType: pl.Null(),
         bool: pl.Boolean(),

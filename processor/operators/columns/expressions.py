@@ -17,7 +17,7 @@ from polars import Expr
 from processor.errors import TopologyError
 from processor.operators.aggregates.catalogue import (
     Aggregator,
-    count_of,
+    count,
     distinct_of,
     first_of,
     last_of,
@@ -147,9 +147,9 @@ def aggregate(expression: Expr, what: str) -> tuple[Callable[[Any], Aggregator[A
     """
     match _unnamed(_tree(expression, what)):
         case "Len":
-            return count_of, None
+            return count, None
         case {"Agg": {"Count": {"input": inner, "include_nulls": every}}}:
-            return count_of, _checked(_present(inner) if every else inner, what)
+            return count, _checked(_present(inner) if every else inner, what)
         case {"Agg": {"Min": {"input": inner}}}:
             return min_of, _checked(inner, what)
         case {"Agg": {"Max": {"input": inner}}}:

@@ -123,7 +123,7 @@ class _Typed:
         return dtype
 
     def check_casts(self, expression: Expr) -> None:
-        """Text is parsed in a format that is told, not in one that others suggest."""
+        """Text is parsed in a format that is given, not in one that others suggest."""
         for whole, part in casts(expression):
             if self.of(part) == pl.String and self.of(whole).is_temporal():
                 raise ColumnError(

@@ -38,7 +38,7 @@ _HASH = 16  # bytes
 
 
 class Subscription(NamedTuple):
-    """Tells the owner of a foreign key who wants to hear of it; goes by the foreign key.
+    """Says to the owner of a foreign key who subscribes; goes by the foreign key.
 
     Attributes:
         key: Of the left table, encoded.
@@ -71,7 +71,7 @@ subscription_serde: Serde[Subscription] = Serde(
 
 
 def response_serde(value: Serde[Any]) -> Serde[Response]:
-    """The hash, a byte that tells whether there is a value, and that."""
+    """The hash, a byte that says whether there is a value, and that."""
 
     def encode(response: Response) -> bytes:
         found = response.value is not None
@@ -121,7 +121,7 @@ class Subscribe(Operator):
 
 @dataclass(frozen=True)
 class Respond(Operator):
-    """Keeps the subscriptions to a table's keys, and tells subscribers what the table has."""
+    """Keeps the subscriptions to a table's keys, and sends subscribers what the table has."""
 
     sided: ClassVar[bool] = True
 
@@ -142,11 +142,11 @@ class Respond(Operator):
         def respond(
             key: bytes, sided: tuple[int, Any], time: Timestamp, has: Stamped | None
         ) -> list[tuple[Any, Timestamp, Response]]:
-            parent, told = sided
+            parent, sent = sided
             if parent == SUBSCRIPTIONS:
-                return list(self._subscribed(key, told, time, has, context))
+                return list(self._subscribed(key, sent, time, has, context))
             return [
-                (self.key.decode(who), time, Response(hash_, told))
+                (self.key.decode(who), time, Response(hash_, sent))
                 for who, hash_ in self._subscribers(key, context)
             ]
 
@@ -159,20 +159,20 @@ class Respond(Operator):
     def _subscribed(
         self,
         key: bytes,
-        told: Subscription,
+        sent: Subscription,
         time: Timestamp,
         has: Stamped | None,
         context: Context,
     ) -> Iterator[tuple[Any, Timestamp, Response]]:
         store: KeyValueStore[bytes, bytes] = context.stores[self.store]
-        name = _prefix(key) + told.key
-        if told.hash is None:
+        name = _prefix(key) + sent.key
+        if sent.hash is None:
             store.delete(name)
         else:
-            store.put(name, told.hash)
+            store.put(name, sent.hash)
             value = None if has is None else self.table.value(has[1])
             latest = time if has is None else max(time, has[0])
-            yield self.key.decode(told.key), latest, Response(told.hash, value)
+            yield self.key.decode(sent.key), latest, Response(sent.hash, value)
 
     def _subscribers(self, key: bytes, context: Context) -> Iterator[tuple[bytes, bytes]]:
         store: KeyValueStore[bytes, bytes] = context.stores[self.store]
@@ -182,7 +182,7 @@ class Respond(Operator):
 
 
 def _asks(row: tuple[int, Any]) -> bool:
-    """Whether a row is a subscription that wants to be told."""
+    """Whether a row is a subscription that wants an answer."""
     return row[0] == SUBSCRIPTIONS and row[1].hash is not None
 
 
@@ -214,22 +214,22 @@ class ForeignKeyJoin(JoinedTable):
     def fold(
         self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
     ) -> tuple[Sequence[Any], AnyBatch]:
-        """Joins row by row; what is told of each is its key's value, stamped, None if nothing."""
+        """Joins row by row; each has its key's value as a result, stamped, None if nothing."""
         left: KeyValueStore[Any, Stamped] = context.stores[self.table.store]
         responses = [parent == RESPONSES for parent, _ in batch.values]
         found = iter(left.read([k for k, is_one in zip(keys, responses, strict=True) if is_one]))
         own = [next(found) if is_one else None for is_one in responses]
 
         def step(key: bytes, sided: tuple[int, Any], time: Timestamp, has: Stamped | None) -> Any:
-            parent, told = sided
+            parent, sent = sided
             if parent == RESPONSES:
                 value = None if has is None else self.table.value(has[1])
-                if value is None or has is None or hash_of(value, self.value) != told.hash:
+                if value is None or has is None or hash_of(value, self.value) != sent.hash:
                     return None
-                return self.keep(held, key, self._result(value, told.value), max(time, has[0]))
-            if told is not None and self.on(told) is not None:
+                return self.keep(held, key, self._result(value, sent.value), max(time, has[0]))
+            if sent is not None and self.on(sent) is not None:
                 return None
-            return self.keep(held, key, self._result(told, None), time)
+            return self.keep(held, key, self._result(sent, None), time)
 
         return context.call(step, batch, keys, batch.values, batch.timestamps, own)
 

@@ -32,10 +32,10 @@ from processor.records import Batch, Timestamp, in_order
 from processor.serdes import Serde
 from processor.state.keyvalue import KeyValueStore
 
-OTHER_LATE = 2
+LATE_RIGHT = 2
 """The output that has the late rows of the right side; `LATE` has those of the left one."""
 
-_LATE_OF = (LATE, OTHER_LATE)
+_LATE_OF = (LATE, LATE_RIGHT)
 _NOTED = Struct(">QB")  # in the index: time and side; the key follows
 
 
@@ -250,7 +250,7 @@ class StreamStreamJoin(Operator):
     def _rows_of(
         self, names: Sequence[bytes], context: Context
     ) -> tuple[AnyBatch, Sequence[Closing]]:
-        """The rows that the index has by these names, and what their results are told by."""
+        """The rows that the index has by these names, and what their results are known by."""
         noted = [(name[_NOTED.size :], *_NOTED.unpack_from(name)) for name in names]
         rows = [
             (self.key.decode(key), self._decoded(side, data), time, Closing(context.step, each))

@@ -112,7 +112,7 @@ class StreamTableJoin(Operator):
 class JoinedTable(TableOperator):
     """A table of results; a key that has none, and had none, is no change.
 
-    `fold` tells of each row what its key has now, stamped, or None where that is no change.
+    `fold` gives for each row what its key has now, stamped, or None where that is no change.
     """
 
     heeds_time: ClassVar[bool] = True
@@ -124,9 +124,9 @@ class JoinedTable(TableOperator):
         held = store.load(list(dict.fromkeys(keys)))
         pairs = self.emit == "change" and context.wants_changes
         before = store.load(list(dict.fromkeys(keys))) if pairs else {}
-        told, batch = self.fold(held, keys, batch, context)
-        changed = list(map(is_not, told, repeat(None)))
-        batch, there = batch.select(changed), list(compress(told, changed))
+        emitted, batch = self.fold(held, keys, batch, context)
+        changed = list(map(is_not, emitted, repeat(None)))
+        batch, there = batch.select(changed), list(compress(emitted, changed))
         times, values = [each[0] for each in there], [each[1] for each in there]
         try:
             store.save(dict.fromkeys(compress(keys, changed)), held)
@@ -142,7 +142,7 @@ class JoinedTable(TableOperator):
     def keep(
         self, held: dict[bytes, Stamped], key: bytes, result: Any, time: Timestamp
     ) -> Stamped | None:
-        """Brings what is held up to date, and says what to tell of it."""
+        """Brings what is held up to date, and says what to emit."""
         before = held.pop(key, None)
         if result is not None:
             held[key] = time, result
@@ -163,7 +163,7 @@ class TableTableJoin(JoinedTable):
     def fold(
         self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
     ) -> tuple[Sequence[Any], AnyBatch]:
-        """Joins row by row; what is told of each is its key's value, stamped."""
+        """Joins row by row; what is emitted for each is its key's value, stamped."""
         others = self._others(keys, batch, context)
 
         def step(key: bytes, sided: tuple[int, Any], time: Timestamp, other: Stamped | None) -> Any:

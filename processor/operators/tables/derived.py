@@ -1,7 +1,7 @@
-"""Steps that make a table of a table: of its changes, so that what was told before is taken back.
+"""Steps that make a table of a table's changes, so that what was emitted before is taken back.
 
-None of them keeps what it was told. A filter or map gives the old value the same treatment as the
-new one, and tells nothing where there was nothing and is nothing.
+None of them keeps what it was given. A filter or map gives the old value the same treatment as the
+new one, and emits nothing where there was nothing and is nothing.
 """
 
 from abc import abstractmethod

@@ -1,4 +1,4 @@
-"""Tables that do something on their own as stream time passes: expire, or tell later.
+"""Tables that do something on their own as stream time passes: expire, or emit later.
 
 Each has a second store in which what is due is in the order of time. What is due is rounded up to
 a hundredth of the time to wait, so that most batches have nothing to look for.
@@ -126,8 +126,8 @@ def _parts(entry: bytes) -> tuple[Timestamp, bytes]:
 
 
 @dataclass(slots=True)
-class _Told:
-    """The rows that a step tells in one pass."""
+class _Emitted:
+    """The rows that a step emits in one pass."""
 
     context: Context
     keys: list[Any] = field(default_factory=list[Any])
@@ -136,7 +136,7 @@ class _Told:
     offsets: list[Offset] = field(default_factory=list[Offset])
 
     def add(self, key: Any, change: Change, time: Timestamp, offset: Offset) -> None:
-        """Tells what a record brought about, or what came with time, see `of_its_own`."""
+        """Emits what a record brought about, or what came with time, see `of_its_own`."""
         closing = closing_of(offset)
         if closing is not None and closing in self.context.lost:
             row: AnyBatch = Batch([key], [change.new], [time], [offset])
@@ -172,7 +172,7 @@ class Expiring(TableOperator):
     heeds_time: ClassVar[bool] = True
 
     of: TableOperator
-    """Makes the values, and tells of them."""
+    """Makes the values, and emits them."""
     wait: Wait
 
     def fold(
@@ -182,7 +182,7 @@ class Expiring(TableOperator):
         return self.of.fold(held, keys, batch, context)
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
-        """Changes, if all are told: those of the rows, and in between what expires."""
+        """Changes, if all are emitted: those of the rows, and in between what expires."""
         batch, ends = self._timely(batch, context)
         run = _Run(self, context, overdue=False)
         is_over = min(ends, default=context.end_time + 1) <= context.end_time
@@ -231,7 +231,7 @@ class _Run:
         self._store: KeyValueStore[Any, Stamped] = context.stores[step.store]
         self._times = self._store.holding(_time_alone)
         self.due = Due(context.stores[step.store + EXPIRY], step.wait, context, overdue=overdue)
-        self._told = _Told(context)
+        self._emitted = _Emitted(context)
         self._pieces: list[AnyBatch] = []
 
     def work_on(self, batch: AnyBatch) -> Outputs:
@@ -246,7 +246,7 @@ class _Run:
         return made
 
     def add(self, made: Outputs) -> None:
-        """What has come of rows, behind what was told before."""
+        """What has come of rows, behind what was emitted before."""
         self._flush()
         self._pieces.append(made[-1])  # the changes, where they are read
 
@@ -260,18 +260,18 @@ class _Run:
             self._store.save([key], {})
             self.due.move(key, time, None)
             context = self._context
-            offset = self._told.of_its_own(time, key)
+            offset = self._emitted.of_its_own(time, key)
             change = Change(held and held[1], None)
             shown = self._store.spec.key.decode(key)
-            self._told.add(shown, change, context.reached_at(time), offset)
+            self._emitted.add(shown, change, context.reached_at(time), offset)
 
     def rows(self) -> AnyBatch:
-        """All that is told."""
+        """All that is emitted."""
         self._flush()
         return in_order(self._pieces)
 
     def _flush(self) -> None:
-        rows, self._told = self._told.batch(), _Told(self._context)
+        rows, self._emitted = self._emitted.batch(), _Emitted(self._context)
         if self._step.emit == "checkpoint":
             rows = rows.select(())
         elif not self._context.wants_changes:
@@ -295,7 +295,7 @@ _LATE = ValueError("the record is older than the table's time to live")
 
 
 class Buffered(NamedTuple):
-    """A change that is to be told later."""
+    """A change that is to be emitted later."""
 
     due: Timestamp
     time: Timestamp
@@ -325,9 +325,10 @@ _COUNT = b""
 class Suppress(ChangeOperator):
     """Holds changes back until the stream time is `wait` behind the first of those of a key.
 
-    Then the last one is told, as a change from what was told before; what comes later than that,
-    if with the very record that lets the time pass, waits again, so that it does not matter which
-    other records a task has. If there are more keys than `most`, what is due first is told at once.
+    Then the last one is emitted, as a change from what was emitted before; what comes later than
+    that, if with the very record that lets the time pass, waits again, so that it does not matter
+    which other records a task has. If there are more keys than `most`, what is due first is emitted
+    at once.
     """
 
     heeds_time: ClassVar[bool] = True
@@ -339,15 +340,15 @@ class Suppress(ChangeOperator):
     most: int
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
-        """The changes that are told by now."""
+        """The changes that are emitted by now."""
         run = _Suppressing(self, context, overdue=False)
         keys, batch = encoded_keys(run.store.spec.key, batch, context)
         columns = batch.values, batch.timestamps, batch.offsets, context.times(batch)
         for key, change, time, offset, now in zip(keys, *columns, strict=True):
-            run.tell(Timestamp(now - 1))
+            run.emit(Timestamp(now - 1))
             run.hold(key, change, time)
-            run.tell(now, key, offset)
-            run.tell_surplus(offset)
+            run.emit(now, key, offset)
+            run.emit_surplus(offset)
         return self.ports(run.finished(), context)
 
     @property
@@ -356,7 +357,7 @@ class Suppress(ChangeOperator):
         return self.wait.longest
 
     def advance(self, context: Context) -> AnyBatch | None:
-        """What is told with records that do not reach this step."""
+        """What is emitted with records that do not reach this step."""
         return _Suppressing(self, context, overdue=context.resumed).finished()
 
     @property
@@ -365,7 +366,7 @@ class Suppress(ChangeOperator):
         return True
 
     def held_until(self, context: Context) -> Timestamp | None:
-        """When the last change is told that is held back now."""
+        """When the last change is emitted that is held back now."""
         last = context.stores[self.store + EXPIRY].last()
         return None if not last else _parts(last)[0]
 
@@ -379,7 +380,7 @@ class _Suppressing:
         self.store: KeyValueStore[Any, Buffered] = context.stores[step.store]
         self._expiry: KeyValueStore[bytes, bytes] = context.stores[step.store + EXPIRY]
         self._due = Due(self._expiry, step.wait, context, overdue=overdue)
-        self._told = _Told(context)
+        self._emitted = _Emitted(context)
         self._before = self._count = int.from_bytes(self._expiry.get(_COUNT, b""), "big")
 
     def hold(self, key: bytes, change: Change, time: Timestamp) -> None:
@@ -394,27 +395,27 @@ class _Suppressing:
             held = Buffered(held.due, time, Change(held.change.old, change.new))
         _save(self.store, key, held)
 
-    def tell(
+    def emit(
         self, now: Timestamp, changed: bytes | None = None, offset: Offset | None = None
     ) -> None:
-        """Tells what is due by now: where its time came, or with the record that has changed it."""
+        """Emits what is due by now: where its time came, or with the record that has changed it."""
         while (found := self._due.pop(now)) is not None:
-            self._tell(found, offset if found[1] == changed else None)
+            self._emit(found, offset if found[1] == changed else None)
 
-    def tell_surplus(self, offset: Offset) -> None:
-        """Tells what is due first until there is room."""
+    def emit_surplus(self, offset: Offset) -> None:
+        """Emits what is due first until there is room."""
         while self._count > self._step.most:
-            self._tell(self._due.first(), offset)
+            self._emit(self._due.first(), offset)
 
     def finished(self) -> AnyBatch:
-        """Tells what is due by the end of the pass; all rows."""
-        self.tell(self._context.end_time)
+        """Emits what is due by the end of the pass; all rows."""
+        self.emit(self._context.end_time)
         if self._count != self._before:
             count = {_COUNT: self._count.to_bytes(8, "big")} if self._count else {}
             self._expiry.save([_COUNT], count)
-        return self._told.batch()
+        return self._emitted.batch()
 
-    def _tell(self, found: tuple[Timestamp, bytes], offset: Offset | None) -> None:
+    def _emit(self, found: tuple[Timestamp, bytes], offset: Offset | None) -> None:
         time, key = found
         (held,) = self.store.read([key])
         if held is None or held.due != time:
@@ -423,8 +424,8 @@ class _Suppressing:
         self._due.move(key, time, None)
         self._count -= 1
         if held.change.old is not None or held.change.new is not None:
-            own = self._told.of_its_own(time, key, offset)
-            self._told.add(self.store.spec.key.decode(key), held.change, held.time, own)
+            own = self._emitted.of_its_own(time, key, offset)
+            self._emitted.add(self.store.spec.key.decode(key), held.change, held.time, own)
 
 
 def _save(store: KeyValueStore[Any, Any], key: bytes, held: Any) -> None:

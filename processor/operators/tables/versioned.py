@@ -127,8 +127,8 @@ class Kept:
 class Versioned(TableOperator):
     """Keeps the value of each key that has the highest timestamp, and what it was before.
 
-    A row that comes out of order changes history, and is not told. One from before all history that
-    is kept is late, and left out.
+    A row that comes out of order changes history, and is not emitted. One from before all history
+    that is kept is late, and left out.
     """
 
     heeds_time: ClassVar[bool] = True
@@ -136,7 +136,7 @@ class Versioned(TableOperator):
     kept: Kept
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
-        """Changes of the latest values, if all are told."""
+        """Changes of the latest values, if all are emitted."""
         batch = self._timely(batch, context)
         store: KeyValueStore[Any, Stamped] = context.stores[self.store]
         keys, batch = encoded_keys(store.spec.key, batch, context)
@@ -144,9 +144,9 @@ class Versioned(TableOperator):
         before = store.load(distinct)
         histories = self._histories(keys, batch, store.load(distinct), context)
         rows = zip(keys, batch.timestamps, batch.values, strict=True)
-        told = [histories[key].put(time, value) for key, time, value in rows]
+        emitted = [histories[key].put(time, value) for key, time, value in rows]
         latest = {key: each.latest for key, each in histories.items() if each.latest is not None}
-        batch = batch.select(told)
+        batch = batch.select(emitted)
         values: Sequence[Any] = batch.values
         try:
             store.save([key for key in distinct if histories[key].is_changed], latest)

@@ -6,7 +6,7 @@ from itertools import compress
 from operator import add, gt, not_
 from typing import NamedTuple
 
-from processor.operators.aggregates.by_key import told_times
+from processor.operators.aggregates.by_key import emitted_times
 from processor.operators.base import AnyBatch, Context, Outputs
 from processor.operators.windows.early import Changed
 from processor.operators.windows.kinds import Aligned, Span
@@ -24,22 +24,22 @@ class AlignedStep(WindowStep):
     def fold(
         self, keys: Sequence[bytes], batch: AnyBatch, context: Context, changed: Changed | None
     ) -> Outputs:
-        """The changes, if all are told, and the late rows."""
+        """The changes, if all are emitted, and the late rows."""
         placed = self._placed(keys, batch, context)
-        told = self.emit == "change"
+        emitted = self.emit == "change"
         rows = placed.rows
-        if told:
+        if emitted:
             rows = rows.with_keys(list(map(self.spec(context).key.decode, placed.keys)))
         distinct = list(dict.fromkeys(placed.keys))
         held = self.states(context).load(distinct)
-        known = dict(held) if told or changed is not None else {}
-        results, rows = self.folding.many(held, placed.keys, rows, context, told=told)
+        known = dict(held) if emitted or changed is not None else {}
+        results, rows = self.folding.many(held, placed.keys, rows, context, emitted=emitted)
         self.save(context, distinct, held)
         if changed is not None:
             changed.mark(distinct, known, held)
-        if not told:
+        if not emitted:
             return rows.select(()), placed.late
-        times = told_times(known, results, self.spec(context), rows)
+        times = emitted_times(known, results, self.spec(context), rows)
         return rows.with_values(results).with_timestamps(times), placed.late
 
     def _placed(self, keys: Sequence[bytes], batch: AnyBatch, context: Context) -> "_Placed":

@@ -1,4 +1,4 @@
-"""Which windows have changed since they were last told of: what early results are made of.
+"""Which windows have changed since they were last emitted: what early results are made of.
 
 Owns the store with the names of these windows. Knows nothing of what is in a window, nor when one
 closes.
@@ -12,16 +12,16 @@ from processor.records import Timestamp
 from processor.serdes import bytes_serde
 from processor.state.keyvalue import KeyValueStore, StoreSpec
 
-_NEVER_TOLD: Final = b""
-_TOLD: Final = b"\x01"
-"""A window that was told of as it was before; it may be gone, and that is to be told."""
+_NEVER_EMITTED: Final = b""
+_EMITTED: Final = b"\x01"
+"""A window that was emitted as it was before; it may be gone, and that is to be emitted."""
 
 
 class Early(NamedTuple):
     """Results before windows close: at each multiple of `every` milliseconds of stream time.
 
-    The store has the windows that have changed since. One that is not in it and is there was told
-    of as it is.
+    The store has the windows that have changed since. One that is there and not in it was
+    emitted as it is.
     """
 
     store: str
@@ -48,7 +48,7 @@ class Changed:
         self._has_all = False
 
     def moments(self) -> list[Timestamp]:
-        """The stream times of this pass at which results are told, once for each pass."""
+        """The stream times of this pass at which results are emitted, once for each pass."""
         context, every = self._context, self._every
         since = max(context.stream_time, context.reached.get(context.step, NO_TIME))
         last, until = since // every, context.end_time
@@ -65,20 +65,20 @@ class Changed:
     ) -> None:
         """Takes these windows for changed; `before` and `now` have those that were and are there.
 
-        A window that is gone is told of only if it was told of before.
+        A window that is gone is emitted only if it was emitted before.
         """
         windows = list(windows)
         self._load(windows)
         for window in windows:
             mark = self._marks.get(window)
-            was_told = mark == _TOLD or (mark is None and window in before)
+            was_emitted = mark == _EMITTED or (mark is None and window in before)
             if window in now:
-                self._marks[window] = _TOLD if was_told else _NEVER_TOLD
+                self._marks[window] = _EMITTED if was_emitted else _NEVER_EMITTED
             else:
-                self._marks[window] = _TOLD if was_told else None
+                self._marks[window] = _EMITTED if was_emitted else None
 
     def take(self, first: bytes) -> list[bytes]:
-        """The changed windows from `first` on, which are told of now, in order."""
+        """The changed windows from `first` on, which are emitted now, in order."""
         if not self._has_all:
             found = dict(self._store.items(first))
             self._stored |= found
@@ -90,10 +90,10 @@ class Changed:
         return taken
 
     def close(self, first: bytes, end: bytes) -> list[bytes]:
-        """Those in a range that closes now, of which none is kept; the ones that were told of."""
+        """Those in a range that closes now, of which none is kept; the ones that were emitted."""
         found = dict(self._store.scan(first, end))
         self._store.save(found, {})
-        return [name for name, mark in found.items() if mark == _TOLD]
+        return [name for name, mark in found.items() if mark == _EMITTED]
 
     def save(self) -> None:
         """Writes what has changed."""

@@ -46,12 +46,12 @@ class KeyedStep(WindowStep):
 
     @abstractmethod
     def take(self, row: "Row", work: "Work") -> list[Change] | None:
-        """Brings one row in; returns what is to be told of it, None if the row is late."""
+        """Brings one row in; returns what is to be emitted for it, None if the row is late."""
 
     def fold(
         self, keys: Sequence[bytes], batch: AnyBatch, context: Context, changed: Changed | None
     ) -> Outputs:
-        """What is to be told of each row, and the late rows."""
+        """What is to be emitted for each row, and the late rows."""
         times = context.times(batch)
         work = Work(self, keys, context)
 
@@ -67,7 +67,7 @@ class KeyedStep(WindowStep):
         if changed is not None:
             work.mark(changed)
         late = self.late_rows(batch, [each is None for each in changes], times, context)
-        return self.told(batch, (change for each in changes for change in each or ())), late
+        return self.emitted(batch, (change for each in changes for change in each or ())), late
 
     def forget(self, keys: Sequence[bytes], context: Context) -> None:
         """The windows of each key are those that are kept."""
@@ -307,5 +307,5 @@ class CountedStep(KeyedStep):
         return False
 
     def held_until(self, context: Context) -> Timestamp | None:
-        """Time tells of none of them."""
+        """Time closes none of them."""
         del context

@@ -1,4 +1,4 @@
-"""Steps that keep one state per key and window, and tell of windows as they change or close.
+"""Steps that keep one state per key and window, and emit windows as they change or close.
 
 A window closes when the stream time reaches its end and the delay of its kind, at the record that
 brings that time and before it; a record that comes for a closed window is late. Both are judged
@@ -39,7 +39,7 @@ from processor.serdes.windowed import Windowed, until
 from processor.state.keyvalue import KeyValueStore, StoreSpec
 
 WindowEmit: TypeAlias = Literal["close", "change", "checkpoint"]
-"""When a window is told of: once, when it closes; at every change; the last one at a checkpoint."""
+"""When a window is emitted: once, when it closes; at every change; the last one at a checkpoint."""
 
 FINAL = 2
 """The output of a step with early results that has the results of windows that have closed."""
@@ -73,10 +73,10 @@ class WindowStep(Operator):
         windows: The kind.
         folding: How values become one.
         key: Serde of the keys.
-        emit: When windows are told of.
+        emit: When windows are emitted.
         late: What happens to late records; None: as of others that are bad.
         kept: How long after its end a window stays in the store, milliseconds.
-        early: What is told before windows close; only where they are told of when they close.
+        early: What is emitted before windows close; only where they are emitted when they close.
     """
 
     heeds_time: ClassVar[bool] = True
@@ -94,10 +94,10 @@ class WindowStep(Operator):
     def fold(
         self, keys: Sequence[bytes], batch: AnyBatch, context: Context, changed: Changed | None
     ) -> Outputs:
-        """Brings rows into their windows: the changes, if all are told, and the late rows."""
+        """Brings rows into their windows: the changes, if all are emitted, and the late rows."""
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
-        """What is told of the rows, and before them; and the late ones."""
+        """What is emitted for the rows, and before them; and the late ones."""
         keys, batch = self.accepted(batch, context)
         context.judge("judged", len(batch))
         if self.early is None:
@@ -119,9 +119,9 @@ class WindowStep(Operator):
         context: Context,
         changed: Changed,
     ) -> Outputs:
-        """Folds the rows between the moments at which results are told."""
+        """Folds the rows between the moments at which results are emitted."""
         times, first = highest_so_far(context.times(batch), NO_TIME), 0
-        told: list[AnyBatch] = []
+        emitted: list[AnyBatch] = []
         late: list[AnyBatch] = []
         for moment in (*moments, None):
             end = len(batch) if moment is None else bisect_left(times, moment, first)
@@ -129,9 +129,9 @@ class WindowStep(Operator):
                 rows = batch.take(range(first, end))
                 late.append(self.fold(keys[first:end], rows, context, changed)[LATE])
             if moment is not None:
-                told.append(self._so_far(moment, context, changed))
+                emitted.append(self._so_far(moment, context, changed))
             first = end
-        return in_order(told), in_order(late) if late else batch.select(())
+        return in_order(emitted), in_order(late) if late else batch.select(())
 
     def _so_far(self, moment: Timestamp, context: Context, changed: Changed) -> AnyBatch:
         """What has changed in windows that are open at this stream time."""
@@ -162,7 +162,7 @@ class WindowStep(Operator):
         keys = list(compress(keys, (time < LATEST for time in batch.timestamps)))
         return keys, context.reject(batch, bad, "timestamp")
 
-    def told(self, batch: AnyBatch, changes: Iterable[Change]) -> AnyBatch:
+    def emitted(self, batch: AnyBatch, changes: Iterable[Change]) -> AnyBatch:
         """The changes as rows."""
         changes = list(changes)
         rows = batch.take([change.row for change in changes])
@@ -215,13 +215,13 @@ class WindowStep(Operator):
     def advance(self, context: Context) -> AnyBatch | None:
         """The results of windows that have closed; what is kept no longer leaves the store.
 
-        Where changes are told at checkpoints, the last ones of windows that leave before.
+        Where changes are emitted at checkpoints, the last ones of windows that leave before.
         """
         closes, delay = self.emit == "close", self.windows.delay
         so_far = None if self.early is None else self._so_far_at_the_end(context)
         due = self._between(context, delay) if closes else {}
-        told = self._with_gone(due, context)
-        rows = [self._results(context, told, _after(delay))] if told else []
+        emitted = self._with_gone(due, context)
+        rows = [self._results(context, emitted, _after(delay))] if emitted else []
         expired = due
         if not closes or self.kept > delay:
             expired = self._between(context, self.kept)
@@ -248,11 +248,11 @@ class WindowStep(Operator):
 
     @property
     def holds_back(self) -> bool:
-        """What is told when windows close waits for that."""
+        """What is emitted when windows close waits for that."""
         return self.emit == "close"
 
     def held_until(self, context: Context) -> Timestamp | None:
-        """When the last window closes that is open now, or was told of and is gone."""
+        """When the last window closes that is open now, or was emitted and is gone."""
         if self.emit != "close":
             return None
         last = [self.states(context).last()]
@@ -262,17 +262,17 @@ class WindowStep(Operator):
         return Timestamp(max(ends) + self.windows.delay) if ends else None
 
     def _so_far_at_the_end(self, context: Context) -> AnyBatch | None:
-        """What is told before windows close, if the stream time came to it without a row."""
+        """What is emitted before windows close, if the stream time came to it without a row."""
         assert self.early is not None
         changed = Changed(self.early, context)
-        told = [self._so_far(moment, context, changed) for moment in changed.moments()[:1]]
+        emitted = [self._so_far(moment, context, changed) for moment in changed.moments()[:1]]
         changed.save()
-        return told[0] if told else None
+        return emitted[0] if emitted else None
 
     def _with_gone(
         self, due: Mapping[bytes, Stamped], context: Context
     ) -> Mapping[bytes, Stamped | None]:
-        """What closes, and what would if it were still there, and was told of."""
+        """What closes, and what would if it were still there, and was emitted."""
         delay = self.windows.delay
         if self.early is None or not self._any_end(context, delay):
             return due
@@ -299,7 +299,7 @@ class WindowStep(Operator):
     def _may_be_behind(self, context: Context, delay: int) -> bool:
         """Whether windows may be there that an earlier run has left, as its grace was longer.
 
-        Of those that are kept after they have closed nobody knows whether they were told.
+        Of those that are kept after they have closed nobody knows whether they were emitted.
         """
         return context.resumed and delay == self.kept
 
@@ -310,23 +310,23 @@ class WindowStep(Operator):
         self,
         context: Context,
         windows: Mapping[bytes, Stamped | None],
-        told_at: Callable[[int], Timestamp],
+        emitted_at: Callable[[int], Timestamp],
     ) -> AnyBatch:
         """Windows as rows at the records that brought their time, without those that are lost.
 
-        When that is, `told_at` says of a window's end.
+        When that is, `emitted_at` says of a window's end.
         """
         keys = list(map(self.spec(context).key.decode, windows))
         offsets = [
-            context.made(told_at(window.end), key)
+            context.made(emitted_at(window.end), key)
             for window, key in zip(keys, windows, strict=True)
         ]
         times = [
-            _gone_at(window.end, told_at(window.end)) if held is None else held[0]
+            _gone_at(window.end, emitted_at(window.end)) if held is None else held[0]
             for window, held in zip(keys, windows.values(), strict=True)
         ]
         states = [None if held is None else held[1] for held in windows.values()]
-        rows = context.tell(self._result, Batch(keys, states, times, offsets))
+        rows = context.emit(self._result, Batch(keys, states, times, offsets))
         closings = [each for each in map(closing_of, rows.offsets) if each is not None]
         context.closed += [closing for closing in closings if closing not in context.lost]
         if context.lost:
@@ -353,11 +353,11 @@ class WindowStep(Operator):
             [context.stream_time if held is None else held[0] for _, held in changed],
             [Offset(row) for row in range(len(changed))],
         )
-        return context.tell(self._result, states).numbered()
+        return context.emit(self._result, states).numbered()
 
 
 def _gone_at(end: int, now: Timestamp) -> Timestamp:
-    """The time of what is told of a window that is no more; nothing may be ahead of its time."""
+    """The time of a result for a window that is gone; nothing may be ahead of its time."""
     return Timestamp(max(0, min(end - 1, now)))
 
 

@@ -78,7 +78,7 @@ class AvroSchema:
         except UnknownType as error:
             raise UnknownName(f"{where} is no Avro schema: there is no type {error}") from error
         except (SchemaParseException, RecursionError) as error:
-            raise BadSchema(f"{where} is no Avro schema: {_told(error)}") from error
+            raise BadSchema(f"{where} is no Avro schema: {_described(error)}") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             text = f"{type(error).__name__}: {error}"
             raise BadSchema(f"{where} is no Avro schema: {text}") from error
@@ -208,10 +208,10 @@ def _parsed_json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadSchema(f"{where} is no JSON: {_told(error)}") from error
+        raise BadSchema(f"{where} is no JSON: {_described(error)}") from error
 
 
-def _told(error: Exception) -> str:
+def _described(error: Exception) -> str:
     return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 

@@ -92,21 +92,21 @@ def avro(
         return _single_object(own, type, list(map(read_schema, older)))
     if older:
         raise TopologyError(
-            'plain Avro does not tell its schema: give framing="single-object" with older='
+            'plain Avro does not carry its schema: give framing="single-object" with older='
         )
     name = f"avro({_named(own, type)}, {own.fingerprint.hex()})"
     serde = Serde(
         name,
         _framed(own, type, b""),
         reader(own, None, type),
-        type=_told(type),
+        type=_described(type),
         faithful=not runs_code(type),
         cuts=cuts(own.root),
     )
     return _with_keys(serde, own, b"")
 
 
-def _told(annotation: Any) -> Any:
+def _described(annotation: Any) -> Any:
     return None if is_untyped(plain_type(annotation)) else annotation
 
 
@@ -148,7 +148,7 @@ def _single_object(own: AvroSchema, annotation: Any, older: Sequence[AvroSchema]
         name,
         _framed(own, annotation, _head(own)),
         decode,
-        type=_told(annotation),
+        type=_described(annotation),
         faithful=not runs_code(annotation),
         cuts=cuts(own.root),
     )
@@ -177,7 +177,7 @@ class _Avro:
         if schema is not None:
             reader(schema, None, annotation)  # raises what is wrong with the type, now
             self._own = SchemaText("AVRO", schema.text)
-        self.type = _told(annotation)
+        self.type = _described(annotation)
         self.faithful = schema is not None and not runs_code(annotation)
         self.cuts = schema is not None and cuts(schema.root)
         self.has_several = schema is not None and has_floats(schema.root)

@@ -59,7 +59,7 @@ def _without_unit(logical: str) -> str:
 
 
 def tagging(union: UnionType, branch: Type, member: Any) -> Callable[[Any], Any] | None:
-    """Says in a dict which record it is, where a union has several and the type does not tell."""
+    """Says in a dict which record it is, where a union has several and the type does not say."""
     records = [each for each in union.branches if isinstance(each, RecordType)]
     if len(records) <= 1 or not isinstance(branch, RecordType):
         return None

@@ -155,7 +155,7 @@ def _barycenter(
     box: str,
     neighbours: Sequence[tuple[str, float, float]],
 ) -> float:
-    """The mean rank of the neighbours; where an arrow ends on one tells arrows to it apart."""
+    """The mean rank of the neighbours; where an arrow ends on one distinguishes arrows to it."""
     ranks = [rank[other] + there / (sizes[other].height + 1) for other, there, _ in neighbours]
     return sum(ranks) / len(ranks) if ranks else rank[box]
 

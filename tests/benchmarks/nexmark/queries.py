@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from processor import (
+    JoinWindow,
     ProcessContext,
     Record,
     Stream,
@@ -122,7 +123,7 @@ def higher(one: Offer, other: Offer) -> Offer:
 def offers(topology: Topology) -> Stream[int, Offer]:
     """By auction: bids from its beginning until it expires."""
     found = auctions(topology).join(
-        bids(topology), offer, after=LONGEST, grace=GRACE, name="offers"
+        bids(topology), offer, within=JoinWindow(after=LONGEST, grace=GRACE), name="offers"
     )
     return found.filter(lambda offer: offer.date_time <= offer.expires)
 
@@ -282,7 +283,12 @@ def newcomer(person: Person, auction: Auction) -> Newcomer:
 q8 = query("q8")
 (
     persons(q8)
-    .join(auctions(q8).key_by("seller"), newcomer, within="10s", grace=BEHIND, name="newcomers")
+    .join(
+        auctions(q8).key_by("seller"),
+        newcomer,
+        within=JoinWindow("10s", grace=BEHIND),
+        name="newcomers",
+    )
     .filter(lambda newcomer: newcomer.came // 10_000 == newcomer.opened // 10_000)
     .map_values(lambda n: {"id": n.id, "name": n.name, "start": n.came // 10_000 * 10_000})
     .group_by_key()
@@ -329,4 +335,4 @@ def enriched(bid: Bid, value: str) -> dict[str, Any]:
 
 q13 = query("q13")
 side_input = q13.global_table(SIDE_INPUT, key=int, value=str)
-bids(q13).join_global(side_input, side_key, enriched).to(output("q13"))
+bids(q13).join(side_input, enriched, on=side_key).to(output("q13"))

@@ -28,7 +28,7 @@ def with_global(kind: str) -> Callable[[Topology], None]:
         def key(_: Any, value: str) -> str | None:
             return looked_up(value)
 
-        made: Stream[Any, str] = getattr(stream, f"{kind}_global")(table, key, plus)
+        made: Stream[Any, str] = getattr(stream, kind)(table, plus, on=key)
         made.to("out")
 
     return make

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from processor import Stream, Topology
+from processor import JoinWindow, Stream, Topology
 from processor.testing import TopologyDriver
 from tests.operators.kafka_streams_cases.scenario import Case, plus
 
@@ -16,7 +16,9 @@ LATE = "A late record is a bad one, and has no result."
 def joined(kind: str, **times: float) -> Callable[[Topology], None]:
     def make(topology: Topology) -> None:
         left, right = topology.stream("left"), topology.stream("right")
-        made: Stream[str, str] = getattr(left, kind)(right, plus, name="both", **times)
+        made: Stream[str, str] = getattr(left, kind)(
+            right, plus, name="both", within=JoinWindow(**times)
+        )
         made.to("out")
 
     return make
@@ -25,7 +27,7 @@ def joined(kind: str, **times: float) -> Callable[[Topology], None]:
 def self_joined(**times: float) -> Callable[[Topology], None]:
     def make(topology: Topology) -> None:
         stream = topology.stream("in")
-        stream.join(stream, plus, **times).to("out")
+        stream.join(stream, plus, within=JoinWindow(**times)).to("out")
 
     return make
 

@@ -32,11 +32,11 @@ def test_a_subtopology_without_a_step_has_a_box_all_the_same() -> None:
 
 def test_branches_of_one_split_that_meet_again_are_one_arrow() -> None:
     topology = Topology("app")
-    one, two, rest = topology.stream("a").branch(bool, bool)
+    one, two, rest = topology.stream("a").split(one=bool, two=bool).values()
     one.merge(two, name="both").to("b")
     rest.to("c")
     labels = [arrow.label for arrow in picture(plan(topology)).arrows]
-    assert labels == ["", "1, 2", "", "default"]
+    assert labels == ["", "one, two", "", "default"]
 
 
 @pytest.mark.parametrize("name", ALL)

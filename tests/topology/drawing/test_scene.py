@@ -21,7 +21,7 @@ def random_topology(seed: int) -> Topology:
         stream = dice.choice(streams)
         match dice.randrange(7):
             case 0:
-                streams += stream.branch(bool)
+                streams += stream.split(yes=bool).values()
             case 1:
                 streams.append(stream.merge(dice.choice(streams)))
             case 2:
