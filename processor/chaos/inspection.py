@@ -126,7 +126,7 @@ class Inspection:
         if reader.unread:
             raise KafkaError(
                 f"records of {', '.join(sorted(reader.unread))} were deleted before they could be "
-                "read back, so that nothing can be reported: set retention.ms=-1 for the topics"
+                "read back, so that nothing can be checked: set retention.ms=-1 for the topics"
             )
         return reader.logs()
 

@@ -34,7 +34,7 @@ class Scene:
             return "stores are in memory alone, so that their state would be lost for good"
         if kind.action == "reset" and self.plan.followed:
             # What is held back until its time has come is not worked on in the order of offsets.
-            return "what the topology had processed at a reset is not reported by one offset"
+            return "one offset does not say what the topology had processed at a reset"
         return None
 
     def possible(self, kinds: Sequence[Kind]) -> tuple[Kind, ...]:

@@ -38,7 +38,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is lost, doubled or out of order, as far as it can be reported."""
+        """Whether nothing is lost, doubled or out of order, as far as it is known."""
         return not self.problems and not any(each.differences for each in self.compared)
 
 

@@ -189,7 +189,7 @@ class Autoscaler:
         return len(measurement.nodes) != nodes or not measurement.settled
 
     def _needed(self, load: Load, measurement: Measurement, nodes: int) -> int | None:
-        """Nodes that the load needs; None if it can't be reported."""
+        """Nodes that the load needs; None if it can't be known."""
         if not load.slots:
             return None
         if load.cost is None or not load.cores:

@@ -28,7 +28,7 @@ class Holder:
     boot: str
     term: int
     since: int  # view time of the claim, ms
-    at_work: bool = False  # a beat after the claim's has reported the primary
+    at_work: bool = False  # a beat after the claim's has named the primary
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Figures: what a worker reports itself, as the rates that its node reports the others."""
+"""Figures: what a worker reports itself, as the rates that its node reports to the others."""
 
 from dataclasses import dataclass, field
 

@@ -111,7 +111,7 @@ class Membership:
         }
 
     def report(self, replicas: tuple[Replica, ...]) -> None:
-        """Reports the others, if it is time to or there is news; `replicas` are the workers now.
+        """Reports to the others, if it is time to or there is news; `replicas` are the workers now.
 
         Raises:
             KafkaError: The slots topic can't be written.
@@ -136,7 +136,7 @@ class Membership:
         return others and any((each.node, each.boot) == (me.node, me.boot) for each in holders)
 
     def close(self) -> None:
-        """Reports the others that nothing runs here any more, and leaves."""
+        """Reports to the others that nothing runs here any more, and leaves."""
         self._leaving = True
         self.report(())
         self._topic.close()

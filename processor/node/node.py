@@ -176,7 +176,7 @@ class Node:
         return self.state
 
     def stop(self) -> None:
-        """Hands the slots over, then lets the workers finish; reported again, it kills them.
+        """Hands the slots over, then lets the workers finish; asked again, it kills them.
 
         Other nodes have `drain_timeout` to warm up and take over, meanwhile this one works on.
         """
@@ -380,7 +380,7 @@ def worker_spec(
     broker_clock: float | None = None,
     limits: Mapping[str, TopicLimits] = NO_LIMITS,
 ) -> WorkerSpec:
-    """What the worker of one slot is reported.
+    """What the worker of one slot is given.
 
     `state_dir` is the node's, if not that of the settings, `broker_clock` a `clock_offset`, and
     `limits` are those of outputs.
@@ -453,7 +453,7 @@ def _checkpoint_interval(settings: Settings) -> int:
 
 
 def _limits(settings: Settings, limits: Mapping[str, TopicLimits]) -> Mapping[str, TopicLimits]:
-    """Whether a record that will be compressed is too large, only the broker can report."""
+    """Whether a record that will be compressed is too large, only the broker knows."""
     own = {**settings.kafka, **settings.producer}
     if own.get("compression.type", own.get("compression.codec")) == "none":
         return limits

@@ -156,10 +156,10 @@ class Slot:
         self._worker = Worker(self._layout, spec.own, spec.options, self._effort.entered)
         self._partitioning = Partitioning(self._layout)
         self._snapshots = Snapshots(spec, self._layout, self._stores, self._at_work, channel)
-        self._reported = Signal()  # that there is something to be done
+        self._news = Signal()  # that there is something to be done
         self._adopt_asked = spec.role == "primary"
         self._adoption: Adoption | None = None
-        self._stop_asked = self._stop_reported = self._finished = self._rewound = False
+        self._stop_asked = self._stop_passed_on = self._finished = self._rewound = False
         self._ended: frozenset[str] = frozenset()
         self._aborts = Aborts(channel)
         self._size = Size(self._stores.folders)
@@ -169,12 +169,12 @@ class Slot:
     def stop(self) -> None:
         """Asks the loop to finish; may be called from a signal handler or another thread."""
         self._stop_asked = True
-        self._reported.set()
+        self._news.set()
 
     def adopt(self) -> None:
         """Has a backup take the slot over; may be called from another thread."""
         self._adopt_asked = True
-        self._reported.set()
+        self._news.set()
 
     def end_input(self, topics: frozenset[str]) -> None:
         """Has what waits for more in these topics reported; may be called from another thread."""
@@ -221,7 +221,7 @@ class Slot:
             self._tables.is_ready()  # likewise
             self._inbox.poll(1, 0)
             self._report()
-            self._reported.wait(_STAND_BY)
+            self._news.wait(_STAND_BY)
 
     def _connect(self) -> None:
         """Has the clients connected, which takes a moment that nobody waits for now."""
@@ -316,8 +316,8 @@ class Slot:
         self._refill()
         if self._ended:
             self._handle(InputEnded(self._ended))
-        if self._stop_asked and not self._stop_reported and not self._finished:
-            self._stop_reported = True
+        if self._stop_asked and not self._stop_passed_on and not self._finished:
+            self._stop_passed_on = True
             self._handle(Stop())
         self._effort.done(self._worker.worked - worked)
         self._report()
@@ -611,7 +611,7 @@ class Slot:
         return self._inbox.lag(source, offset)
 
     def _state(self) -> Any:
-        if self._stop_reported:
+        if self._stop_passed_on:
             return "stopping"
         if not self._adopt_asked:
             ready = self._opener.is_ready and self._tables.is_ready()

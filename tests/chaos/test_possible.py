@@ -47,4 +47,4 @@ def test_a_reset_has_to_be_told_by_one_offset() -> None:
     made = plan(topology)
     assert made.followed
     (kind,) = kinds_of(["reset-state"])
-    assert "not reported by one offset" in (Scene(made, 1, on_disk=True).obstacle(kind) or "")
+    assert "one offset does not say" in (Scene(made, 1, on_disk=True).obstacle(kind) or "")
