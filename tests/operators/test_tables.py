@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from processor import Topology
-from processor.operators.aggregates.by_key import Aggregate, Count, Latest, TableOperator, stamped
+from processor.operators.aggregates.by_key import (
+    Aggregate,
+    Count,
+    Emit,
+    Latest,
+    TableOperator,
+    stamped,
+)
 from processor.operators.base import AnyBatch, Context
 from processor.operators.changes import Change
 from processor.operators.tables.derived import (
@@ -277,3 +284,23 @@ def test_an_aggregate_that_was_changed_before_it_failed_is_as_it_was() -> None:
     for key, value in (("a", 1), ("b", 7), ("a", 2), ("b", 3)):
         driver.pipe("in", key=key, value=value)
     assert sorted(driver.store("all")["g"]) == [2, 3]
+
+
+@pytest.mark.parametrize("emit", ["checkpoint", "change"])
+def test_a_group_whose_first_value_fails_is_never_there(emit: Emit) -> None:
+    def add(so_far: int, value: int) -> int:
+        return so_far + 10 // value
+
+    topology = Topology("app")
+    table = topology.table("in", key=str, value=int)
+    grouped = table.group_by(lambda value: "even" if even(value) else "odd")
+    summed = grouped.aggregate(int, add=add, subtract=lambda a, v: a - 10 // v, emit=emit, name="s")
+    summed.to("out")
+    driver = TopologyDriver(topology)
+    driver.pipe("in", key="a", value=0, timestamp=0)
+    driver.checkpoint()
+    assert driver.read_records("out") == []
+    assert len(driver.dead_letters()) == 1
+    driver.pipe("in", key="b", value=2, timestamp=0)
+    driver.checkpoint()
+    assert driver.read("out") == [("even", 5)]

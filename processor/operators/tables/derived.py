@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, ClassVar
 
+from processor.attempt import Fault
 from processor.operators.aggregates.by_key import UNCHANGING, Aggregate, Stamped, TableOperator
 from processor.operators.base import NO_TIME, AnyBatch, Context, Operator, Outputs
 from processor.operators.changes import NOTHING, Change, ChangeOperator
@@ -143,6 +144,7 @@ class AggregateChanges(Aggregate):
     ) -> tuple[Sequence[Any], AnyBatch]:
         results: list[Any] = []
         failed: dict[int, Exception] = {}
+        rejected: list[Fault] = []
         for row, (key, change, time) in enumerate(
             zip(keys, batch.values, batch.timestamps, strict=True)
         ):
@@ -155,6 +157,9 @@ class AggregateChanges(Aggregate):
                 except Exception as error:  # noqa: BLE001 - whatever a user's function raises
                     if half.old is None or self._takes(value, half.old):
                         failed[row] = error
+            if row in failed and change.old is None:  # nothing of it is to be done
+                rejected.append(Fault(row, failed.pop(row)))
+                continue
             if value is None:
                 held.pop(key, None)
             else:
@@ -162,7 +167,7 @@ class AggregateChanges(Aggregate):
             results.append(self._copy(value))
         rows = batch.take(list(failed))
         context.note(rows, list(failed.values()), "function", None)
-        return results, batch
+        return results, context.reject(batch, rejected, "function")
 
     def _takes(self, value: Any, old: Any) -> bool:
         """Whether a value could have been added; if not, there is nothing to take back."""
