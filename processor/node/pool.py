@@ -86,17 +86,13 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Its number, once it has begun; 0: it never did."""
-        if self._pid is None:
-            answer = self._reports.read(PID.size)
-            self._pid = int(PID.unpack(answer)[0]) if answer else 0
-            self._code = None if answer else _NEVER_BEGAN
-        return self._pid
+        """Its number; 0: it never began."""
+        return self._await_begin()
 
     @property
     def reports(self) -> IO[bytes]:
         """What the process reports, line by line; it ends with the process."""
-        assert self.pid is not None  # it comes first
+        self._await_begin()
         return self._reports
 
     @property
@@ -143,6 +139,14 @@ class WorkerProcess:
         self._stack.close()
         self.ask_to_finish()
         return code
+
+    def _await_begin(self) -> int:
+        """Reads the process id, which comes before all reports."""
+        if self._pid is None:
+            answer = self._reports.read(PID.size)
+            self._pid = int(PID.unpack(answer)[0]) if answer else 0
+            self._code = None if answer else _NEVER_BEGAN
+        return self._pid
 
     def _ended(self, options: int = 0) -> int | None:
         pid = self.pid
@@ -200,10 +204,10 @@ class WorkerPool:
         return process
 
     def close(self) -> None:
-        """Ends the idle processes, and what forks them."""
+        """Ends the fork server, then the idle processes; one that is not forked never begins."""
+        self._server.close()
         while self._idle:
             self._end(self._idle.popleft())
-        self._server.close()
 
     def _made(self) -> WorkerProcess:
         return WorkerProcess(self._server, self._topology)

@@ -14,13 +14,12 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from processor.worker import process
 from processor.worker.channel import NAME, PID
 
-FILES = 3
+_FILES = 3
 """That come with a request: the worker's standard input, reports, stack."""
 
 _LONGEST = 65_536
@@ -33,32 +32,28 @@ def main() -> int:
     requests = socket.socket(fileno=int(sys.argv[1]))
     gc.freeze()  # no collection writes to what is shared
     while True:
-        message, files, _, _ = socket.recv_fds(requests, _LONGEST, FILES)
+        message, files, _, _ = socket.recv_fds(requests, _LONGEST, _FILES)
         if not message:
             return 0
-        work = _forked(files)
-        if work is not None:
+        if _fork():
             requests.close()
-            return work(message.decode())
+            return _work(message.decode(), *files)
         for each in files:
             os.close(each)
 
 
-def _forked(files: Sequence[int]) -> Callable[[str], int] | None:
-    """What the worker does; None in the server.
-
-    It is forked twice: as an orphan it becomes a child of the supervisor.
-    """
-    between = os.fork()
-    if between:
-        os.waitpid(between, 0)
-        return None
-    between = os.getpid()
+def _fork() -> bool:
+    """Forks twice, as an orphan becomes a child of the supervisor; whether this is the worker."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return False
+    parent = os.getpid()
     if os.fork():
         os._exit(0)
-    while os.getppid() == between:
+    while os.getppid() == parent:
         time.sleep(0.0001)
-    return lambda topology: _work(topology, *files)
+    return True
 
 
 def _work(topology: str, given: int, reports: int, stack: int) -> int:

@@ -105,3 +105,11 @@ def test_one_that_never_began_has_ended(pool: WorkerPool) -> None:
     server().kill()
     assert not lost.is_alive
     assert (lost.pid, lost.wait()) == (0, 1)
+
+
+def test_to_close_waits_for_none_that_has_not_begun(pool: WorkerPool) -> None:
+    pool.warm(1)[0].is_alive  # noqa: B018 - the server is ready
+    server().suspend()
+    (lost,) = pool.warm(2)
+    pool.close()
+    assert lost.pid == 0
