@@ -1,6 +1,5 @@
 """How far an application is with its input, seen from the broker: what its group has committed."""
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any
@@ -11,6 +10,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import KafkaError as ClientError
 
+from processor.errors import TopicMismatch
 from processor.kafka.clients import (
     OUTDATED,
     QUIET,
@@ -124,14 +124,17 @@ def list_offsets(
     Where `which` is a time and no record is as late, the offset is -1.
 
     Raises:
+        TopicMismatch: A topic is not there, by two looks: one broker may not know it yet.
         KafkaError: The broker does not answer.
     """
     asked = {ClientPartition(*each): which for each in sources}
     if not asked:
         return {}
     waits = chain(_TRIES, repeat(_TIMEOUT))
+    absent = frozenset[str]()
 
     def ask() -> dict[TopicPartition, Offset]:
+        nonlocal absent
         wait = next(waits)
         futures = admin.list_offsets(asked, isolation_level=isolation, request_timeout=wait)
         try:
@@ -139,11 +142,22 @@ def list_offsets(
         except KafkaException as error:
             if error.args[0].code() in OUTDATED:
                 # The client would ask in the same way for ever: it learns of new leaders by this.
-                with contextlib.suppress(KafkaException):
-                    admin.list_topics(timeout=wait)
+                before, absent = absent, _absent(admin, {each.topic for each in asked}, wait)
+                if gone := sorted(before & absent):
+                    raise TopicMismatch(
+                        f"Kafka has no topic {', '.join(gone)}: create the topic first."
+                    ) from error
             raise
 
     return patiently(ask, "list offsets")
+
+
+def _absent(admin: Any, topics: set[str], timeout: float) -> frozenset[str]:
+    """Those of the topics that a broker does not know; none if no broker answers."""
+    try:
+        return frozenset(topics - admin.list_topics(timeout=timeout).topics.keys())
+    except KafkaException:
+        return frozenset()
 
 
 def _source(partition: ClientPartition) -> TopicPartition:

@@ -29,7 +29,7 @@ from processor.records import Offset, TopicPartition
 from processor.runtime.commands import Position, Produce, Refused
 from processor.topology.plan import StoreId
 from processor.worker.epochs import Epochs
-from processor.worker.sender import NO_TOPIC, REFUSED, RowFailed, Sender
+from processor.worker.sender import NO_TOPIC, REFUSED, RowFailed, Sender, idly
 
 _ABORT_FLUSH_TIMEOUT = 5.0
 _COORDINATED = 5.0
@@ -121,14 +121,15 @@ class TransactionalOutbox:
     """Exactly-once: outputs, changelog and offsets become visible together, or not at all.
 
     Args:
-        config: librdkafka settings with the slot's transactional id.
+        config: librdkafka settings with the slot's transactional id; for as long as a transaction
+            lasts, what may be tried again is tried again.
         consumer: In whose group the offsets are committed.
         epochs: The leader epochs of what was read: they are committed with the offsets.
-        patience: Seconds to try again what may be tried again.
         on_retry: Called with a text when something is tried again.
         also: The records of positions besides the group.
         topics: That are known to be there.
         native: Whether records go by the native plane.
+        meanwhile: Called again and again while records wait; what it raises ends the waiting.
     """
 
     def __init__(
@@ -136,20 +137,19 @@ class TransactionalOutbox:
         config: Mapping[str, Any],
         consumer: Consumer,
         epochs: Epochs,
-        patience: float,
         on_retry: Callable[[str], None],
         also: Witness = nothing,
         topics: Iterable[str] = (),
         *,
         native: bool = False,
+        meanwhile: Callable[[], None] = idly,
     ) -> None:
-        self._sender = Sender(config, topics, native=native)
+        self._sender = Sender(config, topics, native=native, meanwhile=meanwhile)
         self._longest = int(config.get("transaction.timeout.ms", 60_000)) / 1000
         self._began = 0.0
         self._consumer = consumer
         self._epochs = epochs
         self._also = also
-        self._patience = patience
         self._on_retry = on_retry
         self._begun = False
         self._topics: set[str] = set()
@@ -165,7 +165,7 @@ class TransactionalOutbox:
         Raises:
             KprocError: It did not succeed in time.
         """
-        take_over_transactions(self._sender.producer, self._patience)
+        take_over_transactions(self._sender.producer, self._longest)
 
     def use(self, consumer: Consumer) -> None:
         """Commits offsets as this member of the group from now on."""
@@ -230,7 +230,7 @@ class TransactionalOutbox:
 
         def send() -> None:
             metadata = self._consumer.consumer_group_metadata()
-            self._sender.producer.send_offsets_to_transaction(offsets, metadata, self._patience)
+            self._sender.producer.send_offsets_to_transaction(offsets, metadata, self._longest)
 
         if offsets:
             self._try("send offsets", lambda: self._in_time(send))
@@ -244,7 +244,7 @@ class TransactionalOutbox:
         """
         self._try("send records", self._sender.flush)
         producer = self._sender.producer
-        self._try("commit", lambda: producer.commit_transaction(self._patience))
+        self._try("commit", lambda: producer.commit_transaction(self._longest))
         self._topics.clear()
         self._begun = self._sender.one_by_one = False
         return self._sender.take_written()
@@ -260,7 +260,7 @@ class TransactionalOutbox:
             return
         producer = self._sender.producer
         producer.flush(_ABORT_FLUSH_TIMEOUT)
-        self._try("abort a transaction", lambda: producer.abort_transaction(self._patience))
+        self._try("abort a transaction", lambda: producer.abort_transaction(self._longest))
         producer.poll(0)
         self._topics.clear()
         self._begun = False
@@ -324,7 +324,7 @@ class TransactionalOutbox:
         return f"{doing} in a transaction with records for {topics}" if topics else doing
 
     def _try(self, doing: str, call: Callable[[], None]) -> None:
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._longest
         while True:
             try:
                 return call()
@@ -346,6 +346,7 @@ class PlainOutbox:
         epochs: The leader epochs of what was read: they are committed with the offsets.
         also: The records of positions besides the group.
         topics: That are known to be there.
+        meanwhile: Called again and again while records wait; what it raises ends the waiting.
     """
 
     def __init__(
@@ -355,8 +356,11 @@ class PlainOutbox:
         epochs: Epochs,
         also: Witness = nothing,
         topics: Iterable[str] = (),
+        *,
+        meanwhile: Callable[[], None] = idly,
     ) -> None:
-        self._sender = Sender({**config, "on_delivery": self._delivered}, topics)
+        reported = {**config, "on_delivery": self._delivered}
+        self._sender = Sender(reported, topics, meanwhile=meanwhile)
         self._consumer = consumer
         self._epochs = epochs
         self._also = also

@@ -47,6 +47,10 @@ REFUSED = NO_TOPIC | UNFIT.keys()
 """What is no better however often it is tried."""
 
 
+def idly() -> None:
+    """Does nothing meanwhile."""
+
+
 class RowFailed(Exception):
     """A record that was sent alone did not arrive.
 
@@ -68,11 +72,18 @@ class Sender:
         config: librdkafka settings.
         topics: That are known to be there; of others it is asked before.
         native: Whether records of which no report is asked for go by the native plane.
+        meanwhile: Called again and again while records wait; what it raises ends the waiting.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], topics: Iterable[str] = (), *, native: bool = False
+        self,
+        config: Mapping[str, Any],
+        topics: Iterable[str] = (),
+        *,
+        native: bool = False,
+        meanwhile: Callable[[], None] = idly,
     ) -> None:
+        self._meanwhile = meanwhile
         self._handle = None
         if native:
             self.producer, self._handle = made(Producer, {**QUIET, **config})
@@ -126,9 +137,11 @@ class Sender:
 
         Raises:
             Interrupted: Neither came to pass.
+            KprocError: What came up meanwhile.
         """
         deadline = time.monotonic() + _FLUSH_TIMEOUT
         while (left := self.producer.flush(_LOOK)) and self.reason() is None:
+            self._meanwhile()
             if time.monotonic() > deadline:
                 raise Interrupted(f"{left} records could not be sent in {_FLUSH_TIMEOUT:.0f} s")
 
@@ -201,7 +214,7 @@ class Sender:
         )
         sent, code = handle.produce(command.topic, _partition(command), *columns, 0)
         while code == ClientError._QUEUE_FULL:  # noqa: SLF001
-            self.producer.poll(_FULL)
+            self._wait_for_room()
             sent, code = handle.produce(command.topic, _partition(command), *columns, sent)
         if code:
             raise KafkaException(ClientError(code))
@@ -214,8 +227,12 @@ class Sender:
                 # As in `attempt`: what was sent before the queue was full stays counted.
                 sent.extend(starmap(self.producer.produce, islice(rows, len(sent), None)))
             except BufferError:
-                self.producer.poll(_FULL)
+                self._wait_for_room()
         self.producer.poll(0)
+
+    def _wait_for_room(self) -> None:
+        self.producer.poll(_FULL)
+        self._meanwhile()
 
 
 def _partition(command: Produce) -> int:

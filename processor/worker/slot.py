@@ -498,17 +498,22 @@ class Slot:
         topics = {*plan.outputs, *plan.internal, plan.dead_letters}
         if not spec.exactly_once:
             return PlainOutbox(
-                spec.output_config(), consumer, self._epochs, self._ledger.records, topics
+                spec.output_config(),
+                consumer,
+                self._epochs,
+                self._ledger.records,
+                topics,
+                meanwhile=self._deletions.look,
             )
         return TransactionalOutbox(
             spec.output_config(),
             consumer,
             self._epochs,
-            spec.transaction_timeout / 1000,
             lambda text: self._channel.log_seldom("transaction", text),
             self._ledger.records,
             topics,
             native=spec.native,
+            meanwhile=self._deletions.look,
         )
 
     def _report(self, *, now: bool = False) -> None:

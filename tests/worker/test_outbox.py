@@ -22,7 +22,7 @@ MakeTopic = Callable[..., str]
 def outbox(kafka: str, topic_name: str, *, native: bool) -> Generator[TransactionalOutbox]:
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": topic_name, "log_level": 0})
     config = {"bootstrap.servers": kafka, "transactional.id": topic_name, "linger.ms": 1}
-    outbox = TransactionalOutbox(config, consumer, Epochs(), 30, print, native=native)
+    outbox = TransactionalOutbox(config, consumer, Epochs(), print, native=native)
     outbox.take_over()
     yield outbox
     consumer.close()
@@ -130,7 +130,7 @@ def test_a_transaction_that_was_open_for_too_long_is_no_rival(
         "linger.ms": 1,
         "transaction.timeout.ms": 1000,
     }
-    outbox = TransactionalOutbox(config, consumer, Epochs(), 30, print)
+    outbox = TransactionalOutbox(config, consumer, Epochs(), print)
     outbox.take_over()
     topic = make_topic(partitions=1)
     outbox.begin()
