@@ -14,6 +14,7 @@ KprocError                     base; carries the exit code of `kproc run`
 ├── StateError            (5)  the worker where it can, else an operator
 │   ├── StoreLocked            another process has the store open: wait for it to end
 │   ├── StoreCorrupt           the store can't be read: it is dropped and rebuilt
+│   ├── StoreAway              it is closed or being restored: whoever asks it from beside waits
 │   ├── RestoreStalled         the changelog yields nothing more before its end
 │   ├── StateUnreadable        an operator: what a store holds is none of its topology's types
 │   ├── StateMismatch          an operator: the topology would lose what the application holds
@@ -25,7 +26,9 @@ KprocError                     base; carries the exit code of `kproc run`
 │       │                      alone takes too long
 │       ├── TransactionTimedOut  by transaction_timeout
 │       └── MembershipTimedOut   by consumer.max.poll.interval.ms
-└── ActuatorFailed       (10)  the autoscaler at its next turn: nodes can't be counted or started
+├── ActuatorFailed       (10)  the autoscaler at its next turn: nodes can't be counted or started
+└── QueryError           (11)  who asks a store: change the question
+    └── StoreUnavailable       ask again after a while; how long, it says
 """
 
 from pathlib import Path
@@ -109,6 +112,10 @@ class StoreCorrupt(StateError):
         self.path = path
 
 
+class StoreAway(StateError):
+    """The store is closed, or is being restored: it can't be read beside its worker's loop."""
+
+
 class RestoreStalled(StateError):
     """The changelog yields nothing more although its end is not reached."""
 
@@ -176,3 +183,32 @@ class ActuatorFailed(KprocError):
     """What runs the nodes does not answer or refuses; the autoscaler reports so and tries again."""
 
     exit_code = 10
+
+
+class QueryError(KprocError):
+    """A query of a store can't be answered as it is.
+
+    Args:
+        text: What is wrong, and what to do.
+        code: Which kind of error it is, the same in the answers of nodes.
+    """
+
+    exit_code = 11
+
+    def __init__(self, text: str, code: str = "malformed") -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class StoreUnavailable(QueryError):
+    """Nobody can answer just now, such as while a slot moves; a later try may do better.
+
+    Args:
+        text: Why.
+        code: Which kind of error it is.
+        retry_after: Seconds after which to ask again.
+    """
+
+    def __init__(self, text: str, code: str = "moving", retry_after: float = 1.0) -> None:
+        super().__init__(text, code)
+        self.retry_after = retry_after

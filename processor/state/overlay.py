@@ -30,6 +30,7 @@ class Overlay:
         self._known: dict[bytes, bytes | None] = {}
         self._changes: dict[bytes, bytes | None] = {}
         self._unsaved: dict[bytes, bytes | None] = {}
+        self._saving: dict[bytes, bytes | None] = {}
         self._batch: dict[bytes, bytes | None] = {}
         self.position = store.position
         """The changelog position that what is committed stands for."""
@@ -46,6 +47,12 @@ class Overlay:
     def unsaved(self) -> Mapping[bytes, bytes | None]:
         """The committed values that the store has not got yet; None: deleted."""
         return self._unsaved
+
+    @property
+    def committed_lately(self) -> Sequence[Mapping[bytes, bytes | None]]:
+        """What is committed and may not be in the store yet, the latest first; for any thread."""
+        unsaved = self._unsaved  # first, see `saved`
+        return unsaved, self._saving
 
     @property
     def memory_bytes(self) -> int:
@@ -147,6 +154,7 @@ class Overlay:
 
     def saved(self) -> None:
         """Takes what is committed as written to the store, and trims the cache to its limit."""
+        self._saving = self._unsaved  # first: other threads find it in one of both
         self._unsaved = {}
         self._scans, self._order = 0, None
         if not self._changes:

@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple, overload
 
 from processor.records import K, Offset, Partition, V
 from processor.state.keyvalue import StoreSpec
-from processor.state.store import Store
+from processor.state.store import Page, Store
 
 _VALUE, _POSITION = b"v", b"p"
 _AFTER_VALUES = b"w"
@@ -46,6 +46,24 @@ class SharedStore:
         with self._lock:
             found = list(self._store.scan(_VALUE + start, last))
         return ((key[1:], data) for key, data in found)
+
+    def peek_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """As `get_many`, from any thread.
+
+        Raises:
+            StoreAway: The store is closed.
+        """
+        return self._store.peek_many([_VALUE + key for key in keys])
+
+    def peek(self, start: bytes, end: bytes | None, most: int) -> Page:
+        """The first so many rows of a `scan`, from any thread.
+
+        Raises:
+            StoreAway: The store is closed.
+        """
+        last = _AFTER_VALUES if end is None else _VALUE + end
+        rows, follows = self._store.peek(_VALUE + start, last, most)
+        return Page([(key[1:], data) for key, data in rows], follows and follows[1:])
 
     def position(self, partition: Partition) -> Offset:
         """The next offset to read of a partition."""
@@ -88,6 +106,14 @@ class Part:
         found = list(self.shared.scan(start, end))
         return iter(found[::-1] if reverse else found)
 
+    def peek_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """As `get_many`, from any thread."""
+        return self.shared.peek_many(keys)
+
+    def peek(self, start: bytes, end: bytes | None, most: int) -> Page:
+        """The first so many rows of a `scan`, from any thread."""
+        return self.shared.peek(start, end, most)
+
     def write(self, changes: Mapping[bytes, bytes | None], position: Offset) -> None:
         """Applies all changes (None deletes) and the position, or nothing of it."""
         self.shared.write(self.partition, changes, position)
@@ -115,7 +141,7 @@ class ReadOnlyStore(Generic[K, V]):
 
     def __init__(self, spec: StoreSpec[K, V], shared: SharedStore) -> None:
         self.spec = spec
-        self._shared = shared
+        self.shared = shared
 
     @overload
     def get(self, key: K) -> V | None: ...
@@ -138,13 +164,13 @@ class ReadOnlyStore(Generic[K, V]):
         spec = self.spec
         first = b"" if start is None else spec.key.encode(start)
         last = None if end is None else spec.key.encode(end)
-        for key, data in self._shared.scan(first, last):
+        for key, data in self.shared.scan(first, last):
             yield spec.key.decode(key), spec.value.decode(data)
 
     def read(self, keys: Sequence[bytes]) -> list[V | None]:
         """The values of the encoded keys, None where there is none; a copy for each key given."""
         decode = self.spec.value.decode
-        found = self._shared.get_many(keys)
+        found = self.shared.get_many(keys)
         return [None if data is None else decode(data) for data in found]
 
 

@@ -5,10 +5,14 @@ transactions: the overlay above it decides what is committed; `storage.rocksdb` 
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from heapq import nsmallest
+from typing import Final, NamedTuple, Protocol
 
 from processor.records import Offset
+
+PAGE_BYTES: Final = 2**20
+"""Of keys and values, after which a page has no more rows."""
 
 _SKEW = 60_000
 """Milliseconds by which clocks may differ."""
@@ -27,6 +31,25 @@ def outlived(behind: int, age: int, retention: int) -> bool:
         retention: The changelog's `delete.retention.ms`.
     """
     return behind > 1 and not -_SKEW <= age <= retention * 9 // 10
+
+
+class Page(NamedTuple):
+    """Rows of a scan, and the key from which the next page goes on; None: there are no more."""
+
+    rows: Sequence[tuple[bytes, bytes]]
+    next: bytes | None
+
+
+def page(rows: Iterable[tuple[bytes, bytes]], most: int) -> Page:
+    """The first so many rows, at least one, and no more than `PAGE_BYTES` have room for."""
+    taken: list[tuple[bytes, bytes]] = []
+    room = PAGE_BYTES
+    for key, value in rows:
+        if len(taken) == most or (taken and room <= 0):
+            return Page(taken, key)
+        taken.append((key, value))
+        room -= len(key) + len(value)
+    return Page(taken, None)
 
 
 class Store(Protocol):
@@ -49,6 +72,22 @@ class Store(Protocol):
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """Keys from `start` to before `end` (None: to the last) with values, in byte order."""
+        ...
+
+    def peek_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """As `get_many`, from any thread.
+
+        Raises:
+            StoreAway: It is closed, or being restored.
+        """
+        ...
+
+    def peek(self, start: bytes, end: bytes | None, most: int) -> Page:
+        """The first so many rows of a `scan`, or fewer of `PAGE_BYTES`, from any thread.
+
+        Raises:
+            StoreAway: It is closed, or being restored.
+        """
         ...
 
     def write(self, changes: Mapping[bytes, bytes | None], position: Offset) -> None:
@@ -100,6 +139,16 @@ class MemoryStore:
         keys = self._sorted[first:last]
         pairs = [(key, self._values[key]) for key in keys]
         return reversed(pairs) if reverse else iter(pairs)
+
+    def peek_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """As `get_many`, from any thread."""
+        return self.get_many(keys)
+
+    def peek(self, start: bytes, end: bytes | None, most: int) -> Page:
+        """The first so many rows of a `scan`, from any thread."""
+        there = self._values.copy()  # at once: the worker's loop goes on to change them
+        wanted = (key for key in there if key >= start and (end is None or key < end))
+        return page(((key, there[key]) for key in nsmallest(most + 1, wanted)), most)
 
     def write(self, changes: Mapping[bytes, bytes | None], position: Offset) -> None:
         """Applies all changes (None deletes) and the position."""

@@ -7,6 +7,7 @@ order stays, nothing collides, and a batch without such a key (its minimum shows
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 from rocksdict import Rdict, RdictIter, ReadOptions
 
@@ -20,7 +21,14 @@ class Cursor:
     """An iterator over one range of a store, in growing chunks, that its store can close."""
 
     def __init__(
-        self, path: Path, database: Rdict, start: bytes, end: bytes | None, *, reverse: bool
+        self,
+        path: Path,
+        database: Rdict,
+        start: bytes,
+        end: bytes | None,
+        *,
+        reverse: bool,
+        fill_cache: bool = True,
     ) -> None:
         self._path = path
         self._start = start
@@ -30,6 +38,7 @@ class Cursor:
         self._size = _FIRST_CHUNK
         self._finished = False
         options = ReadOptions()
+        cast("Any", options).fill_cache(fill_cache)  # as it is called; the stubs say otherwise
         if end is not None:
             options.set_iterate_upper_bound(end)
         try:

@@ -32,8 +32,9 @@ from rocksdict import (
     WriteBufferManager,
 )
 
-from processor.errors import StateError, StoreCorrupt
+from processor.errors import StateError, StoreAway, StoreCorrupt
 from processor.records import Offset
+from processor.state.store import Page, page
 from processor.storage.rocks_options import MEMTABLES, MIB, store_options, translated, write_options
 from processor.storage.rocks_scan import Cursor, is_shifted, shift
 
@@ -107,7 +108,8 @@ class RocksResources:
 class RocksStore:
     """A store on disk; see `processor.state.store.Store`.
 
-    One thread uses it at a time; the background flush of its resources aside. `release` is called
+    One thread uses it at a time; the background flush of its resources, and those that only peek,
+    aside. `release` is called
     once RocksDB has let go of the folder, also when its last flush failed.
 
     Raises:
@@ -124,6 +126,8 @@ class RocksStore:
         self._cursors: WeakSet[Cursor] = WeakSet()
         # Held around what replaces or closes the database, which a flush must not meet.
         self._lock = Lock()
+        # Held by other threads that read, and around what takes the database away from them.
+        self._gate = Lock()
         self._dirty = False
         self._behind = False
         self._failure: Exception | None = None
@@ -168,6 +172,33 @@ class RocksStore:
         cursor = Cursor(self._path, self._db, shift(start), upper, reverse=reverse)
         self._cursors.add(cursor)
         return chain.from_iterable(cursor)
+
+    def peek_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """As `get_many`, from any thread.
+
+        Raises:
+            StoreAway: It is closed, or being restored.
+        """
+        with self._gate:
+            self._check_there()
+            return self.get_many(keys)
+
+    def peek(self, start: bytes, end: bytes | None, most: int) -> Page:
+        """The first so many rows of a `scan`, from any thread; caches stay as they are.
+
+        Raises:
+            StoreAway: It is closed, or being restored.
+        """
+        with self._gate:
+            self._check_there()
+            upper = None if end is None else shift(end)
+            cursor = Cursor(
+                self._path, self._db, shift(start), upper, reverse=False, fill_cache=False
+            )
+            try:
+                return page(chain.from_iterable(cursor), most)
+            finally:
+                cursor.close()
 
     def write(self, changes: Mapping[bytes, bytes | None], position: Offset) -> None:
         """Applies all changes (None deletes) and the position, or nothing of it."""
@@ -259,7 +290,7 @@ class RocksStore:
         self._closed = True
         self._resources.remove(self)
         try:
-            with self._lock:
+            with self._lock, self._gate:
                 self._shut()
         finally:
             self._release()
@@ -292,7 +323,7 @@ class RocksStore:
 
     def _reopen(self, *, restoring: bool) -> None:
         self._raise_failure()
-        with self._lock:
+        with self._lock, self._gate:
             self._shut()
             self._restoring = restoring
             self._db = self._open(create=False)
@@ -315,6 +346,12 @@ class RocksStore:
             return
         except Exception as error:
             raise translated(self._path, error) from error
+
+    def _check_there(self) -> None:
+        if self._closed or self._restoring:
+            doing = "closed" if self._closed else "being restored"
+            raise StoreAway(f"the store {self._path} is {doing}: ask again in a moment")
+        self._raise_failure()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from processor.records import Offset
+from processor.state.committed import Committed
 from processor.state.overlay import Overlay
 from processor.state.store import MemoryStore
 
@@ -81,9 +82,31 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def save(self) -> None:
-        self.store.write(self.overlay.unsaved, self.overlay.position)
-        self.overlay.saved()
+        unsaved, position = self.overlay.unsaved, self.overlay.position
+        self.overlay.saved()  # as the core does, whose command is carried out afterwards
+        self.check_committed()
+        self.store.write(unsaved, position)
         assert dict(self.store.scan()) == self.committed
+
+    @invariant()
+    def check_committed(self) -> None:
+        if hasattr(self, "overlay"):
+            found = Committed.of(self.overlay).peek_many(KEYS)
+            assert found == [self.committed.get(key) for key in KEYS]
+
+    @rule(start=keys, end=st.one_of(st.none(), keys), most=st.integers(1, 5))
+    def peek(self, start: bytes, end: bytes | None, most: int) -> None:
+        expected = sorted(
+            (key, value)
+            for key, value in self.committed.items()
+            if key >= start and (end is None or key < end)
+        )
+        committed, found = Committed.of(self.overlay), list[tuple[bytes, bytes]]()
+        follows: bytes | None = start
+        while follows is not None:
+            rows, follows = committed.peek(follows, end, most)
+            found += rows
+        assert found == expected
 
     @rule(key=keys)
     def get(self, key: bytes) -> None:

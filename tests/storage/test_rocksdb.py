@@ -19,7 +19,7 @@ from threading import Event, Thread
 
 import pytest
 
-from processor.errors import StateError, StoreCorrupt, StoreLocked
+from processor.errors import StateError, StoreAway, StoreCorrupt, StoreLocked
 from processor.records import Offset
 from processor.storage.rocks_options import MIB, translated
 from processor.storage.rocksdb import BULK_RECORDS, RocksResources, RocksStore
@@ -360,3 +360,49 @@ def test_a_store_is_as_old_as_the_last_time_that_it_was_up_to_date(path: Path) -
     assert store.written == 3000
     store.close()
     resources.close()
+
+
+def test_other_threads_peek_while_it_is_written_reopened_and_closed(
+    path: Path, resources: RocksResources
+) -> None:
+    store = RocksStore(path, resources)
+    store.write({b"%05d" % n: b"0" for n in range(3000)}, Offset(1))
+    failures: list[BaseException] = []
+    away = Event()
+
+    def peek() -> None:
+        try:
+            while True:
+                assert len(store.peek(b"", None, 5000).rows) == 3000
+                first, none = store.peek_many([b"00000", b"nothing"])
+                assert (first or b"").isdigit()
+                assert none is None
+        except StoreAway:
+            away.set()
+        except BaseException as error:  # noqa: BLE001 - the test's thread raises it
+            failures.append(error)
+
+    threads = [Thread(target=peek) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for n in range(50):
+        store.write({b"%05d" % k: b"%d" % n for k in range(0, 3000, 7)}, Offset(n + 2))
+    store.close()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert away.is_set()
+
+
+def test_a_store_that_is_restored_is_away_until_the_end(
+    path: Path, resources: RocksResources
+) -> None:
+    store = RocksStore(path, resources)
+    store.begin_restore(BULK_RECORDS)
+    with pytest.raises(StoreAway, match="being restored"):
+        store.peek_many([b"k"])
+    store.write({b"k": b"v", b"\0": b"w"}, Offset(1))
+    store.end_restore()
+    assert store.peek_many([b"k", b"\0"]) == [b"v", b"w"]
+    assert store.peek(b"", b"z", 1) == ([(b"\0", b"w")], b"k")
+    store.close()
