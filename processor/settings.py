@@ -223,6 +223,16 @@ class Settings(BaseSettings):
         description="File of the authorities (PEM) by whose client certificates one may see the "
         "page and metrics.",
     )
+    http_advertised: str = Field(
+        "",
+        description="Where other nodes reach http, host:port, to pass queries on; by default the "
+        "address in http, or where that is everywhere, the one from which brokers are reached.",
+    )
+    http_ca: str = Field(
+        "",
+        description="File of the authorities (PEM) that sign the certificates of other nodes; by "
+        "default http_client_ca, or the system's.",
+    )
     kafka: dict[str, Any] = Field(
         default_factory=dict, description="Any librdkafka setting, for all clients."
     )
@@ -276,7 +286,7 @@ class Settings(BaseSettings):
             return given
         return f"{round(given / timedelta(milliseconds=1))}ms" if given else "0s"
 
-    @field_validator("http")
+    @field_validator("http", "http_advertised")
     @classmethod
     def _is_address(cls, address: str) -> str:
         try:

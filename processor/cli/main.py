@@ -13,6 +13,7 @@ from processor.cli.dev import dev
 from processor.cli.dlq import app as dlq_app
 from processor.cli.health import HEALTH_EXIT_CODES, health
 from processor.cli.plan import PLAN_EXAMPLES, plan
+from processor.cli.query import QUERY_EXAMPLES, query
 from processor.cli.rescale import RESCALE_EXAMPLES, rescale
 from processor.cli.reset import RESET_EXAMPLES, reset
 from processor.cli.run import EXIT_CODES, run
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 app.command(epilog=EXIT_CODES)(run)
 app.command(epilog=STATUS_EXIT_CODES)(status)
+app.command(epilog=QUERY_EXAMPLES)(query)
 app.command(epilog=HEALTH_EXIT_CODES)(health)
 app.command(epilog=AUTOSCALE_EXAMPLES)(autoscale)
 app.command(epilog=PLAN_EXAMPLES)(plan)

@@ -154,6 +154,7 @@ class _View:
 def _work(spec: str, made: "Plan", used: "Effective", view: _View, *, until_end: bool) -> bool:
     """Runs the topology and shows its progress; returns whether its workers were killed."""
     from processor.cli.display import Run, display  # noqa: PLC0415
+    from processor.node.advertising import advertised  # noqa: PLC0415
     from processor.node.node import Node  # noqa: PLC0415
     from processor.worker.channel import Log  # noqa: PLC0415
 
@@ -171,7 +172,8 @@ def _work(spec: str, made: "Plan", used: "Effective", view: _View, *, until_end:
             }
             shown.report(Log(None, "info", "http", fields))
         try:
-            state = Node(spec, made, settings, *watchers, until_end=until_end).run()
+            http = "" if endpoint is None else advertised(settings, endpoint.address)
+            state = Node(spec, made, settings, *watchers, until_end=until_end, http=http).run()
         except WorkerFailed as error:
             raise WorkerFailed(shown.brief(str(error))) from error
     shown.summarize(state)
@@ -191,12 +193,16 @@ def _endpoint(made: "Plan", used: "Effective") -> "Generator[Endpoint | None]":
     from processor.health.access import Access  # noqa: PLC0415
     from processor.health.http import Endpoint  # noqa: PLC0415
     from processor.health.site import Site  # noqa: PLC0415
+    from processor.health.stores import Stores  # noqa: PLC0415
+    from processor.node.advertising import shown_to_others  # noqa: PLC0415
 
     access = Access(
         settings.http_token, settings.http_certificate, settings.http_key, settings.http_client_ca
     )
     address, site = parse_address(settings.http), Site(made, used)
-    with contextlib.closing(Endpoint(address, made.application, access, site)) as endpoint:
+    stores = Stores(made, settings.schema_registry, shown_to_others(settings))
+    endpoint = Endpoint(address, made.application, access, site, stores)
+    with contextlib.closing(endpoint):
         yield endpoint
 
 

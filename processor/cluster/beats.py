@@ -91,3 +91,4 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     replicas: tuple[Replica, ...] = ()
     adoptions: tuple[Adoption, ...] = ()  # the last one of each slot that it holds
     epoch: int = 0  # of the application's description that the node started with
+    http: str = ""  # where other nodes ask its stores: http://host:port

@@ -73,6 +73,7 @@ class NodeOverview(msgspec.Struct, frozen=True):
     backups: tuple[int, ...]  # the slots that it has a backup of
     heartbeat_age: float  # seconds
     cores: float = 0.0  # 0 if not known
+    http: str = ""  # where its stores are asked; empty: nowhere
 
 
 class Overview(msgspec.Struct, frozen=True):
@@ -183,6 +184,7 @@ def _node(view: View, member: Member, quiet: float) -> NodeOverview:
         backups=tuple(sorted(backups)) if state in _PRESENT else (),
         heartbeat_age=age,
         cores=beat.cores,
+        http=beat.http,
     )
 
 

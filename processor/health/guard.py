@@ -24,6 +24,12 @@ MOST_BYTES: Final = 64 * 1024
 REQUESTS: Final = 50
 """A second, from one address; as many at once."""
 
+QUERIES: Final = 5000
+"""The same, of stores, from those who may."""
+
+QUERIED: Final = ("/stores", "/slots/")
+"""What their paths begin with."""
+
 _REMEMBERED: Final = 1024
 """Addresses whose requests are counted."""
 
@@ -52,6 +58,7 @@ class Guard:
         self._app = app
         self._access = access
         self._pace = Pace(clock)
+        self._queries = Pace(clock, QUERIES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
@@ -74,27 +81,34 @@ class Guard:
         if "transfer-encoding" in headers or _length(headers) > MOST_BYTES:
             text = f"a body has {MOST_BYTES} bytes at most, and says how many"
             return _closing(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
-        if not self._pace.admits(origin(peer)):
-            text = f"{REQUESTS} requests a second at most"
-            return _closing(HTTPStatus.TOO_MANY_REQUESTS, text, **{"Retry-After": "1"})
-        if scope["path"] in HEALTH:
-            return None
         certified = scope["state"].get("certified", False)
-        return self._access.refusal(peer, headers, certified=certified)
+        refusal = self._access.refusal(peer, headers, certified=certified)
+        is_query = scope["path"].startswith(QUERIED) and refusal is None
+        pace = self._queries if is_query else self._pace
+        if not pace.admits(origin(peer)):
+            text = f"{pace.most} requests a second at most"
+            return _closing(HTTPStatus.TOO_MANY_REQUESTS, text, **{"Retry-After": "1"})
+        return None if scope["path"] in HEALTH else refusal
 
 
 class Pace:
-    """How many requests come from where: as many at once as in a second, which fill up again."""
+    """How many requests come from where: as many at once as in a second, which fill up again.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    Args:
+        clock: Seconds of any clock that only goes forward.
+        most: In a second.
+    """
+
+    def __init__(self, clock: Callable[[], float], most: int = REQUESTS) -> None:
         self._clock = clock
+        self.most = most
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def admits(self, origin: str) -> bool:
         """Whether one more may come."""
         now = self._clock()
-        left, at = self._left.pop(origin, (float(REQUESTS), now))
-        left = min(REQUESTS, left + (now - at) * REQUESTS)
+        left, at = self._left.pop(origin, (float(self.most), now))
+        left = min(self.most, left + (now - at) * self.most)
         admitted = left >= 1
         self._left[origin] = (left - admitted, now)
         while len(self._left) > _REMEMBERED:

@@ -1,4 +1,4 @@
-"""The node's HTTP endpoint: health, metrics, and the page.
+"""The node's HTTP endpoint: health, metrics, the page, and queries.
 
 Answers from what the node's loop has last set, in a thread of its own; neither waits for the other.
 What is measured is the business of `metrics`, what ready means of `cluster`, and who may ask of
@@ -25,8 +25,10 @@ from processor.cluster.readiness import unsettled
 from processor.health.access import Access
 from processor.health.guard import Guard, plain
 from processor.health.metrics import families
+from processor.health.routing import Routes
 from processor.health.server import Server
 from processor.health.site import Site
+from processor.health.stores import Stores
 from processor.node.accounting import Figures
 from processor.worker.channel import ADOPTED, CRASHED, Log, Report, Status
 
@@ -61,16 +63,23 @@ class Endpoint(Collector):
         application: The application's name.
         access: Who may ask for more than health, and the files for TLS.
         site: The page; None: there is none.
+        stores: Answers queries; None: there are none.
 
     Raises:
         SettingsError: The address can't be listened on, or a file can't be used.
     """
 
     def __init__(
-        self, address: Address, application: str, access: Access = OPEN, site: Site | None = None
+        self,
+        address: Address,
+        application: str,
+        access: Access = OPEN,
+        site: Site | None = None,
+        stores: Stores | None = None,
     ) -> None:
         self._application = application
         self._site = site
+        self._stores = stores
         self._figures = Figures(time.monotonic())
         self._snapshot = _Snapshot()
         self._snapshot_at = 0.0
@@ -109,6 +118,8 @@ class Endpoint(Collector):
     def turn(self, state: "NodeState") -> None:
         """Notes that the node's loop has come round, and at times what there is to report."""
         self._turned = now = time.monotonic()
+        if self._stores is not None:
+            self._stores.router.routes = Routes.of(state)
         if now < self._snapshot_at + _FRESH or state.view is None:
             return
         self._snapshot_at = now
@@ -131,7 +142,8 @@ class Endpoint(Collector):
         routes = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
         if self._site is not None:
             routes = dict.fromkeys(self._site.paths, self._site.answer) | routes
-        *others, last = routes
+        queries = [] if self._stores is None else self._stores.routes
+        *others, last = (*routes, "/stores") if queries else routes
 
         async def missing(_request: Request, _error: Exception) -> Response:
             return plain(HTTPStatus.NOT_FOUND, f"there are {', '.join(others)} and {last}")
@@ -140,7 +152,7 @@ class Endpoint(Collector):
             return plain(HTTPStatus.METHOD_NOT_ALLOWED, "GET only", {"Allow": "GET"})
 
         return Starlette(
-            routes=[Route(path, answer) for path, answer in routes.items()],
+            routes=[*(Route(path, answer) for path, answer in routes.items()), *queries],
             exception_handlers={404: missing, 405: wrong_method},
         )
 

@@ -35,6 +35,7 @@ class MemberOptions:
     zone: str = ""
     weight: float = 1.0
     cores: float = 0.0
+    http: str = ""
 
 
 class Membership:
@@ -61,6 +62,8 @@ class Membership:
         self.view = View(options.slots, options.failover_timeout, options.epoch)
         self.clock_offset: float | None = None
         """The brokers' clock, see `broker_clock`; None until a beat of this node has come back."""
+        self.heard_at: float | None = None
+        """When a beat of this node was last written that has come back, by `since_start`."""
         self._leaving = False
         self._reported_at = 0.0
         self._gist: object = None
@@ -201,6 +204,7 @@ class Membership:
         # What takes long to come makes the brokers' clock seem slow: the least late is the best.
         offset = clock_offset(timestamp)
         self.clock_offset = max(self.clock_offset or offset, offset)
+        self.heard_at = timestamp / 1000 - self.clock_offset
 
     def _claim(self, slots: Iterable[int]) -> None:
         for slot in slots:
@@ -228,6 +232,7 @@ class Membership:
             zone=options.zone,
             weight=options.weight,
             cores=options.cores,
+            http=options.http,
             leaving=self._leaving,
             claims=claims,
             replicas=replicas,

@@ -81,6 +81,10 @@ class NodeState:
     stopping: bool = False
     finished: bool = False
     """Whether all is committed that was to be done until the end."""
+    lines: Mapping[int, socket.socket] = field(default_factory=dict[int, socket.socket])
+    """Where the workers' stores are asked, by slot."""
+    heard_at: float | None = None
+    """When it was last true that the view had all that other nodes said; by `since_start`."""
     killed: bool = False
     """Whether workers were killed, so that work which was not committed is still to be done."""
 
@@ -93,6 +97,7 @@ class Node:
         plan: Its plan.
         settings: The effective settings.
         watchers: Show what is going on.
+        http: Where other nodes ask its stores; empty: nowhere.
         until_end: Whether to end when all input is committed that is there at the start.
 
     Raises:
@@ -101,7 +106,13 @@ class Node:
     """
 
     def __init__(
-        self, spec: str, plan: Plan, settings: Settings, *watchers: Watcher, until_end: bool
+        self,
+        spec: str,
+        plan: Plan,
+        settings: Settings,
+        *watchers: Watcher,
+        until_end: bool,
+        http: str = "",
     ) -> None:
         check_clients(plan.application, settings)
         uses_native(settings.native)  # or says why it can't
@@ -126,7 +137,7 @@ class Node:
             pool.close()
             raise
         self._membership = Membership(
-            topic, identity, _member_options(settings, layout), self._report
+            topic, identity, _member_options(settings, layout, http), self._report
         )
         self.state.node, self.state.view = identity.node, self._membership.view
 
@@ -194,6 +205,7 @@ class Node:
         self._membership.report(supervisor.replicas)
         present = {replica.slot for replica in supervisor.replicas}
         self._leftovers.look(time.monotonic(), present)
+        state.lines, state.heard_at = supervisor.lines, self._membership.heard_at
         for watcher in self._watchers:
             watcher.turn(state)
         now = time.monotonic()
@@ -288,7 +300,7 @@ def _identity(plan: Plan, settings: Settings) -> Identity:
     return take_identity(settings.state_dir, plan.application)
 
 
-def _member_options(settings: Settings, layout: Layout) -> MemberOptions:
+def _member_options(settings: Settings, layout: Layout, http: str) -> MemberOptions:
     return MemberOptions(
         name=f"{socket.gethostname()}:{os.getpid()}",
         slots=layout.slots,
@@ -299,6 +311,7 @@ def _member_options(settings: Settings, layout: Layout) -> MemberOptions:
         zone=settings.node_zone,
         weight=settings.node_weight,
         cores=cores(),
+        http=http,
     )
 
 

@@ -76,13 +76,16 @@ class WorkerProcess:
         read, reports = os.pipe()
         self._reports = os.fdopen(read, "rb", 0)
         self._stack = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
+        self.queries, asked = socket.socketpair()
+        """On which its stores are asked; it ends with the process."""
         self._pid: int | None = None
         self._code: int | None = None
         try:
-            server.fork(topology, (given, reports, self._stack.fileno()))
+            server.fork(topology, (given, reports, self._stack.fileno(), asked.fileno()))
         finally:
             os.close(given)
             os.close(reports)
+            asked.close()
 
     @property
     def pid(self) -> int:
@@ -137,6 +140,7 @@ class WorkerProcess:
         assert code is not None
         self._reports.close()
         self._stack.close()
+        self.queries.close()
         self.ask_to_finish()
         return code
 

@@ -6,6 +6,7 @@ One thread; `turn` is called again and again. What role a slot should have is de
 import os
 import selectors
 import signal
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -177,6 +178,15 @@ class Supervisor:
         """What is to be sent to the workers."""
         children = (child for _, child in sorted(self._children.items()))
         return tuple(self._replica(child) for child in children if child.process or child.wanted)
+
+    @property
+    def lines(self) -> Mapping[int, socket.socket]:
+        """Where the workers' stores are asked, by slot."""
+        return {
+            slot: child.process.queries
+            for slot, child in self._children.items()
+            if child.process is not None
+        }
 
     def may_claim(self, slot: int) -> bool:
         """Whether a worker for the slot could be started or promoted now."""

@@ -19,8 +19,8 @@ from pathlib import Path
 from processor.worker import process
 from processor.worker.channel import NAME, PID
 
-_FILES = 3
-"""That come with a request: the worker's standard input, reports, stack."""
+_FILES = 4
+"""That come with a request: the worker's standard input, reports, stack, queries."""
 
 _LONGEST = 65_536
 """Bytes of a request, which is the topology as on the command line."""
@@ -56,13 +56,13 @@ def _fork() -> bool:
     return True
 
 
-def _work(topology: str, given: int, reports: int, stack: int) -> int:
+def _work(topology: str, given: int, reports: int, stack: int, queries: int) -> int:
     os.dup2(given, sys.stdin.fileno())
     os.close(given)
     with contextlib.suppress(OSError):  # what `ps` and `top` show
         Path("/proc/self/comm").write_text(NAME, "ascii")
     os.write(reports, PID.pack(os.getpid()))
-    return process.main(reports, stack, topology)
+    return process.main(reports, stack, queries, topology)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ Its slot comes on standard input as the first line, and may come much later than
 started, which loads the topology meanwhile. The line `adopt` makes a backup the primary, a line
 that begins with `ended` names topics that get no more records. The end of standard input is the end
 of the supervisor, and so of the worker. What happens is reported in a file. Asked by a signal what
-it is at, it writes that to another one, whoever holds the interpreter.
+it is at, it writes that to another one, whoever holds the interpreter. On a socket its stores are
+asked.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import faulthandler
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -24,6 +26,7 @@ from processor.errors import KprocError, TooSlow
 from processor.loading import load
 from processor.topology.plan import plan
 from processor.worker.channel import ADOPT, ENDED, WHERE, Channel, Status
+from processor.worker.queries import serve
 from processor.worker.slot import Slot
 from processor.worker.spec import WorkerSpec
 
@@ -31,12 +34,13 @@ _ORPHAN_SECONDS = 5.0
 """What a worker has to finish in once its supervisor is gone."""
 
 
-def main(reports: int, stack: int, *topologies: str) -> int:
+def main(reports: int, stack: int, queries: int, *topologies: str) -> int:
     """Runs the slot that standard input describes; returns the exit code.
 
     Args:
         reports: The file descriptor for all reports.
         stack: The one that gets what it is at.
+        queries: The socket on which stores are asked.
         topologies: What is loaded meanwhile.
     """
     gc.set_threshold(50_000, 20, 50)  # batches are many objects that die together
@@ -53,7 +57,9 @@ def main(reports: int, stack: int, *topologies: str) -> int:
     channel = Channel(reports, spec.slot, spec.topology)
     channel.send(Status(spec.slot, "starting", role=spec.role))
     try:
-        run(Slot(spec, plan(load(spec.topology)), channel), spec.supervisor, lines)
+        slot = Slot(spec, plan(load(spec.topology)), channel)
+        serve(socket.socket(fileno=queries), slot.answerer)
+        run(slot, spec.supervisor, lines)
     except KprocError as error:
         records = error.records if isinstance(error, TooSlow) else 0
         channel.fail(error, str(error), records)

@@ -89,6 +89,7 @@ from processor.worker.obstacles import Obstacles
 from processor.worker.opener import TaskOpener
 from processor.worker.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
 from processor.worker.purger import Purger
+from processor.worker.queries import OpenStores, answerer
 from processor.worker.refill import Refills
 from processor.worker.reporter import Reporter
 from processor.worker.snapshots import Snapshots
@@ -155,6 +156,11 @@ class Slot:
         self._effort = Effort(spec.max_batch, suspects=spec.suspects)
         self._worker = Worker(self._layout, spec.own, spec.options, self._effort.entered)
         self._partitioning = Partitioning(self._layout)
+        opened = OpenStores(
+            self._layout, lambda: self._worker.tasks, self._stores, self._opener, self._tables
+        )
+        self.answerer = answerer(spec, self._layout, opened)
+        """Answers queries, from any thread."""
         self._snapshots = Snapshots(spec, self._layout, self._stores, self._at_work, channel)
         self._news = Signal()  # that there is something to be done
         self._adopt_asked = spec.role == "primary"
