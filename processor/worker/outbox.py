@@ -5,7 +5,6 @@ what can be tried again is tried again here, what an abort fixes is `Abortable`,
 known whether a commit took place the worker is `Interrupted`.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -37,7 +36,7 @@ _COORDINATED = 5.0
 """Seconds after which offsets that are sent have not arrived because the client waits in vain."""
 
 _LOST = 1.5
-"""The same once a connection was lost meanwhile: it may be the coordinator's."""
+"""The same if a connection was lost since some last arrived: it may be the coordinator's."""
 
 _DISCONNECTED = {
     ClientError._ALL_BROKERS_DOWN,  # noqa: SLF001 - the client's own names
@@ -158,7 +157,7 @@ class TransactionalOutbox:
     ) -> None:
         reported = {**config, "error_cb": self._note_error}
         self._sender = Sender(reported, topics, native=native, meanwhile=meanwhile)
-        self._lost = -math.inf
+        self._lost_one = False
         self._longest = int(config.get("transaction.timeout.ms", 60_000)) / 1000
         self._began = 0.0
         self._consumer = consumer
@@ -303,16 +302,16 @@ class TransactionalOutbox:
         sending = self._caller.submit(send)
         while not wait([sending], _SERVED).done:
             self._sender.producer.poll(0)  # reports errors
-            waited, is_lost = time.monotonic() - began, self._lost > began - _LOST
-            if waited > (_LOST if is_lost else _COORDINATED):
+            waited = time.monotonic() - began
+            if waited > (_LOST if self._lost_one else _COORDINATED):
                 raise Interrupted(
                     f"the coordinator of the group did not take offsets in {waited:.1f} s"
                 )
         sending.result()
+        self._lost_one = False
 
     def _note_error(self, error: ClientError) -> None:
-        if error.code() in _DISCONNECTED:
-            self._lost = time.monotonic()
+        self._lost_one |= error.code() in _DISCONNECTED
 
     def _reason(self, error: KafkaException) -> KafkaException:
         """Why the client takes no records, or did not send one.
