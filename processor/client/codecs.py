@@ -4,7 +4,7 @@ A store of a topology that is at hand is asked in the words of slots, and gives 
 the topology keeps; one that is known by its name alone is asked by JSON.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Generic, NamedTuple, Protocol
@@ -16,6 +16,7 @@ from processor.client.transport import Request, Response
 from processor.errors import QueryError, StoreUnavailable
 from processor.operators.tables.derived import Derived
 from processor.queries.asks import (
+    MOST_KEYS,
     MOST_ROWS,
     Ask,
     Count,
@@ -37,6 +38,8 @@ from processor.serdes.windowed import Windowed
 PACKED: Final = "application/msgpack"
 _EVER: Final = 2**62
 _SOON: Final = 1.0
+_LOT_BYTES, _PATH_BYTES, _KEY_BYTES = 500_000, 1500, 8
+"""Of the keys in one body, or one path, and what each has besides."""
 
 
 class Entry(NamedTuple, Generic[K, V]):
@@ -106,6 +109,10 @@ class Codec(Protocol):
         """Asks for the values of keys."""
         ...
 
+    def parts(self, keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        """The keys in lots of as many as may be looked up at once."""
+        ...
+
     def windows(self, key: Any, span: Span, after: Any, *, stale: bool) -> Request:
         """Asks for the windows of a key."""
         ...
@@ -143,6 +150,10 @@ class Packed:
         """Asks for the values of keys."""
         names = tuple((ANY_PARTITION, self._name(key)) for key in keys)
         return self._request(Lookup(self.store.name, names, stale))
+
+    def parts(self, keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        """The keys in lots of as many as may be looked up at once."""
+        return _lots(keys, map(len, map(self._name, keys)), _LOT_BYTES)
 
     def windows(self, key: Any, span: Span, after: Any, *, stale: bool) -> Request:
         """Asks for the windows of a key."""
@@ -250,6 +261,11 @@ class Named:
         """Asks for the values of keys."""
         return self._request("", {"key": list(map(self._text, keys))}, stale=stale)
 
+    def parts(self, keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        """The keys in lots of as many as may be looked up at once."""
+        texts = (quote(self._text(key), safe="") for key in keys)
+        return _lots(keys, map(len, texts), _PATH_BYTES)
+
     def windows(self, key: Any, span: Span, after: Any, *, stale: bool) -> Request:
         """Asks for the windows of a key."""
         given = {"from": span.since, "to": span.until, "after": after, "limit": MOST_ROWS}
@@ -292,6 +308,18 @@ class Named:
         if line.start is not None and line.end is not None:
             key = Windowed(key, line.start, line.end)
         return Entry(key, self._value.decode(bytes(line.value)), line.timestamp, behind)
+
+
+def _lots(keys: Sequence[Any], sizes: Iterable[int], most: int) -> Iterator[Sequence[Any]]:
+    """The keys in lots of no more than so many bytes, or of one key."""
+    first, used = 0, 0
+    for row, size in enumerate(sizes):
+        used += size + _KEY_BYTES
+        if row > first and (used > most or row - first == MOST_KEYS):
+            yield keys[first:row]
+            first, used = row, size + _KEY_BYTES
+    if first < len(keys):
+        yield keys[first:]
 
 
 def _json(annotation: Any) -> Serde[Any]:

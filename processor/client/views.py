@@ -22,7 +22,6 @@ from processor.client.codecs import (
 from processor.client.transport import Address, AsyncTransport, Request, Response, Transport
 from processor.errors import StoreUnavailable, UsageError
 from processor.operators.tables.derived import Derived
-from processor.queries.asks import MOST_KEYS
 from processor.queries.catalogue import catalogue, find
 from processor.records import K, V
 from processor.serdes.windowed import Windowed
@@ -313,8 +312,7 @@ class Store(Generic[K, V]):
     def get_many(self, keys: Sequence[K]) -> list[V | None]:
         """The values of the keys, None where there is none; see `get`."""
         found: list[V | None] = []
-        for first in range(0, len(keys), MOST_KEYS):
-            part = keys[first : first + MOST_KEYS]
+        for part in self._codec.parts(keys):
             entries = {_hashed(each.key): each.value for each in self._entries(part)}
             found += [entries.get(_hashed(key)) for key in part]
         return found
@@ -400,8 +398,7 @@ class AsyncStore(Generic[K, V]):
     async def get_many(self, keys: Sequence[K]) -> list[V | None]:
         """The values of the keys, None where there is none."""
         found: list[V | None] = []
-        for first in range(0, len(keys), MOST_KEYS):
-            part = keys[first : first + MOST_KEYS]
+        for part in self._codec.parts(keys):
             entries = {_hashed(each.key): each.value for each in await self._entries(part)}
             found += [entries.get(_hashed(key)) for key in part]
         return found

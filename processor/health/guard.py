@@ -21,6 +21,9 @@ LONGEST_PATH: Final = 2048
 MOST_BYTES: Final = 64 * 1024
 """Of a request's body."""
 
+QUERY_BYTES: Final = 2**20
+"""The same of a question to stores, from those who may ask."""
+
 REQUESTS: Final = 50
 """A second, from one address; as many at once."""
 
@@ -76,14 +79,15 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         headers, peer = Headers(scope=scope), str((scope["client"] or ("",))[0])
-        if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_PATH:
-            return _closing(HTTPStatus.REQUEST_URI_TOO_LONG, f"{LONGEST_PATH} bytes at most")
-        if "transfer-encoding" in headers or _length(headers) > MOST_BYTES:
-            text = f"a body has {MOST_BYTES} bytes at most, and says how many"
-            return _closing(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
         certified = scope["state"].get("certified", False)
         refusal = self._access.refusal(peer, headers, certified=certified)
         is_query = scope["path"].startswith(QUERIED) and refusal is None
+        most = QUERY_BYTES if is_query else MOST_BYTES
+        if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_PATH:
+            return _closing(HTTPStatus.REQUEST_URI_TOO_LONG, f"{LONGEST_PATH} bytes at most")
+        if "transfer-encoding" in headers or _length(headers) > most:
+            text = f"a body has {most} bytes at most, and says how many"
+            return _closing(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
         pace = self._queries if is_query else self._pace
         if not pace.admits(origin(peer)):
             text = f"{pace.most} requests a second at most"
@@ -131,4 +135,4 @@ def _closing(status: HTTPStatus, text: str, **headers: str) -> Refusal:
 
 def _length(headers: Headers) -> int:
     given = headers.get("content-length", "0")
-    return int(given) if given.isdecimal() else MOST_BYTES + 1
+    return int(given) if given.isdecimal() else QUERY_BYTES + 1

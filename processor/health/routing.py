@@ -110,7 +110,7 @@ class Router:
     def __init__(self, access: Address | None = None) -> None:
         self._access = access
         self._lines = Lines()
-        self._peers: dict[Peer, AsyncTransport] = {}
+        self._peers: dict[str, AsyncTransport] = {}
         self.routes: Routes | None = None
         """As they are now; set by the node's loop."""
 
@@ -168,7 +168,7 @@ class Router:
                 "unreachable",
             )
         request = Request("POST", f"/slots/{slot}", encode(ask), "application/msgpack")
-        response = await self._transport(peer).send(request)
+        response = await (await self._transport(peer)).send(request)
         if response.status in _FORBIDDEN:
             raise QueryError(
                 f"node {peer.name} at {peer.url} refuses to answer another node: set the same "
@@ -184,14 +184,17 @@ class Router:
             text = f"node {peer.name} runs another version: {error}"
             raise QueryError(text, "unreachable") from error
 
-    def _transport(self, peer: Peer) -> AsyncTransport:
-        if peer not in self._peers:
+    async def _transport(self, peer: Peer) -> AsyncTransport:
+        known = self._peers.get(peer.node)
+        if known is None or known.address.url != peer.url:
+            if known is not None:
+                await known.close()
             base = self._access or Address(peer.url)
             address = Address(
                 peer.url, base.token, base.ca, base.certificate, base.key, {NODE: peer.node}
             )
-            self._peers[peer] = AsyncTransport(address, PATIENCE + _MARGIN)
-        return self._peers[peer]
+            known = self._peers[peer.node] = AsyncTransport(address, PATIENCE + _MARGIN)
+        return known
 
 
 def _checked(answer: Answer) -> Answer:

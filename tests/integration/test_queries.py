@@ -49,6 +49,15 @@ class Asked:
         self.page = app.await_log(node, "http")["page"]
 
     def get(self, path: str, **given: Any) -> tuple[int, Any]:
+        """An answer; asked for again while there is none, as on a machine that is slow."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            status, found = self.get_once(path, **given)
+            if status != 503 or time.monotonic() > deadline:
+                return status, found
+            time.sleep(found["retry_after"])
+
+    def get_once(self, path: str, **given: Any) -> tuple[int, Any]:
         text = urllib.parse.urlencode(given, doseq=True)
         try:
             with urllib.request.urlopen(f"{self.page}{path}?{text}", timeout=30) as answer:
@@ -59,7 +68,7 @@ class Asked:
     def await_answer(self, path: str, holds: Callable[[Any], object], **given: Any) -> Any:
         deadline = time.monotonic() + PATIENCE
         while True:
-            status, found = self.get(path, **given)
+            status, found = self.get_once(path, **given)
             if status == 200 and holds(found):
                 return found
             assert status in (200, 404, 503), (status, found)
@@ -145,6 +154,7 @@ def _ask_by_clients(app: App, asked: Asked) -> None:
         assert counts.get("k7") == 15
         assert counts.get("nobody") is None
         assert counts.get_many(["k1", "nobody"]) == [15, None]
+        assert counts.get_many([*("x" * 90 for _ in range(3000)), "k2"])[-1] == 15
         assert [key for key, _ in counts.items("k1", "k12")] == ["k1", "k10", "k11"]
         assert (counts.count().count, counts.count().exact) == (20, True)
         assert client.store("names").get("x") == "one"
@@ -156,6 +166,7 @@ def _ask_by_clients(app: App, asked: Asked) -> None:
     with Client(asked.page) as client:
         named = client.store("counts", key=str, value=int)
         assert named.get_many(["k1", "nobody"]) == [15, None]
+        assert named.get_many(["k1", *("x" * 90 for _ in range(99)), "k2"])[-1] == 15
         entry = named.entry("k7")
         assert entry is not None
         assert (entry.value, entry.timestamp) == (15, 15_000)
@@ -246,14 +257,14 @@ def test_any_node_answers_for_all_also_while_slots_move(app: App) -> None:
         left = set(keys)
         while left and time.monotonic() < deadline:
             key = min(left)
-            status, found = asked.get(f"stores/counts/{key}")
+            status, found = asked.get_once(f"stores/counts/{key}")
             if status == 200:
                 assert found["value"] >= least[key]
                 left.discard(key)
             else:
                 assert (status, found["retry_after"] > 0) == (503, True), found
                 codes.add(found["error"])
-            status, found = asked.get(f"stores/counts/{key}", stale="ok")
+            status, found = asked.get_once(f"stores/counts/{key}", stale="ok")
             assert status == 503 or found["value"] == 3, found
         assert not left
         assert codes <= {"moving", "restoring", "unreachable", "slow", "cut-off", "busy"}
