@@ -4,7 +4,8 @@
 
 One slot of an embedded Kafka's counts by key what was written before; a process of its own asks its
 node for `batch` random keys at a time, at the pace of `rate` keys a second. Each turn is done
-without queries and with them; throughput is that of the seconds in the middle, of all turns.
+without queries and with them. Throughput is that of the seconds in the middle, of all turns; and
+that of a second of the worker's processor time, which others on the machine matter less to.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import psutil
 from confluent_kafka import Producer
 
 from processor import Topology
@@ -49,7 +51,7 @@ def main() -> None:
         print(json.dumps(_ask(given.ask, given.rate, given.batch, given.seconds)))
         return
     with tempfile.TemporaryDirectory() as folder, _kafka(Path(folder) / "kafka") as kafka:
-        rates: dict[bool, list[float]] = {False: [], True: []}
+        rates: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
         _fill(kafka, given.records)
         for turn in range(given.turns):
             for asking in (False, True):
@@ -57,28 +59,40 @@ def main() -> None:
                 app.input = "queried-in"
                 app.define("topology.stream(IN).group_by_key().count(name='counts').to(OUT)")
                 app.topics("out", partitions=1)
-                rate, asked = _turn(app, given, asking=asking)
-                rates[asking].append(rate)
-                print(f"{'with queries' if asking else 'alone':13} {rate:10,.0f} records/s", asked)
-        alone, beside = (statistics.mean(rates[asking]) for asking in (False, True))
-        print(f"{1 - beside / alone:.1%} off the throughput, load {os.getloadavg()[0]:.1f}")
+                rate, by_cpu, asked = _turn(app, given, asking=asking)
+                rates[asking].append((rate, by_cpu))
+                name = "with queries" if asking else "alone"
+                print(f"{name:13} {rate:10,.0f} records/s, {by_cpu:10,.0f} by processor", asked)
+        for number, name in enumerate(("the throughput", "that by processor time")):
+            alone, beside = (
+                statistics.mean(each[number] for each in rates[asking]) for asking in (False, True)
+            )
+            print(f"{1 - beside / alone:.1%} off {name}")
+        print(f"load {os.getloadavg()[0]:.1f}")
 
 
-def _turn(app: App, given: Any, *, asking: bool) -> tuple[float, str]:
+def _turn(app: App, given: Any, *, asking: bool) -> tuple[float, float, str]:
     with app.start(http=":0", slots=1) as node:
         page = app.await_log(node, "http")["page"]
         while _records(page) < _KEYS:
             time.sleep(0.05)
         time.sleep(_WARM)
-        began, before = time.monotonic(), _records(page)
+        worker = node.worker_of(0)
+        began, before, used = time.monotonic(), _records(page), _cpu(worker)
         asked = _asking(page, given) if asking else None
         if asked is None:
             time.sleep(given.seconds)
         text = "" if asked is None else asked.communicate()[0].strip()
-        rate = (_records(page) - before) / (time.monotonic() - began)
+        done = _records(page) - before
+        rate, by_cpu = done / (time.monotonic() - began), done / (_cpu(worker) - used)
         _check_busy(node, page)
         node.kill()
-        return rate, text
+        return rate, by_cpu, text
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def _asking(page: str, given: Any) -> subprocess.Popen[str]:
