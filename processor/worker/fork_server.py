@@ -62,7 +62,7 @@ def _work(topology: str, given: int, reports: int, stack: int, queries: int) -> 
     with contextlib.suppress(OSError):  # what `ps` and `top` show
         Path("/proc/self/comm").write_text(NAME, "ascii")
     os.write(reports, PID.pack(os.getpid()))
-    return process.main(reports, stack, queries, topology)
+    return process.main(reports, stack, topology, queries=queries)
 
 
 if __name__ == "__main__":

@@ -34,14 +34,14 @@ _ORPHAN_SECONDS = 5.0
 """What a worker has to finish in once its supervisor is gone."""
 
 
-def main(reports: int, stack: int, queries: int, *topologies: str) -> int:
+def main(reports: int, stack: int, *topologies: str, queries: int | None = None) -> int:
     """Runs the slot that standard input describes; returns the exit code.
 
     Args:
         reports: The file descriptor for all reports.
         stack: The one that gets what it is at.
-        queries: The socket on which stores are asked.
         topologies: What is loaded meanwhile.
+        queries: The socket on which stores are asked; None: nobody asks.
     """
     gc.set_threshold(50_000, 20, 50)  # batches are many objects that die together
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it, too, and decides
@@ -58,7 +58,8 @@ def main(reports: int, stack: int, queries: int, *topologies: str) -> int:
     channel.send(Status(spec.slot, "starting", role=spec.role))
     try:
         slot = Slot(spec, plan(load(spec.topology)), channel)
-        serve(socket.socket(fileno=queries), slot.answerer)
+        if queries is not None:
+            serve(socket.socket(fileno=queries), slot.answerer)
         run(slot, spec.supervisor, lines)
     except KprocError as error:
         records = error.records if isinstance(error, TooSlow) else 0
