@@ -67,6 +67,16 @@ def raw_batch(messages: Sequence[Message]) -> RawBatch:
     )
 
 
+def bare_batch(messages: Sequence[Message]) -> RawBatch:
+    """The same for who needs neither timestamps nor headers; there is 0, and none."""
+    return Batch(
+        list(map(Message.key, messages)),
+        list(map(Message.value, messages)),
+        [Timestamp(0)] * len(messages),
+        cast("list[Offset]", list(map(Message.offset, messages))),
+    )
+
+
 def spans(messages: Sequence[Message]) -> Sequence[Span]:
     """The stretches of one leader epoch that messages of one partition are in."""
     first, last = messages[0], messages[-1]
