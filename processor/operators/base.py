@@ -13,7 +13,15 @@ from operator import is_
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from processor.attempt import Fault, attempt
-from processor.records import NO_OFFSET, Batch, Offset, Record, Timestamp, highest_so_far
+from processor.records import (
+    NO_OFFSET,
+    Batch,
+    Offset,
+    Policy,
+    Record,
+    Timestamp,
+    highest_so_far,
+)
 from processor.serdes.base import Serde, attempt_all
 from processor.state.keyvalue import Stores
 from processor.state.shared import ReadOnlyStore
@@ -25,10 +33,6 @@ Outputs: TypeAlias = tuple[AnyBatch, ...]
 
 NO_TIME = Timestamp(-1)
 """The stream time of a task that has seen no record."""
-
-Policy: TypeAlias = Literal["fail", "skip", "dead-letter"]
-"""What happens to a record that fails: stop the worker, drop it, or keep it in a topic."""
-
 
 LATE = 1
 """The output of a windowed step that has its late records."""
@@ -66,11 +70,13 @@ class Closing(NamedTuple):
     key: bytes
 
 
-class Made(int):
-    """The offset of such a result: that of the record that brought its time, and which it is.
+class ResultOffset(int):
+    """The offset of a result that a step gives on its own: an offset with two things more.
 
-    A record that fails behind the step differs from a result that fails there. It is there
-    before its time has come: `due` is when that is, by the stream time of the task.
+    As a number it is the offset of the record that brought the result's time, so that batches are
+    ordered by it as by any other. A record that fails downstream differs from a result that fails
+    there by `closing`. A result is there before its time has come: `due` is when that is, by the
+    stream time of the task.
     """
 
     closing: Closing | None
@@ -79,19 +85,19 @@ class Made(int):
     @staticmethod
     def at(offset: Offset, closing: Closing | None, due: Timestamp) -> Offset:
         """The offset of a result; None: it comes again from its step if it fails."""
-        made = Made(offset)
+        made = ResultOffset(offset)
         made.closing, made.due = closing, due
         return Offset(made)
 
 
 def closing_of(offset: int) -> Closing | None:
     """Which result a row stands for that has this offset; None: a record."""
-    return offset.closing if isinstance(offset, Made) else None
+    return offset.closing if isinstance(offset, ResultOffset) else None
 
 
 def due_of(offset: int) -> Timestamp | None:
     """The task's stream time that the result with this offset has waited for; None: a record."""
-    return offset.due if isinstance(offset, Made) else None
+    return offset.due if isinstance(offset, ResultOffset) else None
 
 
 class NullKeyError(ValueError):
@@ -249,7 +255,7 @@ class Context:
             return self._times
         at = dict(zip(self._offsets, self._times, strict=True))
         times = [at.get(offset, self.task_time) for offset in batch.offsets]
-        if Made in set(map(type, batch.offsets)):
+        if ResultOffset in set(map(type, batch.offsets)):
             times = list(map(_before_due, batch.offsets, times))
         return times
 
@@ -298,7 +304,7 @@ class Context:
         before = self._times[row - 1] if row else self.task_time
         # What is overdue, such as after a restart with less grace, is not there before this pass.
         known = max(Timestamp(due + self.delay), Timestamp(before + 1))
-        return Made.at(self._offset(row), Closing(self.step, key), known)
+        return ResultOffset.at(self._offset(row), Closing(self.step, key), known)
 
     def _offset(self, row: int) -> Offset:
         return self._offsets[row] if row < len(self._offsets) else NO_OFFSET
@@ -341,7 +347,7 @@ class Context:
             place = states, row
             offset = states.offsets[row]
             if closing_of(offset) is None:
-                offset = Made.at(NO_OFFSET, Closing(self.step, b"%d" % row), self.task_time)
+                offset = ResultOffset.at(NO_OFFSET, Closing(self.step, b"%d" % row), self.task_time)
             self.noted.append(Rejected(offset, self.step, "function", error, row=place))
         return states.select(mask).with_values(results)
 
@@ -391,11 +397,6 @@ class Operator:
     """
 
     @property
-    def holds_back(self) -> bool:
-        """Whether it has results that wait until the stream time goes on, see `held_until`."""
-        return False
-
-    @property
     def longest_wait(self) -> int:
         """How long after their time results may come that the step gives on its own."""
         return 0
@@ -414,25 +415,42 @@ class Operator:
         """Works on a batch; returns one batch for each output port."""
         raise NotImplementedError
 
+
+class Reporting(Operator):
+    """A table: it may hold changes back until the checkpoint."""
+
     def changes(self, context: Context) -> AnyBatch | None:
-        """What a table holds back until the checkpoint, or None; its offsets are row numbers."""
-        del context
-        return None
+        """What is held back until the checkpoint, or None; its offsets are row numbers."""
+        raise NotImplementedError
+
+
+class Timed(Operator):
+    """A step of which something follows as stream time passes, whether records reach it or not."""
 
     def advance(self, context: Context) -> AnyBatch | None:
         """What follows from stream time having passed by the end of this pass, or None."""
-        del context
-        return None
+        raise NotImplementedError
+
+
+class Holding(Timed):
+    """A step that may hold results back until the stream time goes on."""
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether it does, as it is set."""
+        return True
 
     def held_until(self, context: Context) -> Timestamp | None:
         """The stream time at which all that is held back now is emitted; None: there is none."""
-        del context
-        return None
+        raise NotImplementedError
+
+
+class Clocked(Operator):
+    """A step of which something follows as the wall clock goes on."""
 
     def tick(self, since: Timestamp, context: Context) -> AnyBatch | None:
         """What follows from the wall clock having gone from `since` to `context.now`, or None."""
-        del since, context
-        return None
+        raise NotImplementedError
 
 
 def of_parent(number: int, batch: AnyBatch) -> AnyBatch:

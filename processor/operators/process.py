@@ -6,10 +6,11 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from processor.operators.base import (
     AnyBatch,
+    Clocked,
     Context,
-    Operator,
     Outputs,
     Punctuation,
+    Timed,
     checked,
 )
 from processor.records import Batch, K, Offset, Record, Timestamp, V
@@ -49,15 +50,33 @@ class ProcessContext:
     def store(self, spec: StoreSpec[K, V]) -> KeyValueStore[K, V]:
         """The store of this task; it has to be among the `stores=` of the step.
 
+        In Kafka Streams: `ProcessorContext#getStateStore`.
+
+        Args:
+            spec: What `key_value` gave.
+
+        Returns:
+            The store, to be used during this call alone.
+
         Raises:
             KeyError: The step was not given this store.
         """
         if spec.name not in self._stores:
             raise KeyError(f"this step has no store {spec.name!r}: give it to process(stores=...)")
-        return self._context.stores[spec.name]
+        return self._context.stores[spec.name].view
 
     def table(self, table: GlobalTableLike[K, V]) -> ReadOnlyStore[K, V]:
-        """What a global table has by now."""
+        """What a global table has by now.
+
+        Args:
+            table: What `Topology.global_table` gave.
+
+        Returns:
+            The table, which can be read only.
+
+        Raises:
+            KeyError: The topology does not have it.
+        """
         return self._context.shared[table.store.name]
 
 
@@ -66,6 +85,12 @@ class Punctuator(Generic[K_co, V_co]):
     """A function called each time a clock enters a new multiple of `every` milliseconds.
 
     It is given that multiple, and called once even if the clock jumped over several.
+
+    Args:
+        every: Milliseconds between two calls.
+        function: Takes the multiple, in milliseconds, and a `ProcessContext`; returns records,
+            yields them, or returns None.
+        clock: `stream`: event time. `wall`: the clock on the wall.
     """
 
     every: int
@@ -73,13 +98,21 @@ class Punctuator(Generic[K_co, V_co]):
     clock: Clock = "stream"
 
     def due(self, since: Timestamp, now: Timestamp) -> Timestamp | None:
-        """The multiple that the clock has entered since then, or None."""
+        """The multiple that the clock has entered since then, or None.
+
+        Args:
+            since: Where the clock was, milliseconds.
+            now: Where it is, milliseconds.
+
+        Returns:
+            The multiple, milliseconds.
+        """
         time = now // self.every * self.every
         return Timestamp(time) if since >= 0 and since < time <= now else None
 
 
 @dataclass(frozen=True)
-class Process(Operator):
+class Process(Timed, Clocked):
     """Calls a function with each record, and punctuators when their time has come.
 
     A stream-time punctuation comes before the record that brought its time, wherever batches end:

@@ -1,4 +1,4 @@
-"""What `on_error` makes of the rows that fail in a node: a policy of its own, or another record.
+"""What `on_bad_record` makes of the rows that fail in a node: a policy, or another record.
 
 Owns the asking of a user's handler. What a policy then means for the record is said in
 `badrecords`; which records are tried again without which is the task's business.
@@ -11,13 +11,18 @@ from processor.operators.base import (
     AnyBatch,
     Context,
     Outputs,
-    Policy,
     Rejected,
     Unattributed,
     checked,
 )
 from processor.operators.changes import Change
-from processor.records import Batch, Offset, Record, in_order
+from processor.records import (
+    Batch,
+    Offset,
+    Policy,
+    Record,
+    in_order,
+)
 from processor.topology.graph import ErrorHandler, Step
 
 AnyRecord = Record[Any, Any]
@@ -28,9 +33,9 @@ _ANSWERS = (None, *get_args(Policy))
 
 
 def process(step: Step, rows: AnyBatch, context: Context, *, is_stateless: bool) -> Outputs:
-    """What a step makes of rows; those that fail are judged by its `on_error`.
+    """What a step makes of rows; those that fail are judged by its `on_bad_record`.
 
-    A handler's records go on behind a step without state, behind a split as its last output.
+    A handler's records go on downstream of a step without state; of a split in its last output.
     """
 
     def work(rows: AnyBatch) -> Outputs:
@@ -39,12 +44,12 @@ def process(step: Step, rows: AnyBatch, context: Context, *, is_stateless: bool)
     def add(made: Outputs, fixed: AnyBatch) -> Outputs:
         return (*made[:-1], in_order([made[-1], fixed]))
 
-    if not callable(step.on_error):
-        return with_policy(step.on_error, rows, context, work)
+    if not callable(step.on_bad_record):
+        return with_policy(step.on_bad_record, rows, context, work)
     if not is_stateless or step.operator.of_changes:
-        return _asked(step, step.on_error, rows, context)
+        return _asked(step, step.on_bad_record, rows, context)
     shown = _unsided(rows) if step.operator.sided else rows
-    made = by_number(step.on_error, rows, context, work, add, shown)
+    made = by_number(step.on_bad_record, rows, context, work, add, shown)
     return tuple(renumbered(batch, rows.offsets) for batch in made)
 
 
@@ -139,15 +144,16 @@ def _asked(step: Step, handler: ErrorHandler, rows: AnyBatch, context: Context) 
     return made
 
 
-def _answer(bad: Rejected, on_error: ErrorHandler, record: AnyRecord) -> Rejected | AnyRecord:
+def _answer(bad: Rejected, on_bad_record: ErrorHandler, record: AnyRecord) -> Rejected | AnyRecord:
     """The record that takes the place of the one that failed, or what happens to that one."""
     try:
-        answer: Any = on_error(bad.error, record)
+        answer: Any = on_bad_record(bad.error, record)
         if isinstance(answer, Record):
             return checked(answer)
         if answer not in _ANSWERS:
             raise TypeError(  # noqa: TRY301 - as if the handler itself had failed
-                f"on_error gave {answer!r}: return 'fail', 'skip', 'dead-letter', None or a Record"
+                f"on_bad_record gave {answer!r}: return 'fail', 'skip', 'dead-letter', None or "
+                "a Record"
             )
     except Exception as error:  # noqa: BLE001 - whatever a user's handler raises
         return bad._replace(error=error)
@@ -156,8 +162,8 @@ def _answer(bad: Rejected, on_error: ErrorHandler, record: AnyRecord) -> Rejecte
 
 def _no_place(node: str) -> TypeError:
     return TypeError(
-        f"on_error gave a record for one that failed in {node}, where none can take its place: "
-        "return 'fail', 'skip', 'dead-letter' or None there"
+        f"on_bad_record gave a record for one that failed in {node}, where none can take its "
+        "place: return 'fail', 'skip', 'dead-letter' or None there"
     )
 
 

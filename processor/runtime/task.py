@@ -15,11 +15,15 @@ from typing import Any
 from processor.operators.base import (
     NO_TIME,
     AnyBatch,
+    Clocked,
     Closing,
     Context,
-    Made,
+    Holding,
     Punctuality,
     Rejected,
+    Reporting,
+    ResultOffset,
+    Timed,
     Unattributed,
     closing_of,
     due_of,
@@ -37,10 +41,10 @@ from processor.runtime.badrecords import BadRecords, Origin
 from processor.runtime.commands import NO_TABLES, Position
 from processor.runtime.copies import copied
 from processor.runtime.dataflow import Dataflow, Entries, Output
-from processor.runtime.portion import Portion
 from processor.runtime.progress import Note, Progress, note_text
+from processor.runtime.task_batch import TaskBatch
 from processor.serdes import auto
-from processor.state.keyvalue import KeyValueStore
+from processor.state.keyvalue import EncodedStore
 from processor.state.overlay import Overlay
 from processor.state.shared import ReadOnlyStore
 from processor.topology.graph import Edge, Step
@@ -106,9 +110,7 @@ class Task:
         self._dataflow = dataflow
         self._bad_records = bad_records
         limit = dataflow.max_data_bytes
-        stores = {
-            spec.name: KeyValueStore(spec, overlays[spec.name], limit) for spec in part.stores
-        }
+        stores = {spec.name: EncodedStore(spec, overlays[spec.name], limit) for spec in part.stores}
         self._context = Context(
             stores, shared=shared, paired=dataflow.paired, delays=dataflow.delays
         )
@@ -146,6 +148,11 @@ class Task:
             self._texts[source] = noted, text
         return text
 
+    @property
+    def reports_progress(self) -> bool:
+        """Whether anything that it writes carries how far it is."""
+        return bool(self._dataflow.followed)
+
     def progress(self, sources: Sequence[TopicPartition]) -> Mapping[str, Progress]:
         """How far it is, for each topic that carries that.
 
@@ -177,23 +184,23 @@ class Task:
         self._context.task_time = self._promised = max(times, default=NO_TIME)
         self._context.resumed = True
 
-    def process(self, portion: Portion) -> list[Output]:
+    def process(self, batch: TaskBatch) -> list[Output]:
         """Works on records of its partitions.
 
         Raises:
             BadRecordError: A record is bad, and the policy is to fail.
         """
-        entering = _Entering(lambda rows: self._decoded(portion, rows), advance=True)
-        self._context.brought = portion.times
-        self._context.refused = self._bad_records.refusals.of(portion)
-        outputs = self._enter(entering, portion.rows)
+        entering = _Entering(lambda rows: self._decoded(batch, rows), advance=True)
+        self._context.brought = batch.times
+        self._context.refused = self._bad_records.refusals.of(batch)
+        outputs = self._enter(entering, batch.rows)
         if self._context.ahead:
-            self.ahead.append(self._place(portion, self._context.ahead[0]))
-        for source, records, _ in portion.shares:
+            self.ahead.append(self._place(batch, self._context.ahead[0]))
+        for source, records, _ in batch.slices:
             self.offsets[source] = Offset(records.offsets[-1] + 1)
             self.records += len(records)
         if entering.bad or entering.noted:
-            outputs += self._letters(entering, lambda row: self._origin(portion, row))
+            outputs += self._letters(entering, lambda row: self._origin(batch, row))
         return outputs
 
     def times(self, source: TopicPartition, records: RawBatch) -> Sequence[Timestamp]:
@@ -207,13 +214,15 @@ class Task:
     def tick(self, since: Timestamp, now: Timestamp) -> list[Output]:
         """What follows from the wall clock having gone from `since` to `now`."""
         self._context.now = now
-        return [each for step in self._dataflow.clocked for each in self._tick(step, since)]
+        clocked = self._dataflow.clocked.items()
+        return [each for step, operator in clocked for each in self._tick(step, operator, since)]
 
     def report_changes(self) -> list[Output]:
         """What the tables have held back for the checkpoint; afterwards they hold nothing back."""
         context = self._context
         context.promised = self._promised
-        outputs = [each for step in self._dataflow.tables for each in self._report(step)]
+        tables = self._dataflow.tables.items()
+        outputs = [each for step, operator in tables for each in self._report(step, operator)]
         context.promised, self._promised = None, context.task_time
         return outputs
 
@@ -224,7 +233,7 @@ class Task:
         comes out the same.
         """
         outputs: list[Output] = []
-        # What steps report, those behind them may hold back in turn.
+        # What steps emit, those downstream may hold back in turn.
         while (until := self._held_until()) > self._context.task_time:
             outputs += self.advance(until)
         return outputs
@@ -232,31 +241,31 @@ class Task:
     def advance(self, until: Timestamp) -> list[Output]:
         """What follows from the stream time going on to there without a record."""
         before, outputs = self._context.task_time, list[Output]()
-        for step in self._dataflow.timed:
+        for step, operator in self._dataflow.timed.items():
             self._context.task_time = before
-            outputs += self._advance(step, until)
+            outputs += self._advance(step, operator, until)
         self._context.task_time = until
         return outputs
 
     def _held_until(self) -> Timestamp:
-        held = (self._held_in(step) for step in self._dataflow.held)
+        held = (self._held_in(step, operator) for step, operator in self._dataflow.held.items())
         return max((time for time in held if time is not None), default=NO_TIME)
 
-    def _held_in(self, step: Step) -> Timestamp | None:
+    def _held_in(self, step: Step, operator: Holding) -> Timestamp | None:
         self._context.step = step.name
-        until = step.operator.held_until(self._context)
+        until = operator.held_until(self._context)
         return None if until is None else Timestamp(until + self._context.delay)
 
-    def _advance(self, step: Step, until: Timestamp) -> list[Output]:
+    def _advance(self, step: Step, operator: Timed, until: Timestamp) -> list[Output]:
         def made() -> AnyBatch | None:
             self._context.enter_time(until)
-            return step.operator.advance(self._context)
+            return operator.advance(self._context)
 
         return self._enter_made_by(step, made, at=until)
 
-    def _tick(self, step: Step, since: Timestamp) -> list[Output]:
+    def _tick(self, step: Step, operator: Clocked, since: Timestamp) -> list[Output]:
         context = self._context
-        return self._enter_made_by(step, lambda: step.operator.tick(since, context))
+        return self._enter_made_by(step, lambda: operator.tick(since, context))
 
     def _enter_made_by(
         self, step: Step, make: Callable[[], AnyBatch | None], at: Timestamp | None = None
@@ -282,13 +291,13 @@ class Task:
         entering = _Entering(lambda some: {Edge(step): copied(rows.take(some))}, noted=noted)
         return self._enter_made(entering, rows, step)
 
-    def _report(self, step: Step) -> list[Output]:
+    def _report(self, step: Step, operator: Reporting) -> list[Output]:
         self._context.begin()
-        made, noted = self._changes(step), self._context.noted
+        made, noted = self._changes(step, operator), self._context.noted
         if made is None or not (len(made) or noted):
             return []
         first = iter([made])
-        again = cache(lambda: self._changes(step) or made)
+        again = cache(lambda: self._changes(step, operator) or made)
 
         def make(rows: Sequence[int]) -> Entries:
             # The first try is with all rows, and mostly the only one: it needs no copy.
@@ -296,9 +305,9 @@ class Task:
 
         return self._enter_made(_Entering(make, noted=noted), made, step)
 
-    def _changes(self, step: Step) -> AnyBatch | None:
+    def _changes(self, step: Step, operator: Reporting) -> AnyBatch | None:
         self._context.step = step.name
-        return step.operator.changes(self._context)
+        return operator.changes(self._context)
 
     def _enter_made(self, entering: _Entering, made: AnyBatch, step: Step) -> list[Output]:
         """Rows that no input record stands for; as dead letters they are written as JSON."""
@@ -408,28 +417,28 @@ class Task:
         for overlay in self.overlays.values():
             overlay.rollback()
 
-    def _decoded(self, portion: Portion, rows: Sequence[int]) -> Entries:
+    def _decoded(self, batch: TaskBatch, rows: Sequence[int]) -> Entries:
         """The records with these numbers, which follow each other, at their sources."""
         entries: dict[Edge, AnyBatch] = {}
-        for share in portion.shares:
-            node = self._dataflow.sources[share.source.topic]
-            records = share.between(rows[0], rows[-1])
+        for part in batch.slices:
+            node = self._dataflow.sources[part.source.topic]
+            records = part.between(rows[0], rows[-1])
             if len(records):
                 decoded = self._dataflow.decode(node, records, self._context)
                 before = entries.get(Edge(node))
                 entries[Edge(node)] = decoded if before is None else in_order([before, decoded])
         return entries
 
-    def _place(self, portion: Portion, row: int) -> tuple[TopicPartition, Offset, Timestamp]:
-        share = portion.share_of(row)
-        record = share.record(row)
-        return share.source, record.offsets[0], record.timestamps[0]
+    def _place(self, batch: TaskBatch, row: int) -> tuple[TopicPartition, Offset, Timestamp]:
+        part = batch.slice_of(row)
+        record = part.record(row)
+        return part.source, record.offsets[0], record.timestamps[0]
 
-    def _origin(self, portion: Portion, row: int) -> Origin:
-        share = portion.share_of(row)
-        record = share.record(row)
-        policy = self._dataflow.sources[share.source.topic].on_bad_record
-        return Origin(share.source, record.offsets[0], record, policy)
+    def _origin(self, batch: TaskBatch, row: int) -> Origin:
+        part = batch.slice_of(row)
+        record = part.record(row)
+        policy = self._dataflow.sources[part.source.topic].on_bad_record
+        return Origin(part.source, record.offsets[0], record, policy)
 
     def _origin_of(self, each: Rejected, origin_of: Callable[[int], Origin]) -> Origin:
         """Where a row is from; a result that a step gave on its own, from that step."""
@@ -464,7 +473,7 @@ def _lost(rejected: Sequence[Rejected]) -> dict[Closing, Rejected]:
 def _numbered(made: AnyBatch) -> AnyBatch:
     """The rows with their numbers for offsets, which keep when they were due."""
     numbers = [
-        Offset(row) if (due := due_of(offset)) is None else Made.at(Offset(row), None, due)
+        Offset(row) if (due := due_of(offset)) is None else ResultOffset.at(Offset(row), None, due)
         for row, offset in enumerate(made.offsets)
     ]
     return Batch(made.keys, made.values, made.timestamps, numbers, made.headers)

@@ -4,7 +4,7 @@ from typing import Any
 
 from processor.operators.base import AnyBatch, Context
 from processor.records import Batch, Headers, Offset, Record, Timestamp
-from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.state.keyvalue import EncodedStore, StoreSpec
 from processor.state.overlay import Overlay
 from processor.state.store import MemoryStore
 
@@ -33,7 +33,7 @@ def values(*column: Any) -> AnyBatch:
 
 def context(*specs: StoreSpec[Any, Any], stream_time: int = -1) -> Context:
     """A context with empty stores."""
-    stores = {spec.name: KeyValueStore(spec, Overlay(MemoryStore(), 2**20), 1000) for spec in specs}
+    stores = {spec.name: EncodedStore(spec, Overlay(MemoryStore(), 2**20), 1000) for spec in specs}
     return Context(stores, Timestamp(stream_time), step="step")
 
 

@@ -1,11 +1,20 @@
 """Context: stream time, row by row, and rows that are left out."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from processor.attempt import Fault
-from processor.operators.base import NO_TIME, Operator, encoded_keys
+from processor.operators.base import (
+    NO_TIME,
+    Clocked,
+    Holding,
+    Operator,
+    Reporting,
+    Timed,
+    encoded_keys,
+)
 from processor.records import NO_OFFSET, Timestamp
 from processor.serdes import Serde, key_json, text
 from tests.operators.rows import batch, context, failed, row, values
@@ -93,10 +102,17 @@ def test_encoded_keys(key: object, serde: Serde[Any], reason: str) -> None:
     assert [each[:2] for each in failed(at)] == [(1, reason)]
 
 
-def test_a_step_keeps_no_state_unless_it_says_so() -> None:
-    step, at = Operator(), context()
-    assert step.changes(at) is None
-    assert step.advance(at) is None
-    assert step.tick(NO_TIME, at) is None
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda: Operator().process(ROWS, context()),
+        lambda: Reporting().changes(context()),
+        lambda: Timed().advance(context()),
+        lambda: Holding().held_until(context()),
+        lambda: Clocked().tick(NO_TIME, context()),
+    ],
+    ids=["process", "changes", "advance", "held_until", "tick"],
+)
+def test_a_step_of_a_kind_has_what_makes_it_one(act: Callable[[], object]) -> None:
     with pytest.raises(NotImplementedError):
-        step.process(ROWS, at)
+        act()

@@ -19,18 +19,22 @@ from processor.operators.base import (
     AnyBatch,
     Closing,
     Context,
-    Operator,
+    Holding,
     Outputs,
-    Policy,
     Unattributed,
     encoded_keys,
 )
 from processor.operators.joins.pages import Page, Pages, Row, before
 from processor.operators.joins.tables import LEFT, RIGHT, JoinKind
 from processor.operators.windows.windowed import LateError, note_lost
-from processor.records import Batch, Timestamp, in_order
+from processor.records import (
+    Batch,
+    Policy,
+    Timestamp,
+    in_order,
+)
 from processor.serdes import Serde
-from processor.state.keyvalue import KeyValueStore
+from processor.state.keyvalue import EncodedStore
 
 LATE_RIGHT = 2
 """The output that has the late rows of the right side; `LATE` has those of the left one."""
@@ -57,7 +61,7 @@ class Span(NamedTuple):
 
     @property
     def kept(self) -> int:
-        """How far the stream time has to be behind a row so that nothing can match it any more."""
+        """How far the stream time has to be past a row so that nothing can match it any more."""
         return self.before + self.after + self.grace
 
     def matching(self, side: int, time: Timestamp) -> tuple[int, int]:
@@ -79,7 +83,7 @@ class _Given(NamedTuple):
 
 
 @dataclass(frozen=True)
-class StreamStreamJoin(Operator):
+class StreamStreamJoin(Holding):
     """Joins each row with those of the other side that came before it and match.
 
     A row without a match, on a side whose rows have a result in any case, has that when the stream
@@ -126,7 +130,7 @@ class StreamStreamJoin(Operator):
         closed = self._closed(since, until, context) if self.kind != "inner" else None
         first, last = (before(self.span.stretch, time) for time in (since, until))
         for name in self.stores if first < last else ():
-            store: KeyValueStore[bytes, Page] = context.stores[name]
+            store: EncodedStore[bytes, Page] = context.stores[name]
             store.save([page for page, _ in store.items(first, last)], {})
         return closed
 
@@ -234,7 +238,7 @@ class StreamStreamJoin(Operator):
 
     def _closed(self, since: int, until: int, context: Context) -> AnyBatch | None:
         """The rows from `since` to before `until` that have no match, as results."""
-        index: KeyValueStore[bytes, bytes] = context.stores[self.unmatched]
+        index: EncodedStore[bytes, bytes] = context.stores[self.unmatched]
         if since == until:
             return None
         names = [name for name, _ in index.items(_NOTED.pack(since, 0), _NOTED.pack(until, 0))]
@@ -312,7 +316,7 @@ class _Run:
             for side in self._sides:
                 side.save()
             if self._noted:
-                index: KeyValueStore[bytes, bytes] = self._context.stores[self._step.unmatched]
+                index: EncodedStore[bytes, bytes] = self._context.stores[self._step.unmatched]
                 index.save((*index.load(gone), *fresh), fresh)
         except Exception as error:
             raise Unattributed from error

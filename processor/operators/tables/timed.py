@@ -18,8 +18,10 @@ from processor.operators.base import (
     AnyBatch,
     Closing,
     Context,
-    Made,
+    Holding,
     Outputs,
+    ResultOffset,
+    Timed,
     Unattributed,
     closing_of,
     encoded_keys,
@@ -27,7 +29,7 @@ from processor.operators.base import (
 from processor.operators.changes import Change, ChangeOperator, change_serde
 from processor.records import LATEST, Batch, Offset, Timestamp, in_order
 from processor.serdes import Serde, bytes_serde
-from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.state.keyvalue import EncodedStore, StoreSpec
 
 EXPIRY = "-expiry"
 """What follows a table's name in the name of the store that has what is due."""
@@ -68,7 +70,7 @@ class Due:
 
     def __init__(
         self,
-        store: KeyValueStore[bytes, bytes],
+        store: EncodedStore[bytes, bytes],
         wait: Wait,
         context: Context,
         *,
@@ -154,7 +156,7 @@ class _Emitted:
         """The offset of a row that came with time, and not with the record at that offset."""
         if offset is None:
             return self.context.made(due, _entry(due, key))
-        return Made.at(offset, Closing(self.context.step, _entry(due, key)), LATEST)
+        return ResultOffset.at(offset, Closing(self.context.step, _entry(due, key)), LATEST)
 
     def batch(self) -> AnyBatch:
         """All of them."""
@@ -162,7 +164,7 @@ class _Emitted:
 
 
 @dataclass(frozen=True)
-class Expiring(TableOperator):
+class Expiring(TableOperator, Timed):
     """A table whose values are deleted when the stream time is a time to live behind their own.
 
     What expires at a record does so before the record's own rows come. Rows that would have
@@ -228,7 +230,7 @@ class _Run:
     def __init__(self, step: Expiring, context: Context, *, overdue: bool) -> None:
         self._step = step
         self._context = context
-        self._store: KeyValueStore[Any, Stamped] = context.stores[step.store]
+        self._store: EncodedStore[Any, Stamped] = context.stores[step.store]
         self._times = self._store.holding(_time_alone)
         self.due = Due(context.stores[step.store + EXPIRY], step.wait, context, overdue=overdue)
         self._emitted = _Emitted(context)
@@ -246,7 +248,7 @@ class _Run:
         return made
 
     def add(self, made: Outputs) -> None:
-        """What has come of rows, behind what was emitted before."""
+        """What has come of rows, after what was emitted before."""
         self._flush()
         self._pieces.append(made[-1])  # the changes, where they are read
 
@@ -322,7 +324,7 @@ _COUNT = b""
 
 
 @dataclass(frozen=True)
-class Suppress(ChangeOperator):
+class Suppress(ChangeOperator, Holding):
     """Holds changes back until the stream time is `wait` behind the first of those of a key.
 
     Then the last one is emitted, as a change from what was emitted before; what comes later than
@@ -360,11 +362,6 @@ class Suppress(ChangeOperator):
         """What is emitted with records that do not reach this step."""
         return _Suppressing(self, context, overdue=context.resumed).finished()
 
-    @property
-    def holds_back(self) -> bool:
-        """Changes wait until they are due."""
-        return True
-
     def held_until(self, context: Context) -> Timestamp | None:
         """When the last change is emitted that is held back now."""
         last = context.stores[self.store + EXPIRY].last()
@@ -377,8 +374,8 @@ class _Suppressing:
     def __init__(self, step: Suppress, context: Context, *, overdue: bool) -> None:
         self._step = step
         self._context = context
-        self.store: KeyValueStore[Any, Buffered] = context.stores[step.store]
-        self._expiry: KeyValueStore[bytes, bytes] = context.stores[step.store + EXPIRY]
+        self.store: EncodedStore[Any, Buffered] = context.stores[step.store]
+        self._expiry: EncodedStore[bytes, bytes] = context.stores[step.store + EXPIRY]
         self._due = Due(self._expiry, step.wait, context, overdue=overdue)
         self._emitted = _Emitted(context)
         self._before = self._count = int.from_bytes(self._expiry.get(_COUNT, b""), "big")
@@ -428,7 +425,7 @@ class _Suppressing:
             self._emitted.add(self.store.spec.key.decode(key), held.change, held.time, own)
 
 
-def _save(store: KeyValueStore[Any, Any], key: bytes, held: Any) -> None:
+def _save(store: EncodedStore[Any, Any], key: bytes, held: Any) -> None:
     try:
         store.save([key], {} if held is None else {key: held})
     except Exception as error:

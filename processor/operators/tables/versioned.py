@@ -12,10 +12,17 @@ from struct import Struct
 from typing import Any, ClassVar, NamedTuple
 
 from processor.operators.aggregates.by_key import Stamped, TableOperator, paired
-from processor.operators.base import AnyBatch, Context, Outputs, Unattributed, encoded_keys
+from processor.operators.base import (
+    AnyBatch,
+    Context,
+    Outputs,
+    Timed,
+    Unattributed,
+    encoded_keys,
+)
 from processor.records import Timestamp
 from processor.serdes import Serde, bytes_serde
-from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.state.keyvalue import EncodedStore, StoreSpec
 
 _HEAD = Struct(">qqi")
 _NOTHING = -1
@@ -104,7 +111,7 @@ class Kept:
             for row in rows
             for segment in self.segments(times[row], last)
         )
-        history: KeyValueStore[bytes, list[Version]] = context.stores[self.store]
+        history: EncodedStore[bytes, list[Version]] = context.stores[self.store]
         found = history.load(list(wanted))
         known = (
             held if held is not None and held[0] <= time else None
@@ -124,7 +131,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Versioned(TableOperator):
+class Versioned(TableOperator, Timed):
     """Keeps the value of each key that has the highest timestamp, and what it was before.
 
     A row that comes out of order changes history, and is not emitted. One from before all history
@@ -138,7 +145,7 @@ class Versioned(TableOperator):
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """Changes of the latest values, if all are emitted."""
         batch = self._timely(batch, context)
-        store: KeyValueStore[Any, Stamped] = context.stores[self.store]
+        store: EncodedStore[Any, Stamped] = context.stores[self.store]
         keys, batch = encoded_keys(store.spec.key, batch, context)
         distinct = list(dict.fromkeys(keys))
         before = store.load(distinct)
@@ -163,7 +170,7 @@ class Versioned(TableOperator):
         width = self.kept.width
         oldest = max(0, context.end_time - self.kept.time) // width
         if context.resumed or oldest > max(0, context.stream_time - self.kept.time) // width:
-            history: KeyValueStore[bytes, list[Version]] = context.stores[self.kept.store]
+            history: EncodedStore[bytes, list[Version]] = context.stores[self.kept.store]
             for key, _ in list(history.scan(b"", _entry(oldest, b""))):
                 history.delete(key)
 
@@ -202,7 +209,7 @@ class Versioned(TableOperator):
             for key, time in first.items()
         }
         wanted = [_entry(segment, key) for key, span in spans.items() for segment in span]
-        history: KeyValueStore[bytes, list[Version]] = context.stores[self.kept.store]
+        history: EncodedStore[bytes, list[Version]] = context.stores[self.kept.store]
         found = history.load(wanted)
         return {
             key: _History(
@@ -280,7 +287,7 @@ class _History:
         self.touched.add(segment)
 
 
-def _save(store: KeyValueStore[bytes, list[Version]], histories: Mapping[bytes, _History]) -> None:
+def _save(store: EncodedStore[bytes, list[Version]], histories: Mapping[bytes, _History]) -> None:
     changed = {
         _entry(segment, key): history.segments[segment]
         for key, history in histories.items()

@@ -33,7 +33,7 @@ class AlignedStep(WindowStep):
         distinct = list(dict.fromkeys(placed.keys))
         held = self.states(context).load(distinct)
         known = dict(held) if emitted or changed is not None else {}
-        results, rows = self.folding.many(held, placed.keys, rows, context, emitted=emitted)
+        results, rows = self.aggregation.many(held, placed.keys, rows, context, emitted=emitted)
         self.save(context, distinct, held)
         if changed is not None:
             changed.mark(distinct, known, held)

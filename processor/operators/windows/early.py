@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from processor.operators.base import NO_TIME, Context, Unattributed
 from processor.records import Timestamp
 from processor.serdes import bytes_serde
-from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.state.keyvalue import EncodedStore, StoreSpec
 
 _NEVER_EMITTED: Final = b""
 _EMITTED: Final = b"\x01"
@@ -42,7 +42,7 @@ class Changed:
     def __init__(self, early: Early, context: Context) -> None:
         self._context = context
         self._every = early.every
-        self._store: KeyValueStore[bytes, bytes] = context.stores[early.store]
+        self._store: EncodedStore[bytes, bytes] = context.stores[early.store]
         self._stored: dict[bytes, bytes] = {}
         self._marks: dict[bytes, bytes | None] = {}
         self._has_all = False

@@ -15,7 +15,7 @@ from itertools import compress
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from processor.attempt import Fault
-from processor.operators.aggregates.aggregators import Folding
+from processor.operators.aggregates.aggregators import Aggregation
 from processor.operators.aggregates.by_key import Stamped, stamped
 from processor.operators.base import (
     LATE,
@@ -23,9 +23,9 @@ from processor.operators.base import (
     AnyBatch,
     Closing,
     Context,
-    Operator,
+    Holding,
     Outputs,
-    Policy,
+    Reporting,
     Unattributed,
     closing_of,
     due_of,
@@ -33,10 +33,18 @@ from processor.operators.base import (
 )
 from processor.operators.windows.early import Changed, Early
 from processor.operators.windows.kinds import Windows
-from processor.records import LATEST, Batch, Offset, Timestamp, highest_so_far, in_order
+from processor.records import (
+    LATEST,
+    Batch,
+    Offset,
+    Policy,
+    Timestamp,
+    highest_so_far,
+    in_order,
+)
 from processor.serdes import Serde
 from processor.serdes.windowed import Windowed, until
-from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.state.keyvalue import EncodedStore, StoreSpec
 
 WindowEmit: TypeAlias = Literal["close", "change", "checkpoint"]
 """When a window is emitted: once, when it closes; at every change; the last one at a checkpoint."""
@@ -44,7 +52,7 @@ WindowEmit: TypeAlias = Literal["close", "change", "checkpoint"]
 FINAL = 2
 """The output of a step with early results that has the results of windows that have closed."""
 
-States: TypeAlias = KeyValueStore[Windowed[Any], Stamped]
+States: TypeAlias = EncodedStore[Windowed[Any], Stamped]
 
 
 class LateError(ValueError):
@@ -65,13 +73,13 @@ class Change(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WindowStep(Operator):
+class WindowStep(Holding, Reporting):
     """What the windowed steps share: keys, late records, and what follows from stream time.
 
     Args:
         store: Its name.
         windows: The kind.
-        folding: How values become one.
+        aggregation: How values become one.
         key: Serde of the keys.
         emit: When windows are emitted.
         late: What happens to late records; None: as of others that are bad.
@@ -83,7 +91,7 @@ class WindowStep(Operator):
 
     store: str
     windows: Windows
-    folding: Folding
+    aggregation: Aggregation
     key: Serde[Any]
     emit: WindowEmit
     late: Policy | None
@@ -142,7 +150,7 @@ class WindowStep(Operator):
 
     @cached_property
     def _stamped(self) -> Serde[Stamped]:
-        return stamped(self.folding.value)
+        return stamped(self.aggregation.value)
 
     def spec(self, context: Context) -> StoreSpec[Windowed[Any], Stamped]:
         """The store's, as others read it: with results."""
@@ -175,7 +183,7 @@ class WindowStep(Operator):
     ) -> AnyBatch:
         """The rows that are late; `times` has the stream time at each row.
 
-        They are noted, unless a step behind reads them.
+        They are noted, unless a step downstream reads them.
         """
         late = batch.select(mask)
         context.judge("late", len(late))
@@ -335,7 +343,7 @@ class WindowStep(Operator):
         return rows
 
     def _result(self, state: Any) -> Any:
-        return None if state is None else self.folding.last_result(state)
+        return None if state is None else self.aggregation.last_result(state)
 
     def changes(self, context: Context) -> AnyBatch | None:
         """The last change of each window since the last checkpoint."""
