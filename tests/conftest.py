@@ -17,7 +17,11 @@ from testcontainers.core.container import DockerContainer
 from processor.local.brokers import Brokers
 from processor.local.embedded import BROKER_DEFAULTS, EmbeddedKafka, free_port
 from processor.native.client import missing
-from tests import ledger
+
+# So that a wait which ran out says so: pyproject.toml has it tried once more by its words.
+pytest.register_assert_rewrite("tests.crashes", "tests.integration", "tests.ledger")
+
+from tests import ledger  # noqa: E402
 
 # The same examples in each run, so that what fails does so again; KPROC_LONG looks for others.
 settings.register_profile("kproc", derandomize="KPROC_LONG" not in os.environ, print_blob=True)

@@ -1,5 +1,6 @@
 """How far an application is with its input, seen from the broker: what its group has committed."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any
@@ -23,8 +24,11 @@ from processor.records import Offset, Partition, TopicPartition
 from processor.topology.plan import Layout
 
 _TIMEOUT = 30.0
-_TRIES = (1.0, 2.0, 4.0, 8.0)
+_TRIES = (0.4, 1.0, 2.0, 4.0, 8.0)
 """Seconds for the first answers: a client that waits for a leader which is gone waits in vain."""
+
+_LOOKS = 3
+"""Looks in a row in which a topic is not there, until it is gone: a broker may not know it yet."""
 
 
 class Backlog:
@@ -124,14 +128,14 @@ def list_offsets(
     Where `which` is a time and no record is as late, the offset is -1.
 
     Raises:
-        TopicMismatch: A topic is not there, by two looks: one broker may not know it yet.
+        TopicMismatch: A topic is not there, however often it is looked.
         KafkaError: The broker does not answer.
     """
     asked = {ClientPartition(*each): which for each in sources}
     if not asked:
         return {}
     waits = chain(_TRIES, repeat(_TIMEOUT))
-    absent = frozenset[str]()
+    absent = Counter[str]()
 
     def ask() -> dict[TopicPartition, Offset]:
         nonlocal absent
@@ -142,8 +146,9 @@ def list_offsets(
         except KafkaException as error:
             if error.args[0].code() in OUTDATED:
                 # The client would ask in the same way for ever: it learns of new leaders by this.
-                before, absent = absent, _absent(admin, {each.topic for each in asked}, wait)
-                if gone := sorted(before & absent):
+                missing = _absent(admin, {each.topic for each in asked}, wait)
+                absent = Counter({topic: absent[topic] + 1 for topic in missing})
+                if gone := sorted(topic for topic in absent if absent[topic] == _LOOKS):
                     raise TopicMismatch(
                         f"Kafka has no topic {', '.join(gone)}: create the topic first."
                     ) from error

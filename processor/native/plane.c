@@ -128,7 +128,7 @@ static _Thread_local int is_fetching;
 static _Atomic(on_error_t *) report_error;
 
 /* Errors come into a partition's queue when it is no longer there. The client's own queue tells of
- * that as well, and kproc's clients have no listener for errors. */
+ * that as well, and what else listens for errors hears of them at the next call. */
 static void on_error(client_t *client, int error, const char *text, void *opaque) {
     on_error_t *report = atomic_load(&report_error);
     if (!is_fetching && report != NULL) report(client, error, text, opaque);

@@ -35,6 +35,17 @@ _ABORT_FLUSH_TIMEOUT = 5.0
 _COORDINATED = 5.0
 """Seconds after which offsets that are sent have not arrived because the client waits in vain."""
 
+_LOST = 1.5
+"""The same if a connection was lost since some last arrived: it may be the coordinator's."""
+
+_DISCONNECTED = {
+    ClientError._ALL_BROKERS_DOWN,  # noqa: SLF001 - the client's own names
+    ClientError._TRANSPORT,  # noqa: SLF001
+}
+
+_SERVED = 0.05
+"""Seconds to wait for what the client reports."""
+
 _CLOSING = 2.0
 """Seconds for each step of aborting what is open when the worker ends."""
 
@@ -144,7 +155,9 @@ class TransactionalOutbox:
         native: bool = False,
         meanwhile: Callable[[], None] = idly,
     ) -> None:
-        self._sender = Sender(config, topics, native=native, meanwhile=meanwhile)
+        reported = {**config, "error_cb": self._note_error}
+        self._sender = Sender(reported, topics, native=native, meanwhile=meanwhile)
+        self._lost_one = False
         self._longest = int(config.get("transaction.timeout.ms", 60_000)) / 1000
         self._began = 0.0
         self._consumer = consumer
@@ -285,12 +298,20 @@ class TransactionalOutbox:
         forgets the timeout: https://github.com/confluentinc/librdkafka/issues/5511 and 5456.
         Another worker goes on at once, and finds the coordinator that there is now.
         """
+        began = time.monotonic()
         sending = self._caller.submit(send)
-        if not wait([sending], _COORDINATED).done:
-            raise Interrupted(
-                f"the coordinator of the group did not take offsets in {_COORDINATED:.0f} s"
-            )
+        while not wait([sending], _SERVED).done:
+            self._sender.producer.poll(0)  # reports errors
+            waited = time.monotonic() - began
+            if waited > (_LOST if self._lost_one else _COORDINATED):
+                raise Interrupted(
+                    f"the coordinator of the group did not take offsets in {waited:.1f} s"
+                )
         sending.result()
+        self._lost_one = False
+
+    def _note_error(self, error: ClientError) -> None:
+        self._lost_one |= error.code() in _DISCONNECTED
 
     def _reason(self, error: KafkaException) -> KafkaException:
         """Why the client takes no records, or did not send one.

@@ -89,7 +89,8 @@ def test_output_goes_on_without_a_broker(
     steady.await_results(PATIENCE)
     waited = steady.longest_wait(led, until)
     print(f"{role}: {waited:.1f} s after the new leaders")
-    assert waited < (5 if os.environ.get("KPROC_LONG") else PATIENCE)
+    bound = 5 if os.environ.get("KPROC_LONG") else PATIENCE
+    assert waited < bound, "\n".join(node.output[-5000:] for node in application.nodes)
 
 
 @pytest.mark.parametrize("role", ["group", *long("transactions", "input", "changelog", "slots")])

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable, Generator
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, IsolationLevel
 
 from processor.errors import Interrupted, TransactionTimedOut
-from processor.records import Batch, Offset, Partition, Timestamp
-from processor.runtime.commands import Produce, Refused
+from processor.local.embedded import EmbeddedKafka
+from processor.records import Batch, Offset, Partition, Timestamp, TopicPartition
+from processor.runtime.commands import Position, Produce, Refused
 from processor.topology.plan import StoreId
 from processor.worker.epochs import Epochs
 from processor.worker.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
@@ -207,3 +209,19 @@ def test_aborting_what_is_on_its_way_never_ends_the_work(
         rows = ledger.read(kafka, topic)
         for partition in range(8):
             assert [row.value for row in rows if row.partition == partition] == wanted
+
+
+def test_offsets_are_not_waited_for_long_once_a_broker_is_lost(tmp_path: Path) -> None:
+    with EmbeddedKafka.start(tmp_path, port=0) as broker:
+        settings = {"bootstrap.servers": broker.bootstrap, "log_level": 0}
+        ledger.create(broker.bootstrap, {"topic": 1})
+        consumer = Consumer({**settings, "group.id": "group"})
+        config = {**settings, "transactional.id": "name", "linger.ms": 1}
+        outbox = TransactionalOutbox(config, consumer, Epochs(), print)
+        outbox.take_over()
+        outbox.begin()
+        outbox.produce(Produce("topic", records(b"one")))
+    source = TopicPartition("topic", Partition(0))
+    with pytest.raises(Interrupted, match=r"did not take offsets in [1-4]\."):
+        outbox.send_offsets({source: Position(Offset(1), Timestamp(0))})
+    consumer.close()
