@@ -42,17 +42,17 @@ class Deduplicate(Timed):
         fresh: dict[bytes, int] = {}
         mask = [
             self._passes(key, time, passed, fresh)
-            for key, time in zip(keys, context.times(batch), strict=True)
+            for key, time in zip(keys, context.clock.times(batch), strict=True)
         ]
         store.save(fresh, fresh)
         return (batch.select(mask),)
 
     def advance(self, context: Context) -> AnyBatch | None:
         """Removes what can drop nothing any more."""
-        entered = Timestamp(context.end_time // self.within * self.within)
-        if entered > context.stream_time:
+        entered = Timestamp(context.clock.end_time // self.within * self.within)
+        if entered > context.clock.stream_time:
             store: EncodedStore[bytes, int] = context.stores[self.store]
-            oldest = context.reached_at(entered) - self.within
+            oldest = context.clock.reached_at(entered) - self.within
             outdated = [key for key, passed in store.items() if passed <= oldest]
             for key in outdated:
                 store.delete(key)

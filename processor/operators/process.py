@@ -39,13 +39,13 @@ class ProcessContext:
     def __init__(self, context: Context, stores: frozenset[str]) -> None:
         self._context = context
         self._stores = stores
-        self.stream_time = context.stream_time
+        self.stream_time = context.clock.stream_time
         """The highest timestamp of the task so far, this record included, in milliseconds."""
 
     @property
     def now(self) -> Timestamp:
         """The wall clock, in milliseconds, as of the last turn of the worker's loop."""
-        return self._context.now
+        return self._context.clock.now
 
     def store(self, spec: StoreSpec[K, V]) -> KeyValueStore[K, V]:
         """The store of this task; it has to be among the `stores=` of the step.
@@ -129,21 +129,21 @@ class Process(Timed, Clocked):
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: what the function and the punctuators return, in order."""
         run = _Run(self, context)
-        times = context.times(batch)
+        times = context.clock.times(batch)
         context.call(run.record, batch, batch.records(), batch.offsets, times)
         return (run.output(),)
 
     def advance(self, context: Context) -> AnyBatch | None:
         """Punctuations whose time came with records that did not reach this step."""
         run = _Run(self, context)
-        run.until(context.end_time)
+        run.until(context.clock.end_time)
         return run.output()
 
     def tick(self, since: Timestamp, context: Context) -> AnyBatch | None:
         """Punctuations by the wall clock."""
         run = _Run(self, context)
         for number, punctuator in enumerate(self.punctuators):
-            due = punctuator.due(since, context.now)
+            due = punctuator.due(since, context.clock.now)
             if punctuator.clock == "wall" and due is not None:
                 run.punctuate(number, due)
         return run.output()
@@ -156,7 +156,7 @@ class _Run:
         self._step = step
         self._context = context
         self._view = ProcessContext(context, step.stores)
-        self._view.stream_time = context.reached.get(step.name, context.stream_time)
+        self._view.stream_time = context.clock.reached.get(step.name, context.clock.stream_time)
         self._by_stream = [
             number for number, p in enumerate(step.punctuators) if p.clock == "stream"
         ]
@@ -175,24 +175,24 @@ class _Run:
         """
         view = self._view
         if self._by_stream:
-            for moment in (*self._context.moments(view.stream_time, time), time):
+            for moment in (*self._context.clock.moments(view.stream_time, time), time):
                 for number in self._by_stream:
                     due = self._step.punctuators[number].due(view.stream_time, moment)
                     if due is not None:
                         self.punctuate(number, due)
                 view.stream_time = moment
-        view.stream_time = self._context.reached[self._step.name] = time
+        view.stream_time = self._context.clock.reached[self._step.name] = time
 
     def punctuate(self, number: int, due: Timestamp) -> None:
         context, punctuation = self._context, Punctuation(self._step.name, number, due)
-        if punctuation in context.skip:
+        if punctuation in context.failures.skip:
             return
-        context.punctuated.append(punctuation)
+        context.failures.punctuated.append(punctuation)
         try:
             outputs = self._step.punctuators[number].function(due, self._view)
-            self._add(outputs, context.crossing(due))
+            self._add(outputs, context.clock.crossing(due))
         except Exception as error:  # noqa: BLE001 - whatever a user's function raises
-            context.failed.append((punctuation, error))
+            context.failures.failed.append((punctuation, error))
 
     def _add(self, outputs: Iterable[Record[Any, Any]] | None, offset: Offset) -> None:
         if outputs is not None:

@@ -186,7 +186,7 @@ class Dataflow:
 
     def decode(self, source: Source, records: RawBatch, context: Context) -> AnyBatch:
         """The records with keys and values from their bytes; those that fail are rejected."""
-        context.step = source.name
+        context.enter_step(source.name)
         self.on_step(source.name)
         batch = records
         if source.time is None:
@@ -216,10 +216,10 @@ class Dataflow:
         """The event times of records as far as they have one, otherwise their own timestamps."""
         if source.time is None:
             return records.timestamps
-        known = len(context.rejected)
+        known = len(context.failures.rejected)
         numbered = records.numbered()
         decoded = self.decode(source, numbered, context)
-        del context.rejected[known:]
+        del context.failures.rejected[known:]
         times = list(records.timestamps)
         for row, time in zip(decoded.offsets, decoded.timestamps, strict=True):
             times[row] = time
@@ -237,14 +237,14 @@ class Dataflow:
         if len(pieces) == 1:
             return _joined(self._pass(entries, context, advance=advance))
         outputs: list[Output] = []
-        before = context.task_time
+        before = context.clock.task_time
         try:
             for piece in pieces:
                 outputs += self._pass(piece, context, advance=advance)
-                context.task_time = context.end_task_time
+                context.clock.task_time = context.clock.end_task_time
         finally:  # what time it is afterwards is the task's to decide
-            context.task_time = before
-            context.enter(entries.values(), advance=advance)
+            context.clock.task_time = before
+            context.clock.enter(entries.values(), advance=advance)
         return _joined(outputs)
 
     def _pieces(self, entries: Entries) -> Sequence[Entries]:
@@ -257,7 +257,7 @@ class Dataflow:
         return [piece for run in _runs(entries) for piece in self._pieces(run)]
 
     def _pass(self, entries: Entries, context: Context, *, advance: bool) -> list[Output]:
-        context.enter(entries.values(), advance=advance)
+        context.clock.enter(entries.values(), advance=advance)
         flows: dict[Edge, AnyBatch] = {}
         for edge, batch in entries.items():
             flows |= self._from_entry(edge, batch, context)
@@ -275,13 +275,13 @@ class Dataflow:
     def _from_entry(self, entry: Edge, batch: AnyBatch, context: Context) -> Entries:
         if not isinstance(entry.node, Step):
             return {entry: batch}
-        context.step = entry.node.name
+        context.enter_step(entry.node.name)
         return _from(entry.node, entry.node.operator.ports(batch, context))
 
     def _step(
         self, node: Step, inputs: list[AnyBatch], context: Context, *, advance: bool
     ) -> Outputs:
-        context.step = node.name
+        context.enter_step(node.name)
         context.ports_read = self._ports_read[node]
         made: Outputs = ()
         if inputs:
@@ -295,12 +295,12 @@ class Dataflow:
         return made
 
     def _sink(self, node: Sink, batch: AnyBatch, context: Context) -> list[Output]:
-        context.step = node.name
+        context.enter_step(node.name)
         outputs = self._written(node, batch, context)
         if not isinstance(node.topic, str) or (lag := self.followed.get(node.topic)) is None:
             return outputs
         made = (output.records for output in outputs)
-        return [Output(node.topic, stamped(rows, context.places(rows, lag))) for rows in made]
+        return [Output(node.topic, stamped(rows, context.clock.places(rows, lag))) for rows in made]
 
     def _written(self, node: Sink, batch: AnyBatch, context: Context) -> list[Output]:
         def work(rows: AnyBatch) -> list[Output]:
@@ -349,7 +349,7 @@ class Dataflow:
         """The records without those that the topic is known to refuse."""
         if (limits := self._limits.get(topic)) is not None and len(raw):
             raw = _within(limits, topic, raw, context)
-        if (refused := context.refused) is None or not len(raw):
+        if (refused := context.failures.refused) is None or not len(raw):
             return raw
         numbers = raw.offsets if offsets is None else [offsets[each] for each in raw.offsets]
         faults = refused.faults(topic, raw, numbers)
@@ -390,9 +390,13 @@ def _within(limits: TopicLimits, topic: str, raw: RawBatch, context: Context) ->
             if size > limits.bytes
         ]
         raw = context.reject(raw, faults, "too-large") if faults else raw
-    times, first, last = raw.timestamps, context.now - limits.before, context.now + limits.after
+    times, first, last = (
+        raw.timestamps,
+        context.clock.now - limits.before,
+        context.clock.now + limits.after,
+    )
     is_late = first > 0 and min(times, default=last) < first
-    if context.now < 0 or not (is_late or max(times, default=0) > last):
+    if context.clock.now < 0 or not (is_late or max(times, default=0) > last):
         return raw
     faults = [
         Fault(

@@ -57,7 +57,7 @@ def with_policy(
     policy: Policy | None, rows: AnyBatch, context: Context, work: Callable[[AnyBatch], Made]
 ) -> Made:
     """What `work` makes of rows, those that fail with a policy of their own."""
-    known = len(context.rejected)
+    known = len(context.failures.rejected)
     try:
         return work(rows)
     except Unattributed as error:
@@ -65,8 +65,8 @@ def with_policy(
         raise
     finally:
         if policy is not None:
-            later = context.rejected[known:]
-            context.rejected[known:] = [each._replace(policy=policy) for each in later]
+            later = context.failures.rejected[known:]
+            context.failures.rejected[known:] = [each._replace(policy=policy) for each in later]
 
 
 def by_number(
@@ -89,21 +89,22 @@ def by_number(
         add: Adds the handler's records to what was made.
         shown: The rows as the handler sees them, if not as they are.
     """
-    known = len(context.rejected)
+    known = len(context.failures.rejected)
     made = work(rows.numbered())
-    failed, context.rejected[known:] = context.rejected[known:], []
+    failed, context.failures.rejected[known:] = context.failures.rejected[known:], []
     fixed: list[AnyBatch] = []
     for each in sorted(failed, key=lambda bad: bad.offset):
         answer = _answer(each, handler, _row(shown or rows, each.offset))
         if isinstance(answer, Rejected):
-            context.rejected.append(answer)
+            context.failures.rejected.append(answer)
         else:
             key, value, timestamp, headers = answer
             fixed.append(Batch([key], [value], [timestamp], [each.offset], [headers]))
     if fixed:
         made = add(made, in_order(fixed))
-    context.rejected[known:] = [
-        each._replace(offset=rows.offsets[each.offset]) for each in context.rejected[known:]
+    context.failures.rejected[known:] = [
+        each._replace(offset=rows.offsets[each.offset])
+        for each in context.failures.rejected[known:]
     ]
     return made
 
@@ -116,14 +117,18 @@ def renumbered(batch: AnyBatch, offsets: Sequence[Offset]) -> AnyBatch:
 
 def _asked(step: Step, handler: ErrorHandler, rows: AnyBatch, context: Context) -> Outputs:
     """At a step that no other record can go through, as by then it may have changed its state."""
-    known, noted, sided = len(context.rejected), len(context.noted), step.operator.sided
+    known, noted, sided = (
+        len(context.failures.rejected),
+        len(context.failures.noted),
+        step.operator.sided,
+    )
     shown = _unsided(rows) if sided else rows
     try:
         made = step.operator.process(rows, context)
     except Unattributed as error:
         cause = error.__cause__
         failure = cause if isinstance(cause, Exception) else error
-        context.rejected.append(Rejected(rows.offsets[0], context.step, "state", failure))
+        context.failures.rejected.append(Rejected(rows.offsets[0], context.step, "state", failure))
         made = ()
 
     def judged(each: Rejected) -> Rejected:
@@ -136,10 +141,10 @@ def _asked(step: Step, handler: ErrorHandler, rows: AnyBatch, context: Context) 
             answer = each._replace(error=_no_place(each.step))
         return answer
 
-    context.rejected[known:] = list(map(judged, context.rejected[known:]))
-    context.noted[noted:] = [
+    context.failures.rejected[known:] = list(map(judged, context.failures.rejected[known:]))
+    context.failures.noted[noted:] = [
         judged(each) if each.reason == _LATE and each.policy is None else each
-        for each in context.noted[noted:]
+        for each in context.failures.noted[noted:]
     ]
     return made
 

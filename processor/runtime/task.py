@@ -127,12 +127,12 @@ class Task:
     @property
     def time(self) -> Timestamp:
         """Its stream time."""
-        return self._context.task_time
+        return self._context.clock.task_time
 
     @property
     def positions(self) -> dict[TopicPartition, Position]:
         """How far each partition is processed."""
-        now = self._context.task_time
+        now = self._context.clock.task_time
         return {
             source: Position(offset, now, self._note(source, offset))
             for source, offset in self.offsets.items()
@@ -141,7 +141,7 @@ class Task:
     def _note(self, source: TopicPartition, offset: Offset) -> str:
         if (note := self.notes.get(source)) is None:
             return ""
-        noted = note, self._context.task_time, offset
+        noted = note, self._context.clock.task_time, offset
         before, text = self._texts.get(source, (None, ""))
         if before != noted:
             text = note_text(*noted, self._layout)
@@ -159,7 +159,7 @@ class Task:
         Args:
             sources: Its partitions, in the order in which their offsets are reported.
         """
-        offsets, now = tuple(self.offsets[each] for each in sources), self._context.task_time
+        offsets, now = tuple(self.offsets[each] for each in sources), self._context.clock.task_time
         return {
             topic: Progress(max(NO_TIME, Timestamp(now - delay)), offsets)
             for topic, delay in self._dataflow.followed.items()
@@ -181,7 +181,7 @@ class Task:
         self._judged = self.judged.copy()
         self.offsets = {source: position.offset for source, position in start.items()}
         times = (position.stream_time for position in start.values())
-        self._context.task_time = self._promised = max(times, default=NO_TIME)
+        self._context.clock.task_time = self._promised = max(times, default=NO_TIME)
         self._context.resumed = True
 
     def process(self, batch: TaskBatch) -> list[Output]:
@@ -191,11 +191,11 @@ class Task:
             BadRecordError: A record is bad, and the policy is to fail.
         """
         entering = _Entering(lambda rows: self._decoded(batch, rows), advance=True)
-        self._context.brought = batch.times
-        self._context.refused = self._bad_records.refusals.of(batch)
+        self._context.clock.brought = batch.times
+        self._context.failures.refused = self._bad_records.refusals.of(batch)
         outputs = self._enter(entering, batch.rows)
-        if self._context.ahead:
-            self.ahead.append(self._place(batch, self._context.ahead[0]))
+        if self._context.clock.ahead:
+            self.ahead.append(self._place(batch, self._context.clock.ahead[0]))
         for source, records, _ in batch.slices:
             self.offsets[source] = Offset(records.offsets[-1] + 1)
             self.records += len(records)
@@ -209,21 +209,21 @@ class Task:
 
     def limit(self, latest: Timestamp | None) -> None:
         """The stream time is moved no further by records; None: by any."""
-        self._context.latest = latest
+        self._context.clock.latest = latest
 
     def tick(self, since: Timestamp, now: Timestamp) -> list[Output]:
         """What follows from the wall clock having gone from `since` to `now`."""
-        self._context.now = now
+        self._context.clock.now = now
         clocked = self._dataflow.clocked.items()
         return [each for step, operator in clocked for each in self._tick(step, operator, since)]
 
     def report_changes(self) -> list[Output]:
         """What the tables have held back for the checkpoint; afterwards they hold nothing back."""
         context = self._context
-        context.promised = self._promised
+        context.clock.promised = self._promised
         tables = self._dataflow.tables.items()
         outputs = [each for step, operator in tables for each in self._report(step, operator)]
-        context.promised, self._promised = None, context.task_time
+        context.clock.promised, self._promised = None, context.clock.task_time
         return outputs
 
     def report_held(self) -> list[Output]:
@@ -234,17 +234,17 @@ class Task:
         """
         outputs: list[Output] = []
         # What steps emit, those downstream may hold back in turn.
-        while (until := self._held_until()) > self._context.task_time:
+        while (until := self._held_until()) > self._context.clock.task_time:
             outputs += self.advance(until)
         return outputs
 
     def advance(self, until: Timestamp) -> list[Output]:
         """What follows from the stream time going on to there without a record."""
-        before, outputs = self._context.task_time, list[Output]()
+        before, outputs = self._context.clock.task_time, list[Output]()
         for step, operator in self._dataflow.timed.items():
-            self._context.task_time = before
+            self._context.clock.task_time = before
             outputs += self._advance(step, operator, until)
-        self._context.task_time = until
+        self._context.clock.task_time = until
         return outputs
 
     def _held_until(self) -> Timestamp:
@@ -252,13 +252,13 @@ class Task:
         return max((time for time in held if time is not None), default=NO_TIME)
 
     def _held_in(self, step: Step, operator: Holding) -> Timestamp | None:
-        self._context.step = step.name
+        self._context.enter_step(step.name)
         until = operator.held_until(self._context)
-        return None if until is None else Timestamp(until + self._context.delay)
+        return None if until is None else Timestamp(until + self._context.clock.delay)
 
     def _advance(self, step: Step, operator: Timed, until: Timestamp) -> list[Output]:
         def made() -> AnyBatch | None:
-            self._context.enter_time(until)
+            self._context.clock.enter_time(until)
             return operator.advance(self._context)
 
         return self._enter_made_by(step, made, at=until)
@@ -274,17 +274,17 @@ class Task:
         context = self._context
         while True:
             context.begin()
-            context.step = step.name
+            context.enter_step(step.name)
             self._dataflow.on_step(step.name)
             made = make()
-            if not context.failed:
+            if not context.failures.failed:
                 break
             self._undo()
-            context.skip |= [context.failed[0]]
+            context.failures.skip |= [context.failures.failed[0]]
         self._accept()
         if at is not None:
-            context.task_time = at
-        noted = context.noted
+            context.clock.task_time = at
+        noted = context.failures.noted
         if made is None or not (len(made) or noted):
             return []
         rows = _numbered(made)
@@ -293,7 +293,7 @@ class Task:
 
     def _report(self, step: Step, operator: Reporting) -> list[Output]:
         self._context.begin()
-        made, noted = self._changes(step, operator), self._context.noted
+        made, noted = self._changes(step, operator), self._context.failures.noted
         if made is None or not (len(made) or noted):
             return []
         first = iter([made])
@@ -306,19 +306,19 @@ class Task:
         return self._enter_made(_Entering(make, noted=noted), made, step)
 
     def _changes(self, step: Step, operator: Reporting) -> AnyBatch | None:
-        self._context.step = step.name
+        self._context.enter_step(step.name)
         return operator.changes(self._context)
 
     def _enter_made(self, entering: _Entering, made: AnyBatch, step: Step) -> list[Output]:
         """Rows that no input record stands for; as dead letters they are written as JSON."""
-        self._context.refused = self._bad_records.refusals.of(None)
+        self._context.failures.refused = self._bad_records.refusals.of(None)
         outputs = self._enter(entering, range(len(made))) if len(made) else []
         if entering.bad or entering.noted:
             place = TopicPartition(step.name, self.id.partition)
 
             def origin(row: int) -> Origin:
                 (rows,) = entering.make([row]).values()
-                self._context.step = step.name
+                self._context.enter_step(step.name)
                 raw = _shown_rows(step.operator.ports(rows, self._context)[0])
                 return Origin(place, Offset(row), raw, is_made=True)
 
@@ -344,7 +344,7 @@ class Task:
     def _leave_out(self, entering: _Entering) -> bool:
         """Leaves out rows that failed before any state was met; whether there are any."""
         stateless = self._dataflow.stateless
-        sure = [each for each in self._context.rejected if each.step in stateless]
+        sure = [each for each in self._context.failures.rejected if each.step in stateless]
         entering.leave_out(sure)
         return bool(sure)
 
@@ -357,17 +357,17 @@ class Task:
         """
         context = self._context
         while True:
-            if context.failed:
-                context.skip |= [context.failed[0]]
-            elif lost := _lost(context.rejected):
-                context.lost |= lost
-            elif context.punctuated or context.closed:
-                first = context.rejected[0]
-                context.skip |= dict.fromkeys(context.punctuated, first.error)
-                context.lost |= dict.fromkeys(context.closed, first)
-            elif context.rejected:
-                entering.leave_out(context.rejected[:1])
-                context.skip, context.lost = {}, {}
+            if context.failures.failed:
+                context.failures.skip |= [context.failures.failed[0]]
+            elif lost := _lost(context.failures.rejected):
+                context.failures.lost |= lost
+            elif context.failures.punctuated or context.failures.closed:
+                first = context.failures.rejected[0]
+                context.failures.skip |= dict.fromkeys(context.failures.punctuated, first.error)
+                context.failures.lost |= dict.fromkeys(context.failures.closed, first)
+            elif context.failures.rejected:
+                entering.leave_out(context.failures.rejected[:1])
+                context.failures.skip, context.failures.lost = {}, {}
             if (outputs := self._try(entering, row)) is not None:
                 return outputs
 
@@ -376,7 +376,7 @@ class Task:
         context = self._context
         context.begin()
         entries = entering.make(rows)
-        entering.leave_out(context.rejected)
+        entering.leave_out(context.failures.rejected)
         if entering.bad:
             entries = {edge: entering.left_of(batch) for edge, batch in entries.items()}
         context.begin()
@@ -388,28 +388,28 @@ class Task:
             failure = cause if isinstance(cause, Exception) else error
             first = min(batch.offsets[0] for batch in entries.values() if len(batch))
             bad = Rejected(first, context.step, "state", failure, error.policy)
-            context.rejected.append(bad)
+            context.failures.rejected.append(bad)
         except BaseException:
             self._undo()
             raise
-        if context.rejected or context.failed:
+        if context.failures.rejected or context.failures.failed:
             self._undo()
             return None
         self._accept()
-        entering.noted += context.noted
-        context.task_time = context.end_task_time
+        entering.noted += context.failures.noted
+        context.clock.task_time = context.clock.end_task_time
         context.resumed = context.resumed and not entering.advance
         return outputs
 
     def _accept(self) -> None:
         """Makes what was done part of the next checkpoint; counts what was late or left out."""
         context = self._context
-        self._judged += context.judged
-        context.judged = Counter()
-        for punctuation, error in context.skip.items():
+        self._judged += context.failures.judged
+        context.failures.judged = Counter()
+        for punctuation, error in context.failures.skip.items():
             policy = self._dataflow.policies.get(punctuation.step)
             self._bad_records.punctuation_failed(punctuation.step, error, policy)
-        context.skip, context.lost = {}, {}
+        context.failures.skip, context.failures.lost = {}, {}
         for overlay in self.overlays.values():
             overlay.accept()
 

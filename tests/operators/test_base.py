@@ -24,46 +24,46 @@ ROWS = batch(*(row(time, timestamp=time) for time in (5, 3, 9, 9, 7)), start=10)
 
 def test_stream_time_is_the_highest_so_far() -> None:
     at = context()
-    at.enter([ROWS], advance=True)
-    assert at.times(ROWS) == [5, 5, 9, 9, 9]
-    assert at.times(ROWS.take([1, 1, 4])) == [5, 5, 9]
-    assert at.end_time == 9
-    assert at.stream_time == NO_TIME
+    at.clock.enter([ROWS], advance=True)
+    assert at.clock.times(ROWS) == [5, 5, 9, 9, 9]
+    assert at.clock.times(ROWS.take([1, 1, 4])) == [5, 5, 9]
+    assert at.clock.end_time == 9
+    assert at.clock.stream_time == NO_TIME
 
 
 def test_stream_time_never_goes_back() -> None:
     at = context(stream_time=8)
-    at.enter([ROWS], advance=True)
-    assert at.times(ROWS) == [8, 8, 9, 9, 9]
+    at.clock.enter([ROWS], advance=True)
+    assert at.clock.times(ROWS) == [8, 8, 9, 9, 9]
 
 
 def test_rows_that_no_record_stands_for_let_no_time_pass() -> None:
     at = context(stream_time=8)
-    at.enter([ROWS], advance=False)
-    assert list(at.times(ROWS)) == [8] * 5
-    assert at.end_time == 8
+    at.clock.enter([ROWS], advance=False)
+    assert list(at.clock.times(ROWS)) == [8] * 5
+    assert at.clock.end_time == 8
 
 
 def test_an_empty_batch_lets_no_time_pass() -> None:
     at = context(stream_time=8)
-    at.enter([batch()], advance=True)
-    assert at.end_time == 8
-    assert list(at.times(batch())) == []
+    at.clock.enter([batch()], advance=True)
+    assert at.clock.end_time == 8
+    assert list(at.clock.times(batch())) == []
 
 
 def test_moments_and_crossings() -> None:
     at = context(stream_time=2)
-    at.enter([ROWS], advance=True)
-    assert at.moments(Timestamp(2), Timestamp(9)) == [5, 9]
-    assert at.moments(Timestamp(5), Timestamp(8)) == []
-    assert [at.crossing(Timestamp(time)) for time in (1, 5, 6, 9, 10)] == [
+    at.clock.enter([ROWS], advance=True)
+    assert at.clock.moments(Timestamp(2), Timestamp(9)) == [5, 9]
+    assert at.clock.moments(Timestamp(5), Timestamp(8)) == []
+    assert [at.clock.crossing(Timestamp(time)) for time in (1, 5, 6, 9, 10)] == [
         10,
         10,
         12,
         12,
         NO_OFFSET,
     ]
-    assert at.reached_at(Timestamp(6)) == 9
+    assert at.clock.reached_at(Timestamp(6)) == 9
 
 
 def test_rejected_rows_are_named_by_their_offset() -> None:

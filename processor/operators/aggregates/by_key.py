@@ -171,7 +171,7 @@ class TableOperator(ChangeOperator, Reporting):
         return Batch(
             [key for key, _ in changed],
             values,
-            [context.stream_time if held is None else held[0] for _, held in changed],
+            [context.clock.stream_time if held is None else held[0] for _, held in changed],
             [Offset(row) for row in range(len(changed))],
         )
 

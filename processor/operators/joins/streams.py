@@ -125,8 +125,8 @@ class StreamStreamJoin(Holding):
 
     def advance(self, context: Context) -> AnyBatch | None:
         """The results of rows that stay without a match; what matches nothing any more goes."""
-        since = 0 if context.resumed else max(0, context.stream_time - self.span.kept)
-        until = max(0, context.end_time - self.span.kept)
+        since = 0 if context.resumed else max(0, context.clock.stream_time - self.span.kept)
+        until = max(0, context.clock.end_time - self.span.kept)
         closed = self._closed(since, until, context) if self.kind != "inner" else None
         first, last = (before(self.span.stretch, time) for time in (since, until))
         for name in self.stores if first < last else ():
@@ -165,7 +165,7 @@ class StreamStreamJoin(Holding):
         self, keys: Sequence[bytes], batch: AnyBatch, context: Context
     ) -> tuple[Sequence[bytes], AnyBatch, Outputs]:
         """The rows that are not late, and those of each side that are."""
-        times = context.times(batch)
+        times = context.clock.times(batch)
         context.judge("judged", len(batch))
         rows = zip(batch.values, batch.timestamps, times, strict=True)
         late = [self.span.late(given.side, time, now) for given, time, now in rows]
@@ -244,11 +244,13 @@ class StreamStreamJoin(Holding):
         names = [name for name, _ in index.items(_NOTED.pack(since, 0), _NOTED.pack(until, 0))]
         index.save(names, {})
         rows, closings = self._rows_of(names, context)
-        context.closed += [closing for closing in closings if closing not in context.lost]
-        if context.lost:
+        context.failures.closed += [
+            closing for closing in closings if closing not in context.failures.lost
+        ]
+        if context.failures.lost:
             shown = rows.with_values([given.value for given in rows.values])
             note_lost(shown, closings, context)
-            rows = rows.select([closing not in context.lost for closing in closings])
+            rows = rows.select([closing not in context.failures.lost for closing in closings])
         return self._joined_alone(rows, context)
 
     def _rows_of(

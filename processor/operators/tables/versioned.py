@@ -98,7 +98,7 @@ class Kept:
             times: As of which.
             context: Of the task.
         """
-        now = context.end_time
+        now = context.clock.end_time
         oldest = now - self.time
         rows = [
             row
@@ -168,8 +168,8 @@ class Versioned(TableOperator, Timed):
     def advance(self, context: Context) -> AnyBatch | None:
         """Drops the segments that nobody can ask for any more."""
         width = self.kept.width
-        oldest = max(0, context.end_time - self.kept.time) // width
-        if context.resumed or oldest > max(0, context.stream_time - self.kept.time) // width:
+        oldest = max(0, context.clock.end_time - self.kept.time) // width
+        if context.resumed or oldest > max(0, context.clock.stream_time - self.kept.time) // width:
             history: EncodedStore[bytes, list[Version]] = context.stores[self.kept.store]
             for key, _ in list(history.scan(b"", _entry(oldest, b""))):
                 history.delete(key)
@@ -177,9 +177,12 @@ class Versioned(TableOperator, Timed):
     def _timely(self, batch: AnyBatch, context: Context) -> AnyBatch:
         """The rows of which history knows; the others are noted."""
         context.judge("judged", len(batch))
-        if min(batch.timestamps, default=context.end_time) >= context.end_time - self.kept.time:
+        if (
+            min(batch.timestamps, default=context.clock.end_time)
+            >= context.clock.end_time - self.kept.time
+        ):
             return batch
-        nows = context.times(batch)
+        nows = context.clock.times(batch)
         mask = [
             time >= now - self.kept.time for time, now in zip(batch.timestamps, nows, strict=True)
         ]
@@ -203,7 +206,7 @@ class Versioned(TableOperator, Timed):
         first: dict[bytes, int] = {}
         for key, time in zip(keys, batch.timestamps, strict=True):
             first[key] = min(time, first.get(key, time))
-        now = context.stream_time
+        now = context.clock.stream_time
         spans = {
             key: self.kept.segments(time, max(now, latest[key][0] if key in latest else now))
             for key, time in first.items()

@@ -50,11 +50,11 @@ class Changed:
     def moments(self) -> list[Timestamp]:
         """The stream times of this pass at which results are emitted, once for each pass."""
         context, every = self._context, self._every
-        since = max(context.stream_time, context.reached.get(context.step, NO_TIME))
-        last, until = since // every, context.end_time
-        context.reached[context.step] = until
+        since = max(context.clock.stream_time, context.clock.reached.get(context.step, NO_TIME))
+        last, until = since // every, context.clock.end_time
+        context.clock.reached[context.step] = until
         moments: list[Timestamp] = []
-        for time in context.moments(since, until) if until // every > last else ():
+        for time in context.clock.moments(since, until) if until // every > last else ():
             if time // every > last:
                 moments.append(time)
                 last = time // every

@@ -52,7 +52,7 @@ class KeyedStep(WindowStep):
         self, keys: Sequence[bytes], batch: AnyBatch, context: Context, changed: Changed | None
     ) -> Outputs:
         """What is to be emitted for each row, and the late rows."""
-        times = context.times(batch)
+        times = context.clock.times(batch)
         work = Work(self, keys, context)
 
         def take(*columns: Any) -> list[Change] | None:

@@ -128,7 +128,7 @@ class WindowStep(Holding, Reporting):
         changed: Changed,
     ) -> Outputs:
         """Folds the rows between the moments at which results are emitted."""
-        times, first = highest_so_far(context.times(batch), NO_TIME), 0
+        times, first = highest_so_far(context.clock.times(batch), NO_TIME), 0
         emitted: list[AnyBatch] = []
         late: list[AnyBatch] = []
         for moment in (*moments, None):
@@ -247,7 +247,7 @@ class WindowStep(Holding, Reporting):
         """All results, and apart from late records those of windows that have closed."""
         if self.early is None:
             return (batch,)
-        delay = self.windows.delay + context.delay
+        delay = self.windows.delay + context.clock.delay
         closed = [
             value is not None and window.end + delay <= (due_of(offset) or NO_TIME)
             for window, value, offset in zip(batch.keys, batch.values, batch.offsets, strict=True)
@@ -295,14 +295,14 @@ class WindowStep(Holding, Reporting):
 
     def _any_end(self, context: Context, delay: int) -> bool:
         """Whether the stream time may have come to `delay` after the end of any window."""
-        since, to = context.stream_time - delay, context.end_time - delay
+        since, to = context.clock.stream_time - delay, context.clock.end_time - delay
         return self._may_be_behind(context, delay) or self.windows.ends_in(since, to)
 
     def _range(self, context: Context, delay: int) -> tuple[bytes, bytes]:
         """The keys of the windows for which this pass comes to `delay` after their end."""
         behind = self._may_be_behind(context, delay)
-        first = b"" if behind else until(context.stream_time - delay + 1)
-        return first, until(context.end_time - delay + 1)
+        first = b"" if behind else until(context.clock.stream_time - delay + 1)
+        return first, until(context.clock.end_time - delay + 1)
 
     def _may_be_behind(self, context: Context, delay: int) -> bool:
         """Whether windows may be there that an earlier run has left, as its grace was longer.
@@ -336,10 +336,12 @@ class WindowStep(Holding, Reporting):
         states = [None if held is None else held[1] for held in windows.values()]
         rows = context.emit(self._result, Batch(keys, states, times, offsets))
         closings = [each for each in map(closing_of, rows.offsets) if each is not None]
-        context.closed += [closing for closing in closings if closing not in context.lost]
-        if context.lost:
+        context.failures.closed += [
+            closing for closing in closings if closing not in context.failures.lost
+        ]
+        if context.failures.lost:
             note_lost(rows, closings, context)
-            return rows.select([closing not in context.lost for closing in closings])
+            return rows.select([closing not in context.failures.lost for closing in closings])
         return rows
 
     def _result(self, state: Any) -> Any:
@@ -349,7 +351,7 @@ class WindowStep(Holding, Reporting):
         """The last change of each window since the last checkpoint."""
         if self.emit != "checkpoint":
             return None
-        gone = context.stream_time - self.kept
+        gone = context.clock.stream_time - self.kept
         changed = [
             (window, held)
             for window, held in self.states(context).changes()
@@ -358,7 +360,7 @@ class WindowStep(Holding, Reporting):
         states: AnyBatch = Batch(
             [window for window, _ in changed],
             [None if held is None else held[1] for _, held in changed],
-            [context.stream_time if held is None else held[0] for _, held in changed],
+            [context.clock.stream_time if held is None else held[0] for _, held in changed],
             [Offset(row) for row in range(len(changed))],
         )
         return context.emit(self._result, states).numbered()
@@ -376,6 +378,8 @@ def _after(delay: int) -> Callable[[int], Timestamp]:
 def note_lost(rows: AnyBatch, closings: Sequence[Closing], context: Context) -> None:
     """Notes the rows that failed on their way in an earlier try."""
     for row, closing in enumerate(closings):
-        if closing in context.lost:
-            rejected = context.lost[closing]._replace(offset=rows.offsets[row], row=(rows, row))
-            context.noted.append(rejected)
+        if closing in context.failures.lost:
+            rejected = context.failures.lost[closing]._replace(
+                offset=rows.offsets[row], row=(rows, row)
+            )
+            context.failures.noted.append(rejected)
