@@ -12,7 +12,7 @@ from processor.records import Batch, Headers, Offset, Partition, RawBatch, Times
 _SECOND = itemgetter(1)
 
 UNKNOWN = -1
-"""The leader epoch of a position behind a transaction's marker, which nobody gets to see, or from
+"""The leader epoch of a position after a transaction's marker, which nobody gets to see, or from
 elsewhere."""
 
 
