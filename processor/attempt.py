@@ -25,7 +25,7 @@ def attempt(function: Callable[..., R], *columns: Sequence[Any]) -> tuple[list[R
     Returns:
         The results of the rows that succeeded, in order, and the rows that did not. No row is
         called twice: `list.extend` keeps what it got before an exception, and the iterators
-        stand behind the failed row, so that the next round goes on from there.
+        stand after the failed row, so that the next round goes on from there.
 
     Raises:
         StateError: A store that the function used is of no use any more.

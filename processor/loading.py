@@ -38,7 +38,7 @@ def load(spec: str) -> Topology:
     that package, so that it can import by names that begin with a dot or with the package's.
 
     Args:
-        spec: Where it is; with `:NAME` behind it the variable, needed if there are several.
+        spec: Where it is; with `:NAME` after it the variable, needed if there are several.
 
     Raises:
         TopologyError: There is no such file, module or variable, or running it raised an error,

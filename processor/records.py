@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, compress, pairwise
 from operator import itemgetter
-from typing import Final, Generic, NamedTuple, NewType, TypeAlias, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, NewType, TypeAlias, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -29,6 +29,9 @@ Partition = NewType("Partition", int)
 
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 """A record's headers in order; names may repeat."""
+
+Policy: TypeAlias = Literal["fail", "skip", "dead-letter"]
+"""What happens to a record that fails: stop the worker, drop it, or keep it in a topic."""
 
 _FEW = 2
 """Fewer indices than that, and `itemgetter` gives no tuple."""

@@ -16,7 +16,7 @@ def run(topology: Topology, *options: str) -> None:
     """Does what `kproc run FILE` does with the file that the topology is in, and ends the process.
 
     Settings are those of `kproc run`: the topology's own, kproc.toml, variables KPROC_..., options.
-    Workers load the file as a module, so that the call belongs at its end, behind a condition:
+    Workers load the file as a module, so that the call belongs at its end, under a condition:
 
         if __name__ == "__main__":
             run(topology, "--until-end")  # or *sys.argv[1:]

@@ -23,6 +23,7 @@ from processor.addresses import parse_address
 from processor.durations import POLL_INTERVAL, milliseconds
 from processor.errors import SettingsError, UsageError
 from processor.layers import CLIENTS, FILE, KAFKA, PREFIX, flat, from_environment, from_file
+from processor.records import Policy
 
 _SECURITY: Final = ("security.", "sasl.", "ssl.")
 _OWNED: Final = {
@@ -81,7 +82,7 @@ class Settings(BaseSettings):
     start_from: Literal["earliest", "latest"] = Field(
         "earliest", description="Where to begin in an input topic never read before."
     )
-    on_bad_record: Literal["fail", "skip", "dead-letter"] = Field(
+    on_bad_record: Policy = Field(
         "dead-letter", description="What happens to a record that can't be processed."
     )
     max_task_idle: str = Field(

@@ -32,8 +32,8 @@ METHODS = {
     Stream: """
         deduplicate enrich filter filter_not flat_map flat_map_values for_each group_by
         group_by_key join key_by left_join map map_async
-        map_values merge on_error outer_join peek print process repartition select split through to
-        to_table with_columns
+        map_values merge on_bad_record outer_join peek print process repartition select split
+        through to to_table with_columns
     """,
     GroupedStream: "agg cogroup aggregate count reduce window",
     WindowedStream: "agg aggregate count reduce",
@@ -44,10 +44,7 @@ METHODS = {
     """,
     WindowedTable: "final join late left_join outer_join print to to_stream",
     GlobalTable: "store topic",
-    KeyValueStore: """
-        before_changes changed changes delete get get_many holding items last load put read
-        save scan
-    """,
+    KeyValueStore: "delete get get_many items put",
     TopologyDriver: """
         advance bad_records checkpoint dead_letters idle now pipe pipe_bytes read read_records
         restart store

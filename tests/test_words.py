@@ -18,6 +18,11 @@ EVERYWHERE = {
     r"an own": "a custom one, one of its own",
 }
 IN_THE_PRODUCT = {
+    r"portions?": "batch",
+    r"foldings?": "aggregation",
+    r"marks? that names": "replay marker",
+    r"(a|the|several|each) (step|node|table)s? behind": "downstream",
+    r"behind (a|an|the|its) (step|node|repartition|topic|source)s?": "downstream of",
     r"(un)?(tell|tells|told|telling)": "emit, report, log, show, say; distinguish for tell apart",
 }
 

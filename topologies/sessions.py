@@ -3,7 +3,7 @@
     kproc run topologies/sessions.py --dev --until-end
 
 What is written are the busy shifts, of four departures and more. The data is that of `flights.py`,
-here keyed by airplane: so the windows are right behind the topic, and no partition has to wait for
+here keyed by airplane: so the windows come right after the topic, and no partition has to wait for
 others.
 """
 

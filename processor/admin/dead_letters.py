@@ -1,8 +1,8 @@
 """Reads the topic for dead letters, and replays what it holds, exactly once.
 
-A replay commits, in one transaction, some records and a mark behind their letters that says which
-they were. Who replays next has fenced its predecessor before it reads the marks, so that none is
-missed, whenever the one before was killed.
+A replay commits, in one transaction, some records and a *replay marker* in the topic of their dead
+letters that says which they were. Who replays next has fenced its predecessor before it reads the
+markers, so that none is missed, whenever the one before was killed.
 """
 
 import contextlib
@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaException, Message, Producer
-from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import KafkaError as ClientError
 
-from processor.errors import Interrupted, KafkaError, TopicMismatch
+from processor.errors import Interrupted, TopicMismatch
 from processor.kafka.clients import (
-    PASSING,
     PURGED,
     QUIET,
     ClientConfig,
@@ -29,23 +27,24 @@ from processor.kafka.clients import (
     topics_of,
     translated,
 )
-from processor.kafka.messages import raw_batch, source_of, split_errors
+from processor.kafka.messages import raw_batch, source_of
 from processor.kafka.progress import list_offsets
+from processor.kafka.reader import Reader, reading_config
 from processor.records import Offset, Partition, Record, Timestamp, TopicPartition
-from processor.runtime.letters import (
-    Letter,
+from processor.runtime.dead_letters import (
+    DeadLetter,
     Place,
     RawRecord,
     Wanted,
-    letter_of,
-    mark,
-    marked,
+    dead_letter_of,
     obstacle,
+    replay_marker,
+    replayed_by,
     target,
 )
 
 _CHUNK = 500
-"""Letters in one transaction of a replay."""
+"""Dead letters in one transaction of a replay."""
 
 _STALLED = 90.0
 """Seconds in which an open transaction ends, one way or another."""
@@ -54,14 +53,6 @@ _COMMIT_SECONDS = 60.0
 _ANY = -1
 """Stands for the partition that the key belongs to."""
 
-_READER: Mapping[str, Any] = {
-    "group.id": "kproc-dead-letters",  # never joined, but the client wants one
-    "enable.auto.commit": False,
-    "enable.partition.eof": True,
-    "isolation.level": "read_committed",
-    "auto.offset.reset": "earliest",
-    "fetch.wait.max.ms": 50,
-}
 _WRITER: Mapping[str, Any] = {
     "enable.idempotence": True,
     "compression.type": "lz4",
@@ -99,7 +90,7 @@ class DeadLetters:
             )
 
     def ends(self, *, stable: bool = False) -> dict[Partition, Offset]:
-        """Behind the last record of each partition; if `stable`, before any open transaction."""
+        """Where each partition ends; if `stable`, before any open transaction."""
         level = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
         partitions = [
             TopicPartition(self.topic, Partition(each)) for each in range(self.topics[self.topic])
@@ -110,44 +101,19 @@ class DeadLetters:
     def read(self, ends: Mapping[Partition, Offset]) -> Iterator[list[tuple[Place, RawRecord]]]:
         """All committed records before the ends, in lists that may be empty while none comes.
 
-        What is behind a transaction that is still open comes when that has ended.
+        What comes after a transaction that is still open is read when that has ended.
 
         Raises:
             KafkaError: The topic can't be read, or a transaction does not end.
         """
-        consumer = Consumer({**QUIET, **_READER, **self._client})
+        sources = {TopicPartition(self.topic, each): end for each, end in ends.items()}
+        consumer = Consumer({**QUIET, **reading_config("kproc-dead-letters"), **self._client})
         try:
             connect(consumer)
-            consumer.assign([ClientPartition(self.topic, each, 0) for each in ends])
-            left, deadline = dict(ends), time.monotonic() + _STALLED
-            while left:
-                records, others = split_errors(consumer.consume(_CHUNK, timeout=0.1))
-                if records or others:
-                    deadline = time.monotonic() + _STALLED
-                for message in (*records, *others):
-                    self._note(message, left)
-                yield [each for each in _raw(records) if each[0].offset < ends[each[0].partition]]
-                if time.monotonic() > deadline:
-                    raise KafkaError(
-                        f"{self.topic}: nothing more came for {_STALLED:.0f} s before the end; see "
-                        "whether the broker works, and whether a transaction is still open there"
-                    )
+            reader = Reader(consumer, dict.fromkeys(sources, 0))
+            yield from map(_raw, reader.until(sources, _STALLED))
         finally:
             consumer.close()
-
-    def _note(self, message: Message, left: dict[Partition, Offset]) -> None:
-        """Takes a partition from those that are left when its end is reached."""
-        error: Any = message.error()
-        reached = message.offset() or 0
-        if error is None:
-            reached += 1
-        elif error.code() in PASSING:
-            return
-        elif error.code() != ClientError._PARTITION_EOF:  # noqa: SLF001 - its public name
-            raise translated(KafkaException(error), f"read {source_of(message)}")
-        partition = source_of(message).partition
-        if partition in left and reached >= left[partition]:
-            del left[partition]
 
 
 @dataclass(slots=True)
@@ -156,15 +122,15 @@ class Survey:
 
     ends: Mapping[Partition, Offset]
     is_behind: bool = False
-    """Whether a transaction is open there, behind which more may come."""
+    """Whether a transaction is open there, after which more may come."""
     chosen: set[Place] = field(default_factory=set[Place])
-    """The letters to replay."""
+    """The dead letters to replay."""
     targets: Counter[str] = field(default_factory=Counter[str])
     """How many of them go to each topic."""
     replayed: set[Place] = field(default_factory=set[Place])
-    """All letters that were replayed, asked for or not."""
-    left_out: list[tuple[Letter, str]] = field(default_factory=list[tuple[Letter, str]])
-    """Letters that can't be replayed, and why."""
+    """All that were replayed, asked for or not."""
+    left_out: list[tuple[DeadLetter, str]] = field(default_factory=list[tuple[DeadLetter, str]])
+    """Dead letters that can't be replayed, and why."""
 
 
 def survey(letters: DeadLetters, wanted: Wanted, to: str | None) -> Survey:
@@ -184,8 +150,8 @@ def survey(letters: DeadLetters, wanted: Wanted, to: str | None) -> Survey:
     towards: dict[Place, str] = {}
     for batch in letters.read(found.ends):
         for place, raw in batch:
-            found.replayed.update(Place(place.partition, each) for each in marked(raw))
-            letter = letter_of(place, raw)
+            found.replayed.update(Place(place.partition, each) for each in replayed_by(raw))
+            letter = dead_letter_of(place, raw)
             if letter is None or not wanted.takes(letter):
                 continue
             if why := obstacle(letter, to, letters.topics):
@@ -204,7 +170,7 @@ def replay(
     config: ClientConfig,
     on_progress: Callable[[int, int | None], None],
 ) -> int:
-    """Writes the letters of a survey as the records that they were; returns how many.
+    """Writes the dead letters of a survey as the records that they were; returns how many.
 
     Killed at any moment and started again, it goes on with those that are not committed.
 
@@ -225,7 +191,7 @@ def replay(
     on_progress(0, len(chosen))
     for batch in letters.read(asked.ends):
         for place, raw in batch:
-            letter = letter_of(place, raw) if place in chosen else None
+            letter = dead_letter_of(place, raw) if place in chosen else None
             if letter is not None:
                 replayer.write(letter)
                 done += 1
@@ -242,12 +208,12 @@ def _replayed(letters: DeadLetters) -> set[Place]:
         Place(place.partition, each)
         for batch in letters.read(letters.ends())
         for place, raw in batch
-        for each in marked(raw)
+        for each in replayed_by(raw)
     }
 
 
 class _Replayer:
-    """A producer that marks what it has written in the same transaction."""
+    """A producer that names what it has replayed in the same transaction."""
 
     def __init__(self, letters: DeadLetters, to: str | None, config: ClientConfig) -> None:
         self._letters = letters
@@ -260,7 +226,7 @@ class _Replayer:
         connect(self._producer)
         take_over_transactions(self._producer)
 
-    def write(self, letter: Letter) -> None:
+    def write(self, letter: DeadLetter) -> None:
         if not self._written:
             self._producer.begin_transaction()
         key, value, timestamp, headers = letter.record
@@ -273,7 +239,7 @@ class _Replayer:
         if not self._written:
             return
         for partition, offsets in self._written.items():
-            raw: RawRecord = Record(None, None, Timestamp(0), mark(offsets))
+            raw: RawRecord = Record(None, None, Timestamp(0), replay_marker(offsets))
             self._produce(self._letters.topic, partition, raw)
         deadline = time.monotonic() + _COMMIT_SECONDS
         while True:
@@ -285,7 +251,7 @@ class _Replayer:
                     raise self._failed(error) from error
                 if time.monotonic() > deadline:
                     raise Interrupted(
-                        "Kafka does not say whether the last letters are replayed: run the "
+                        "Kafka does not say whether the last dead letters are replayed: run the "
                         "command again, it goes on with those that are not"
                     ) from error
             else:
@@ -313,7 +279,7 @@ class _Replayer:
         with contextlib.suppress(KafkaException):
             self._producer.abort_transaction(10)
         cause = KafkaException(self._errors[0]) if self._errors else error
-        return translated(cause, f"replay letters of {self._letters.topic}")
+        return translated(cause, f"replay dead letters of {self._letters.topic}")
 
     def _note(self, error: ClientError | None, _message: Message) -> None:
         if error is not None and error.code() not in PURGED:

@@ -10,8 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Producer
-from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import KafkaError as ClientError
 
@@ -21,7 +20,7 @@ from processor.errors import KafkaError, TopicMismatch, UsageError
 from processor.kafka.clients import (
     QUIET,
     ClientConfig,
-    asking_config,
+    commit_for,
     patiently,
     take_over_transactions,
     topics_of,
@@ -30,6 +29,7 @@ from processor.kafka.clients import (
 from processor.kafka.description import read_description, write_description
 from processor.node.observing import live_nodes
 from processor.node.setup import create_topics, grow
+from processor.records import Partition, TopicPartition
 from processor.topology.plan import Layout, Plan, check_existing, lay_out
 from processor.wording import several
 
@@ -215,17 +215,12 @@ def members(admin: Any, group: str) -> list[str]:
 
 def _begin_new(change: Rescaling, client: ClientConfig, counts: Mapping[str, int]) -> None:
     """Commits the beginning of new partitions: `start_from` is for topics never read before."""
-    group = asking_config(change.after.plan.application)
-    new = [
-        ClientPartition(topic, number, 0)
+    new = {
+        TopicPartition(topic, Partition(number)): 0
         for topic, count in counts.items()
         for number in range(change.before.partitions[topic], count)
-    ]
-    consumer = Consumer({**QUIET, **client, **group})
-    try:
-        patiently(lambda: consumer.commit(offsets=new, asynchronous=False), "commit where to begin")
-    finally:
-        consumer.close()
+    }
+    commit_for(client, change.after.plan.application, new, "commit where to begin")
 
 
 def _settle(change: Rescaling, admin: Any, replication: int) -> None:

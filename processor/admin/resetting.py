@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
@@ -26,8 +26,7 @@ from processor.errors import KafkaError, StoreLocked, TopicMismatch, UsageError
 from processor.kafka.clients import (
     QUIET,
     ClientConfig,
-    asking_config,
-    patiently,
+    commit_for,
     topics_of,
     translated,
 )
@@ -293,12 +292,7 @@ def _drop(admin: Any, topic: str) -> None:
 
 def _commit(client: ClientConfig, asked: Reset, positions: Mapping[TopicPartition, Offset]) -> None:
     """Sets positions, with both of their witnesses."""
-    consumer = Consumer({**QUIET, **client, **asking_config(asked.plan.application)})
-    offsets = [ClientPartition(*source, offset) for source, offset in positions.items()]
-    try:
-        patiently(lambda: consumer.commit(offsets=offsets, asynchronous=False), "commit positions")
-    finally:
-        consumer.close()
+    commit_for(client, asked.plan.application, positions, "commit positions")
     _note(client, asked, positions)
 
 

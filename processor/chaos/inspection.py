@@ -11,13 +11,13 @@ from confluent_kafka import Consumer, IsolationLevel
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from processor.chaos.log_reader import LogReader
 from processor.chaos.outside import Outside, tables_of
 from processor.chaos.reference import OnTask, make_reference
 from processor.chaos.resets import Reset, without_marks
 from processor.chaos.verdict import Verdict
 from processor.errors import KafkaError
 from processor.kafka.clients import QUIET, ClientConfig, committed, partitions_of, topics_of
-from processor.kafka.log_reader import LogReader
 from processor.kafka.progress import list_offsets, partitions
 from processor.kafka.registry import Registry
 from processor.records import Offset, Partition, RawBatch, TopicPartition
@@ -76,7 +76,7 @@ class Inspection:
         }
         problems = list(self._open_transactions((*fixed, *plan.repartitions, *changelogs)))
         if problems:
-            return Verdict(problems, ())  # what is behind them can't be read
+            return Verdict(problems, ())  # what comes after them can't be read
         logs = self._read(fixed)
         self._recorder.read_until(self._ends(plan.repartitions))
         repartitioned = {
@@ -151,7 +151,7 @@ class Inspection:
         return [(source, ends[source] - stable[source]) for source in sources]
 
     def _unprocessed(self, logs: Mapping[TopicPartition, RawBatch]) -> Iterable[str]:
-        """Records behind what the group has committed; markers may be."""
+        """Records after what the group has committed; markers may be there."""
         group = {"group.id": self._layout.plan.application, "isolation.level": "read_committed"}
         member = Consumer({**QUIET, **self._client, **group})
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import psutil
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import KafkaError as ClientError
@@ -23,7 +23,7 @@ from processor.chaos.schedule import Fault
 from processor.chaos.site import Site
 from processor.chaos.victims import ChaosNode, Victim
 from processor.errors import Fenced, StateError, StateMismatch
-from processor.kafka.clients import QUIET, asking_config, committed, translated
+from processor.kafka.clients import QUIET, committed_by, translated
 from processor.kafka.progress import list_offsets, partitions
 from processor.local.node_process import NodeProcess
 from processor.node.node import client_settings
@@ -197,12 +197,8 @@ class Operator:
         self.resets.append(Reset(until, ends, self._committed()))
 
     def _committed(self) -> dict[TopicPartition, Offset]:
-        config = {**client_settings(self._site.settings), **asking_config(self._plan.application)}
-        member = Consumer({**QUIET, **config})
-        try:
-            found = committed(member, self._sources)
-        finally:
-            member.close()
+        client = client_settings(self._site.settings)
+        found = committed_by(client, self._plan.application, self._sources)
         return {source: Offset(max(0, each.offset)) for source, each in found.items()}
 
     def _delete_group(self) -> Steps:

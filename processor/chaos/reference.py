@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from processor.chaos.compare import Compared, Expected, compare_state, compare_topic
 from processor.chaos.outside import Outside
-from processor.chaos.replay import Made, RawRecord, replay
+from processor.chaos.replay import RawRecord, TaskResult, replay
 from processor.chaos.resets import Reset, joined, pieces
 from processor.chaos.rules import Judgement, Rule, Rules, rules
 from processor.operators.aggregates.by_key import TableOperator
@@ -42,8 +42,8 @@ class Reference:
 
     layout: Layout
     rules: Rules
-    made: dict[TaskId, tuple[Made, Made | None]] = field(
-        default_factory=dict[TaskId, tuple[Made, Made | None]]
+    made: dict[TaskId, tuple[TaskResult, TaskResult | None]] = field(
+        default_factory=dict[TaskId, tuple[TaskResult, TaskResult | None]]
     )
 
     @property
@@ -154,7 +154,7 @@ def _both(
     logs: Mapping[TopicPartition, RawBatch],
     options: WorkerOptions,
     outside: Outside,
-) -> tuple[Made, Made | None]:
+) -> tuple[TaskResult, TaskResult | None]:
     layout = reference.layout
     part = layout.plan.subtopologies[task.subtopology]
     first = replay(layout, task, logs, options, outside, each=_reports_at_checkpoints(part))

@@ -10,26 +10,26 @@ from itertools import count
 from typing import TypeAlias
 
 from processor.chaos.outside import Outside
+from processor.errors import KprocError
 from processor.operators.base import NO_TIME
 from processor.records import Offset, RawBatch, Record, Timestamp, TopicPartition
 from processor.runtime.commands import (
+    Aborted,
     Assigned,
     Command,
-    Commit,
     Committed,
     EndsSeen,
     Event,
     Fetched,
-    Finish,
     LookAtEnds,
-    LookUp,
-    OpenTask,
+    LookAtOthers,
     Persist,
     Position,
     Produce,
     TaskOpened,
     Tick,
 )
+from processor.runtime.host import carry_out
 from processor.runtime.options import WorkerOptions
 from processor.runtime.progress import without_progress
 from processor.runtime.worker import Worker
@@ -46,7 +46,7 @@ _PAUSE = 100
 
 
 @dataclass(slots=True)
-class Made:
+class TaskResult:
     """What a task makes of its input.
 
     Attributes:
@@ -66,7 +66,7 @@ def replay(
     outside: Outside,
     *,
     each: bool,
-) -> Made:
+) -> TaskResult:
     """Runs one task over its input; again when it asks for schemas, which it then knows.
 
     Args:
@@ -113,7 +113,7 @@ class _Run:
         options: WorkerOptions,
         outside: Outside,
     ) -> None:
-        self._made = Made()
+        self._made = TaskResult()
         self._own = own
         self._outside = outside
         self._part = layout.plan.subtopologies[task.subtopology]
@@ -127,7 +127,7 @@ class _Run:
         often = replace(options, checkpoint_interval=1, persist_interval=0)
         self._worker = Worker(layout, own, often)
 
-    def over(self, logs: Mapping[TopicPartition, RawBatch], *, each: bool) -> Made:
+    def over(self, logs: Mapping[TopicPartition, RawBatch], *, each: bool) -> TaskResult:
         """What the task makes of these."""
         self._execute(self._worker.start())
         self._handle(Assigned(self._own))
@@ -157,28 +157,30 @@ class _Run:
 
     def _execute(self, commands: list[Command]) -> None:
         for command in commands:
-            match command:
-                case OpenTask(task):
-                    stores = {name: self._disk[store] for name, store in self._stores.items()}
-                    start = dict.fromkeys(self._own, Position(Offset(0), NO_TIME))
-                    self._handle(TaskOpened(task, stores, start, shared=self._outside.tables))
-                case Produce():
-                    self._produce(command)
-                case Commit():
-                    written, self._written = self._written, {}
-                    self._handle(Committed(written))
-                case Persist(store, changes, position):
-                    self._disk[store].write(changes, position)
-                case LookUp(missing):
-                    raise missing
-                case LookAtEnds():
-                    self._asked = command
-                case Finish(error) if error is not None:
-                    raise error
-                case _:
-                    pass
+            event = carry_out(self, command)
+            if event is not None:
+                self._handle(event)
 
-    def _produce(self, command: Produce) -> None:
+    # What the core asks for, see `runtime.host`
+
+    def open_task(self, task: TaskId) -> TaskOpened:
+        stores = {name: self._disk[store] for name, store in self._stores.items()}
+        start = dict.fromkeys(self._own, Position(Offset(0), NO_TIME))
+        return TaskOpened(task, stores, start, shared=self._outside.tables)
+
+    def close_task(self, task: TaskId) -> None:
+        """Nothing is held open."""
+
+    def fetch(self, offsets: Mapping[TopicPartition, Offset]) -> None:
+        """It is given all of its input anyway."""
+
+    def pause(self, sources: frozenset[TopicPartition]) -> None:
+        """The same."""
+
+    def begin(self) -> None:
+        """What it makes counts at once: nothing fails."""
+
+    def produce(self, command: Produce) -> None:
         if command.store is None:
             # The client takes the timestamp 0 for "now", so that the worker writes 1 for it.
             plain = without_progress(command.records)
@@ -193,3 +195,33 @@ class _Run:
                 state.pop(key, None)
             else:
                 state[key] = value
+
+    def send_offsets(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """It never goes on from there."""
+
+    def commit(self) -> Committed:
+        written, self._written = self._written, {}
+        return Committed(written)
+
+    def abort(self) -> Aborted:
+        """As for `begin`."""
+        return Aborted()
+
+    def persist(self, command: Persist) -> None:
+        self._disk[command.store].write(command.changes, command.position)
+
+    def purge(self, offsets: Mapping[TopicPartition, Offset]) -> None:
+        """Its input is read only once."""
+
+    def look_up(self, missing: SchemasMissing) -> None:
+        raise missing
+
+    def look_at_ends(self, command: LookAtEnds) -> None:
+        self._asked = command
+
+    def look_at_others(self, command: LookAtOthers) -> None:
+        """There are no others."""
+
+    def finish(self, error: KprocError | None) -> None:
+        if error is not None:
+            raise error

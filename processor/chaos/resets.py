@@ -6,7 +6,7 @@ What was written before a reset stays where it is; what is read again gives resu
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from processor.chaos.replay import Made
+from processor.chaos.replay import TaskResult
 from processor.records import Offset, RawBatch, TopicPartition
 
 _BEGINNING, _END = Offset(0), Offset(2**63 - 1)
@@ -52,13 +52,13 @@ def without_marks(source: TopicPartition, log: RawBatch, resets: Sequence[Reset]
     return log if len(rows) == len(log) else log.take(rows)
 
 
-def joined(made: Sequence[Made]) -> Made:
+def joined(made: Sequence[TaskResult]) -> TaskResult:
     """What a task wrote in all pieces together, and the state that it has in the end."""
     outputs = {topic: list(records) for topic, records in made[0].outputs.items()}
     for each in made[1:]:
         for topic, records in each.outputs.items():
             outputs.setdefault(topic, []).extend(records)
-    return Made(outputs, made[-1].state)
+    return TaskResult(outputs, made[-1].state)
 
 
 def _between(log: RawBatch, begin: Offset, end: Offset) -> RawBatch:

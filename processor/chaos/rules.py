@@ -178,7 +178,7 @@ def _without_state(operator: Operator, known: _Known) -> _Known:
     if isinstance(operator, _SOME_ROWS) and known.rule is not Rule.LAST:
         # The last change may be one that is left out, and the one before may be unreported.
         return known.but(Rule.SELECTION, known.reason)
-    return known.but(Rule.NOTHING, f"{known.reason}, and a step behind it changes keys or rows")
+    return known.but(Rule.NOTHING, f"{known.reason}, and a step downstream changes keys or rows")
 
 
 def _merged(parents: Sequence[_Known]) -> _Known:

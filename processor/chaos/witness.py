@@ -13,10 +13,10 @@ from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from processor.chaos.log_reader import LogReader
 from processor.chaos.standstill import Standstill, Standstills
 from processor.errors import KafkaError, KprocError
 from processor.kafka.clients import QUIET, ClientConfig, asking_config, committed
-from processor.kafka.log_reader import LogReader
 from processor.kafka.progress import list_offsets, partitions
 from processor.records import Offset, TopicPartition
 from processor.topology.plan import Layout

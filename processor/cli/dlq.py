@@ -23,7 +23,7 @@ from processor.cli.common import (
     redacting,
     say,
 )
-from processor.cli.letters import (
+from processor.cli.dead_letters import (
     GROUPS,
     Count,
     counts_table,
@@ -40,7 +40,7 @@ from processor.wording import several
 
 if TYPE_CHECKING:
     from processor.admin.dead_letters import DeadLetters, Survey
-    from processor.runtime.letters import Letter, Place, Wanted
+    from processor.runtime.dead_letters import DeadLetter, Place, Wanted
     from processor.settings import Settings
 
 _SHOWN_OBSTACLES = 5
@@ -189,8 +189,8 @@ def replay(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Writes dead letters back to the topics that they were read from, as they were.
 
-    Each letter is replayed once, however often the command is given or killed: what is done is
-    marked in the transaction that does it. A record that fails again becomes a new letter.
+    Each dead letter is replayed once, however often the command is given or killed: what is done is
+    noted in the transaction that does it. A record that fails again becomes a new dead letter.
 
     Example: kproc dlq replay orders.py --step check --dry-run
     """
@@ -208,16 +208,16 @@ def replay(  # noqa: PLR0913 - options of a command
         if not asked.chosen or dry_run:
             return
         if not yes:
-            confirm(f"Replay {several(len(asked.chosen), 'letter')}?")
+            confirm(f"Replay {several(len(asked.chosen), 'dead letter')}?")
         own = {**client_settings(where.settings), **where.settings.producer}
         with record_progress("Replaying") as report:
             done = dead_letters.replay(letters, asked, to, own, report)
-    say(f"{several(done, 'letter')} {'is' if done == 1 else 'are'} replayed.")
+    say(f"{several(done, 'dead letter')} {'is' if done == 1 else 'are'} replayed.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Where:
-    """Whose letters, and how to get at them."""
+    """Whose dead letters, and how to get at them."""
 
     application: str
     settings: "Settings"
@@ -250,7 +250,7 @@ def _wanted(
     until: str | None,
     places: list[str] | None,
 ) -> "Wanted":
-    from processor.runtime.letters import Wanted  # noqa: PLC0415
+    from processor.runtime.dead_letters import Wanted  # noqa: PLC0415
 
     return Wanted(
         frozenset(steps or ()),
@@ -265,7 +265,7 @@ def _wanted(
 
 
 def _place(text: str) -> "Place":
-    from processor.runtime.letters import Place  # noqa: PLC0415
+    from processor.runtime.dead_letters import Place  # noqa: PLC0415
 
     partition, _, offset = text.rpartition(":")
     if not offset.isdecimal() or not (partition or "0").isdecimal():
@@ -273,14 +273,16 @@ def _place(text: str) -> "Place":
     return Place(Partition(int(partition or 0)), Offset(int(offset)))
 
 
-def _letters(letters: "DeadLetters", replayed: "set[Place]") -> "Iterator[tuple[Place, Letter]]":
-    """All letters; adds to `replayed` those that were, which is known at the end."""
-    from processor.runtime.letters import Place, letter_of, marked  # noqa: PLC0415
+def _letters(
+    letters: "DeadLetters", replayed: "set[Place]"
+) -> "Iterator[tuple[Place, DeadLetter]]":
+    """All dead letters; adds to `replayed` those that were, which is known at the end."""
+    from processor.runtime.dead_letters import Place, dead_letter_of, replayed_by  # noqa: PLC0415
 
     for batch in letters.read(letters.ends(stable=True)):
         for place, raw in batch:
-            replayed.update(Place(place.partition, each) for each in marked(raw))
-            letter = letter_of(place, raw)
+            replayed.update(Place(place.partition, each) for each in replayed_by(raw))
+            letter = dead_letter_of(place, raw)
             if letter is not None:
                 yield place, letter
 
@@ -288,13 +290,13 @@ def _letters(letters: "DeadLetters", replayed: "set[Place]") -> "Iterator[tuple[
 def _report(asked: "Survey") -> None:
     """What a replay does, and what it leaves out."""
     for topic, count in asked.targets.most_common():
-        say(f"{several(count, 'letter')} to {topic}")
+        say(f"{several(count, 'dead letter')} to {topic}")
     if not asked.chosen:
-        say("There is nothing to replay: there are no such letters, or they were replayed before.")
+        say("There is nothing to replay: no such dead letters, or they were replayed before.")
     if asked.is_behind:
-        say("A transaction is still open there: what is behind it is left for the next replay.")
+        say("A transaction is still open there: what comes after it is left for the next replay.")
     left = Counter(why for _, why in asked.left_out)
     for letter, why in asked.left_out[:_SHOWN_OBSTACLES]:
-        say(f"not letter {letter.place}: {why}")
+        say(f"not dead letter {letter.place}: {why}")
     if left.total() > _SHOWN_OBSTACLES:
         say(f"nor {left.total() - _SHOWN_OBSTACLES:,} more that can't be replayed")

@@ -22,7 +22,7 @@ _PATIENCE = 0.05
 
 @contextlib.contextmanager
 def shared_terminal() -> Generator[Console]:
-    """A console on the terminal behind stderr; what is written to stdout and stderr goes through.
+    """A console on the terminal that stderr is; what is written to stdout and stderr goes through.
 
     Children are given a terminal too, so that they write line by line and in colours as they would
     without this. A stdout that is no terminal is left alone.

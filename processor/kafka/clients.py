@@ -228,6 +228,37 @@ def committed(
     return dict(zip(asked, patiently(ask, "say what is committed"), strict=True))
 
 
+def committed_by(
+    client: ClientConfig, group: str, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, ClientPartition]:
+    """The same for a group that no consumer is at hand of.
+
+    Raises:
+        KprocError: the broker does not answer one of them.
+    """
+    member = Consumer({**QUIET, **client, **asking_config(group)})
+    try:
+        return committed(member, partitions)
+    finally:
+        member.close()
+
+
+def commit_for(
+    client: ClientConfig, group: str, offsets: Mapping[TopicPartition, int], doing: str
+) -> None:
+    """Commits offsets for a group that has no member.
+
+    Raises:
+        KprocError: the broker refuses it.
+    """
+    positions = [ClientPartition(*source, offset) for source, offset in offsets.items()]
+    member = Consumer({**QUIET, **client, **asking_config(group)})
+    try:
+        patiently(lambda: member.commit(offsets=positions, asynchronous=False), doing)
+    finally:
+        member.close()
+
+
 def connect(client: Producer | Consumer) -> None:
     """Connects a client that is new or was idle; it knows the brokers and topics then.
 

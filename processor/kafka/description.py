@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import KafkaError as ClientError
@@ -18,8 +18,7 @@ from processor.kafka.changelogs import topic_ids
 from processor.kafka.clients import (
     QUIET,
     ClientConfig,
-    asking_config,
-    committed,
+    committed_by,
     translated,
 )
 from processor.kafka.compacted import last_value
@@ -175,11 +174,7 @@ def _check_ledger(
     if before.ids.get(topic) in (None, present.get(topic)):
         return
     read = {name: min(before.began.get(name, 0), there.get(name, 0)) for name in plan.inputs}
-    asking = Consumer({**QUIET, **client, **asking_config(plan.application)})
-    try:
-        found = committed(asking, all_partitions(read, read))
-    finally:
-        asking.close()
+    found = committed_by(client, plan.application, all_partitions(read, read))
     if unknown := [str(source) for source, each in found.items() if each.offset < 0]:
         raise StateMismatch(
             f"it is not known how far {', '.join(unknown)} was processed: the group has no offset, "
@@ -208,11 +203,7 @@ def facts(
     ends = list_offsets(admin, [*changelogs, *repartitions], OffsetSpec.latest())
     done = dict(firsts)
     if repartitions:
-        asking = Consumer({**QUIET, **client, **asking_config(plan.application)})
-        try:
-            found = committed(asking, repartitions)
-        finally:
-            asking.close()
+        found = committed_by(client, plan.application, repartitions)
         done |= {each: max(firsts[each], found[each].offset) for each in repartitions}
     return Facts(
         there,

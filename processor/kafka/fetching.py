@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, Message
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.kafka.clients import QUIET
-from processor.kafka.messages import Run, Span, raw_batch, runs, spans, split_errors
+from processor.kafka.messages import Run, Span, bare_batch, raw_batch, runs, spans, split_errors
 from processor.native.client import FetchedError, FetchedRun, made
 from processor.records import Batch, Partition, TopicPartition
 
@@ -20,10 +20,12 @@ class Fetcher:
 
     Args:
         consumer: The consumer, of which nobody else asks for records.
+        bare: Whether neither timestamps nor headers are needed.
     """
 
-    def __init__(self, consumer: Consumer) -> None:
+    def __init__(self, consumer: Consumer, *, bare: bool = False) -> None:
         self.consumer = consumer
+        self._batch = bare_batch if bare else raw_batch
 
     def fetch(
         self, limit: int, timeout: float, flowing: Collection[TopicPartition]
@@ -37,7 +39,8 @@ class Fetcher:
         """
         del flowing
         records, others = split_errors(self.consumer.consume(limit, timeout))
-        return [Run(source, raw_batch(run), spans(run)) for source, run in runs(records)], others
+        found = [Run(source, self._batch(run), spans(run)) for source, run in runs(records)]
+        return found, others
 
     def close(self) -> None:
         """Closes the consumer."""
@@ -78,15 +81,16 @@ class NativeFetcher(Fetcher):
         super().close()
 
 
-def fetcher(config: Mapping[str, Any], *, native: bool) -> Fetcher:
+def fetcher(config: Mapping[str, Any], *, native: bool, bare: bool = False) -> Fetcher:
     """A consumer to fetch with, quiet as all of kproc's clients.
 
     Args:
         config: Settings of librdkafka.
         native: Whether records come by the native plane, which has to be there.
+        bare: Whether neither timestamps nor headers are needed.
     """
     quiet = {**QUIET, **config}
-    return NativeFetcher(quiet) if native else Fetcher(Consumer(quiet))
+    return NativeFetcher(quiet) if native else Fetcher(Consumer(quiet), bare=bare)
 
 
 def _run(found: FetchedRun) -> Run:

@@ -12,7 +12,7 @@ from processor.records import Batch, Headers, Offset, Partition, RawBatch, Times
 _SECOND = itemgetter(1)
 
 UNKNOWN = -1
-"""The leader epoch of a position behind a transaction's marker, which nobody gets to see, or from
+"""The leader epoch of a position after a transaction's marker, which nobody gets to see, or from
 elsewhere."""
 
 
@@ -64,6 +64,16 @@ def raw_batch(messages: Sequence[Message]) -> RawBatch:
         cast("list[Timestamp]", list(map(_SECOND, map(Message.timestamp, messages)))),
         cast("list[Offset]", list(map(Message.offset, messages))),
         [tuple(each) if each else () for each in headers] if any(headers) else None,
+    )
+
+
+def bare_batch(messages: Sequence[Message]) -> RawBatch:
+    """The same for who needs neither timestamps nor headers; there is 0, and none."""
+    return Batch(
+        list(map(Message.key, messages)),
+        list(map(Message.value, messages)),
+        [Timestamp(0)] * len(messages),
+        cast("list[Offset]", list(map(Message.offset, messages))),
     )
 
 

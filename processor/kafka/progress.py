@@ -91,7 +91,7 @@ class Backlog:
         return self._stages
 
     def again(self, stage: int) -> None:
-        """More may have come into the topics of this stage, and so into those behind."""
+        """More may have come into the topics of this stage, and so into those downstream."""
         self._left = self._stages[stage:]
 
     def _done(self, source: TopicPartition) -> Offset:

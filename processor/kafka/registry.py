@@ -181,7 +181,7 @@ class Registry:
         return Answer(schema_id or found.schema_id or 0, schema, found.version or 0)
 
     def _text(self, schema: "Schema") -> SchemaText:
-        """The schema with the texts of those it uses, each behind those that it uses itself."""
+        """The schema with the texts of those it uses, each after those that it uses itself."""
         used: dict[tuple[str, int], str] = {}
         self._collect(schema, used)
         kind: Any = schema.schema_type or "AVRO"

@@ -17,8 +17,8 @@ from confluent_kafka import (
     KafkaException,
     Message,
     Producer,
-    TopicPartition,
 )
+from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.errors import UsageError
@@ -31,7 +31,8 @@ from processor.kafka.clients import (
     translated,
     watermarks,
 )
-from processor.records import Offset, Partition, Timestamp
+from processor.kafka.reader import Reader, reading_config
+from processor.records import Offset, Partition, Timestamp, TopicPartition
 
 OnProgress: TypeAlias = Callable[[int, int | None], None]
 """Called ten times a second and at the end with how many records of how many were handed over."""
@@ -47,19 +48,10 @@ _PRODUCER: dict[str, Any] = {
     "delivery.timeout.ms": 60_000,
     "delivery.report.only.error": True,
 }
-_CONSUMER: dict[str, Any] = {
-    **QUIET,
-    # Never joined: partitions are assigned by hand, but the client wants a name.
-    "group.id": "kproc-consume",
-    "isolation.level": "read_committed",
-    "enable.auto.commit": False,
-    "enable.partition.eof": True,
-    "auto.offset.reset": "earliest",
-}
 # The broker aborts a longer load; 15 minutes is the most that it allows by default.
 _LOAD_TIMEOUT_MS = 900_000
 _PROGRESS_SECONDS = 0.1
-_CHUNK = 500
+_POLL = 0.1
 
 
 class Row(NamedTuple):
@@ -124,7 +116,7 @@ def load_once(
     transaction = {"transactional.id": f"{topic}-load", "transaction.timeout.ms": _LOAD_TIMEOUT_MS}
     outlet = _Outlet({**config, **transaction}, topic)
     take_over_transactions(outlet.producer)
-    # Asked behind the fence: nobody else can commit a load between here and the commit.
+    # Asked after the fence: nobody else can commit a load between here and the commit.
     if has_records(config, topic):
         return 0
     with outlet.transaction():
@@ -157,7 +149,7 @@ def read(
         topic: The topic.
         start: Whether it begins with the first record there is, or with the next that comes.
         until_end: Whether it ends after the last record that is committed when it begins. Records
-            behind a transaction that is still open do not count.
+            after a transaction that is still open do not count.
         partitions: Only these; all of the topic otherwise.
         key: Only records with this key; all otherwise.
         limit: It ends after so many records.
@@ -167,68 +159,42 @@ def read(
         TopicMismatch: there is no such topic.
         KprocError: it can't be read.
     """
-    consumer = Consumer({**_CONSUMER, **config})
+    consumer = Consumer({**QUIET, **reading_config("kproc-consume"), **config})
     try:
         chosen = _chosen(topic, partitions_of(config, topic, consumer), partitions)
-        with _translating(f"read {topic!r}"):
-            ends = _ends(consumer, topic, chosen) if until_end else None
-            first = OFFSET_BEGINNING if start == "beginning" else OFFSET_END
-            consumer.assign([TopicPartition(topic, each, first) for each in chosen])
-            batches = _messages(consumer, ends)
-            if key is not None:
-                batches = ([each for each in batch if each.key() == key] for batch in batches)
-            yield from batches if limit is None else _limited(batches, limit)
+        ends = _ends(consumer, chosen) if until_end else None
+        first = OFFSET_BEGINNING if start == "beginning" else OFFSET_END
+        reader = Reader(consumer, dict.fromkeys(chosen, first), passing=())
+        batches = _endless(reader) if ends is None else reader.until(ends)
+        if key is not None:
+            batches = ([each for each in batch if each.key() == key] for batch in batches)
+        yield from batches if limit is None else _limited(batches, limit)
     finally:
         consumer.close()
 
 
-def _chosen(topic: str, count: int, wanted: Sequence[Partition] | None) -> list[Partition]:
-    if wanted is None:
-        return [Partition(each) for each in range(count)]
-    unknown = [each for each in wanted if not 0 <= each < count]
+def _chosen(topic: str, count: int, wanted: Sequence[Partition] | None) -> list[TopicPartition]:
+    numbers = [Partition(each) for each in range(count)] if wanted is None else list(wanted)
+    unknown = [each for each in numbers if not 0 <= each < count]
     if unknown:
         raise UsageError(f"{topic!r} has no partition {unknown[0]}: it has 0 to {count - 1}.")
-    return list(wanted)
+    return [TopicPartition(topic, each) for each in numbers]
 
 
-def _ends(
-    consumer: Consumer, topic: str, partitions: Sequence[Partition]
-) -> dict[Partition, Offset]:
-    """The offset behind the last committed record of each partition that has any offset at all."""
-    ends: dict[Partition, Offset] = {}
-    for partition in partitions:
+def _ends(consumer: Consumer, sources: Sequence[TopicPartition]) -> dict[TopicPartition, Offset]:
+    """The offset after the last committed record of each partition that has any offset at all."""
+    ends: dict[TopicPartition, Offset] = {}
+    for source in sources:
         # For a reader of committed records the watermark is the last stable offset.
-        low, high = watermarks(consumer, TopicPartition(topic, partition))
+        low, high = watermarks(consumer, ClientPartition(*source))
         if low < high:
-            ends[partition] = Offset(high)
+            ends[source] = Offset(high)
     return ends
 
 
-def _messages(consumer: Consumer, ends: dict[Partition, Offset] | None) -> Iterator[list[Message]]:
-    while ends is None or ends:
-        records: list[Message] = []
-        for message in consumer.consume(_CHUNK, timeout=0.1):
-            partition = Partition(message.partition() or 0)
-            if message.error() is not None:
-                # Markers and aborted records at the tail are never seen, only what is behind them.
-                _raise_unless_end(message)
-                if ends is not None:
-                    ends.pop(partition, None)
-            elif ends is None:
-                records.append(message)
-            elif partition in ends:
-                offset = message.offset() or 0
-                if offset < ends[partition]:
-                    records.append(message)
-                if offset + 1 >= ends[partition]:
-                    del ends[partition]
-        yield records
-
-
-def _raise_unless_end(message: Message) -> None:
-    error = message.error()
-    if error is not None and error.code() != ClientError._PARTITION_EOF:  # noqa: SLF001 - its public name
-        raise KafkaException(error)
+def _endless(reader: Reader) -> Iterator[list[Message]]:
+    while True:
+        yield reader.read(_POLL)
 
 
 def _limited(batches: Iterator[list[Message]], limit: int) -> Iterator[list[Message]]:

@@ -116,7 +116,7 @@ class _Child:
         if not isinstance(cause, TooSlow):
             self.slow_at, self.suspects = "", 0
             return False
-        if self.failure is not None:  # what was found alone may come behind others that are undone
+        if self.failure is not None:  # what was found alone may come after others that are undone
             self.suspects = max(self.suspects, self.failure.records)
         self.slow = self.slow + 1 if str(cause) == self.slow_at else 1
         self.slow_at = str(cause)

@@ -13,7 +13,15 @@ from operator import is_
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from processor.attempt import Fault, attempt
-from processor.records import NO_OFFSET, Batch, Offset, Record, Timestamp, highest_so_far
+from processor.records import (
+    NO_OFFSET,
+    Batch,
+    Offset,
+    Policy,
+    Record,
+    Timestamp,
+    highest_so_far,
+)
 from processor.serdes.base import Serde, attempt_all
 from processor.state.keyvalue import Stores
 from processor.state.shared import ReadOnlyStore
@@ -25,10 +33,6 @@ Outputs: TypeAlias = tuple[AnyBatch, ...]
 
 NO_TIME = Timestamp(-1)
 """The stream time of a task that has seen no record."""
-
-Policy: TypeAlias = Literal["fail", "skip", "dead-letter"]
-"""What happens to a record that fails: stop the worker, drop it, or keep it in a topic."""
-
 
 LATE = 1
 """The output of a windowed step that has its late records."""
@@ -66,11 +70,13 @@ class Closing(NamedTuple):
     key: bytes
 
 
-class Made(int):
-    """The offset of such a result: that of the record that brought its time, and which it is.
+class ResultOffset(int):
+    """The offset of a result that a step gives on its own: an offset with two things more.
 
-    A record that fails behind the step differs from a result that fails there. It is there
-    before its time has come: `due` is when that is, by the stream time of the task.
+    As a number it is the offset of the record that brought the result's time, so that batches are
+    ordered by it as by any other. A record that fails downstream differs from a result that fails
+    there by `closing`. A result is there before its time has come: `due` is when that is, by the
+    stream time of the task.
     """
 
     closing: Closing | None
@@ -79,19 +85,19 @@ class Made(int):
     @staticmethod
     def at(offset: Offset, closing: Closing | None, due: Timestamp) -> Offset:
         """The offset of a result; None: it comes again from its step if it fails."""
-        made = Made(offset)
+        made = ResultOffset(offset)
         made.closing, made.due = closing, due
         return Offset(made)
 
 
 def closing_of(offset: int) -> Closing | None:
     """Which result a row stands for that has this offset; None: a record."""
-    return offset.closing if isinstance(offset, Made) else None
+    return offset.closing if isinstance(offset, ResultOffset) else None
 
 
 def due_of(offset: int) -> Timestamp | None:
     """The task's stream time that the result with this offset has waited for; None: a record."""
-    return offset.due if isinstance(offset, Made) else None
+    return offset.due if isinstance(offset, ResultOffset) else None
 
 
 class NullKeyError(ValueError):
@@ -115,52 +121,21 @@ class Refusing(Protocol):
 
 
 @dataclass(slots=True)
-class Context:
-    """What operators see and say during one pass of a batch through one task.
+class Clock:
+    """The stream time of a task, and how it goes on row by row during one pass of a batch.
 
-    All times that a step sees are those at the step: where steps before it hold results back, these
+    All times that a step sees are those at the step: where steps upstream hold results back, these
     come when the stream time of the task is ahead of them, so here it is behind by that delay.
     """
 
-    stores: Stores
     task_time: Timestamp = NO_TIME  # stream time of the task as of the last record before this pass
     now: Timestamp = NO_TIME  # wall clock of the last tick
-    step: str = ""
-    rejected: list[Rejected] = field(default_factory=list[Rejected])
-    punctuated: list[Punctuation] = field(default_factory=list[Punctuation])
-    failed: list[tuple[Punctuation, Exception]] = field(
-        default_factory=list[tuple[Punctuation, Exception]]
-    )
-    skip: dict[Punctuation, Exception] = field(default_factory=dict[Punctuation, Exception])
-    """Punctuations to leave out, and why."""
-    noted: list[Rejected] = field(default_factory=list[Rejected])
-    """Rows that steps leave out by themselves, so that nothing has to be undone."""
-    closed: list[Closing] = field(default_factory=list[Closing])
-    """Results that steps gave on their own."""
-    lost: dict[Closing, Rejected] = field(default_factory=dict[Closing, Rejected])
-    """Those to leave out, and why."""
-    resumed: bool = True
-    """Whether stores may hold what an earlier run of the task should have closed by now."""
-    ports_read: frozenset[int] = frozenset()
-    """The outputs of the present step that later ones read."""
-    shared: Mapping[str, ReadOnlyStore[Any, Any]] = field(
-        default_factory=dict[str, ReadOnlyStore[Any, Any]]
-    )
-    """The global tables."""
-    delays: Mapping[str, int] = field(default_factory=dict[str, int])
-    """How far the stream time of steps is behind that of the task, by their names."""
-    paired: frozenset[str] = frozenset()
-    """The tables whose changes somebody reads, by the names of their steps."""
-    judged: Counter[tuple[str, Punctuality]] = field(
-        default_factory=Counter[tuple[str, "Punctuality"]]
-    )
-    """Of how many rows steps have judged in this try whether they are late, and what came of it."""
+    delay: int = 0
+    """How far the stream time at the present step is behind that of the task."""
     latest: Timestamp | None = None
     """The stream time is moved no further by rows, whatever their timestamps; None: any."""
     ahead: Sequence[Offset] = ()
     """Of this pass, the rows that would have."""
-    refused: Refusing | None = None
-    """What Kafka has refused before of what this pass makes, if anything."""
     promised: Timestamp | None = None
     """While a table emits what it held back: the stream time at the last checkpoint."""
     brought: Sequence[Timestamp | None] | None = None
@@ -170,12 +145,6 @@ class Context:
     _offsets: Sequence[Offset] = ()
     _timestamps: Sequence[Timestamp] = ()
     _running: Sequence[Timestamp] | None = None
-
-    def begin(self) -> None:
-        """Begins a try: nothing has failed yet."""
-        self.rejected, self.punctuated, self.failed, self.reached = [], [], [], {}
-        self.noted, self.closed = [], []
-        self.judged = Counter()
 
     def enter(self, batches: Collection[AnyBatch], *, advance: bool) -> None:
         """Begins a pass; with `advance` the rows of the batches let the stream time go on."""
@@ -196,16 +165,6 @@ class Context:
     def enter_time(self, time: Timestamp) -> None:
         """Begins a pass in which the stream time goes on to there without a record."""
         self._offsets, self._timestamps, self._running = (NO_OFFSET,), (time,), None
-
-    @property
-    def wants_changes(self) -> bool:
-        """Whether somebody reads the changes of the table that the present step makes."""
-        return self.step in self.paired
-
-    @property
-    def delay(self) -> int:
-        """How far the stream time at the present step is behind that of the task."""
-        return self.delays.get(self.step, 0)
 
     @property
     def stream_time(self) -> Timestamp:
@@ -249,7 +208,7 @@ class Context:
             return self._times
         at = dict(zip(self._offsets, self._times, strict=True))
         times = [at.get(offset, self.task_time) for offset in batch.offsets]
-        if Made in set(map(type, batch.offsets)):
+        if ResultOffset in set(map(type, batch.offsets)):
             times = list(map(_before_due, batch.offsets, times))
         return times
 
@@ -287,18 +246,18 @@ class Context:
         """The stream time at that record: at least `time`, which this pass must have reached."""
         return self._here(self._times[self._row(time)])
 
-    def made(self, due: int, key: bytes) -> Offset:
+    def result_offset(self, due: int, closing: Closing) -> Offset:
         """The offset of a result that the present step gives on its own.
 
         Args:
             due: The stream time that it waited for.
-            key: Which of the step's results it is.
+            closing: Which result it is.
         """
         row = self._row(due)
         before = self._times[row - 1] if row else self.task_time
         # What is overdue, such as after a restart with less grace, is not there before this pass.
         known = max(Timestamp(due + self.delay), Timestamp(before + 1))
-        return Made.at(self._offset(row), Closing(self.step, key), known)
+        return ResultOffset.at(self._offset(row), closing, known)
 
     def _offset(self, row: int) -> Offset:
         return self._offsets[row] if row < len(self._offsets) else NO_OFFSET
@@ -309,6 +268,83 @@ class Context:
 
     def _here(self, task_time: Timestamp) -> Timestamp:
         return max(NO_TIME, Timestamp(task_time - self.delay))
+
+
+@dataclass(slots=True)
+class Failures:
+    """What went wrong in one try of a batch, what is left out of it, and what was late."""
+
+    rejected: list[Rejected] = field(default_factory=list[Rejected])
+    punctuated: list[Punctuation] = field(default_factory=list[Punctuation])
+    failed: list[tuple[Punctuation, Exception]] = field(
+        default_factory=list[tuple[Punctuation, Exception]]
+    )
+    skip: dict[Punctuation, Exception] = field(default_factory=dict[Punctuation, Exception])
+    """Punctuations to leave out, and why."""
+    noted: list[Rejected] = field(default_factory=list[Rejected])
+    """Rows that steps leave out by themselves, so that nothing has to be undone."""
+    closed: list[Closing] = field(default_factory=list[Closing])
+    """Results that steps gave on their own."""
+    lost: dict[Closing, Rejected] = field(default_factory=dict[Closing, Rejected])
+    """Those to leave out, and why."""
+    judged: Counter[tuple[str, Punctuality]] = field(
+        default_factory=Counter[tuple[str, "Punctuality"]]
+    )
+    """Of how many rows steps have judged in this try whether they are late, and what came of it."""
+    refused: Refusing | None = None
+    """What Kafka has refused before of what this pass makes, if anything."""
+
+    def begin(self) -> None:
+        """Begins a try: nothing has failed yet."""
+        self.rejected, self.punctuated, self.failed = [], [], []
+        self.noted, self.closed = [], []
+        self.judged = Counter()
+
+
+@dataclass(slots=True)
+class Context:
+    """What operators see and say during one pass of a batch through one task."""
+
+    stores: Stores
+    clock: Clock = field(default_factory=Clock)
+    failures: Failures = field(default_factory=Failures)
+    step: str = ""
+    """The present step; `enter_step` sets it."""
+    resumed: bool = True
+    """Whether stores may hold what an earlier run of the task should have closed by now."""
+    ports_read: frozenset[int] = frozenset()
+    """The outputs of the present step that later ones read."""
+    shared: Mapping[str, ReadOnlyStore[Any, Any]] = field(
+        default_factory=dict[str, ReadOnlyStore[Any, Any]]
+    )
+    """The global tables."""
+    delays: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How far the stream time of steps is behind that of the task, by their names."""
+    paired: frozenset[str] = frozenset()
+    """The tables whose changes somebody reads, by the names of their steps."""
+
+    def begin(self) -> None:
+        """Begins a try."""
+        self.failures.begin()
+        self.clock.reached = {}
+
+    def enter_step(self, name: str) -> None:
+        """A step begins to work."""
+        self.step, self.clock.delay = name, self.delays.get(name, 0)
+
+    @property
+    def wants_changes(self) -> bool:
+        """Whether somebody reads the changes of the table that the present step makes."""
+        return self.step in self.paired
+
+    def made(self, due: int, key: bytes) -> Offset:
+        """The offset of a result that the present step gives on its own.
+
+        Args:
+            due: The stream time that it waited for.
+            key: Which of the step's results it is.
+        """
+        return self.clock.result_offset(due, Closing(self.step, key))
 
     def call(
         self, function: Callable[..., R], batch: AnyBatch, *columns: Sequence[Any]
@@ -324,7 +360,7 @@ class Context:
             mask[row] = False
             place = batch, row
             bad = Rejected(batch.offsets[row], self.step, reason, error, row=place)
-            self.rejected.append(bad)
+            self.failures.rejected.append(bad)
         return batch.select(mask)
 
     def emit(self, result: Callable[[Any], Any], states: AnyBatch) -> AnyBatch:
@@ -341,14 +377,16 @@ class Context:
             place = states, row
             offset = states.offsets[row]
             if closing_of(offset) is None:
-                offset = Made.at(NO_OFFSET, Closing(self.step, b"%d" % row), self.task_time)
-            self.noted.append(Rejected(offset, self.step, "function", error, row=place))
+                offset = ResultOffset.at(
+                    NO_OFFSET, Closing(self.step, b"%d" % row), self.clock.task_time
+                )
+            self.failures.noted.append(Rejected(offset, self.step, "function", error, row=place))
         return states.select(mask).with_values(results)
 
     def judge(self, outcome: Punctuality, rows: int) -> None:
         """Counts rows of which the present step has judged whether they are late."""
         if rows:
-            self.judged[self.step, outcome] += rows
+            self.failures.judged[self.step, outcome] += rows
 
     def note(
         self, rows: AnyBatch, errors: Sequence[Exception], reason: str, policy: Policy | None
@@ -356,7 +394,7 @@ class Context:
         """Notes rows that the step leaves out, without anything to be undone."""
         for row, (offset, error) in enumerate(zip(rows.offsets, errors, strict=True)):
             noted = Rejected(offset, self.step, reason, error, policy, (rows, row))
-            self.noted.append(noted)
+            self.failures.noted.append(noted)
 
 
 def _before_due(offset: int, time: Timestamp) -> Timestamp:
@@ -391,11 +429,6 @@ class Operator:
     """
 
     @property
-    def holds_back(self) -> bool:
-        """Whether it has results that wait until the stream time goes on, see `held_until`."""
-        return False
-
-    @property
     def longest_wait(self) -> int:
         """How long after their time results may come that the step gives on its own."""
         return 0
@@ -414,25 +447,42 @@ class Operator:
         """Works on a batch; returns one batch for each output port."""
         raise NotImplementedError
 
+
+class Reporting(Operator):
+    """A table: it may hold changes back until the checkpoint."""
+
     def changes(self, context: Context) -> AnyBatch | None:
-        """What a table holds back until the checkpoint, or None; its offsets are row numbers."""
-        del context
-        return None
+        """What is held back until the checkpoint, or None; its offsets are row numbers."""
+        raise NotImplementedError
+
+
+class Timed(Operator):
+    """A step of which something follows as stream time passes, whether records reach it or not."""
 
     def advance(self, context: Context) -> AnyBatch | None:
         """What follows from stream time having passed by the end of this pass, or None."""
-        del context
-        return None
+        raise NotImplementedError
+
+
+class Holding(Timed):
+    """A step that may hold results back until the stream time goes on."""
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether it does, as it is set."""
+        return True
 
     def held_until(self, context: Context) -> Timestamp | None:
         """The stream time at which all that is held back now is emitted; None: there is none."""
-        del context
-        return None
+        raise NotImplementedError
+
+
+class Clocked(Operator):
+    """A step of which something follows as the wall clock goes on."""
 
     def tick(self, since: Timestamp, context: Context) -> AnyBatch | None:
         """What follows from the wall clock having gone from `since` to `context.now`, or None."""
-        del since, context
-        return None
+        raise NotImplementedError
 
 
 def of_parent(number: int, batch: AnyBatch) -> AnyBatch:

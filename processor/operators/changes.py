@@ -1,7 +1,7 @@
-"""What steps that make a table emit: new values, and changes where a step behind needs the old.
+"""What steps that make a table emit: new values, and changes where a step downstream needs the old.
 
 A table's new values are on its output 0, where they are read as a stream. Its changes, old and new
-value together, are on output 1; they are only made where somebody reads them. A step behind can
+value together, are on output 1; they are only made where somebody reads them. A step downstream can
 take back exactly what was emitted before, without keeping anything of its own.
 """
 

@@ -4,14 +4,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from processor.operators.base import AnyBatch, Context, Operator, Outputs, encoded_keys
+from processor.operators.base import (
+    AnyBatch,
+    Context,
+    Outputs,
+    Timed,
+    encoded_keys,
+)
 from processor.records import Timestamp
 from processor.serdes.base import Serde
-from processor.state.keyvalue import KeyValueStore
+from processor.state.keyvalue import EncodedStore
 
 
 @dataclass(frozen=True)
-class Deduplicate(Operator):
+class Deduplicate(Timed):
     """Drops a record if an equal one passed less than `within` of stream time before.
 
     Equal are records of the same key and, with an `identity`, the same result of it. The store has
@@ -28,7 +34,7 @@ class Deduplicate(Operator):
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: the rows that pass."""
-        store: KeyValueStore[bytes, int] = context.stores[self.store]
+        store: EncodedStore[bytes, int] = context.stores[self.store]
         keys, batch = encoded_keys(self.key, batch, context)
         if self.identity is not None:
             keys, batch = context.call(_joined(self.identity), batch, keys, batch.values)
@@ -36,17 +42,17 @@ class Deduplicate(Operator):
         fresh: dict[bytes, int] = {}
         mask = [
             self._passes(key, time, passed, fresh)
-            for key, time in zip(keys, context.times(batch), strict=True)
+            for key, time in zip(keys, context.clock.times(batch), strict=True)
         ]
         store.save(fresh, fresh)
         return (batch.select(mask),)
 
     def advance(self, context: Context) -> AnyBatch | None:
         """Removes what can drop nothing any more."""
-        entered = Timestamp(context.end_time // self.within * self.within)
-        if entered > context.stream_time:
-            store: KeyValueStore[bytes, int] = context.stores[self.store]
-            oldest = context.reached_at(entered) - self.within
+        entered = Timestamp(context.clock.end_time // self.within * self.within)
+        if entered > context.clock.stream_time:
+            store: EncodedStore[bytes, int] = context.stores[self.store]
+            oldest = context.clock.reached_at(entered) - self.within
             outdated = [key for key, passed in store.items() if passed <= oldest]
             for key in outdated:
                 store.delete(key)

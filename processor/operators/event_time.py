@@ -56,8 +56,8 @@ class EventTime:
         Their times as they were read may be negative, which means that there is none.
         """
         if isinstance(self.of, WallClock):
-            assert context.now > NO_TIME, "a worker knows the time before it is given records"
-            return batch.with_timestamps([context.now] * len(batch))
+            assert context.clock.now > NO_TIME, "a worker knows the time before it is given records"
+            return batch.with_timestamps([context.clock.now] * len(batch))
         times, faults = attempt(self._time(self.of), batch.values, batch.timestamps)
         if faults:
             batch = context.reject(batch, faults, "timestamp")

@@ -7,11 +7,18 @@ from typing import NamedTuple
 
 from processor.errors import BadRecordError
 from processor.operators.base import Rejected
-from processor.records import Batch, Headers, Offset, RawBatch, Timestamp, TopicPartition
+from processor.records import (
+    Batch,
+    Headers,
+    Offset,
+    Policy,
+    RawBatch,
+    Timestamp,
+    TopicPartition,
+)
 from processor.runtime.dataflow import Output, record_bytes
-from processor.runtime.letters import MADE, TRUNCATED, header
+from processor.runtime.dead_letters import MADE, TRUNCATED, header
 from processor.runtime.refusals import Refusals
-from processor.topology.graph import Policy
 
 
 class Origin(NamedTuple):
@@ -135,5 +142,5 @@ class BadRecords:
 
 def _other_policy(rejected: Rejected) -> str:
     if rejected.policy:
-        return f'let on_error say "dead-letter" or "skip" for {rejected.step}'
+        return f'set on_bad_record of {rejected.step} to "dead-letter" or "skip"'
     return 'set on_bad_record to "dead-letter" or "skip"'

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from processor.errors import KprocError
 from processor.operators.base import NO_TIME
 from processor.records import NO_OFFSET, Offset, RawBatch, Timestamp, TopicPartition
-from processor.runtime.portion import Portion
+from processor.runtime.task_batch import TaskBatch
 from processor.serdes import SchemasMissing
 from processor.state.shared import ReadOnlyStore
 from processor.state.store import Store
@@ -151,7 +151,7 @@ class Refused:
 
     @property
     def number(self) -> Offset:
-        """The number of the input record's row in the command's portion."""
+        """The number of the input record's row in the command's batch."""
         return NO_OFFSET if self.row is None else self.command.records.offsets[self.row]
 
 
@@ -237,14 +237,14 @@ class Produce:
     """Write records: to the partition, or to those that their keys belong to.
 
     With a store they are its changelog, and `Committed` has to report the offset of the last one.
-    With a portion they are made of its records: the offsets are the numbers of rows there.
+    With a batch they are made of its records: the offsets are the numbers of rows there.
     """
 
     topic: str
     records: RawBatch
     partition: int | None = None
     store: StoreId | None = None
-    portion: Portion | None = field(default=None, compare=False, repr=False)
+    batch: TaskBatch | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

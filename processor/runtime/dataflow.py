@@ -1,6 +1,6 @@
 """Runs batches through the nodes of a subtopology: the engine between sources and sinks.
 
-Nodes are taken in the order of the graph, each once, so that a node behind several parents sees
+Nodes are taken in the order of the graph, each once, so that a node with several parents sees
 their rows together and in the order of the records they come from: the results are those of one
 record at a time, wherever a batch begins and ends. Where rows of several sources may change a store
 and read it in another step, as in a join of a stream with a table, they go in as many pieces as
@@ -12,28 +12,56 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from processor.attempt import Fault
-from processor.operators.base import AnyBatch, Context, Operator, Outputs, of_parent
+from processor.operators.base import (
+    AnyBatch,
+    Clocked,
+    Context,
+    Holding,
+    Operator,
+    Outputs,
+    Reporting,
+    Timed,
+    of_parent,
+)
 from processor.operators.changes import CHANGES, ChangeOperator
 from processor.operators.event_time import InvalidTimestampError
-from processor.records import LATEST, Headers, Offset, RawBatch, Record, Timestamp, in_order
+from processor.records import (
+    LATEST,
+    Headers,
+    Offset,
+    Policy,
+    RawBatch,
+    Record,
+    Timestamp,
+    in_order,
+)
 from processor.runtime.copies import copied
 from processor.runtime.handling import by_number, process, renumbered, with_policy
 from processor.runtime.options import TopicLimits
 from processor.runtime.progress import stamped
 from processor.serdes import decode_column, encode_column
 from processor.topology.builder import check_name
-from processor.topology.graph import Edge, Node, Policy, Sink, Source, Step, TopicChoice
+from processor.topology.graph import (
+    Edge,
+    Node,
+    Sink,
+    Source,
+    Step,
+    TopicChoice,
+)
 from processor.topology.plan import Subtopology
 
 _INVALID = ("the record's timestamp is after the year 9997", "the record has no timestamp")
+Kind = TypeVar("Kind", bound=Operator)
+
 _TOPIC_LENGTH = 249  # the broker's own limit
 
 
 Entries: TypeAlias = Mapping[Edge, AnyBatch]
-"""Rows by where they stand: at a source, or behind a step whose output they are."""
+"""Rows by where they stand: at a source, or after a step whose output they are."""
 
 
 class OversizedError(ValueError):
@@ -96,8 +124,8 @@ class Dataflow:
         self.max_data_bytes = max_record_bytes - record_bytes(None, None)
         """Of a record's key and value together."""
         self.sources = {topic: source for source in part.sources for topic in source.topics}
-        self.tables = _steps_with(part, Operator.changes.__name__)
-        self.clocked = _steps_with(part, Operator.tick.__name__)
+        self.tables = _steps_of(part, Reporting)
+        self.clocked = _steps_of(part, Clocked)
         self.paired = frozenset(
             edge.node.name
             for node in self._nodes
@@ -115,17 +143,16 @@ class Dataflow:
             if isinstance(node.topic, str) and node.topic in followed
         }
         """How far what is written to such a topic may be behind the stream time of the task."""
-        self.timed = _steps_with(part, Operator.advance.__name__)
-        self._timed = frozenset(self.timed)
+        self.timed = _steps_of(part, Timed)
         self._apart: dict[frozenset[Node], bool] = {}
-        self.held = _steps_with(part, Operator.held_until.__name__)
+        self.held = _steps_of(part, Holding)
         self.stateless = frozenset(node.name for node in takewhile(self._is_stateless, self._nodes))
         """The nodes before the first with state: what a row meets there depends on it alone."""
         steps = [node for node in part.nodes if isinstance(node, Step)]
         self.policies: Mapping[str, Policy] = {
-            step.name: step.on_error
+            step.name: step.on_bad_record
             for step in steps
-            if step.on_error is not None and not callable(step.on_error)
+            if step.on_bad_record is not None and not callable(step.on_bad_record)
         }
         """Of the steps that have one of their own, and no handler."""
 
@@ -135,7 +162,7 @@ class Dataflow:
         return len(self.stateless) < len(self._nodes)
 
     def _is_stateless(self, node: Node) -> bool:
-        return not isinstance(node, Step) or not (node.stores or node in self._timed)
+        return not isinstance(node, Step) or not (node.stores or node in self.timed)
 
     def _is_apart(self, entered: frozenset[Node]) -> bool:
         """Whether rows that enter there may change a store that others of them read elsewhere."""
@@ -144,7 +171,7 @@ class Dataflow:
         return known
 
     def _meet(self, entered: frozenset[Node]) -> bool:
-        with_time = self._timed if any(isinstance(node, Source) for node in entered) else ()
+        with_time = self.timed if any(isinstance(node, Source) for node in entered) else ()
         met = set(entered)
         for node in self._nodes:
             if node in with_time or any(edge.node in met for edge in node.parents):
@@ -159,7 +186,7 @@ class Dataflow:
 
     def decode(self, source: Source, records: RawBatch, context: Context) -> AnyBatch:
         """The records with keys and values from their bytes; those that fail are rejected."""
-        context.step = source.name
+        context.enter_step(source.name)
         self.on_step(source.name)
         batch = records
         if source.time is None:
@@ -189,10 +216,10 @@ class Dataflow:
         """The event times of records as far as they have one, otherwise their own timestamps."""
         if source.time is None:
             return records.timestamps
-        known = len(context.rejected)
+        known = len(context.failures.rejected)
         numbered = records.numbered()
         decoded = self.decode(source, numbered, context)
-        del context.rejected[known:]
+        del context.failures.rejected[known:]
         times = list(records.timestamps)
         for row, time in zip(decoded.offsets, decoded.timestamps, strict=True):
             times[row] = time
@@ -210,14 +237,14 @@ class Dataflow:
         if len(pieces) == 1:
             return _joined(self._pass(entries, context, advance=advance))
         outputs: list[Output] = []
-        before = context.task_time
+        before = context.clock.task_time
         try:
             for piece in pieces:
                 outputs += self._pass(piece, context, advance=advance)
-                context.task_time = context.end_task_time
+                context.clock.task_time = context.clock.end_task_time
         finally:  # what time it is afterwards is the task's to decide
-            context.task_time = before
-            context.enter(entries.values(), advance=advance)
+            context.clock.task_time = before
+            context.clock.enter(entries.values(), advance=advance)
         return _joined(outputs)
 
     def _pieces(self, entries: Entries) -> Sequence[Entries]:
@@ -230,7 +257,7 @@ class Dataflow:
         return [piece for run in _runs(entries) for piece in self._pieces(run)]
 
     def _pass(self, entries: Entries, context: Context, *, advance: bool) -> list[Output]:
-        context.enter(entries.values(), advance=advance)
+        context.clock.enter(entries.values(), advance=advance)
         flows: dict[Edge, AnyBatch] = {}
         for edge, batch in entries.items():
             flows |= self._from_entry(edge, batch, context)
@@ -248,32 +275,32 @@ class Dataflow:
     def _from_entry(self, entry: Edge, batch: AnyBatch, context: Context) -> Entries:
         if not isinstance(entry.node, Step):
             return {entry: batch}
-        context.step = entry.node.name
+        context.enter_step(entry.node.name)
         return _from(entry.node, entry.node.operator.ports(batch, context))
 
     def _step(
         self, node: Step, inputs: list[AnyBatch], context: Context, *, advance: bool
     ) -> Outputs:
-        context.step = node.name
+        context.enter_step(node.name)
         context.ports_read = self._ports_read[node]
         made: Outputs = ()
         if inputs:
             simple = self._is_stateless(node)
             made = process(node, in_order(inputs), context, is_stateless=simple)
-        if advance and node in self._timed:
-            later = node.operator.advance(context)
+        if advance and (timed := self.timed.get(node)) is not None:
+            later = timed.advance(context)
             if later is not None and len(later):
                 ports = node.operator.ports(later, context)
                 made = (*map(_before, made, ports), *made[len(ports) :]) if made else ports
         return made
 
     def _sink(self, node: Sink, batch: AnyBatch, context: Context) -> list[Output]:
-        context.step = node.name
+        context.enter_step(node.name)
         outputs = self._written(node, batch, context)
         if not isinstance(node.topic, str) or (lag := self.followed.get(node.topic)) is None:
             return outputs
         made = (output.records for output in outputs)
-        return [Output(node.topic, stamped(rows, context.places(rows, lag))) for rows in made]
+        return [Output(node.topic, stamped(rows, context.clock.places(rows, lag))) for rows in made]
 
     def _written(self, node: Sink, batch: AnyBatch, context: Context) -> list[Output]:
         def work(rows: AnyBatch) -> list[Output]:
@@ -282,11 +309,11 @@ class Dataflow:
         def add(made: list[Output], fixed: AnyBatch) -> list[Output]:
             return _joined([*made, *work(fixed)])
 
-        if not callable(node.on_error):
+        if not callable(node.on_bad_record):
             return with_policy(
-                node.on_error, batch, context, lambda rows: self._encode(node, rows, context)
+                node.on_bad_record, batch, context, lambda rows: self._encode(node, rows, context)
             )
-        made = by_number(node.on_error, batch, context, work, add)
+        made = by_number(node.on_bad_record, batch, context, work, add)
         return [Output(each.topic, renumbered(each.records, batch.offsets)) for each in made]
 
     def _encode(
@@ -322,7 +349,7 @@ class Dataflow:
         """The records without those that the topic is known to refuse."""
         if (limits := self._limits.get(topic)) is not None and len(raw):
             raw = _within(limits, topic, raw, context)
-        if (refused := context.refused) is None or not len(raw):
+        if (refused := context.failures.refused) is None or not len(raw):
             return raw
         numbers = raw.offsets if offsets is None else [offsets[each] for each in raw.offsets]
         faults = refused.faults(topic, raw, numbers)
@@ -363,9 +390,13 @@ def _within(limits: TopicLimits, topic: str, raw: RawBatch, context: Context) ->
             if size > limits.bytes
         ]
         raw = context.reject(raw, faults, "too-large") if faults else raw
-    times, first, last = raw.timestamps, context.now - limits.before, context.now + limits.after
+    times, first, last = (
+        raw.timestamps,
+        context.clock.now - limits.before,
+        context.clock.now + limits.after,
+    )
     is_late = first > 0 and min(times, default=last) < first
-    if context.now < 0 or not (is_late or max(times, default=0) > last):
+    if context.clock.now < 0 or not (is_late or max(times, default=0) > last):
         return raw
     faults = [
         Fault(
@@ -480,8 +511,7 @@ def _of(node: Node, of_step: Callable[[Operator], int]) -> int:
     return of_step(node.operator) if isinstance(node, Step) else 0
 
 
-def _steps_with(part: Subtopology, method: str) -> tuple[Step, ...]:
-    """The steps whose operator does more in a method than the default."""
-    default = getattr(Operator, method)
+def _steps_of(part: Subtopology, kind: type[Kind]) -> Mapping[Step, Kind]:
+    """The steps of a kind, in the order of the graph, with their operators."""
     steps = (node for node in part.nodes if isinstance(node, Step))
-    return tuple(step for step in steps if getattr(type(step.operator), method) is not default)
+    return {step: step.operator for step in steps if isinstance(step.operator, kind)}

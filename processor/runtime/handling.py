@@ -1,4 +1,4 @@
-"""What `on_error` makes of the rows that fail in a node: a policy of its own, or another record.
+"""What `on_bad_record` makes of the rows that fail in a node: a policy, or another record.
 
 Owns the asking of a user's handler. What a policy then means for the record is said in
 `badrecords`; which records are tried again without which is the task's business.
@@ -11,13 +11,18 @@ from processor.operators.base import (
     AnyBatch,
     Context,
     Outputs,
-    Policy,
     Rejected,
     Unattributed,
     checked,
 )
 from processor.operators.changes import Change
-from processor.records import Batch, Offset, Record, in_order
+from processor.records import (
+    Batch,
+    Offset,
+    Policy,
+    Record,
+    in_order,
+)
 from processor.topology.graph import ErrorHandler, Step
 
 AnyRecord = Record[Any, Any]
@@ -28,9 +33,9 @@ _ANSWERS = (None, *get_args(Policy))
 
 
 def process(step: Step, rows: AnyBatch, context: Context, *, is_stateless: bool) -> Outputs:
-    """What a step makes of rows; those that fail are judged by its `on_error`.
+    """What a step makes of rows; those that fail are judged by its `on_bad_record`.
 
-    A handler's records go on behind a step without state, behind a split as its last output.
+    A handler's records go on downstream of a step without state; of a split in its last output.
     """
 
     def work(rows: AnyBatch) -> Outputs:
@@ -39,12 +44,12 @@ def process(step: Step, rows: AnyBatch, context: Context, *, is_stateless: bool)
     def add(made: Outputs, fixed: AnyBatch) -> Outputs:
         return (*made[:-1], in_order([made[-1], fixed]))
 
-    if not callable(step.on_error):
-        return with_policy(step.on_error, rows, context, work)
+    if not callable(step.on_bad_record):
+        return with_policy(step.on_bad_record, rows, context, work)
     if not is_stateless or step.operator.of_changes:
-        return _asked(step, step.on_error, rows, context)
+        return _asked(step, step.on_bad_record, rows, context)
     shown = _unsided(rows) if step.operator.sided else rows
-    made = by_number(step.on_error, rows, context, work, add, shown)
+    made = by_number(step.on_bad_record, rows, context, work, add, shown)
     return tuple(renumbered(batch, rows.offsets) for batch in made)
 
 
@@ -52,7 +57,7 @@ def with_policy(
     policy: Policy | None, rows: AnyBatch, context: Context, work: Callable[[AnyBatch], Made]
 ) -> Made:
     """What `work` makes of rows, those that fail with a policy of their own."""
-    known = len(context.rejected)
+    known = len(context.failures.rejected)
     try:
         return work(rows)
     except Unattributed as error:
@@ -60,8 +65,8 @@ def with_policy(
         raise
     finally:
         if policy is not None:
-            later = context.rejected[known:]
-            context.rejected[known:] = [each._replace(policy=policy) for each in later]
+            later = context.failures.rejected[known:]
+            context.failures.rejected[known:] = [each._replace(policy=policy) for each in later]
 
 
 def by_number(
@@ -84,21 +89,22 @@ def by_number(
         add: Adds the handler's records to what was made.
         shown: The rows as the handler sees them, if not as they are.
     """
-    known = len(context.rejected)
+    known = len(context.failures.rejected)
     made = work(rows.numbered())
-    failed, context.rejected[known:] = context.rejected[known:], []
+    failed, context.failures.rejected[known:] = context.failures.rejected[known:], []
     fixed: list[AnyBatch] = []
     for each in sorted(failed, key=lambda bad: bad.offset):
         answer = _answer(each, handler, _row(shown or rows, each.offset))
         if isinstance(answer, Rejected):
-            context.rejected.append(answer)
+            context.failures.rejected.append(answer)
         else:
             key, value, timestamp, headers = answer
             fixed.append(Batch([key], [value], [timestamp], [each.offset], [headers]))
     if fixed:
         made = add(made, in_order(fixed))
-    context.rejected[known:] = [
-        each._replace(offset=rows.offsets[each.offset]) for each in context.rejected[known:]
+    context.failures.rejected[known:] = [
+        each._replace(offset=rows.offsets[each.offset])
+        for each in context.failures.rejected[known:]
     ]
     return made
 
@@ -111,14 +117,18 @@ def renumbered(batch: AnyBatch, offsets: Sequence[Offset]) -> AnyBatch:
 
 def _asked(step: Step, handler: ErrorHandler, rows: AnyBatch, context: Context) -> Outputs:
     """At a step that no other record can go through, as by then it may have changed its state."""
-    known, noted, sided = len(context.rejected), len(context.noted), step.operator.sided
+    known, noted, sided = (
+        len(context.failures.rejected),
+        len(context.failures.noted),
+        step.operator.sided,
+    )
     shown = _unsided(rows) if sided else rows
     try:
         made = step.operator.process(rows, context)
     except Unattributed as error:
         cause = error.__cause__
         failure = cause if isinstance(cause, Exception) else error
-        context.rejected.append(Rejected(rows.offsets[0], context.step, "state", failure))
+        context.failures.rejected.append(Rejected(rows.offsets[0], context.step, "state", failure))
         made = ()
 
     def judged(each: Rejected) -> Rejected:
@@ -131,23 +141,24 @@ def _asked(step: Step, handler: ErrorHandler, rows: AnyBatch, context: Context) 
             answer = each._replace(error=_no_place(each.step))
         return answer
 
-    context.rejected[known:] = list(map(judged, context.rejected[known:]))
-    context.noted[noted:] = [
+    context.failures.rejected[known:] = list(map(judged, context.failures.rejected[known:]))
+    context.failures.noted[noted:] = [
         judged(each) if each.reason == _LATE and each.policy is None else each
-        for each in context.noted[noted:]
+        for each in context.failures.noted[noted:]
     ]
     return made
 
 
-def _answer(bad: Rejected, on_error: ErrorHandler, record: AnyRecord) -> Rejected | AnyRecord:
+def _answer(bad: Rejected, on_bad_record: ErrorHandler, record: AnyRecord) -> Rejected | AnyRecord:
     """The record that takes the place of the one that failed, or what happens to that one."""
     try:
-        answer: Any = on_error(bad.error, record)
+        answer: Any = on_bad_record(bad.error, record)
         if isinstance(answer, Record):
             return checked(answer)
         if answer not in _ANSWERS:
             raise TypeError(  # noqa: TRY301 - as if the handler itself had failed
-                f"on_error gave {answer!r}: return 'fail', 'skip', 'dead-letter', None or a Record"
+                f"on_bad_record gave {answer!r}: return 'fail', 'skip', 'dead-letter', None or "
+                "a Record"
             )
     except Exception as error:  # noqa: BLE001 - whatever a user's handler raises
         return bad._replace(error=error)
@@ -156,8 +167,8 @@ def _answer(bad: Rejected, on_error: ErrorHandler, record: AnyRecord) -> Rejecte
 
 def _no_place(node: str) -> TypeError:
     return TypeError(
-        f"on_error gave a record for one that failed in {node}, where none can take its place: "
-        "return 'fail', 'skip', 'dead-letter' or None there"
+        f"on_bad_record gave a record for one that failed in {node}, where none can take its "
+        "place: return 'fail', 'skip', 'dead-letter' or None there"
     )
 
 

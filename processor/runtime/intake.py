@@ -22,12 +22,12 @@ from processor.records import (
     TopicPartition,
     highest_so_far,
 )
-from processor.runtime.portion import Part, Portion, merged
 from processor.runtime.progress import Note, Reached
+from processor.runtime.task_batch import Taken, TaskBatch, merged
 from processor.runtime.upstream import Hold, Queue, Upstream, in_time
 
 _MOST = 20_000
-"""Records of one portion at most."""
+"""Records of one batch at most."""
 
 _FULL, _FULL_BYTES = 100_000, 32 * 2**20
 """Records of one partition that wait; then no more of it is fetched until a quarter is left."""
@@ -112,7 +112,7 @@ class Intake:
         return count
 
     def _queue(self, source: TopicPartition, released: Queue | None) -> None:
-        """Puts what is released behind what was before, or among it where it came too late."""
+        """Puts what is released after what was before, or among it where it came too late."""
         if released is None:
             return
         queues = self._waiting.setdefault(source, [])
@@ -224,7 +224,7 @@ class Intake:
         reached = (each.reached for each in self.upstream.values())
         return min(limits) if limits else max(reached)
 
-    def take(self, elapsed: int, most: int = sys.maxsize) -> Iterator[Portion]:
+    def take(self, elapsed: int, most: int = sys.maxsize) -> Iterator[TaskBatch]:
         """What is to be worked on now.
 
         Args:
@@ -311,14 +311,14 @@ class Intake:
             ends = _first(heads, ends, most)
         return {source: end for source, end in ends.items() if end > heads[source].done}
 
-    def _take_from(self, source: TopicPartition, end: int) -> Part:
+    def _take_from(self, source: TopicPartition, end: int) -> Taken:
         waiting = self._waiting[source]
         records, times = waiting[0].take(end)
         if not len(waiting[0]):
             del waiting[0]
         if not waiting:
             del self._waiting[source]
-        return Part(source, records, times, source in self.upstream)
+        return Taken(source, records, times, source in self.upstream)
 
 
 def _first(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from processor.operators.base import Policy
+from processor.records import Policy
 
 
 @dataclass(frozen=True, slots=True)

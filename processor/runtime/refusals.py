@@ -12,7 +12,7 @@ from processor.attempt import Fault
 from processor.operators.base import closing_of
 from processor.records import Offset, RawBatch, Timestamp, TopicPartition
 from processor.runtime.commands import Position, Refused
-from processor.runtime.portion import Portion
+from processor.runtime.task_batch import TaskBatch
 
 _LASTING = 30_000
 """Milliseconds for which it counts that a topic was refused; it may be created meanwhile."""
@@ -76,7 +76,7 @@ class Refusals:
         topic, known = refused.command.topic, len(self)
         if refused.row is None:
             self._topics[topic] = error
-        elif (source := _source(refused.command.portion, refused.number)) is not None:
+        elif (source := _source(refused.command.batch, refused.number)) is not None:
             self._rows[topic, source] = error
         else:
             records = refused.command.records
@@ -87,16 +87,16 @@ class Refusals:
     def __len__(self) -> int:
         return len(self._topics) + len(self._rows) + len(self._made)
 
-    def of(self, portion: Portion | None) -> Known | None:
-        """What is refused of what is made of a portion, or without any; None: nothing."""
+    def of(self, batch: TaskBatch | None) -> Known | None:
+        """What is refused of what is made of a batch, or without any; None: nothing."""
         if not len(self):
             return None
         rows = {
             (topic, row): error
             for (topic, (source, offset)), error in self._rows.items()
-            for share in (portion.shares if portion is not None else ())
-            if share.source == source
-            for row, each in zip(share.rows, share.records.offsets, strict=True)
+            for part in (batch.slices if batch is not None else ())
+            if part.source == source
+            for row, each in zip(part.rows, part.records.offsets, strict=True)
             if each == offset
         }
         return Known(self._topics, rows, self._made)
@@ -110,12 +110,12 @@ class Refusals:
             self._made.clear()
 
 
-def _source(portion: Portion | None, number: Offset) -> _Source | None:
+def _source(batch: TaskBatch | None, number: Offset) -> _Source | None:
     """The input record of a row; None: there is none, or a step's own result came with it."""
-    if portion is None or number < 0 or closing_of(number) is not None:
+    if batch is None or number < 0 or closing_of(number) is not None:
         return None
-    share = portion.share_of(number)
-    return share.source, share.record(number).offsets[0]
+    part = batch.slice_of(number)
+    return part.source, part.record(number).offsets[0]
 
 
 def _is_done(source: _Source, positions: Mapping[TopicPartition, Position]) -> bool:

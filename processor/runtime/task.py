@@ -15,11 +15,15 @@ from typing import Any
 from processor.operators.base import (
     NO_TIME,
     AnyBatch,
+    Clocked,
     Closing,
     Context,
-    Made,
+    Holding,
     Punctuality,
     Rejected,
+    Reporting,
+    ResultOffset,
+    Timed,
     Unattributed,
     closing_of,
     due_of,
@@ -37,10 +41,10 @@ from processor.runtime.badrecords import BadRecords, Origin
 from processor.runtime.commands import NO_TABLES, Position
 from processor.runtime.copies import copied
 from processor.runtime.dataflow import Dataflow, Entries, Output
-from processor.runtime.portion import Portion
 from processor.runtime.progress import Note, Progress, note_text
+from processor.runtime.task_batch import TaskBatch
 from processor.serdes import auto
-from processor.state.keyvalue import KeyValueStore
+from processor.state.keyvalue import EncodedStore
 from processor.state.overlay import Overlay
 from processor.state.shared import ReadOnlyStore
 from processor.topology.graph import Edge, Step
@@ -106,9 +110,7 @@ class Task:
         self._dataflow = dataflow
         self._bad_records = bad_records
         limit = dataflow.max_data_bytes
-        stores = {
-            spec.name: KeyValueStore(spec, overlays[spec.name], limit) for spec in part.stores
-        }
+        stores = {spec.name: EncodedStore(spec, overlays[spec.name], limit) for spec in part.stores}
         self._context = Context(
             stores, shared=shared, paired=dataflow.paired, delays=dataflow.delays
         )
@@ -125,12 +127,12 @@ class Task:
     @property
     def time(self) -> Timestamp:
         """Its stream time."""
-        return self._context.task_time
+        return self._context.clock.task_time
 
     @property
     def positions(self) -> dict[TopicPartition, Position]:
         """How far each partition is processed."""
-        now = self._context.task_time
+        now = self._context.clock.task_time
         return {
             source: Position(offset, now, self._note(source, offset))
             for source, offset in self.offsets.items()
@@ -139,12 +141,17 @@ class Task:
     def _note(self, source: TopicPartition, offset: Offset) -> str:
         if (note := self.notes.get(source)) is None:
             return ""
-        noted = note, self._context.task_time, offset
+        noted = note, self._context.clock.task_time, offset
         before, text = self._texts.get(source, (None, ""))
         if before != noted:
             text = note_text(*noted, self._layout)
             self._texts[source] = noted, text
         return text
+
+    @property
+    def reports_progress(self) -> bool:
+        """Whether anything that it writes carries how far it is."""
+        return bool(self._dataflow.followed)
 
     def progress(self, sources: Sequence[TopicPartition]) -> Mapping[str, Progress]:
         """How far it is, for each topic that carries that.
@@ -152,7 +159,7 @@ class Task:
         Args:
             sources: Its partitions, in the order in which their offsets are reported.
         """
-        offsets, now = tuple(self.offsets[each] for each in sources), self._context.task_time
+        offsets, now = tuple(self.offsets[each] for each in sources), self._context.clock.task_time
         return {
             topic: Progress(max(NO_TIME, Timestamp(now - delay)), offsets)
             for topic, delay in self._dataflow.followed.items()
@@ -174,26 +181,26 @@ class Task:
         self._judged = self.judged.copy()
         self.offsets = {source: position.offset for source, position in start.items()}
         times = (position.stream_time for position in start.values())
-        self._context.task_time = self._promised = max(times, default=NO_TIME)
+        self._context.clock.task_time = self._promised = max(times, default=NO_TIME)
         self._context.resumed = True
 
-    def process(self, portion: Portion) -> list[Output]:
+    def process(self, batch: TaskBatch) -> list[Output]:
         """Works on records of its partitions.
 
         Raises:
             BadRecordError: A record is bad, and the policy is to fail.
         """
-        entering = _Entering(lambda rows: self._decoded(portion, rows), advance=True)
-        self._context.brought = portion.times
-        self._context.refused = self._bad_records.refusals.of(portion)
-        outputs = self._enter(entering, portion.rows)
-        if self._context.ahead:
-            self.ahead.append(self._place(portion, self._context.ahead[0]))
-        for source, records, _ in portion.shares:
+        entering = _Entering(lambda rows: self._decoded(batch, rows), advance=True)
+        self._context.clock.brought = batch.times
+        self._context.failures.refused = self._bad_records.refusals.of(batch)
+        outputs = self._enter(entering, batch.rows)
+        if self._context.clock.ahead:
+            self.ahead.append(self._place(batch, self._context.clock.ahead[0]))
+        for source, records, _ in batch.slices:
             self.offsets[source] = Offset(records.offsets[-1] + 1)
             self.records += len(records)
         if entering.bad or entering.noted:
-            outputs += self._letters(entering, lambda row: self._origin(portion, row))
+            outputs += self._letters(entering, lambda row: self._origin(batch, row))
         return outputs
 
     def times(self, source: TopicPartition, records: RawBatch) -> Sequence[Timestamp]:
@@ -202,19 +209,21 @@ class Task:
 
     def limit(self, latest: Timestamp | None) -> None:
         """The stream time is moved no further by records; None: by any."""
-        self._context.latest = latest
+        self._context.clock.latest = latest
 
     def tick(self, since: Timestamp, now: Timestamp) -> list[Output]:
         """What follows from the wall clock having gone from `since` to `now`."""
-        self._context.now = now
-        return [each for step in self._dataflow.clocked for each in self._tick(step, since)]
+        self._context.clock.now = now
+        clocked = self._dataflow.clocked.items()
+        return [each for step, operator in clocked for each in self._tick(step, operator, since)]
 
     def report_changes(self) -> list[Output]:
         """What the tables have held back for the checkpoint; afterwards they hold nothing back."""
         context = self._context
-        context.promised = self._promised
-        outputs = [each for step in self._dataflow.tables for each in self._report(step)]
-        context.promised, self._promised = None, context.task_time
+        context.clock.promised = self._promised
+        tables = self._dataflow.tables.items()
+        outputs = [each for step, operator in tables for each in self._report(step, operator)]
+        context.clock.promised, self._promised = None, context.clock.task_time
         return outputs
 
     def report_held(self) -> list[Output]:
@@ -224,39 +233,39 @@ class Task:
         comes out the same.
         """
         outputs: list[Output] = []
-        # What steps report, those behind them may hold back in turn.
-        while (until := self._held_until()) > self._context.task_time:
+        # What steps emit, those downstream may hold back in turn.
+        while (until := self._held_until()) > self._context.clock.task_time:
             outputs += self.advance(until)
         return outputs
 
     def advance(self, until: Timestamp) -> list[Output]:
         """What follows from the stream time going on to there without a record."""
-        before, outputs = self._context.task_time, list[Output]()
-        for step in self._dataflow.timed:
-            self._context.task_time = before
-            outputs += self._advance(step, until)
-        self._context.task_time = until
+        before, outputs = self._context.clock.task_time, list[Output]()
+        for step, operator in self._dataflow.timed.items():
+            self._context.clock.task_time = before
+            outputs += self._advance(step, operator, until)
+        self._context.clock.task_time = until
         return outputs
 
     def _held_until(self) -> Timestamp:
-        held = (self._held_in(step) for step in self._dataflow.held)
+        held = (self._held_in(step, operator) for step, operator in self._dataflow.held.items())
         return max((time for time in held if time is not None), default=NO_TIME)
 
-    def _held_in(self, step: Step) -> Timestamp | None:
-        self._context.step = step.name
-        until = step.operator.held_until(self._context)
-        return None if until is None else Timestamp(until + self._context.delay)
+    def _held_in(self, step: Step, operator: Holding) -> Timestamp | None:
+        self._context.enter_step(step.name)
+        until = operator.held_until(self._context)
+        return None if until is None else Timestamp(until + self._context.clock.delay)
 
-    def _advance(self, step: Step, until: Timestamp) -> list[Output]:
+    def _advance(self, step: Step, operator: Timed, until: Timestamp) -> list[Output]:
         def made() -> AnyBatch | None:
-            self._context.enter_time(until)
-            return step.operator.advance(self._context)
+            self._context.clock.enter_time(until)
+            return operator.advance(self._context)
 
         return self._enter_made_by(step, made, at=until)
 
-    def _tick(self, step: Step, since: Timestamp) -> list[Output]:
+    def _tick(self, step: Step, operator: Clocked, since: Timestamp) -> list[Output]:
         context = self._context
-        return self._enter_made_by(step, lambda: step.operator.tick(since, context))
+        return self._enter_made_by(step, lambda: operator.tick(since, context))
 
     def _enter_made_by(
         self, step: Step, make: Callable[[], AnyBatch | None], at: Timestamp | None = None
@@ -265,30 +274,30 @@ class Task:
         context = self._context
         while True:
             context.begin()
-            context.step = step.name
+            context.enter_step(step.name)
             self._dataflow.on_step(step.name)
             made = make()
-            if not context.failed:
+            if not context.failures.failed:
                 break
             self._undo()
-            context.skip |= [context.failed[0]]
+            context.failures.skip |= [context.failures.failed[0]]
         self._accept()
         if at is not None:
-            context.task_time = at
-        noted = context.noted
+            context.clock.task_time = at
+        noted = context.failures.noted
         if made is None or not (len(made) or noted):
             return []
         rows = _numbered(made)
         entering = _Entering(lambda some: {Edge(step): copied(rows.take(some))}, noted=noted)
         return self._enter_made(entering, rows, step)
 
-    def _report(self, step: Step) -> list[Output]:
+    def _report(self, step: Step, operator: Reporting) -> list[Output]:
         self._context.begin()
-        made, noted = self._changes(step), self._context.noted
+        made, noted = self._changes(step, operator), self._context.failures.noted
         if made is None or not (len(made) or noted):
             return []
         first = iter([made])
-        again = cache(lambda: self._changes(step) or made)
+        again = cache(lambda: self._changes(step, operator) or made)
 
         def make(rows: Sequence[int]) -> Entries:
             # The first try is with all rows, and mostly the only one: it needs no copy.
@@ -296,20 +305,20 @@ class Task:
 
         return self._enter_made(_Entering(make, noted=noted), made, step)
 
-    def _changes(self, step: Step) -> AnyBatch | None:
-        self._context.step = step.name
-        return step.operator.changes(self._context)
+    def _changes(self, step: Step, operator: Reporting) -> AnyBatch | None:
+        self._context.enter_step(step.name)
+        return operator.changes(self._context)
 
     def _enter_made(self, entering: _Entering, made: AnyBatch, step: Step) -> list[Output]:
         """Rows that no input record stands for; as dead letters they are written as JSON."""
-        self._context.refused = self._bad_records.refusals.of(None)
+        self._context.failures.refused = self._bad_records.refusals.of(None)
         outputs = self._enter(entering, range(len(made))) if len(made) else []
         if entering.bad or entering.noted:
             place = TopicPartition(step.name, self.id.partition)
 
             def origin(row: int) -> Origin:
                 (rows,) = entering.make([row]).values()
-                self._context.step = step.name
+                self._context.enter_step(step.name)
                 raw = _shown_rows(step.operator.ports(rows, self._context)[0])
                 return Origin(place, Offset(row), raw, is_made=True)
 
@@ -335,7 +344,7 @@ class Task:
     def _leave_out(self, entering: _Entering) -> bool:
         """Leaves out rows that failed before any state was met; whether there are any."""
         stateless = self._dataflow.stateless
-        sure = [each for each in self._context.rejected if each.step in stateless]
+        sure = [each for each in self._context.failures.rejected if each.step in stateless]
         entering.leave_out(sure)
         return bool(sure)
 
@@ -348,17 +357,17 @@ class Task:
         """
         context = self._context
         while True:
-            if context.failed:
-                context.skip |= [context.failed[0]]
-            elif lost := _lost(context.rejected):
-                context.lost |= lost
-            elif context.punctuated or context.closed:
-                first = context.rejected[0]
-                context.skip |= dict.fromkeys(context.punctuated, first.error)
-                context.lost |= dict.fromkeys(context.closed, first)
-            elif context.rejected:
-                entering.leave_out(context.rejected[:1])
-                context.skip, context.lost = {}, {}
+            if context.failures.failed:
+                context.failures.skip |= [context.failures.failed[0]]
+            elif lost := _lost(context.failures.rejected):
+                context.failures.lost |= lost
+            elif context.failures.punctuated or context.failures.closed:
+                first = context.failures.rejected[0]
+                context.failures.skip |= dict.fromkeys(context.failures.punctuated, first.error)
+                context.failures.lost |= dict.fromkeys(context.failures.closed, first)
+            elif context.failures.rejected:
+                entering.leave_out(context.failures.rejected[:1])
+                context.failures.skip, context.failures.lost = {}, {}
             if (outputs := self._try(entering, row)) is not None:
                 return outputs
 
@@ -367,7 +376,7 @@ class Task:
         context = self._context
         context.begin()
         entries = entering.make(rows)
-        entering.leave_out(context.rejected)
+        entering.leave_out(context.failures.rejected)
         if entering.bad:
             entries = {edge: entering.left_of(batch) for edge, batch in entries.items()}
         context.begin()
@@ -379,28 +388,28 @@ class Task:
             failure = cause if isinstance(cause, Exception) else error
             first = min(batch.offsets[0] for batch in entries.values() if len(batch))
             bad = Rejected(first, context.step, "state", failure, error.policy)
-            context.rejected.append(bad)
+            context.failures.rejected.append(bad)
         except BaseException:
             self._undo()
             raise
-        if context.rejected or context.failed:
+        if context.failures.rejected or context.failures.failed:
             self._undo()
             return None
         self._accept()
-        entering.noted += context.noted
-        context.task_time = context.end_task_time
+        entering.noted += context.failures.noted
+        context.clock.task_time = context.clock.end_task_time
         context.resumed = context.resumed and not entering.advance
         return outputs
 
     def _accept(self) -> None:
         """Makes what was done part of the next checkpoint; counts what was late or left out."""
         context = self._context
-        self._judged += context.judged
-        context.judged = Counter()
-        for punctuation, error in context.skip.items():
+        self._judged += context.failures.judged
+        context.failures.judged = Counter()
+        for punctuation, error in context.failures.skip.items():
             policy = self._dataflow.policies.get(punctuation.step)
             self._bad_records.punctuation_failed(punctuation.step, error, policy)
-        context.skip, context.lost = {}, {}
+        context.failures.skip, context.failures.lost = {}, {}
         for overlay in self.overlays.values():
             overlay.accept()
 
@@ -408,28 +417,28 @@ class Task:
         for overlay in self.overlays.values():
             overlay.rollback()
 
-    def _decoded(self, portion: Portion, rows: Sequence[int]) -> Entries:
+    def _decoded(self, batch: TaskBatch, rows: Sequence[int]) -> Entries:
         """The records with these numbers, which follow each other, at their sources."""
         entries: dict[Edge, AnyBatch] = {}
-        for share in portion.shares:
-            node = self._dataflow.sources[share.source.topic]
-            records = share.between(rows[0], rows[-1])
+        for part in batch.slices:
+            node = self._dataflow.sources[part.source.topic]
+            records = part.between(rows[0], rows[-1])
             if len(records):
                 decoded = self._dataflow.decode(node, records, self._context)
                 before = entries.get(Edge(node))
                 entries[Edge(node)] = decoded if before is None else in_order([before, decoded])
         return entries
 
-    def _place(self, portion: Portion, row: int) -> tuple[TopicPartition, Offset, Timestamp]:
-        share = portion.share_of(row)
-        record = share.record(row)
-        return share.source, record.offsets[0], record.timestamps[0]
+    def _place(self, batch: TaskBatch, row: int) -> tuple[TopicPartition, Offset, Timestamp]:
+        part = batch.slice_of(row)
+        record = part.record(row)
+        return part.source, record.offsets[0], record.timestamps[0]
 
-    def _origin(self, portion: Portion, row: int) -> Origin:
-        share = portion.share_of(row)
-        record = share.record(row)
-        policy = self._dataflow.sources[share.source.topic].on_bad_record
-        return Origin(share.source, record.offsets[0], record, policy)
+    def _origin(self, batch: TaskBatch, row: int) -> Origin:
+        part = batch.slice_of(row)
+        record = part.record(row)
+        policy = self._dataflow.sources[part.source.topic].on_bad_record
+        return Origin(part.source, record.offsets[0], record, policy)
 
     def _origin_of(self, each: Rejected, origin_of: Callable[[int], Origin]) -> Origin:
         """Where a row is from; a result that a step gave on its own, from that step."""
@@ -464,7 +473,7 @@ def _lost(rejected: Sequence[Rejected]) -> dict[Closing, Rejected]:
 def _numbered(made: AnyBatch) -> AnyBatch:
     """The rows with their numbers for offsets, which keep when they were due."""
     numbers = [
-        Offset(row) if (due := due_of(offset)) is None else Made.at(Offset(row), None, due)
+        Offset(row) if (due := due_of(offset)) is None else ResultOffset.at(Offset(row), None, due)
         for row, offset in enumerate(made.offsets)
     ]
     return Batch(made.keys, made.values, made.timestamps, numbers, made.headers)

@@ -22,17 +22,30 @@ Part: TypeAlias = Literal["key", "value"]
 class Serde(Generic[T]):
     """How values of one type become bytes and values again.
 
-    `name` says what the bytes mean, in full (`json(Order)`): stores keep it, so that state written
-    with one serde is never read with another. None is never given to either function: a null key or
-    value stays null. Both functions raise an `Exception` for what they can't do, and nothing worse
-    but `SchemasMissing`, if they use a schema registry. `type` is that of the values, if it is
-    known: fields are checked against it when a topology is written. `faithful` says that a value
-    comes back as it was, and that no code of its type runs on the way: stores and internal topics
-    may use the serde as it is. `shape` has the fields of the models in them, see `serdes.shapes`:
-    where it changes, what was kept may not fit. `encode_all` and `decode_all` do a batch for less,
-    of values that are not null; where they raise, or give None, it is done one by one. `for_keys`
-    writes keys if those that are equal have other bytes otherwise. `cuts` says that some values
-    lose digits or microseconds, as in a `float` of Avro.
+    None is never given to either function: a null key or value stays null. Both raise an
+    `Exception` for what they can't do, and nothing worse but `SchemasMissing`, if they use a schema
+    registry.
+
+    Example: `Serde("upper", lambda text: text.upper().encode(), bytes.decode, faithful=False)`.
+    In Kafka Streams: `Serde`.
+
+    Args:
+        name: What the bytes mean, in full (`json(Order)`): stores keep it, so that state written
+            with one serde is never read with another.
+        encode: Makes bytes of a value.
+        decode: Makes a value of bytes.
+        registered: What it can do besides where it uses a schema registry.
+        type: That of the values, if it is known: fields are checked against it when a topology is
+            written.
+        faithful: Whether a value comes back as it was, and no code of its type runs on the way:
+            stores and internal topics may use the serde as it is.
+        shape: The fields of the models in the type, see `serdes.shapes`: where they change, what
+            was kept may not fit.
+        encode_all: Does a batch for less, of values that are not null; where it raises, or gives
+            None, that is done one by one.
+        decode_all: The same for bytes.
+        for_keys: Writes keys, if those that are equal have other bytes otherwise.
+        cuts: Whether some values lose digits or microseconds, as in a `float` of Avro.
     """
 
     name: str

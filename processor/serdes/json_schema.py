@@ -35,10 +35,15 @@ def json_schema(
 ) -> Serde[Any]:
     """JSON with the id of its schema before it.
 
+    Example: `json_schema(Order, registry=SchemaRegistry())`.
+
     Args:
         type: What values are, as for `json_of`; by default whatever JSON there is.
         registry: How the registry is used.
         schema: A file, or the schema as a dict; by default that of the type.
+
+    Returns:
+        The serde.
 
     Raises:
         TopologyError: The type has no JSON Schema, or there is no such file.

@@ -1,6 +1,6 @@
 """Protobuf, with messages' own classes; alone, or with their schemas in a registry.
 
-Owns the wire format of Confluent's serializers: behind the schema's id comes the message's place
+Owns the wire format of Confluent's serializers: after the schema's id comes the message's place
 in its file. Never imports protobuf before a message of it is met.
 """
 
@@ -45,10 +45,15 @@ def protobuf(message: type[M], *, registry: SchemaRegistry | None = None) -> Ser
     Without a registry a message is its bytes alone. With one it has the id of its writer's schema
     before it; what fields mean goes by their numbers, so that none is needed to read it.
 
+    Example: `protobuf(orders_pb2.Order, registry=SchemaRegistry())`.
+
     Args:
         message: Its class, from a module `NAME_pb2`.
         registry: How the registry is used. Files that the message's own imports are registered
             under their names.
+
+    Returns:
+        The serde.
 
     Raises:
         TopologyError: It is no such class.

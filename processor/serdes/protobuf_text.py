@@ -23,7 +23,7 @@ class Declared(NamedTuple):
 def declared(text: str) -> list[Declared]:
     """The messages of a file.
 
-    A map field is a message of its own only in descriptors, behind those that are declared.
+    A map field is a message of its own only in descriptors, after those that are declared.
 
     Raises:
         TopologyError: The text is none of a file.
@@ -58,7 +58,7 @@ def _message(tokens: Iterator[str], left: int) -> Declared:
 
 
 def _skip(tokens: Iterator[str], first: str = "") -> None:
-    """Goes on behind a statement: its semicolon, or the end of its block."""
+    """Goes on after a statement: its semicolon, or the end of its block."""
     depth = 0
     token = first or next(tokens, ";")
     while True:

@@ -95,6 +95,8 @@ class SchemaRegistry:
         auto_register: Whether schemas that are written are registered at the start. Otherwise each
             has to be there, see `kproc schema register`.
         use_latest: Whether to write with the subject's latest schema instead of one's own.
+        answers: What the registry has said so far; kproc fills it.
+        absent: The ids of which it has no schema; kproc fills it.
     """
 
     subjects: SubjectStrategy = "topic"
@@ -104,13 +106,28 @@ class SchemaRegistry:
     absent: dict[int, None] = field(default_factory=dict[int, None], repr=False)
 
     def subject(self, topic: str | None, part: Part, name: str) -> str:
-        """The subject of a schema; without a topic, such as in stores, that is its name."""
+        """The subject of a schema.
+
+        Args:
+            topic: Where it is used; None: in stores.
+            part: `key` or `value`.
+            name: The schema's full name.
+
+        Returns:
+            The subject; without a topic it is the name.
+        """
         if topic is None or self.subjects == "record":
             return name
         return f"{topic}-{part}" if self.subjects == "topic" else f"{topic}-{name}"
 
     def get(self, question: Question) -> Answer:
-        """The answer.
+        """The answer to a question.
+
+        Args:
+            question: By a schema's id, or by subject.
+
+        Returns:
+            The answer.
 
         Raises:
             SchemasMissing: It is not known yet.
@@ -123,7 +140,11 @@ class SchemaRegistry:
         raise SchemasMissing(self, [question])
 
     def answer(self, answers: Mapping[Question, Answer | None]) -> None:
-        """Keeps answers; None: there is no such schema."""
+        """Keeps answers.
+
+        Args:
+            answers: By their questions; None: there is no such schema.
+        """
         for question, answer in answers.items():
             if answer is not None:
                 self.answers[question] = self.answers[ById(answer.id)] = answer
@@ -134,6 +155,9 @@ class SchemaRegistry:
 
     def require(self, column: Sequence[bytes | None]) -> None:
         """Makes sure that all schemas of a column are known, or known not to be there.
+
+        Args:
+            column: Keys or values as they are in a topic.
 
         Raises:
             SchemasMissing: Some are not; with as many of them as may be asked for at once.
@@ -231,7 +255,7 @@ class Format(Protocol):
         ...
 
     def encoder(self, writer: SchemaText, *, is_key: bool) -> Callable[[Any, bytes], bytes]:
-        """A function that writes data of a schema behind what is given.
+        """A function that writes data of a schema after what is given.
 
         Raises:
             TopologyError: Values can't be written with that schema.

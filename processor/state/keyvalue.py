@@ -16,7 +16,13 @@ _SHOWN = 60
 
 @dataclass(frozen=True)
 class StoreSpec(Generic[K, V]):
-    """A store as the topology names it: unique in the application, kept in its changelog."""
+    """A store as the topology names it: unique in the application, kept in its changelog.
+
+    Args:
+        name: Of the store.
+        key: The serde of its keys.
+        value: The serde of its values.
+    """
 
     name: str
     key: Serde[K]
@@ -46,24 +52,64 @@ class KeyValueStore(Generic[K, V]):
     @overload
     def get(self, key: K, default: V) -> V: ...
     def get(self, key: K, default: V | None = None) -> V | None:
-        """The key's value, or the default."""
+        """The key's value, or the default.
+
+        In Kafka Streams: `KeyValueStore#get`.
+
+        Args:
+            key: The key.
+            default: What to return where the key has no value.
+
+        Returns:
+            A copy of the value, or the default.
+
+        Raises:
+            StateUnreadable: The value can't be read by the store's serde.
+        """
         name = self.spec.key.encode(key)
         data = self._overlay.get(name)
         return default if data is None else self._decode_all([name], [data])[0]
 
     def get_many(self, keys: Sequence[K]) -> list[V | None]:
-        """The values of the keys, None where there is none."""
-        return self.read(list(map(self.spec.key.encode, keys)))
+        """The values of the keys, None where there is none.
+
+        Args:
+            keys: The keys.
+
+        Returns:
+            Copies of the values, in the order of the keys.
+
+        Raises:
+            StateUnreadable: A value can't be read by the store's serde.
+        """
+        names = list(map(self.spec.key.encode, keys))
+        return self._decode_all(names, self._overlay.get_many(names))
 
     def put(self, key: K, value: V) -> None:
-        """Sets the key's value; None deletes it."""
+        """Sets the key's value; None deletes it.
+
+        In Kafka Streams: `KeyValueStore#put`.
+
+        Args:
+            key: The key.
+            value: Its new value.
+
+        Raises:
+            ValueError: Key and value have more bytes than a record of the changelog may have.
+        """
         name = self.spec.key.encode(key)
         data = None if value is None else self.spec.value.encode(value)
         self._check(name, data)
         self._overlay.put(name, data)
 
     def delete(self, key: K) -> None:
-        """Removes the key, if it is there."""
+        """Removes the key, if it is there.
+
+        In Kafka Streams: `KeyValueStore#delete`.
+
+        Args:
+            key: The key.
+        """
         self._overlay.put(self.spec.key.encode(key), None)
 
     def __contains__(self, key: K) -> bool:
@@ -72,60 +118,24 @@ class KeyValueStore(Generic[K, V]):
     def items(
         self, start: K | None = None, end: K | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[K, V]]:
-        """Keys from `start` to before `end` with their values, in order of the keys' bytes."""
+        """Keys from `start` to before `end` with their values, in order of the keys' bytes.
+
+        In Kafka Streams: `KeyValueStore#range` and `#reverseRange`.
+
+        Args:
+            start: The first key; None: from the beginning.
+            end: The key to stop before; None: up to the end.
+            reverse: Whether the last comes first.
+
+        Returns:
+            An iterator of keys and values.
+
+        Raises:
+            StateUnreadable: A key or value can't be read by the store's serdes.
+        """
         first = b"" if start is None else self.spec.key.encode(start)
         last = None if end is None else self.spec.key.encode(end)
         return self._decoded(self._overlay.scan(first, last, reverse=reverse))
-
-    def read(self, keys: Sequence[bytes]) -> list[V | None]:
-        """The values of the encoded keys, None where there is none; a copy for each key given."""
-        return self._decode_all(keys, self._overlay.get_many(keys))
-
-    def load(self, keys: Sequence[bytes]) -> dict[bytes, V]:
-        """The values of those of the encoded keys that have one."""
-        pairs = zip(keys, self._overlay.get_many(keys), strict=True)
-        found = {key: data for key, data in pairs if data is not None}
-        return dict(zip(found, self._decoded_all([*found], [*found.values()]), strict=True))
-
-    def save(self, keys: Iterable[bytes], values: Mapping[bytes, V]) -> None:
-        """Sets the encoded keys to their values, and deletes those that have none."""
-        changes = {key: values.get(key) for key in keys}
-        kept = {key: value for key, value in changes.items() if value is not None}
-        data: dict[bytes, bytes | None] = dict.fromkeys(changes)
-        data.update(zip(kept, encoded(self.spec.value, [*kept.values()]), strict=True))
-        if _longest(data) + _longest(data.values()) > self._max_bytes:
-            for key, value in data.items():
-                self._check(key, value)
-        self._overlay.put_many(data)
-
-    def last(self) -> bytes | None:
-        """The last of the encoded keys."""
-        return next((key for key, _ in self._overlay.scan(reverse=True)), None)
-
-    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, V]]:
-        """Encoded keys from `start` to before `end` with their values, in order."""
-        for key, data in self._overlay.scan(start, end):
-            yield key, self._decode_one(key, data)
-
-    def changed(self, start: bytes, end: bytes) -> dict[bytes, V | None]:
-        """What has changed from `start` to before `end` since the last checkpoint, in order."""
-        fresh = dict(sorted(self._overlay.changed(start, end).items()))
-        return dict(zip(fresh, self._decode_all([*fresh], [*fresh.values()]), strict=True))
-
-    def holding(self, value: Serde[V2]) -> "KeyValueStore[K, V2]":
-        """The same store with its values read and written by another serde."""
-        spec = StoreSpec(self.spec.name, self.spec.key, value)
-        return KeyValueStore(spec, self._overlay, self._max_bytes)
-
-    def changes(self) -> list[tuple[K, V | None]]:
-        """What has changed since the last checkpoint, each key once; None: deleted."""
-        changes = self._overlay.changes
-        values = self._decode_all([*changes], [*changes.values()])
-        return list(zip(self._keys([*changes]), values, strict=True))
-
-    def before_changes(self) -> list[V | None]:
-        """The values at the last checkpoint of what `changes` lists, in the same order."""
-        return self._decode_all([*self._overlay.changes], self._overlay.before_changes())
 
     def _check(self, key: bytes, value: bytes | None) -> None:
         size = len(key) + len(value or b"")
@@ -192,7 +202,72 @@ class KeyValueStore(Generic[K, V]):
         )
 
 
-Stores = Mapping[str, KeyValueStore[Any, Any]]
+class EncodedStore(KeyValueStore[K, V]):
+    """The same as steps use it: by encoded keys, many at once, and with what has changed.
+
+    Args:
+        spec: The store's.
+        overlay: What is under it.
+        max_bytes: Of a key and its value together.
+    """
+
+    def __init__(self, spec: StoreSpec[K, V], overlay: Overlay, max_bytes: int) -> None:
+        super().__init__(spec, overlay, max_bytes)
+        self.view: KeyValueStore[K, V] = KeyValueStore(spec, overlay, max_bytes)
+        """What a user's function gets."""
+
+    def read(self, keys: Sequence[bytes]) -> list[V | None]:
+        """The values of the encoded keys, None where there is none; a copy for each key given."""
+        return self._decode_all(keys, self._overlay.get_many(keys))
+
+    def load(self, keys: Sequence[bytes]) -> dict[bytes, V]:
+        """The values of those of the encoded keys that have one."""
+        pairs = zip(keys, self._overlay.get_many(keys), strict=True)
+        found = {key: data for key, data in pairs if data is not None}
+        return dict(zip(found, self._decoded_all([*found], [*found.values()]), strict=True))
+
+    def save(self, keys: Iterable[bytes], values: Mapping[bytes, V]) -> None:
+        """Sets the encoded keys to their values, and deletes those that have none."""
+        changes = {key: values.get(key) for key in keys}
+        kept = {key: value for key, value in changes.items() if value is not None}
+        data: dict[bytes, bytes | None] = dict.fromkeys(changes)
+        data.update(zip(kept, encoded(self.spec.value, [*kept.values()]), strict=True))
+        if _longest(data) + _longest(data.values()) > self._max_bytes:
+            for key, value in data.items():
+                self._check(key, value)
+        self._overlay.put_many(data)
+
+    def last(self) -> bytes | None:
+        """The last of the encoded keys."""
+        return next((key for key, _ in self._overlay.scan(reverse=True)), None)
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, V]]:
+        """Encoded keys from `start` to before `end` with their values, in order."""
+        for key, data in self._overlay.scan(start, end):
+            yield key, self._decode_one(key, data)
+
+    def changed(self, start: bytes, end: bytes) -> dict[bytes, V | None]:
+        """What has changed from `start` to before `end` since the last checkpoint, in order."""
+        fresh = dict(sorted(self._overlay.changed(start, end).items()))
+        return dict(zip(fresh, self._decode_all([*fresh], [*fresh.values()]), strict=True))
+
+    def holding(self, value: Serde[V2]) -> "EncodedStore[K, V2]":
+        """The same store with its values read and written by another serde."""
+        spec = StoreSpec(self.spec.name, self.spec.key, value)
+        return EncodedStore(spec, self._overlay, self._max_bytes)
+
+    def changes(self) -> list[tuple[K, V | None]]:
+        """What has changed since the last checkpoint, each key once; None: deleted."""
+        changes = self._overlay.changes
+        values = self._decode_all([*changes], [*changes.values()])
+        return list(zip(self._keys([*changes]), values, strict=True))
+
+    def before_changes(self) -> list[V | None]:
+        """The values at the last checkpoint of what `changes` lists, in the same order."""
+        return self._decode_all([*self._overlay.changes], self._overlay.before_changes())
+
+
+Stores = Mapping[str, EncodedStore[Any, Any]]
 """The stores of one task by name."""
 
 

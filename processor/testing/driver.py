@@ -4,55 +4,39 @@ The same core as in production, as one slot that has all partitions; topics and 
 in memory, and time stands still until the test lets it go on.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from processor.durations import Duration, milliseconds
 from processor.errors import UsageError
 from processor.operators.aggregates.by_key import STAMPED
-from processor.operators.base import NO_TIME
 from processor.records import (
     Headers,
     Offset,
     Partition,
+    Policy,
     Record,
     Timestamp,
     TopicPartition,
 )
-from processor.runtime.commands import (
-    Abort,
-    Aborted,
-    Assigned,
-    Command,
-    Commit,
-    Committed,
-    EndsSeen,
-    Event,
-    Fetch,
-    Fetched,
-    Finish,
-    LookAtEnds,
-    LookUp,
-    OpenTask,
-    Persist,
-    Position,
-    Produce,
-    ReachedEnd,
-    SendOffsets,
-    TaskOpened,
-    Tick,
-)
+from processor.runtime.commands import Assigned, Command, Event, Fetched, ReachedEnd, Tick
+from processor.runtime.host import carry_out
 from processor.runtime.worker import Worker
-from processor.serdes import Serde, key_serde_for, serde_for
+from processor.serdes import SchemasMissing, Serde, key_serde_for, serde_for
 from processor.serdes.memory_registry import MemoryRegistry
 from processor.state.keyvalue import KeyValueStore, StoreSpec
 from processor.state.overlay import Overlay
 from processor.state.shared import ReadOnlyStore, SharedStore
 from processor.state.store import MemoryStore
-from processor.testing.memory import MemoryKafka
+from processor.testing.host import MemoryDisk, MemoryHost
+from processor.testing.memory import MemoryKafka, MemoryProducer, Raw, batch_of
 from processor.testing.options import checked_start, partition_counts, worker_options
-from processor.topology.graph import Policy, Sink, Source
-from processor.topology.plan import Layout, StoreId, TaskId, lay_out, plan
+from processor.topology.graph import (
+    Sink,
+    Source,
+)
+from processor.topology.plan import Layout, lay_out, plan
 from processor.topology.topology import Topology
 
 R = TypeVar("R")
@@ -101,12 +85,13 @@ class TopologyDriver:
             idle_timeout=_IDLE_TIMEOUT,
         )
         self._auto_checkpoint = auto_checkpoint
-        self._kafka = MemoryKafka(
-            self._layout.partitions,
-            {topic: SharedStore(MemoryStore()) for topic in self._layout.plan.tables},
+        self._kafka = MemoryKafka(self._layout.partitions, markers=False)
+        self._disk = MemoryDisk(
+            {topic: SharedStore(MemoryStore()) for topic in self._layout.plan.tables}
         )
         self.registry = MemoryRegistry()
         """What stands for the schema registry: it takes every schema."""
+        self._read: Counter[TopicPartition] = Counter()
         self._now = Timestamp(checked_start(start))
         self.restart()
 
@@ -132,6 +117,21 @@ class TopologyDriver:
         """Writes one record to an input topic (key, value, ...), or several as one batch.
 
         The timestamp, milliseconds, is by default the time on the wall clock.
+
+        Example: `driver.pipe("orders", key="a", value=Order(5))`.
+        In Kafka Streams: `TestInputTopic#pipeInput`.
+
+        Args:
+            topic: An input topic, or that of a global table.
+            records: Several, which go through as one batch.
+            key: Of the one record.
+            value: Of the one record.
+            timestamp: Of the one record, milliseconds; by default the time on the wall clock.
+            headers: Of the one record: pairs of a str and bytes or None.
+
+        Raises:
+            UsageError: The topology does not read the topic.
+            BadRecordError: A record is bad, and the policy is to fail.
         """
         source = self._source(topic)
         if not records:
@@ -155,14 +155,35 @@ class TopologyDriver:
         value: bytes | None,
         timestamp: int | None = None,
     ) -> None:
-        """Writes one record as it is, such as one that can't be decoded."""
+        """Writes one record as it is, such as one that can't be decoded.
+
+        Args:
+            topic: An input topic.
+            key: The key's bytes.
+            value: The value's bytes; None: a null value.
+            timestamp: Milliseconds; by default the time on the wall clock.
+
+        Raises:
+            UsageError: The topology does not read the topic.
+            BadRecordError: The record is bad, and the policy is to fail.
+        """
         self._source(topic)
         time = self._now if timestamp is None else Timestamp(timestamp)
         self._write(topic, Record(key, value, time))
         self._settle()
 
     def advance(self, duration: Duration) -> None:
-        """Lets the wall clock go on, by such as "10s" or by seconds."""
+        """Lets the wall clock go on, by such as "10s" or by seconds.
+
+        Example: `driver.advance("10s")`.
+        In Kafka Streams: `TopologyTestDriver#advanceWallClockTime`.
+
+        Args:
+            duration: How long: a duration, or seconds.
+
+        Raises:
+            UsageError: The duration is malformed.
+        """
         self._now = Timestamp(self._now + milliseconds(duration, "advance"))
         self._handle(Tick(self._now, self._elapsed))
         self._settle()
@@ -171,7 +192,7 @@ class TopologyDriver:
         """Lets no input come for `idle_timeout`: what is held back, such as windows, is emitted."""
         self._deliver_all()
         for source in sorted(self._own):
-            self._handle(ReachedEnd(source, self._fetched[source]))
+            self._handle(ReachedEnd(source, Offset(self._host.fetched[source])))
         self._handle(Tick(self._now, self._elapsed))
         self._elapsed += _IDLE_TIMEOUT
         self._handle(Tick(self._now, self._elapsed))
@@ -180,7 +201,7 @@ class TopologyDriver:
     def checkpoint(self) -> None:
         """Commits everything so far, and what follows from it."""
         self._deliver_all()
-        while self._commit() or self._seen:
+        while self._commit() or self._host.answers:
             self._deliver_all()
 
     def restart(self) -> None:
@@ -189,8 +210,7 @@ class TopologyDriver:
         What was written since then is gone, whether it was read or not; input stays, and is worked
         on again with the next call.
         """
-        self._kafka.abort()
-        layout = self._layout
+        layout, kafka = self._layout, self._kafka
         self._own = frozenset(
             TopicPartition(topic, Partition(number))
             for topic, count in layout.partitions.items()
@@ -198,10 +218,8 @@ class TopologyDriver:
         )
         self._worker = Worker(layout, self._own, self._options)
         self._elapsed = 0
-        self._fetched: dict[TopicPartition, Offset] = {}
-        self._seen: list[EndsSeen] = []
-        self._pending: dict[TopicPartition, Position] = {}
-        self._written: dict[StoreId, Offset] = {}
+        producer = MemoryProducer(kafka, layout.plan.application)
+        self._host = MemoryHost(layout, self._own, kafka, producer, self._disk, self._look_up)
         self._execute(self._worker.start())
         self._handle(Assigned(self._own))
         self._handle(Tick(self._now, self._elapsed))
@@ -215,12 +233,17 @@ class TopologyDriver:
     def read(self, topic: str, *, key: Any = None, value: Any = None) -> list[tuple[Any, Any]]:
         """Keys and values written to a topic since the last call.
 
+        In Kafka Streams: `TestOutputTopic#readKeyValuesToList`.
+
         Args:
             topic: Any that the topology writes.
             key: Type or serde to read keys with; by default the one that they were written with:
                 what was written as JSON without a type is read as JSON. Where steps write the topic
                 with different ones, all keys are bytes.
             value: The same for values: `read("big-orders", value=BigOrder)`.
+
+        Returns:
+            Pairs of key and value, partition by partition.
 
         Raises:
             UsageError: Nothing writes the topic.
@@ -238,7 +261,21 @@ class TopologyDriver:
     def read_records(
         self, topic: str, *, key: Any = None, value: Any = None
     ) -> list[Record[Any, Any]]:
-        """As `read`, with timestamps and headers."""
+        """As `read`, with timestamps and headers.
+
+        In Kafka Streams: `TestOutputTopic#readRecordsToList`.
+
+        Args:
+            topic: As for `read`.
+            key: As for `read`.
+            value: As for `read`.
+
+        Returns:
+            The records, partition by partition.
+
+        Raises:
+            UsageError: Nothing writes the topic.
+        """
         keys, values = self._serdes(topic)
         if key is not None:
             keys = key_serde_for(key, what=f"the key of topic {topic}")
@@ -249,7 +286,7 @@ class TopologyDriver:
                 key=self._known(_decoded, keys, record.key),
                 value=self._known(_decoded, values, record.value),
             )
-            for record in self._kafka.fresh(topic)
+            for record in self._unseen(topic)
         ]
 
     def dead_letters(self) -> list[Record[bytes | None, bytes | None]]:
@@ -258,13 +295,26 @@ class TopologyDriver:
         Returns:
             The records as they were read, in bytes, with headers that say why they are there.
         """
-        return list(self._kafka.everything(self._layout.plan.dead_letters))
+        logs = self._kafka.of_topic(self._layout.plan.dead_letters)
+        return [record for each in logs for _, record in self._rows(each, 0)]
 
     def store(self, name: str) -> dict[Any, Any]:
-        """Everything committed in a store, of all partitions; of a table the values alone."""
+        """Everything committed in a store, of all partitions; of a table the values alone.
+
+        In Kafka Streams: `TopologyTestDriver#getKeyValueStore`.
+
+        Args:
+            name: Of the store.
+
+        Returns:
+            Keys and values.
+
+        Raises:
+            UsageError: The topology has no such store.
+        """
         for topic, table in self._layout.plan.global_tables:
             if table.name == name:
-                return dict(ReadOnlyStore(table, self._kafka.tables[topic]).items())
+                return dict(ReadOnlyStore(table, self._disk.tables[topic]).items())
         specs = {
             spec.name: spec for part in self._layout.plan.subtopologies for spec in part.stores
         }
@@ -274,12 +324,23 @@ class TopologyDriver:
                 f"the topology has no store {name!r}; "
                 + (f"it has {', '.join(sorted(known))}" if known else "it has none")
             )
-        stores = [store for known, store in self._kafka.stores.items() if known.name == name]
+        stores = [store for known, store in self._disk.stores.items() if known.name == name]
         views = (KeyValueStore(spec, Overlay(store, 0), 0) for store in stores)
         is_table = spec.value.name.startswith(STAMPED)
         return {
             key: value[1] if is_table else value for view in views for key, value in view.items()
         }
+
+    def _rows(self, source: TopicPartition, first: int) -> list[tuple[int, Raw]]:
+        log = self._kafka.logs[source]
+        return log.rows(first, log.end)
+
+    def _unseen(self, topic: str) -> Iterator[Raw]:
+        """What was written to a topic since the last call, partition by partition."""
+        for source in self._kafka.of_topic(topic):
+            for offset, record in self._rows(source, self._read[source]):
+                self._read[source] = offset + 1
+                yield record
 
     def _settle(self) -> None:
         if self._auto_checkpoint:
@@ -290,7 +351,7 @@ class TopologyDriver:
     def _deliver_all(self) -> None:
         """Delivers what there is to read until nothing follows any more."""
         while True:
-            seen, self._seen = self._seen, []
+            seen, self._host.answers = self._host.answers, []
             for each in seen:
                 self._handle(each)
             sources = sorted(source for source in self._own if self._unread(source))
@@ -309,60 +370,24 @@ class TopologyDriver:
         return False
 
     def _unread(self, source: TopicPartition) -> bool:
-        return len(self._kafka.logs[source]) > self._fetched[source]
+        return self._kafka.logs[source].end > self._host.fetched[source]
 
     def _deliver(self, source: TopicPartition) -> None:
-        batch = self._kafka.batch(source, self._fetched[source])
-        self._fetched[source] = Offset(batch.offsets[-1] + 1)
-        self._handle(Fetched(source, batch))
+        rows, fetched = self._rows(source, self._host.fetched[source]), self._host.fetched
+        fetched[source] = rows[-1][0] + 1
+        self._handle(Fetched(source, batch_of(rows)))
 
     def _handle(self, event: Event) -> None:
         self._execute(self._worker.handle(event))
 
     def _execute(self, commands: list[Command]) -> None:
         for command in commands:
-            self._carry_out(command)
+            event = carry_out(self._host, command)
+            if event is not None:
+                self._handle(event)
 
-    def _carry_out(self, command: Command) -> None:  # noqa: C901 - a table
-        match command:
-            case OpenTask(task):
-                self._open(task)
-            case Produce():
-                self._written |= self._kafka.produce(command)
-            case SendOffsets(positions):
-                self._pending = dict(positions)
-            case Fetch(offsets):
-                self._fetched |= offsets
-            case Commit():
-                self._kafka.commit(self._pending)
-                written, self._written = self._written, {}
-                self._handle(Committed(written))
-            case Persist(store, changes, position):
-                self._kafka.stores[store].write(changes, position)
-            case Abort():
-                self._kafka.abort()
-                self._handle(Aborted())
-            case LookUp(missing):
-                self.registry.answer(missing)
-            case LookAtEnds(sources, asked_at):
-                ends = {each: Offset(len(self._kafka.logs[each])) for each in sources}
-                self._seen.append(EndsSeen(ends, asked_at))
-            case Finish(error) if error is not None:
-                raise error
-            case _:
-                pass
-
-    def _open(self, task: TaskId) -> None:
-        part = self._layout.plan.subtopologies[task.subtopology]
-        ids = {spec.name: StoreId(spec.name, task.partition) for spec in part.stores}
-        stores = {name: self._kafka.stores[store] for name, store in ids.items()}
-        sources = (source for source in self._own if self._layout.task_of(source) == task)
-        start = {source: self._kafka.positions.get(source, _BEGINNING) for source in sources}
-        shared = {
-            spec.name: ReadOnlyStore(spec, self._kafka.tables[topic])
-            for topic, spec in self._layout.plan.global_tables
-        }
-        self._handle(TaskOpened(task, stores, start, shared=shared))
+    def _look_up(self, missing: SchemasMissing) -> None:
+        self.registry.answer(missing)
 
     def _known(self, function: Callable[[Any, Any], R], serde: Any, value: Any) -> R:
         """What the function gives, with the schemas known that it asks for."""
@@ -370,7 +395,7 @@ class TopologyDriver:
 
     def _write(self, topic: str, record: Record[bytes | None, bytes | None]) -> None:
         """Writes a record of the test's; global tables have it at once."""
-        if (table := self._kafka.tables.get(topic)) is None:
+        if (table := self._disk.tables.get(topic)) is None:
             self._kafka.append(topic, None, record)
         elif record.key is not None:
             position = Offset(table.position(Partition(0)) + 1)
@@ -402,9 +427,6 @@ class TopologyDriver:
             written = ", ".join(plan.outputs) or "none"
             raise UsageError(f"the topology does not write {topic!r}; it writes {written}")
         return _common([node.key for node in found]), _common([node.value for node in found])
-
-
-_BEGINNING = Position(Offset(0), NO_TIME)
 
 
 def _common(serdes: list[Serde[Any]]) -> Serde[Any] | None:

@@ -8,8 +8,8 @@ from typing import get_args
 
 from processor import settings
 from processor.errors import UsageError
+from processor.records import Policy
 from processor.runtime.options import WorkerOptions
-from processor.topology.graph import Policy
 from processor.topology.plan import Plan
 from processor.topology.topology import Topology
 

@@ -1,4 +1,4 @@
-"""What `agg` makes of aggregators: a folding with its serde, and the form of its results."""
+"""What `agg` makes of aggregators: an aggregation with its serde, and the form of its results."""
 
 from __future__ import annotations
 

@@ -9,14 +9,14 @@ from typing import Any, TypeVar, get_args
 from processor.errors import TopologyError
 from processor.operators.base import Operator
 from processor.operators.event_time import EventTime
+from processor.records import Policy
 from processor.serdes.base import Serde, for_topic
 from processor.state.keyvalue import StoreSpec
 from processor.state.shared import GlobalSpec
 from processor.topology.graph import (
     Edge,
     Node,
-    OnError,
-    Policy,
+    OnBadRecord,
     Read,
     Repartition,
     Sink,
@@ -115,7 +115,7 @@ class Builder:
         name: str | None = None,
         outputs: tuple[str, ...] = (),
         reads: tuple[Read, ...] = (),
-        on_error: OnError | None = None,
+        on_bad_record: OnBadRecord | None = None,
     ) -> Step:
         """A step; without a name it is called after its kind and number.
 
@@ -127,7 +127,7 @@ class Builder:
             check_name("store", spec.name)
             self._take(spec.name, f"step {name!r}")
         made = operator if isinstance(operator, Operator) else operator(name)
-        return self._add(Step(name, parents, kind, made, stores, outputs, reads, on_error))
+        return self._add(Step(name, parents, kind, made, stores, outputs, reads, on_bad_record))
 
     def sink(
         self,
@@ -135,7 +135,7 @@ class Builder:
         topic: str | TopicChoice,
         key: Serde[Any],
         value: Serde[Any],
-        on_error: OnError | None = None,
+        on_bad_record: OnBadRecord | None = None,
     ) -> Sink:
         """Writes what the parent gives."""
         if isinstance(topic, str):
@@ -143,7 +143,7 @@ class Builder:
             if not any(topic == internal.name for internal in self.repartitions):
                 key, value = for_topic(key, topic, "key"), for_topic(value, topic, "value")
         name = self._free_name("sink", None)
-        return self._add(Sink(name, (parent,), topic, key, value, on_error))
+        return self._add(Sink(name, (parent,), topic, key, value, on_bad_record))
 
     def repartition(
         self,
@@ -152,7 +152,7 @@ class Builder:
         value: Serde[Any],
         name: str,
         partitions: int | None,
-        on_error: OnError | None = None,
+        on_bad_record: OnBadRecord | None = None,
     ) -> Edge:
         """Sends the parent's records through an internal topic, so that equal keys meet.
 
@@ -169,7 +169,7 @@ class Builder:
             )
         check_name("repartition", name)
         self.repartitions.append(Repartition(topic, partitions))
-        self.sink(parent, topic, key, value, on_error)
+        self.sink(parent, topic, key, value, on_bad_record)
         edge = Edge(self.source((topic,), key, value, None))
         self._repartitioned[asked] = edge
         return edge

@@ -364,7 +364,7 @@ class _Comparison:
         return was is not None and now is not None and was != now
 
     def _partitions(self, topic: str, found: int, needed: int, *, moved: bool) -> str:
-        moving = "the store has moved behind other topics" if moved else "its input has grown"
+        moving = "other topics are upstream of the store now" if moved else "its input has grown"
         return (
             f"{topic} has {found} partitions, but {needed} are needed: {moving}, and keys are "
             f"where the old number put them. Put .repartition(partitions={found}) in front of the "

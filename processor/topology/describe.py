@@ -53,7 +53,7 @@ def called(operator: Operator) -> str:
     Functions without a name, lambdas, are left out.
     """
     if isinstance(operator, WindowStep):
-        function = function_name(getattr(operator.folding, "function", None))
+        function = function_name(getattr(operator.aggregation, "function", None))
         early = f", early every {shown(operator.early.every)}" if operator.early else ""
         return f"{function} per {times_of(operator)}, emit {operator.emit}{early}".lstrip()
     if isinstance(operator, StreamStreamJoin):
@@ -109,7 +109,7 @@ def branch(edge: Edge) -> str:
 class _Tree:
     """Draws one subtopology.
 
-    A node with several parents stands with all that follows it behind the last of them; behind the
+    A node with several parents stands with all that follows it after the last of them; after the
     others it is only named.
     """
 

@@ -18,7 +18,7 @@ from processor.serdes import key_serde_for, serde_for
 from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import Builder, check_choice
 from processor.topology.form import Form
-from processor.topology.graph import Edge, OnError, Step
+from processor.topology.graph import Edge, OnBadRecord, Step
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Flow:
     """One point of the dataflow; immutable.
 
     `label` is what names are made of (the topic, the grouping), None where nothing stable is known.
-    `rekeyed` says that equal keys may be in different partitions. `on_error` is what the steps
+    `rekeyed` says that equal keys may be in different partitions. `on_bad_record` is what the steps
     from here on make of records that fail. `stream` is the class of streams, which imports that of
     tables: so a table has it from here, to give its changes as one.
     """
@@ -38,7 +38,7 @@ class Flow:
     label: str | None
     stream: type[Any]
     rekeyed: bool = False
-    on_error: OnError | None = None
+    on_bad_record: OnBadRecord | None = None
 
     def __str__(self) -> str:
         return f"{self.edge.node.name!r}, {self.key} → {self.value}"
@@ -53,8 +53,10 @@ class Flow:
         value: Form | None = None,
         stores: tuple[StoreSpec[Any, Any], ...] = (),
     ) -> Flow:
-        """The point behind a new step; `key` and `value` are the forms it changes them to."""
-        node = self.builder.step(kind, (self.edge,), operator, stores, name, on_error=self.on_error)
+        """The point after a new step; `key` and `value` are the forms it changes them to."""
+        node = self.builder.step(
+            kind, (self.edge,), operator, stores, name, on_bad_record=self.on_bad_record
+        )
         return replace(
             self,
             edge=Edge(node),
@@ -100,12 +102,12 @@ class Flow:
     def repartitioned(
         self, name: str, *, partitions: int | None = None, key: Any = None, value: Any = None
     ) -> Flow:
-        """The same records behind an internal topic, partitioned by their keys."""
+        """The same records downstream of an internal topic, partitioned by their keys."""
         key_serde = self.key.kept_key(key, f"the key of repartition {name}")
         what = f"the value of repartition {name}"
         value_serde = self.value.kept_value(value, what)
         edge = self.builder.repartition(
-            self.edge, key_serde, value_serde, name, partitions, self.on_error
+            self.edge, key_serde, value_serde, name, partitions, self.on_bad_record
         )
         read = None if value is None else serde_for(value, what=what)
         written = self.key.read if key is None else key_serde_for(key, what=name)

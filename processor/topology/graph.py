@@ -7,9 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from processor.operators.base import Operator, Policy
+from processor.operators.base import (
+    Operator,
+)
 from processor.operators.event_time import EventTime
-from processor.records import Record
+from processor.records import (
+    Policy,
+    Record,
+)
 from processor.serdes.base import Serde
 from processor.state.keyvalue import StoreSpec
 
@@ -19,7 +24,7 @@ ErrorHandler: TypeAlias = Callable[[Exception, Record[Any, Any]], Policy | Recor
 A `Record` takes its place; None leaves it to the policy of the source or the settings.
 """
 
-OnError: TypeAlias = Policy | ErrorHandler
+OnBadRecord: TypeAlias = Policy | ErrorHandler
 
 TopicChoice: TypeAlias = Callable[[Record[Any, Any]], str]
 """Names the topic of one record."""
@@ -73,7 +78,7 @@ class Step(Node):
     stores: tuple[StoreSpec[Any, Any], ...] = ()
     outputs: tuple[str, ...] = ()  # the names of a split's, of which one is chosen for each record
     reads: tuple[Read, ...] = ()
-    on_error: OnError | None = None  # None: as the source or the settings say
+    on_bad_record: OnBadRecord | None = None  # None: as the source or the settings say
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +88,7 @@ class Sink(Node):
     topic: str | TopicChoice
     key: Serde[Any]
     value: Serde[Any]
-    on_error: OnError | None = None
+    on_bad_record: OnBadRecord | None = None
 
 
 @dataclass(frozen=True)

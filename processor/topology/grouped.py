@@ -14,12 +14,16 @@ from processor.durations import Duration
 from processor.errors import TopologyError
 from processor.operators.aggregates.by_key import Aggregate, Count, Emit, stamped
 from processor.operators.aggregates.catalogue import Aggregator
-from processor.operators.base import Policy
 from processor.operators.columns.composed import AggregateTable
 from processor.operators.joins.tables import Cogroup
 from processor.operators.windows.kinds import AnyWindows
 from processor.operators.windows.windowed import WindowEmit
-from processor.records import V2, K, V
+from processor.records import (
+    V2,
+    K,
+    Policy,
+    V,
+)
 from processor.serdes import Serde, int64
 from processor.serdes.copies import copy_of
 from processor.state.keyvalue import StoreSpec
@@ -63,16 +67,22 @@ class GroupedStream(FromFlow, Generic[K, V]):
     ) -> WindowedStream[K, V]:
         """Groups by windows as well, see docs/guides/windows.md.
 
+        Example: `orders.group_by_key().window(tumbling("1m")).count()`.
+        In Kafka Streams: `KGroupedStream#windowedBy`.
+
         Args:
             windows: Such as `tumbling("10s", grace="1s")`.
             emit: `close`: one result of each window, when it closes. `change`: a result at every
                 change. `checkpoint`: the last change of each window at every checkpoint.
             late: For records that come after their windows have closed, instead of the setting
                 `on_bad_record`. See also `WindowedTable.late`.
-            retention: How long after its end a window can be read in the store, by default until
-                it closes.
-            early: With `emit="close"`, emits windows that have changed before they close as
-                well, each time that so much stream time has passed. See also `WindowedTable.final`.
+            retention: How long after its end a window can be read in the store, a duration; by
+                default until it closes.
+            early: With `emit="close"`, emits windows that have changed before they close as well,
+                each time that so much stream time has passed. See also `WindowedTable.final`.
+
+        Returns:
+            The records by key and window, to be aggregated.
 
         Raises:
             TopologyError: What is asked for does not go together.
@@ -80,7 +90,19 @@ class GroupedStream(FromFlow, Generic[K, V]):
         return windowed_stream(self._flow, windows, emit, late, retention, early)
 
     def cogroup(self, add: Callable[[V2, V], V2 | None]) -> CogroupedStream[K, V2]:
-        """Groups together with other streams; `add(so_far, value)` adds the values of this one."""
+        """Groups together with other streams; `add(so_far, value)` adds the values of this one.
+
+        In Kafka Streams: `KGroupedStream#cogroup`.
+
+        Args:
+            add: Of the aggregate so far and a value; returns the new aggregate.
+
+        Returns:
+            The group of streams, to which others are added.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         checked_function("cogroup", add, "so_far, value")
         return CogroupedStream((_Group(self._flow, add),))
 
@@ -93,10 +115,20 @@ class GroupedStream(FromFlow, Generic[K, V]):
     ) -> Table[K, int]:
         """Counts the records of each key.
 
+        Example: `orders.group_by_key().count()`.
+        In Kafka Streams: `KGroupedStream#count`.
+
         Args:
             name: Of the store; needed where the stream has no name of its own.
             emit: Which changes to emit, see `GroupedStream`.
             ttl: Time to live, see `GroupedStream`.
+
+        Returns:
+            The table of the counts.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         name = self._flow.needed(name, "count", "count")
         flow = self._flow.partitioned_by_key(name)
@@ -114,12 +146,22 @@ class GroupedStream(FromFlow, Generic[K, V]):
     ) -> Table[K, V]:
         """Folds the values of each key into one: `add(so_far, value)`; the first is the start.
 
+        Example: `amounts.group_by_key().reduce(max)`.
+        In Kafka Streams: `KGroupedStream#reduce`.
+
         Args:
             add: Returns the new value; None deletes the key.
             name: Of the store; needed where the stream has no name of its own.
             emit: Which changes to emit, see `GroupedStream`.
             value: Type or serde of the value in the store, by default as far as it is known.
             ttl: Time to live, see `GroupedStream`.
+
+        Returns:
+            The table of the values.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         name = self._flow.needed(name, "reduce", "reduce")
         checked_function("reduce", add, "so_far, value")
@@ -137,6 +179,9 @@ class GroupedStream(FromFlow, Generic[K, V]):
     ) -> Table[K, V2]:
         """Folds the values of each key into an aggregate: `add(so_far, value)`.
 
+        Example: `orders.group_by_key().aggregate(list, append)`.
+        In Kafka Streams: `KGroupedStream#aggregate`.
+
         Args:
             start: Makes the aggregate that a key begins with.
             add: Returns the new aggregate, which may be the changed old one; None deletes the key.
@@ -145,6 +190,13 @@ class GroupedStream(FromFlow, Generic[K, V]):
             value: Type or serde of the aggregate in the store; by default what the annotation of
                 `add` or `start` says, else JSON, which is refused if it would change the value.
             ttl: Time to live, see `GroupedStream`.
+
+        Returns:
+            The table of the aggregates.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         name = self._flow.needed(name, "aggregate", "aggregate")
         form = folded("aggregate", start, add)
@@ -189,12 +241,19 @@ class GroupedStream(FromFlow, Generic[K, V]):
             emit: Which changes to emit, see `GroupedStream`.
             ttl: Time to live, see `GroupedStream`.
             parts: The aggregates, by the names that they have in the results.
+
+        Returns:
+            The table of the results.
+
+        Raises:
+            TopologyError: An aggregate is none, is of an unknown field, or has no name; or the name
+                of the store is missing, taken or malformed.
         """
         name = self._flow.needed(name, "agg", "agg")
-        folding, form = composed(self._flow.value, parts, model, f"agg {name}")
+        aggregation, form = composed(self._flow.value, parts, model, f"agg {name}")
         flow = self._flow.partitioned_by_key(name)
-        spec = StoreSpec(name, _key_serde(flow, name), stamped(folding.shown))
-        operator = AggregateTable(name, emit, folding)
+        spec = StoreSpec(name, _key_serde(flow, name), stamped(aggregation.shown))
+        operator = AggregateTable(name, emit, aggregation)
         made = lasting(flow, "agg", spec, operator, form, ttl)
         # The store has the aggregates' states: what they emit is kept elsewhere by its own type.
         return Table(replace(made, value=Form(form.type)), Values(spec))
@@ -236,7 +295,20 @@ class CogroupedStream(Generic[K, V2]):
     def cogroup(
         self, other: GroupedStream[K, VO], add: Callable[[V2, VO], V2 | None]
     ) -> CogroupedStream[K, V2]:
-        """One more stream, whose values `add(so_far, value)` adds."""
+        """One more stream, whose values `add(so_far, value)` adds.
+
+        In Kafka Streams: `CogroupedKStream#cogroup`.
+
+        Args:
+            other: A grouped stream with keys of the same type.
+            add: Of the aggregate so far and a value of it; returns the new aggregate.
+
+        Returns:
+            The group with this stream, too.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         if not isinstance(cast("object", other), GroupedStream):
             raise TopologyError(
                 f"cogroup: give a grouped stream, such as stream.group_by_key(), not "
@@ -255,12 +327,21 @@ class CogroupedStream(Generic[K, V2]):
     ) -> Table[K, V2]:
         """Folds the values of each key into an aggregate, see `GroupedStream.aggregate`.
 
+        In Kafka Streams: `CogroupedKStream#aggregate`.
+
         Args:
             start: Makes the aggregate that a key begins with, whichever stream it is in first.
             name: Of the store; needed where the first stream has no name of its own.
             emit: Which changes to emit, see `GroupedStream`.
             value: Type or serde of the aggregate in the store; by default what the annotation of
                 the first function or of `start` says.
+
+        Returns:
+            The table of the aggregates.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         name = self._groups[0].flow.needed(name, "cogroup", "cogroup")
         grouped: GroupedStream[K, Any] = GroupedStream(_merged(self._groups, name))
@@ -275,7 +356,23 @@ class CogroupedStream(Generic[K, V2]):
         retention: Duration | None = None,
         early: Duration | None = None,
     ) -> WindowedCogroup[K, V2]:
-        """Groups by windows as well, see `GroupedStream.window`."""
+        """Groups by windows as well, see `GroupedStream.window`.
+
+        In Kafka Streams: `CogroupedKStream#windowedBy`.
+
+        Args:
+            windows: As for `GroupedStream.window`.
+            emit: As for `GroupedStream.window`.
+            late: As for `GroupedStream.window`.
+            retention: As for `GroupedStream.window`.
+            early: As for `GroupedStream.window`.
+
+        Returns:
+            The values by key and window, to be aggregated.
+
+        Raises:
+            TopologyError: What is asked for does not go together.
+        """
 
         def windowed(merged: Flow) -> WindowedStream[K, Any]:
             return windowed_stream(merged, windows, emit, late, retention, early)
@@ -298,7 +395,23 @@ class WindowedCogroup(Generic[K, V2]):
         name: str | None = None,
         value: type[V2] | Serde[V2] | None = None,
     ) -> WindowedTable[K, Any, V2]:
-        """Folds the values of each key and window, see `WindowedStream.aggregate`."""
+        """Folds the values of each key and window, see `WindowedStream.aggregate`.
+
+        In Kafka Streams: `TimeWindowedCogroupedKStream#aggregate`.
+
+        Args:
+            start: Makes the aggregate that a window begins with.
+            merge: Makes one of two aggregates, of which the first is the earlier; for sessions.
+            name: Of the store; needed where the first stream has no name of its own.
+            value: Type or serde of the aggregate in the store; see `GroupedStream.aggregate`.
+
+        Returns:
+            The table of the aggregates, by key and window.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
+        """
         name = self._groups[0].flow.needed(name, "cogroup", "cogroup")
         stream = self._windowed(_merged(self._groups, name))
         return stream.aggregate(start, _added(self._groups), merge=merge, name=name, value=value)
@@ -310,7 +423,7 @@ def _merged(groups: tuple[_Group, ...], name: str) -> Flow:
     flows = together([group.flow for group in groups], "cogroup", names)
     first = flows[0]
     edges = tuple(flow.edge for flow in flows)
-    node = first.builder.step("cogroup", edges, Cogroup(), on_error=first.on_error)
+    node = first.builder.step("cogroup", edges, Cogroup(), on_bad_record=first.on_bad_record)
     return replace(first, edge=Edge(node), value=Form(), label=name)
 
 

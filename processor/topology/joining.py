@@ -13,7 +13,9 @@ from typing import Any, NamedTuple, get_args
 from processor.durations import Duration, milliseconds
 from processor.errors import TopologyError
 from processor.operators.aggregates.by_key import Emit, stamped
-from processor.operators.base import LATE, Policy
+from processor.operators.base import (
+    LATE,
+)
 from processor.operators.joins.foreign_key import (
     ForeignKeyJoin,
     Respond,
@@ -24,6 +26,7 @@ from processor.operators.joins.foreign_key import (
 from processor.operators.joins.pages import pages_of
 from processor.operators.joins.streams import LATE_RIGHT, Span, StreamStreamJoin
 from processor.operators.joins.tables import JoinedTable, JoinKind, StreamTableJoin, TableTableJoin
+from processor.records import Policy
 from processor.serdes import Serde, bytes_serde
 from processor.state.keyvalue import StoreSpec
 from processor.topology.builder import check_choice
@@ -105,7 +108,9 @@ def stream_table(
     operator = StreamTableJoin(table.view, joiner, kind == "left")
     reads = (Read(0, table.values.store.name),)
     edges = flow.edge, table.flow.edge
-    node = flow.builder.step(word, edges, operator, (), name, reads=reads, on_error=flow.on_error)
+    node = flow.builder.step(
+        word, edges, operator, (), name, reads=reads, on_bad_record=flow.on_bad_record
+    )
     return replace(flow, edge=Edge(node), value=Form.returned_by(joiner), label=name or flow.label)
 
 
@@ -143,11 +148,13 @@ def stream_stream(
         span,
         key,
         (values[0], values[1]),
-        left.on_error if late is None and not callable(left.on_error) else late,
+        left.on_bad_record if late is None and not callable(left.on_bad_record) else late,
     )
     specs = stores if kind == "inner" else (*stores, index)
     edges, outputs = (left.edge, right.edge), ("", "late-left", "late-right")
-    node = left.builder.step(word, edges, operator, specs, name, outputs, on_error=left.on_error)
+    node = left.builder.step(
+        word, edges, operator, specs, name, outputs, on_bad_record=left.on_bad_record
+    )
     made = replace(left, edge=Edge(node), value=Form.returned_by(joiner), label=name)
     lates = (
         replace(left, edge=Edge(node, LATE), label=f"{name}-late-left"),
@@ -186,7 +193,7 @@ def foreign(
 ) -> TableFlow:
     """A table with another one whose key is in its values: three steps, two internal topics."""
     _check_joiner(how.kind, how.joiner)
-    flow, builder, on_error = left.flow, left.flow.builder, left.flow.on_error
+    flow, builder, on_bad_record = left.flow, left.flow.builder, left.flow.on_bad_record
     name = flow.needed(how.name, how.word, how.word)
     if builder is not right.flow.builder:
         raise TopologyError(f"{how.word}: these belong to different topologies; use one")
@@ -201,18 +208,20 @@ def foreign(
     value = flow.value.kept_value(None, f"the value of {name}")
     other_value = right.flow.value.kept_value(None, f"the other value of {name}")
     subscribe = Subscribe(by, key, value)
-    asking = builder.step("subscribe", (flow.changes.edge,), subscribe, on_error=on_error)
+    asking = builder.step("subscribe", (flow.changes.edge,), subscribe, on_bad_record=on_bad_record)
     asked = builder.repartition(
-        Edge(asking), other_key, subscription_serde, f"{name}-subscriptions", None, on_error
+        Edge(asking), other_key, subscription_serde, f"{name}-subscriptions", None, on_bad_record
     )
     kept = StoreSpec(f"{name}-subscriptions", bytes_serde, bytes_serde)
     respond = Respond(kept.name, right.view, key)
     reads = (Read(0, right.values.store.name),)
     edges = asked, right.flow.edge
-    answering = builder.step("respond", edges, respond, (kept,), reads=reads, on_error=on_error)
+    answering = builder.step(
+        "respond", edges, respond, (kept,), reads=reads, on_bad_record=on_bad_record
+    )
     responses, own_key = response_serde(other_value), flow.key.meeting_key(how.word)
     answered = builder.repartition(
-        Edge(answering), own_key, responses, f"{name}-responses", None, on_error
+        Edge(answering), own_key, responses, f"{name}-responses", None, on_bad_record
     )
     operator = ForeignKeyJoin(name, how.emit, left.view, by, how.joiner, how.kind, value)
     reads = (Read(0, left.values.store.name),)
@@ -234,7 +243,7 @@ def _joined(
     serde = form.kept_value(how.value, f"the value of store {name}")
     spec = StoreSpec(name, left.values.store.key, stamped(serde))
     node = flow.builder.step(
-        how.word, edges, operator, (spec,), name, reads=reads, on_error=flow.on_error
+        how.word, edges, operator, (spec,), name, reads=reads, on_bad_record=flow.on_bad_record
     )
     made = Form(form.type, kept=serde)
     results = replace(flow, edge=Edge(node), value=made, label=name)
@@ -242,7 +251,7 @@ def _joined(
 
 
 def together(flows: Sequence[Flow], what: str, names: Sequence[str | None]) -> list[Flow]:
-    """All with equal keys in one partition; where keys were changed, behind internal topics.
+    """All with equal keys in one partition; where keys were changed, by way of internal topics.
 
     Args:
         flows: Streams or tables.

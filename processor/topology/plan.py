@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from processor.errors import TopicMismatch, TopologyError
+from processor.operators.base import Holding
 from processor.records import Partition, TopicPartition
 from processor.state.keyvalue import StoreSpec
 from processor.state.shared import GlobalSpec
@@ -77,7 +78,8 @@ class Subtopology:
     @cached_property
     def holds_back(self) -> bool:
         """Whether it has steps with results that wait until the stream time goes on."""
-        return any(isinstance(node, Step) and node.operator.holds_back for node in self.nodes)
+        operators = (node.operator for node in self.nodes if isinstance(node, Step))
+        return any(isinstance(each, Holding) and each.holds_back for each in operators)
 
     @cached_property
     def heeds_time(self) -> bool:
@@ -454,7 +456,7 @@ def _check_equal(step: Step, counts: Mapping[str, int]) -> None:
         listed = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
         raise TopicMismatch(
             f"equal keys of {', '.join(counts)} must be in partitions of the same number, as they "
-            f"meet in {step.name}, but {listed}: put .repartition() behind one of them"
+            f"meet in {step.name}, but {listed}: put .repartition() after one of them"
         )
 
 

@@ -19,7 +19,7 @@ def processed(
     punctuators: Sequence[Punctuator[Any, Any]],
     name: str | None,
 ) -> Flow:
-    """The point behind a function with stores and punctuators.
+    """The point after a function with stores and punctuators.
 
     Raises:
         TopologyError: One of them is something else.

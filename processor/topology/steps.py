@@ -97,7 +97,7 @@ def split(
         checked_function("a branch", predicate, "value")
     outputs = (*names, "default")
     node = flow.builder.step(
-        "split", (flow.edge,), Split(predicates), outputs=outputs, on_error=flow.on_error
+        "split", (flow.edge,), Split(predicates), outputs=outputs, on_bad_record=flow.on_bad_record
     )
     return (replace(flow, edge=Edge(node, port)) for port, _ in enumerate(outputs))
 
@@ -121,7 +121,7 @@ def merged(flows: Sequence[Flow], name: str | None) -> Flow:
         value=Form.common(flow.value for flow in flows),
         label=name,
         rekeyed=len(written) > 1 or any(flow.rekeyed for flow in flows),
-        on_error=None,
+        on_bad_record=None,
     )
 
 
@@ -135,14 +135,14 @@ def written(
         what, topic = "the chosen topic", checked_function("to without a name", topic, "record")
     key_serde = flow.key.written_key(key, f"the key of {what}")
     value_serde = flow.value.written_value(value, f"the value of {what}")
-    flow.builder.sink(flow.edge, topic, key_serde, value_serde, flow.on_error)
+    flow.builder.sink(flow.edge, topic, key_serde, value_serde, flow.on_bad_record)
 
 
 def reread(flow: Flow, topic: str, key: Any, value: Any) -> Flow:
     """The same records, downstream of a topic of the user's."""
     key_serde = flow.key.through_key(key, f"the key of {topic}")
     value_serde = flow.value.through_value(value, f"the value of {topic}")
-    flow.builder.sink(flow.edge, topic, key_serde, value_serde, flow.on_error)
+    flow.builder.sink(flow.edge, topic, key_serde, value_serde, flow.on_bad_record)
     return replace(
         flow,
         edge=Edge(flow.builder.source((topic,), key_serde, value_serde, None)),
@@ -150,7 +150,7 @@ def reread(flow: Flow, topic: str, key: Any, value: Any) -> Flow:
         value=Form(flow.value.type, value_serde),
         label=topic,
         rekeyed=False,
-        on_error=None,
+        on_bad_record=None,
     )
 
 

@@ -15,7 +15,15 @@ from processor.operators.aggregates.by_key import Emit
 from processor.operators.joins.tables import JoinKind
 from processor.operators.process import ProcessContext, Punctuator
 from processor.operators.stateless import FlatMap, FlatMapValues, Map, MapValues, Peek
-from processor.records import K2, V2, V3, K, Record, V
+from processor.records import (
+    K2,
+    V2,
+    V3,
+    K,
+    Policy,
+    Record,
+    V,
+)
 from processor.serdes import Serde
 from processor.state.keyvalue import StoreSpec
 from processor.topology.awaiting import awaiting
@@ -24,7 +32,9 @@ from processor.topology.flow import Flow, FromFlow, flow_of
 from processor.topology.form import Form
 from processor.topology.functions import checked_function, described
 from processor.topology.global_table import GlobalTable, global_join
-from processor.topology.graph import OnError, Policy
+from processor.topology.graph import (
+    OnBadRecord,
+)
 from processor.topology.grouped import GroupedStream
 from processor.topology.joining import (
     JoinWindow,
@@ -66,13 +76,41 @@ class Stream(FromFlow, Generic[K, V]):
     def filter(
         self, predicate: Callable[[V], object] | Expr, *, name: str | None = None
     ) -> Stream[K, V]:
-        """Keeps the records whose value the predicate accepts: a function, or a column of bools."""
+        """Keeps the records whose value the predicate accepts: a function, or a column of bools.
+
+        Example: `orders.filter(lambda order: order.amount > 5)`.
+        In Kafka Streams: `KStream#filter`.
+
+        Args:
+            predicate: A function of the value, or a column of bools.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The stream of the records that are kept.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         return Stream(filtered(self._flow, "filter", predicate, name, keep=True))
 
     def filter_not(
         self, predicate: Callable[[V], object] | Expr, *, name: str | None = None
     ) -> Stream[K, V]:
-        """Keeps the records whose value the predicate does not accept."""
+        """Keeps the records whose value the predicate does not accept.
+
+        Example: `orders.filter_not(is_test)`.
+        In Kafka Streams: `KStream#filterNot`.
+
+        Args:
+            predicate: A function of the value, or a column of bools.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The stream of the records that are kept.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         return Stream(filtered(self._flow, "filter-not", predicate, name, keep=False))
 
     @overload
@@ -97,6 +135,12 @@ class Stream(FromFlow, Generic[K, V]):
             value: What the new values are, made with all fields as keywords; by default a dict.
             name: Of the step.
             named: Expressions, or names of fields, by the names that they are to have.
+
+        Returns:
+            The stream of the new values.
+
+        Raises:
+            TopologyError: A column is unknown, has no name, or depends on other rows.
         """
         return Stream(selected(self._flow, "with-columns", columns, named, value, name))
 
@@ -122,11 +166,31 @@ class Stream(FromFlow, Generic[K, V]):
             value: What the new values are, made with the fields as keywords; by default a dict.
             name: Of the step.
             named: Expressions, or names of fields, by the names that they are to have.
+
+        Returns:
+            The stream of the new values.
+
+        Raises:
+            TopologyError: A column is unknown, has no name, or depends on other rows.
         """
         return Stream(selected(self._flow, "select", columns, named, value, name))
 
     def map_values(self, function: Callable[[V], V2], *, name: str | None = None) -> Stream[K, V2]:
-        """Replaces each value by `function(value)`; key, timestamp and headers stay."""
+        """Replaces each value by `function(value)`; key, timestamp and headers stay.
+
+        Example: `orders.map_values(lambda order: order.amount)`.
+        In Kafka Streams: `KStream#mapValues`.
+
+        Args:
+            function: Of the value; what it returns is the new one, None a null value.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The stream of the new values.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         form = Form.returned_by(checked_function("map_values", function, "value"))
         return Stream(self._flow.then("map-values", MapValues(function), name, value=form))
 
@@ -145,13 +209,23 @@ class Stream(FromFlow, Generic[K, V]):
         What a call gave is part of the checkpoint. A crash may repeat the calls since the last one,
         and so may a record that fails in the same batch.
 
+        Example: `orders.map_async(look_up, timeout="2s")`.
+
         Args:
             function: An `async def`.
             concurrency: How many calls run at a time, at most.
-            timeout: For one call, such as "500ms"; a call without an answer by then has failed.
+            timeout: For one call: such as "500ms", or seconds; a call without an answer by then has
+                failed.
             retries: How often a call that failed is made again, after 0.1 s and then ever longer
                 pauses, before its record is a bad one.
             name: Of the step.
+
+        Returns:
+            The stream of the new values.
+
+        Raises:
+            TopologyError: The function is no `async def` of one argument, or a number is out of
+                range.
         """
         operator = awaiting("map_async", function, None, concurrency, timeout, retries)
         form = Form.returned_by(function)
@@ -167,7 +241,25 @@ class Stream(FromFlow, Generic[K, V]):
         retries: int = 0,
         name: str | None = None,
     ) -> Stream[K, V3]:
-        """Replaces each value by `joiner(value, await lookup(value))`; see `map_async`."""
+        """Replaces each value by `joiner(value, await lookup(value))`; see `map_async`.
+
+        Example: `orders.enrich(find_customer, with_customer)`.
+
+        Args:
+            lookup: An `async def` of the value.
+            joiner: Makes the new value of the value and what was looked up.
+            concurrency: How many calls run at a time, at most.
+            timeout: For one call: such as "500ms", or seconds.
+            retries: How often a call that failed is made again.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The stream of the new values.
+
+        Raises:
+            TopologyError: `lookup` is no `async def`, `joiner` takes other arguments, or a number
+                is out of range.
+        """
         operator = awaiting("enrich", lookup, joiner, concurrency, timeout, retries)
         form = Form.returned_by(joiner)
         return Stream(self._flow.then("enrich", operator, name, value=form))
@@ -175,21 +267,64 @@ class Stream(FromFlow, Generic[K, V]):
     def map(
         self, function: Callable[[K, V], tuple[K2, V2]], *, name: str | None = None
     ) -> Stream[K2, V2]:
-        """Replaces each key and value by `function(key, value)`, a pair."""
+        """Replaces each key and value by `function(key, value)`, a pair.
+
+        Example: `orders.map(lambda key, order: (order.customer, order.amount))`.
+        In Kafka Streams: `KStream#map`.
+
+        Args:
+            function: Of key and value; returns the new key and value.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The stream of the new records; where keys are grouped downstream, they go through a
+            repartition topic.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         key, value = Form.pair_returned_by(checked_function("map", function, "key, value"))
         return Stream(self._flow.then("map", Map(function), name, key=key, value=value))
 
     def flat_map(
         self, function: Callable[[K, V], Iterable[tuple[K2, V2]]], *, name: str | None = None
     ) -> Stream[K2, V2]:
-        """Replaces each record by the pairs that `function(key, value)` gives."""
+        """Replaces each record by the pairs that `function(key, value)` gives.
+
+        Example: `orders.flat_map(lambda key, order: [(i.sku, i) for i in order.items])`.
+        In Kafka Streams: `KStream#flatMap`.
+
+        Args:
+            function: Of key and value; returns or yields pairs, any number of them.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The stream of the new records, in the order given.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         key, value = Form.pairs_returned_by(checked_function("flat_map", function, "key, value"))
         return Stream(self._flow.then("flat-map", FlatMap(function), name, key=key, value=value))
 
     def flat_map_values(
         self, function: Callable[[V], Iterable[V2]], *, name: str | None = None
     ) -> Stream[K, V2]:
-        """Replaces each value by those that `function(value)` gives."""
+        """Replaces each value by those that `function(value)` gives.
+
+        Example: `lines.flat_map_values(str.split)`.
+        In Kafka Streams: `KStream#flatMapValues`.
+
+        Args:
+            function: Of the value; returns or yields the new ones, any number of them.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The stream of the new values, in the order given.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         operator = FlatMapValues(checked_function("flat_map_values", function, "value"))
         form = Form.each_returned_by(function)
         return Stream(self._flow.then("flat-map-values", operator, name, value=form))
@@ -201,7 +336,21 @@ class Stream(FromFlow, Generic[K, V]):
     def key_by(
         self, by: Callable[[V], Any] | str | Expr, *, name: str | None = None
     ) -> Stream[Any, V]:
-        """Replaces each key by `by(value)`, by the field of that name or by a column."""
+        """Replaces each key by `by(value)`, by the field of that name or by a column.
+
+        Example: `orders.key_by("customer")`.
+        In Kafka Streams: `KStream#selectKey`.
+
+        Args:
+            by: A function of the value, the name of a field, or a column.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The stream with the new keys; they are repartitioned where keys have to meet.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         return Stream(keyed(self._flow, by, name))
 
     @overload
@@ -213,40 +362,107 @@ class Stream(FromFlow, Generic[K, V]):
     def group_by(
         self, by: Callable[[V], Any] | str | Expr, *, name: str | None = None
     ) -> GroupedStream[Any, V]:
-        """Groups by `by(value)`, the field of that name or a column: `key_by`, `group_by_key`."""
+        """Groups by `by(value)`, the field of that name or a column: `key_by`, `group_by_key`.
+
+        Example: `orders.group_by("customer").count()`.
+        In Kafka Streams: `KStream#groupBy`.
+
+        Args:
+            by: A function of the value, the name of a field, or a column.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The records by the new keys, to be aggregated.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         return self.key_by(by, name=name).group_by_key()
 
     def group_by_key(self) -> GroupedStream[K, V]:
-        """Groups by the key; if it was changed, the records meet through a repartition topic."""
+        """Groups by the key; if it was changed, the records meet through a repartition topic.
+
+        Example: `orders.group_by_key().count()`.
+        In Kafka Streams: `KStream#groupByKey`.
+
+        Returns:
+            The records by their keys, to be aggregated.
+        """
         return GroupedStream(self._flow)
 
     def peek(self, function: Callable[[K, V], object], *, name: str | None = None) -> Stream[K, V]:
-        """Calls `function(key, value)` for its side effect, which a crash may repeat."""
+        """Calls `function(key, value)` for its side effect, which a crash may repeat.
+
+        Example: `orders.peek(lambda key, order: log(order))`.
+        In Kafka Streams: `KStream#peek`.
+
+        Args:
+            function: Of key and value; what it returns is ignored. A crash or an abort may repeat
+                calls.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The same records.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         called = checked_function("peek", function, "key, value")
         return Stream(self._flow.then("peek", Peek(called), name))
 
     def for_each(self, function: Callable[[K, V], object], *, name: str | None = None) -> None:
-        """As `peek`, at the end of a stream."""
+        """As `peek`, at the end of a stream.
+
+        Example: `orders.for_each(lambda key, order: log(order))`.
+        In Kafka Streams: `KStream#foreach`.
+
+        Args:
+            function: Of key and value; what it returns is ignored. A crash or an abort may repeat
+                calls.
+            name: Of the step, by default made of its kind and a number.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         called = checked_function("for_each", function, "key, value")
         self._flow.then("for-each", Peek(called), name)
 
-    def on_error(self, policy: OnError) -> Stream[K, V]:
-        """Says what happens to records that fail in the steps from here on; up to a merge.
+    def on_bad_record(self, policy: OnBadRecord) -> Stream[K, V]:
+        """Sets what happens to records that fail in all downstream steps, up to a merge.
+
+        Example: `orders.on_bad_record("skip").map_values(rate)`.
+        In Kafka Streams: `ProcessingExceptionHandler`.
 
         Args:
             policy: `fail`, `skip` or `dead-letter`, before the source's and that of the settings;
-                or a function of the error and the record, as it came to the step, that returns
-                one of these, None for what would be without it, or, where the step has no state,
-                a `Record` to go on with in its place. It may be called again for the same record.
+                or a function of the error and the record, as it came to the step, that returns one
+                of these, None for what would be without it, or, where the step has no state, a
+                `Record` to go on with in its place. It may be called again for the same record.
+
+        Returns:
+            The same records.
+
+        Raises:
+            TopologyError: There is no such policy, or the function takes other arguments.
         """
         if callable(policy):
-            checked_function("on_error", policy, "error, record")
+            checked_function("on_bad_record", policy, "error, record")
         else:
-            check_choice("on_error", policy, get_args(Policy))
-        return Stream(replace(self._flow, on_error=policy))
+            check_choice("on_bad_record", policy, get_args(Policy))
+        return Stream(replace(self._flow, on_bad_record=policy))
 
     def print(self, label: str | None = None) -> Stream[K, V]:
-        """Prints each record as `label: key → value`."""
+        """Prints each record as `label: key → value`.
+
+        Example: `orders.print("order")`.
+        In Kafka Streams: `KStream#print`.
+
+        Args:
+            label: What stands before each, by default the name of the stream or table.
+
+        Returns:
+            The same records.
+        """
         shown = label or self._flow.label or self._flow.edge.node.name
         return Stream(self._flow.then("print", Peek(_Printer(shown)), None))
 
@@ -254,6 +470,8 @@ class Stream(FromFlow, Generic[K, V]):
         """Streams by name: `split(big=..., small=...)`, and one for the rest, called `default`.
 
         Each record goes to the first predicate that accepts its value.
+
+        In Kafka Streams: `KStream#split`.
 
         Args:
             predicates: Functions of the value, by the names of their streams.
@@ -274,7 +492,21 @@ class Stream(FromFlow, Generic[K, V]):
         }
 
     def merge(self, *others: Stream[K, V], name: str | None = None) -> Stream[K, V]:
-        """The records of this stream and the others; those made of one record stay in order."""
+        """The records of this stream and the others; those made of one record stay in order.
+
+        Example: `web.merge(mobile)`.
+        In Kafka Streams: `KStream#merge`.
+
+        Args:
+            others: Streams with keys and values of the same types.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The stream of all records.
+
+        Raises:
+            TopologyError: One is no stream, or is of another topology.
+        """
         for other in others:
             if not isinstance(cast("object", other), Stream):
                 raise TopologyError(
@@ -330,6 +562,9 @@ class Stream(FromFlow, Generic[K, V]):
 
         Null values join with nothing. A record without a key is a bad one.
 
+        Example: `orders.join(payments, pair, within="10m")`.
+        In Kafka Streams: `KStream#join`.
+
         Args:
             other: A table or a stream; keys must be of the same type, and are brought together. Or
                 a global table.
@@ -341,6 +576,13 @@ class Stream(FromFlow, Generic[K, V]):
             late: What happens to late records, instead of the setting `on_bad_record`. See also
                 `JoinedStream.late_left`.
             name: Of the stores; needed where this stream has no name of its own.
+
+        Returns:
+            The stream of the results; of a join of streams with `late_left` and `late_right`.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         return self._join(other, joiner, on, name, "inner", within, late)
 
@@ -383,6 +625,25 @@ class Stream(FromFlow, Generic[K, V]):
         time is so far that nothing can match the record any more: `before` + `after` + `grace`
         later.
         A record without a key has no match.
+
+        Example: `orders.left_join(customers, with_customer)`.
+        In Kafka Streams: `KStream#leftJoin`.
+
+        Args:
+            other: As for `join`.
+            joiner: Makes the value of a result; its second argument is None where there is no
+                match.
+            on: As for `join`.
+            within: As for `join`: a duration, or a `JoinWindow`.
+            late: As for `join`.
+            name: Of the stores; needed where this stream has no name of its own.
+
+        Returns:
+            The stream of the results.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         return self._join(other, joiner, on, name, "left", within, late)
 
@@ -395,7 +656,25 @@ class Stream(FromFlow, Generic[K, V]):
         late: Policy | None = None,
         name: str | None = None,
     ) -> JoinedStream[K, V, VO, V2]:
-        """As `left_join`, with a result for each record of both streams."""
+        """As `left_join`, with a result for each record of both streams.
+
+        Example: `orders.outer_join(payments, pair, within="10m")`.
+        In Kafka Streams: `KStream#outerJoin`.
+
+        Args:
+            other: A stream, as for `join`.
+            joiner: Makes the value of a result; the argument without a match is None.
+            within: As for `join`: a duration, or a `JoinWindow`.
+            late: As for `join`.
+            name: Of the stores; needed where this stream has no name of its own.
+
+        Returns:
+            The stream of the results.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
+        """
         if not isinstance(cast("object", other), Stream):
             checked_table(self._flow, other, "outer", "a stream")
             raise TopologyError(
@@ -451,11 +730,20 @@ class Stream(FromFlow, Generic[K, V]):
     ) -> Stream[K, V]:
         """Sends the records through an internal topic, partitioned by their keys.
 
+        Example: `orders.key_by("customer").repartition(partitions=12)`.
+        In Kafka Streams: `KStream#repartition`.
+
         Args:
             name: Part of the topic's name; needed where the stream has no name of its own.
             partitions: Of the topic; by default as many as the input has.
             key: Type or serde of the keys in the topic, by default as far as it is known.
             value: The same for the values.
+
+        Returns:
+            The stream that is read from the internal topic.
+
+        Raises:
+            TopologyError: The name is missing, taken or malformed, or a number is out of range.
         """
         name = self._flow.needed(name, "repartition")
         flow = self._flow.repartitioned(name, partitions=partitions, key=key, value=value)
@@ -472,6 +760,17 @@ class Stream(FromFlow, Generic[K, V]):
 
         Keys and values that are as they were read are written as they were read; others are
         written as text or bytes if they are that, else as JSON, unless a type or serde is given.
+
+        Example: `totals.to("totals")`.
+        In Kafka Streams: `KStream#to`.
+
+        Args:
+            topic: Its name, which has to be there; or a function of the record that returns one.
+            key: Type or serde of the keys, by default as far as it is known.
+            value: Type or serde of the values, by default as far as it is known.
+
+        Raises:
+            TopologyError: The name is malformed or internal, or a value can't be written so.
         """
         written(self._flow, topic, key, value)
 
@@ -482,7 +781,22 @@ class Stream(FromFlow, Generic[K, V]):
         key: type[K] | Serde[K] | None = None,
         value: type[V] | Serde[V] | None = None,
     ) -> Stream[K, V]:
-        """Writes the records to a topic of your own and goes on from there."""
+        """Writes the records to a topic of your own and goes on from there.
+
+        Example: `orders.through("checked-orders")`.
+        In Kafka Streams: `KStream#to`, then `StreamsBuilder#stream`.
+
+        Args:
+            topic: Its name; the topic has to be there.
+            key: Type or serde of the keys, by default as far as it is known.
+            value: Type or serde of the values, by default as far as it is known.
+
+        Returns:
+            The stream that is read from the topic.
+
+        Raises:
+            TopologyError: The name is malformed, or the topic is read already.
+        """
         return Stream(reread(self._flow, topic, key, value))
 
     def to_table(
@@ -497,6 +811,9 @@ class Stream(FromFlow, Generic[K, V]):
     ) -> Table[K, V]:
         """The last value of each key; a null value deletes it.
 
+        Example: `updates.to_table(name="customers")`.
+        In Kafka Streams: `KStream#toTable`; with `versioned`, a versioned state store (KIP-889).
+
         Args:
             name: Of the store; needed where the stream has no name of its own.
             emit: Which changes to emit, see `GroupedStream`.
@@ -508,6 +825,13 @@ class Stream(FromFlow, Generic[K, V]):
                 with the value as of its record's time then, and the latest value is that of the
                 highest event time, in whatever order records come. A record older than the history
                 is late. Late records are left out and counted.
+
+        Returns:
+            The table.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         return Table(*kept(self._flow, name, emit, key, value, ttl, versioned))
 
@@ -520,10 +844,19 @@ class Stream(FromFlow, Generic[K, V]):
     ) -> Stream[K, V]:
         """Drops a record if an equal one passed less than `within` of stream time before.
 
+        Example: `orders.deduplicate(within="1h", by="id")`.
+
         Args:
             within: Such as "10s" or "1d", or seconds.
             by: Equal are records of the same key, and with `by` of the same `by(value)` or field.
             name: Of the store; needed where the stream has no name of its own.
+
+        Returns:
+            The stream of the records that pass.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         return Stream(deduplicated(self._flow, within, by, name))
 
@@ -537,12 +870,22 @@ class Stream(FromFlow, Generic[K, V]):
     ) -> Stream[K2, V2]:
         """Calls a function with each record, its stores at hand; what it returns is passed on.
 
+        Example: `orders.process(remember, stores=[LAST])`.
+        In Kafka Streams: `KStream#process`.
+
         Args:
             function: Takes a `Record` and a `ProcessContext`, returns records or yields them, or
                 returns None. What it wrote to its stores is undone if it raises.
             stores: Stores of this step alone, made with `key_value(...)`.
             punctuators: Functions called as time goes on, see `Punctuator`.
             name: Of the step; needed with stores or punctuators where the stream has no name.
+
+        Returns:
+            The stream of what the function and the punctuators return.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         return Stream(processed(self._flow, function, stores, punctuators, name))
 
@@ -555,11 +898,19 @@ class JoinedStream(Stream[K, V2], Generic[K, V, VO, V2]):
     """Where late records of both sides go."""
 
     def late_left(self) -> Stream[K, V]:
-        """The late records of the stream itself; they are no bad records then."""
+        """The late records of the stream itself; they are no bad records then.
+
+        Returns:
+            The stream of them.
+        """
         return Stream(self._late_flows[0])
 
     def late_right(self) -> Stream[K, VO]:
-        """The late records of the other stream; they are no bad records then."""
+        """The late records of the other stream; they are no bad records then.
+
+        Returns:
+            The stream of them.
+        """
         return Stream(self._late_flows[1])
 
 

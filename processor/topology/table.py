@@ -81,6 +81,9 @@ class JoinableTable(FromFlow, Generic[K, V]):
 
         A value is from the later of the two event times that its parts are from.
 
+        Example: `customers.join(accounts, with_account)`.
+        In Kafka Streams: `KTable#join`; with `on`, its foreign-key join (KIP-213).
+
         Args:
             other: The table to join with.
             joiner: Makes the value; None deletes the key.
@@ -89,6 +92,13 @@ class JoinableTable(FromFlow, Generic[K, V]):
             name: Of the store; needed where this table has no name of its own.
             emit: Which changes to emit, see `GroupedStream`.
             value: Type or serde of the value in the store, by default as `joiner` is annotated.
+
+        Returns:
+            The table of the results.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         return _joined(self, other, on, How(joiner, name, emit, value, "inner"))
 
@@ -123,7 +133,25 @@ class JoinableTable(FromFlow, Generic[K, V]):
         emit: Emit = "checkpoint",
         value: type[V2] | Serde[V2] | None = None,
     ) -> Table[K, V2]:
-        """As `join`, for all keys of this table: `joiner(value, None)` where the other has none."""
+        """As `join`, for all keys of this table: `joiner(value, None)` where the other has none.
+
+        In Kafka Streams: `KTable#leftJoin`.
+
+        Args:
+            other: The table to join with.
+            joiner: Makes the value of both, the second None where the other table has none.
+            on: As for `join`.
+            name: Of the store; needed where this table has no name of its own.
+            emit: Which changes to emit, see `GroupedStream`.
+            value: Type or serde of the value in the store, by default as `joiner` is annotated.
+
+        Returns:
+            The table of the results.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
+        """
         return _joined(self, other, on, How(joiner, name, emit, value, "left"))
 
     def outer_join(
@@ -135,11 +163,35 @@ class JoinableTable(FromFlow, Generic[K, V]):
         emit: Emit = "checkpoint",
         value: type[V2] | Serde[V2] | None = None,
     ) -> Table[K, V2]:
-        """As `join`, for all keys that either table has; what the other lacks is None."""
+        """As `join`, for all keys that either table has; what the other lacks is None.
+
+        In Kafka Streams: `KTable#outerJoin`.
+
+        Args:
+            other: The table to join with.
+            joiner: Makes the value of both; what a table lacks is None.
+            name: Of the store; needed where this table has no name of its own.
+            emit: Which changes to emit, see `GroupedStream`.
+            value: Type or serde of the value in the store, by default as `joiner` is annotated.
+
+        Returns:
+            The table of the results.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
+        """
         return _joined(self, other, None, How(joiner, name, emit, value, "outer"))
 
     def to_stream(self) -> Stream[K, V]:
-        """The table's changes: the new value of a key, None when it is deleted."""
+        """The table's changes: the new value of a key, None when it is deleted.
+
+        Example: `counts.to_stream().to("counts")`.
+        In Kafka Streams: `KTable#toStream`.
+
+        Returns:
+            The stream of the changes.
+        """
         return self._flow.to_stream()
 
     def to(
@@ -149,11 +201,30 @@ class JoinableTable(FromFlow, Generic[K, V]):
         key: type[Any] | Serde[Any] | None = None,
         value: type[Any] | Serde[Any] | None = None,
     ) -> None:
-        """Writes the table's changes to a topic, see `Stream.to`."""
+        """Writes the table's changes to a topic, see `Stream.to`.
+
+        Example: `counts.to("counts")`.
+        In Kafka Streams: `KTable#toStream`, then `KStream#to`.
+
+        Args:
+            topic: Its name; it should be compacted.
+            key: Type or serde of the keys, by default as far as it is known.
+            value: Type or serde of the values, by default as far as it is known.
+
+        Raises:
+            TopologyError: The name is malformed or internal, or a value can't be written so.
+        """
         self.to_stream().to(topic, key=key, value=value)
 
     def print(self, label: str | None = None) -> Self:
-        """Prints each change as `label: key → value`."""
+        """Prints each change as `label: key → value`.
+
+        Args:
+            label: What stands before each, by default the name of the stream or table.
+
+        Returns:
+            The same table.
+        """
         self.to_stream().print(label)
         return self
 
@@ -169,7 +240,21 @@ class Table(JoinableTable[K, V]):
     """
 
     def filter(self, predicate: Callable[[V], object], *, name: str | None = None) -> Table[K, V]:
-        """Keeps the keys whose value the predicate accepts."""
+        """Keeps the keys whose value the predicate accepts.
+
+        Example: `accounts.filter(lambda account: account.is_open)`.
+        In Kafka Streams: `KTable#filter`.
+
+        Args:
+            predicate: A pure function of the value.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The table of the keys that are kept.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         return self._derived(
             "filter", FilterTable(checked_function("filter", predicate, "value")), name, None
         )
@@ -177,12 +262,39 @@ class Table(JoinableTable[K, V]):
     def filter_not(
         self, predicate: Callable[[V], object], *, name: str | None = None
     ) -> Table[K, V]:
-        """Keeps the keys whose value the predicate does not accept."""
+        """Keeps the keys whose value the predicate does not accept.
+
+        In Kafka Streams: `KTable#filterNot`.
+
+        Args:
+            predicate: A pure function of the value.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The table of the keys that are kept.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         called = checked_function("filter_not", predicate, "value")
         return self._derived("filter-not", FilterTable(called, keep=False), name, None)
 
     def map_values(self, function: Callable[[V], V2], *, name: str | None = None) -> Table[K, V2]:
-        """Replaces each value by `function(value)`; None: the key is not in the table."""
+        """Replaces each value by `function(value)`; None: the key is not in the table.
+
+        Example: `accounts.map_values(lambda account: account.balance)`.
+        In Kafka Streams: `KTable#mapValues`.
+
+        Args:
+            function: A pure function of the value.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The table of the new values.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         form = Form.returned_by(checked_function("map_values", function, "value"))
         return self._derived("map-values", MapTable(function), name, form)
 
@@ -200,11 +312,21 @@ class Table(JoinableTable[K, V]):
         Then the last one is emitted, as one change. Time is the stream time, so that a replay emits
         the same. Windows emit their results once with `emit="close"` and need no `suppress`.
 
+        Example: `counts.suppress(until="10s").to("calm-counts")`.
+        In Kafka Streams: `KTable#suppress` with `Suppressed.untilTimeLimit`.
+
         Args:
             until: The time, such as "10s", or seconds; in effect up to a hundredth more.
             max_records: Of how many keys changes are held back at most; if there are more, those
                 that are due first are emitted early.
             name: Of the store that holds them; needed where the table has no name of its own.
+
+        Returns:
+            The table with the changes that are emitted.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         name = self._flow.needed(name, "suppress", "suppressed")
         check_number(f"suppress {name}: max_records", max_records, least=1)
@@ -228,7 +350,21 @@ class Table(JoinableTable[K, V]):
     def group_by(
         self, by: Callable[[V], Any] | str, *, name: str | None = None
     ) -> GroupedTable[Any, V]:
-        """Groups the values by `by(value)`, or by the field of that name."""
+        """Groups the values by `by(value)`, or by the field of that name.
+
+        Example: `accounts.group_by("country").count()`.
+        In Kafka Streams: `KTable#groupBy`.
+
+        Args:
+            by: A pure function of the value, or the name of a field.
+            name: Of the step, by default made of its kind and a number.
+
+        Returns:
+            The values by group, to be aggregated.
+
+        Raises:
+            TopologyError: A function takes other arguments, or the name is taken or malformed.
+        """
         flow = self._flow
         function, key = getter("group_by", flow.value, by)
         label = flow.grouped_by(by, name)
@@ -249,9 +385,19 @@ class GroupedTable(FromFlow, Generic[K, V]):
     def count(self, *, name: str | None = None, emit: Emit = "checkpoint") -> Table[K, int]:
         """Counts the table's keys in each group; a group that all have left has 0.
 
+        Example: `accounts.group_by("country").count()`.
+        In Kafka Streams: `KGroupedTable#count`.
+
         Args:
             name: Of the store; needed where the table has no name of its own.
             emit: Which changes to emit, see `GroupedStream`.
+
+        Returns:
+            The table of the counts, by group.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         name = self._flow.needed(name, "count", "count")
         return self._made("count", CountChanges(name, emit), int64, Form(int))
@@ -267,13 +413,22 @@ class GroupedTable(FromFlow, Generic[K, V]):
     ) -> Table[K, V]:
         """Folds the values of each group into one; the first is the start.
 
+        In Kafka Streams: `KGroupedTable#reduce`.
+
         Args:
             add: `add(so_far, value)`; None deletes the group.
-            subtract: `subtract(so_far, value)` takes back what was added before; None if nothing
-                is left.
+            subtract: `subtract(so_far, value)` takes back what was added before; None if nothing is
+                left.
             name: Of the store; needed where the table has no name of its own.
             emit: Which changes to emit, see `GroupedStream`.
             value: Type or serde of the value in the store, by default as far as it is known.
+
+        Returns:
+            The table of the values, by group.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         name = self._flow.needed(name, "reduce", "reduce")
         checked_function("reduce: add", add, "so_far, value")
@@ -293,15 +448,24 @@ class GroupedTable(FromFlow, Generic[K, V]):
     ) -> Table[K, V2]:
         """Folds the values of each group into another.
 
+        In Kafka Streams: `KGroupedTable#aggregate`.
+
         Args:
             start: Makes the aggregate to start with.
             add: `add(so_far, value)`; None deletes the group.
-            subtract: `subtract(so_far, value)` takes back what was added before; None if nothing
-                is left. With a value that changes in its group it is called before `add`.
+            subtract: `subtract(so_far, value)` takes back what was added before; None if nothing is
+                left. With a value that changes in its group it is called before `add`.
             name: Of the store; needed where the table has no name of its own.
             emit: Which changes to emit, see `GroupedStream`.
             value: Type or serde of the aggregate in the store; by default what the annotation of
                 `add` or `start` says, else JSON, which is refused if it would change the value.
+
+        Returns:
+            The table of the aggregates, by group.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         name = self._flow.needed(name, "aggregate", "aggregate")
         form = folded("aggregate", start, add)

@@ -11,7 +11,15 @@ from processor.errors import TopologyError
 from processor.operators.aggregates.by_key import Emit
 from processor.operators.event_time import EventTime, InvalidTimestamp, WallClock
 from processor.operators.process import Clock, ProcessContext, Punctuator
-from processor.records import K2, V2, K, Record, Timestamp, V
+from processor.records import (
+    K2,
+    V2,
+    K,
+    Policy,
+    Record,
+    Timestamp,
+    V,
+)
 from processor.serdes import (
     Serde,
     for_topic,
@@ -26,7 +34,9 @@ from processor.topology.flow import Flow
 from processor.topology.form import Form
 from processor.topology.functions import checked_function
 from processor.topology.global_table import GlobalTable
-from processor.topology.graph import Edge, Policy
+from processor.topology.graph import (
+    Edge,
+)
 from processor.topology.stream import Stream
 from processor.topology.table import Table
 
@@ -115,18 +125,24 @@ class Topology:
     ) -> Stream[Any, Any]:
         """The records of one or several topics.
 
+        Example: `topology.stream("orders", value=Order)`.
+        In Kafka Streams: `StreamsBuilder#stream`; for `timestamp`, `TimestampExtractor`.
+
         Args:
             topics: Their names; several are read as one stream, in no order between them.
             key: Type or serde of the keys; by default text.
-            value: Type or serde of the values: bytes, str, int, float (as Kafka's serializers
-                write them), a pydantic model, dataclass, msgspec Struct or TypedDict (JSON); by
-                default any JSON.
+            value: Type or serde of the values: bytes, str, int, float (as Kafka's serializers write
+                them), a pydantic model, dataclass, msgspec Struct or TypedDict (JSON); by default
+                any JSON.
             on_bad_record: For what can't be decoded, instead of the setting of that name.
             timestamp: The event time, by default the record's timestamp: a field's name, or a
                 function of the value that gives milliseconds since 1970, a datetime with a time
                 zone or its text in ISO 8601, or `wall_clock`. Records without a value keep theirs.
             on_invalid_timestamp: For a value that gives no such time: `reject`, which makes it a
                 bad record, or `record-time`, which takes the record's timestamp.
+
+        Returns:
+            The stream of the records.
 
         Raises:
             TopologyError: No topic, a malformed name, or a topic that is read already otherwise.
@@ -191,6 +207,25 @@ class Topology:
         """The last value of each key of a topic; a null value deletes it.
 
         See `stream` for the topic, and `Stream.to_table` for the table.
+
+        Example: `topology.table("customers", value=Customer)`.
+        In Kafka Streams: `StreamsBuilder#table`.
+
+        Args:
+            topic: Its name; the topic should be compacted.
+            key: Type or serde of the keys; by default text.
+            value: Type or serde of the values; by default any JSON.
+            name: Of the store, by default made of the topic's.
+            emit: Which changes to emit, see `GroupedStream`.
+            ttl: Time to live, a duration, see `Stream.to_table`.
+            versioned: For how long to keep the history of values, a duration, see
+                `Stream.to_table`.
+
+        Returns:
+            The table.
+
+        Raises:
+            TopologyError: A malformed or taken name, or a topic that is read already.
         """
         source = self._source((topic,), key, value, None)
         return source.to_table(name=name, emit=emit, ttl=ttl, versioned=versioned)
@@ -222,11 +257,17 @@ class Topology:
         A record of the topic that has no key, or can't be decoded, is left out and reported in the
         log.
 
+        Example: `topology.global_table("countries", value=Country)`.
+        In Kafka Streams: `StreamsBuilder#globalTable`.
+
         Args:
             topic: Its name; the topic should be compacted.
             key: Type or serde of the keys, as for `stream`.
             value: Type or serde of the values, as for `stream`.
             name: Of the store, by default made of the topic's.
+
+        Returns:
+            The global table.
 
         Raises:
             TopologyError: A malformed or taken name, or a topic that is read already.
@@ -254,6 +295,9 @@ class Topology:
             count: How many there are, for the progress bar.
             key: Type or serde of the keys.
             value: Type or serde of the values.
+
+        Raises:
+            TopologyError: A type has no serde.
         """
         key_serde = for_topic(key_serde_for(key, what=f"the key of {topic}"), topic, "key")
         value_serde = for_topic(serde_for(value, what=f"the value of {topic}"), topic, "value")
@@ -288,10 +332,19 @@ builder_of: Callable[[Topology], Builder] = attrgetter("_builder")
 def key_value(name: str, *, key: type[K] | Serde[K], value: type[V] | Serde[V]) -> StoreSpec[K, V]:
     """A key-value store for `Stream.process`, kept in RocksDB and its changelog topic.
 
+    Example: `key_value("last-order", key=str, value=Order)`.
+    In Kafka Streams: `Stores#keyValueStoreBuilder`.
+
     Args:
         name: Unique in the application, and stable: state is found again by it.
         key: Type or serde of the keys.
         value: Type or serde of the values.
+
+    Returns:
+        The store, to be given to `Stream.process` and `ProcessContext.store`.
+
+    Raises:
+        TopologyError: A type has no serde.
     """
     key_serde: Serde[K] = kept_key_serde_for(key, what=f"the key of store {name}")
     value_serde: Serde[V] = kept_serde_for(value, what=f"the value of store {name}")
@@ -306,10 +359,21 @@ def every(
 ) -> Punctuator[K2, V2]:
     """A punctuator for `Stream.process`: calls a function as time goes on.
 
+    Example: `every("1m", sweep, clock="wall")`.
+    In Kafka Streams: `ProcessorContext#schedule`.
+
     Args:
-        interval: Such as "10s"; the function is called when the clock enters a multiple of it.
+        interval: Such as "10s", or seconds; the function is called when the clock enters a multiple
+            of it.
         function: Takes that multiple, in milliseconds, and a `ProcessContext`.
         clock: `stream`: event time, the same in every replay. `wall`: the clock on the wall.
+
+    Returns:
+        The punctuator.
+
+    Raises:
+        UsageError: The interval is malformed.
+        TopologyError: There is no such clock, or the function takes other arguments.
     """
     check_choice("clock", clock, get_args(Clock))
     checked_function("every", function, "time, context")

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, Generic, cast, get_args, overload
 
 from processor.durations import Duration, milliseconds
 from processor.errors import TopologyError
-from processor.operators.aggregates.aggregators import Adding, Counting, Folding
+from processor.operators.aggregates.aggregators import Adding, Aggregation, Counting
 from processor.operators.aggregates.by_key import stamped
 from processor.operators.aggregates.catalogue import Aggregator
-from processor.operators.base import LATE, Operator, Policy
+from processor.operators.base import (
+    LATE,
+    Operator,
+)
 from processor.operators.windows.aligned import AlignedStep
 from processor.operators.windows.early import Early
 from processor.operators.windows.keyed import CountedStep, SessionStep, SlidingStep, entries_serde
@@ -28,7 +31,12 @@ from processor.operators.windows.kinds import (
     Windows,
 )
 from processor.operators.windows.windowed import FINAL, WindowEmit
-from processor.records import V2, K, V
+from processor.records import (
+    V2,
+    K,
+    Policy,
+    V,
+)
 from processor.serdes import Serde, json_of, key_json
 from processor.serdes.typed_keys import own_json_key
 from processor.serdes.types import runs_code
@@ -63,6 +71,9 @@ class WindowedTable(JoinableTable[Windowed[K], V2], Generic[K, V, V2]):
     def late(self) -> Stream[K, V]:
         """The records that came after their windows had closed; they are no bad records then.
 
+        Returns:
+            The stream of them, with their own keys.
+
         Raises:
             TopologyError: The windows close by count.
         """
@@ -75,6 +86,9 @@ class WindowedTable(JoinableTable[Windowed[K], V2], Generic[K, V, V2]):
 
     def final(self) -> Stream[Windowed[K], V2]:
         """The results of windows that have closed, without early ones.
+
+        Returns:
+            The stream of them.
 
         Raises:
             TopologyError: The table emits changes, and nothing when windows close.
@@ -102,8 +116,18 @@ class WindowedStream(FromFlow, Generic[K, V]):
     def count(self, *, name: str | None = None) -> WindowedTable[K, V, int]:
         """Counts the records of each key and window.
 
+        Example: `orders.group_by_key().window(tumbling("1m")).count()`.
+        In Kafka Streams: `TimeWindowedKStream#count`.
+
         Args:
             name: Of the store; needed where the stream has no name of its own.
+
+        Returns:
+            The table of the counts, by key and window.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         name = self._flow.needed(name, "count", "count")
         return self._table("count", name, Counting(), Form(int))
@@ -117,10 +141,19 @@ class WindowedStream(FromFlow, Generic[K, V]):
     ) -> WindowedTable[K, V, V]:
         """Folds the values of each key and window into one: `add(so_far, value)`.
 
+        In Kafka Streams: `TimeWindowedKStream#reduce`.
+
         Args:
             add: Returns the new value; None deletes the window's. Joins sessions as well.
             name: Of the store; needed where the stream has no name of its own.
             value: Type or serde of the value in the store, by default as far as it is known.
+
+        Returns:
+            The table of the values, by key and window.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         name = self._flow.needed(name, "reduce", "reduce")
         checked_function("reduce", add, "so_far, value")
@@ -139,12 +172,21 @@ class WindowedStream(FromFlow, Generic[K, V]):
     ) -> WindowedTable[K, V, V2]:
         """Folds the values of each key and window into an aggregate: `add(so_far, value)`.
 
+        In Kafka Streams: `TimeWindowedKStream#aggregate`.
+
         Args:
             start: Makes the aggregate that a window begins with.
             add: Returns the new aggregate, which may be the changed old one; None deletes it.
             merge: Makes one of two aggregates, of which the first is the earlier; for sessions.
             name: Of the store; needed where the stream has no name of its own.
             value: Type or serde of the aggregate in the store; see `GroupedStream.aggregate`.
+
+        Returns:
+            The table of the aggregates, by key and window.
+
+        Raises:
+            TopologyError: An argument does not fit the others, or the name is missing, taken or
+                malformed.
         """
         name = self._flow.needed(name, "aggregate", "aggregate")
         form = folded("aggregate", start, add)
@@ -170,22 +212,29 @@ class WindowedStream(FromFlow, Generic[K, V]):
             model: What the results are, made with their names as keywords; by default a dict.
             name: Of the store; needed where the stream has no name of its own.
             parts: The aggregates, by the names that they have in the results.
+
+        Returns:
+            The table of the results, by key and window.
+
+        Raises:
+            TopologyError: An aggregate is none, is of an unknown field, or has no name; or the name
+                of the store is missing, taken or malformed.
         """
         name = self._flow.needed(name, "agg", "agg")
-        folding, form = composed(self._flow.value, parts, model, f"agg {name}")
-        return self._table("agg", name, folding, form)
+        aggregation, form = composed(self._flow.value, parts, model, f"agg {name}")
+        return self._table("agg", name, aggregation, form)
 
     def _table(
-        self, kind: str, name: str, folding: Folding, form: Form
+        self, kind: str, name: str, aggregation: Aggregation, form: Form
     ) -> WindowedTable[K, V, Any]:
         flow = self._flow.partitioned_by_key(name)
         key = flow.key.kept_key(None, f"the key of store {name}")
-        spec = StoreSpec(name, windowed(key), stamped(folding.shown))
-        operator, more = self._operator(name, key, folding)
+        spec = StoreSpec(name, windowed(key), stamped(aggregation.shown))
+        operator, more = self._operator(name, key, aggregation)
         outputs = ("", "late") if self._early is None else ("", "late", "final")
-        edges, on_error = (flow.edge,), flow.on_error
+        edges, on_bad_record = (flow.edge,), flow.on_bad_record
         node = flow.builder.step(
-            kind, edges, operator, (spec, *more), name, outputs, on_error=on_error
+            kind, edges, operator, (spec, *more), name, outputs, on_bad_record=on_bad_record
         )
         made = Form(Windowed[flow.key.type or Any], windowed_json(_in_json(flow.key)))
         results = replace(flow, edge=Edge(node), key=made, value=Form(form.type), label=name)
@@ -200,20 +249,20 @@ class WindowedStream(FromFlow, Generic[K, V]):
         return WindowedTable(results, values, late, final)
 
     def _operator(
-        self, name: str, key: Serde[Any], folding: Folding
+        self, name: str, key: Serde[Any], aggregation: Aggregation
     ) -> tuple[Operator, tuple[StoreSpec[Any, Any], ...]]:
         """The step, and the stores that it needs besides."""
         windows = self._windows
         early = None if self._early is None else Early(f"{name}-early", self._early)
         changed = () if early is None else (early.spec,)
-        rest: tuple[Folding, Serde[Any], WindowEmit, Policy | None, int, Early | None]
-        rest = folding, key, self._emit, self._late, self._kept, early
+        rest: tuple[Aggregation, Serde[Any], WindowEmit, Policy | None, int, Early | None]
+        rest = aggregation, key, self._emit, self._late, self._kept, early
         if isinstance(windows, Hopping | Calendar):
             return AlignedStep(name, windows, *rest), changed
         index = StoreSpec(f"{name}-windows", key, entries_serde)
         match windows:
             case Session():
-                if not folding.can_merge:
+                if not aggregation.can_merge:
                     raise TopologyError(
                         f"{name}: sessions grow together, so say how their aggregates do: "
                         "merge=function(earlier, later)"
@@ -265,8 +314,8 @@ def windowed_stream(
         )
     if isinstance(windows, Sliding):
         kept = max(kept, windows.delay + windows.size + 1)  # as new windows are made of them
-    if late is None and not callable(flow.on_error):
-        late = flow.on_error
+    if late is None and not callable(flow.on_bad_record):
+        late = flow.on_bad_record
     every = None if early is None else milliseconds(early, "early")
     return WindowedStream(flow, windows, emit, late, kept, every)
 

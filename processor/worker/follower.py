@@ -16,10 +16,11 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.errors import RestoreStalled
 from processor.kafka.broker_clock import since_start
-from processor.kafka.clients import PASSING, QUIET, listed, translated
+from processor.kafka.clients import PASSING, listed, translated
+from processor.kafka.fetching import Fetcher, fetcher
 from processor.kafka.hanging import ending
-from processor.kafka.messages import runs, source_of, split_errors
-from processor.records import Offset, TopicPartition
+from processor.kafka.messages import source_of
+from processor.records import Offset, RawBatch, TopicPartition
 from processor.state.store import Store
 from processor.worker.channel import Channel, RestoreStatus
 from processor.worker.spec import WorkerSpec
@@ -82,14 +83,21 @@ class _Contact:
         self._sure = self._asked = since_start()
         self._cut_off = False
 
-    def away(self, messages: Sequence[Message], answers: Callable[[], bool]) -> float:
+    def away(
+        self, others: Sequence[Message], answers: Callable[[], bool], *, records: bool
+    ) -> float:
         """For how many seconds there was none, if there is now, else 0.
 
         Without errors there was contact up to now, or since the process was suspended.
+
+        Args:
+            others: Errors and ends that have come.
+            answers: Whether a broker answers a question.
+            records: Whether records have come.
         """
         now = since_start()
-        errors = [cast("Any", each.error()) for each in messages]
-        heard = any(error is None or error.code() not in PASSING for error in errors)
+        errors = [cast("Any", each.error()) for each in others]
+        heard = records or any(error.code() not in PASSING for error in errors)
         self._cut_off = not heard and (self._cut_off or bool(errors))
         if self._cut_off and now - self._asked > _ASK:
             self._asked = now
@@ -112,8 +120,8 @@ class Follower:
         self._spec = spec
         self._channel = channel
         self._followed: dict[TopicPartition, _Followed] = {}
-        self._eager = self._consumer = Consumer({**QUIET, **spec.restore_config()})
-        self._calm: Consumer | None = None
+        self._eager = self._fetcher = self._made(spec.restore_config())
+        self._calm: Fetcher | None = None
         self._assigned = True
         self._contact = _Contact()
         self._records = self._bytes = 0
@@ -124,7 +132,7 @@ class Follower:
     @property
     def consumer(self) -> Consumer:
         """The consumer that restores; connected before it is needed."""
-        return self._eager
+        return self._eager.consumer
 
     @property
     def is_empty(self) -> bool:
@@ -156,7 +164,7 @@ class Follower:
         """Leaves the store alone from now on."""
         del self._followed[source]
         if not self._followed:
-            self._consumer.unassign()
+            self._fetcher.consumer.unassign()
 
     def status(self) -> RestoreStatus | None:
         """How far the restore is, None when there is nothing to restore."""
@@ -183,23 +191,22 @@ class Follower:
         self._choose(calm=not hurry and not self._pending())
         if not self._assigned:
             self._assign()
-        messages = self._consumer.consume(_BATCH, self._patience(hurry=hurry))
-        if self._contact.away(messages, self._answers) > _AWAY:
+        runs, others = self._fetcher.fetch(_BATCH, self._patience(hurry=hurry), self._followed)
+        if self._contact.away(others, self._answers, records=bool(runs)) > _AWAY:
             # What came is not written: a store's age is that of its last record.
             self._assigned = False
             return list(self._followed)
-        records, others = split_errors(messages)
         began = time.monotonic()
-        for source, run in runs(records):
+        for source, records, _ in runs:
             if source in self._followed:
-                self._write(self._followed[source], run)
+                self._write(self._followed[source], records)
         wrote = time.monotonic() - began
         if not hurry and self._pending():
             time.sleep(min(wrote, _FULL))  # slots at work on this machine need it, too
         gone = [source for message in others if (source := self._note(message)) is not None]
         for each in self._followed.values():
             each.check()
-        self._look(bool(messages))
+        self._look(bool(runs or others))
         return gone
 
     def close(self) -> None:
@@ -207,6 +214,9 @@ class Follower:
         self._eager.close()
         if self._calm is not None:
             self._calm.close()
+
+    def _made(self, config: Mapping[str, Any]) -> Fetcher:
+        return fetcher(config, native=self._spec.native, bare=True)
 
     def _pending(self) -> list[_Followed]:
         return [each for each in list(self._followed.values()) if not each.done]
@@ -220,15 +230,15 @@ class Follower:
     def _choose(self, *, calm: bool) -> None:
         """Takes the consumer that asks the broker less often when nothing has to be reached."""
         if calm and self._calm is None:
-            self._calm = Consumer({**QUIET, **self._spec.following_config()})
+            self._calm = self._made(self._spec.following_config())
         chosen = self._calm if calm and self._calm is not None else self._eager
-        if chosen is not self._consumer:
-            self._consumer.unassign()
-            self._consumer, self._assigned = chosen, False
+        if chosen is not self._fetcher:
+            self._fetcher.consumer.unassign()
+            self._fetcher, self._assigned = chosen, False
 
     def _assign(self) -> None:
         # With the topics known, the client need not wait for its one-second timer to ask for them.
-        consumer = self._consumer
+        consumer = self._fetcher.consumer
         listed(consumer, "list the changelogs")
         consumer.assign(
             [
@@ -238,13 +248,11 @@ class Follower:
         )
         self._assigned = True
 
-    def _write(self, followed: _Followed, run: Sequence[Message]) -> None:
-        keys = list(map(Message.key, run))
-        values = list(map(Message.value, run))
-        position = Offset((run[-1].offset() or 0) + 1)
-        followed.store.write(followed.changes(keys, values), position)
-        self._records += len(run)
-        self._bytes += sum(map(len, filter(None, chain(keys, values))))
+    def _write(self, followed: _Followed, records: RawBatch) -> None:
+        changed = followed.changes(records.keys, records.values)
+        followed.store.write(changed, Offset(records.offsets[-1] + 1))
+        self._records += len(records)
+        self._bytes += sum(map(len, filter(None, chain(records.keys, records.values))))
 
     def _note(self, message: Message) -> TopicPartition | None:
         """Takes the position past what is no record, such as transaction markers.
@@ -279,7 +287,7 @@ class Follower:
     def _answers(self) -> bool:
         """Whether a broker does."""
         try:
-            self._consumer.list_topics(timeout=1.0)
+            self._fetcher.consumer.list_topics(timeout=1.0)
         except KafkaException:
             return False
         return True
@@ -291,7 +299,8 @@ class Follower:
 
     def _high(self, source: TopicPartition) -> int | None:
         try:
-            found = self._consumer.get_watermark_offsets(ClientPartition(*source), cached=True)
+            consumer = self._fetcher.consumer
+            found = consumer.get_watermark_offsets(ClientPartition(*source), cached=True)
         except KafkaException:
             return None
         # Before the first fetch the client knows none, and says so by a negative one.

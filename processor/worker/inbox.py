@@ -17,7 +17,7 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.errors import Fenced, Interrupted, KprocError, StateError, TopicMismatch
 from processor.kafka.clients import PASSING, connect, translated
-from processor.kafka.fetching import fetcher
+from processor.kafka.fetching import Fetcher
 from processor.kafka.messages import UNKNOWN, Run, source_of
 from processor.records import Offset, Partition, TopicPartition
 from processor.runtime.commands import Assigned, Event, Fetched, Lost, ReachedEnd, Revoked
@@ -45,26 +45,23 @@ class Inbox:
     """The consumer of a slot.
 
     Args:
-        config: librdkafka settings.
+        fetcher: The consumer, by which records are fetched.
         topics: What the topology reads.
         own: The slot's partitions of them.
         aside: Another topic, of which nothing is read.
         epochs: The leader epochs of what was read.
-        native: Whether records come by the native plane.
     """
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        fetcher: Fetcher,
         topics: Sequence[str],
         own: frozenset[TopicPartition],
         aside: str,
         epochs: Epochs,
-        *,
-        native: bool = False,
     ) -> None:
-        self._fetcher = fetcher(config, native=native)
-        self.consumer = self._fetcher.consumer
+        self._fetcher = fetcher
+        self.consumer = fetcher.consumer
         self._topics = list(topics)
         self._own = own
         self._aside = aside
@@ -135,7 +132,7 @@ class Inbox:
             self._epochs.read(run.source, run.spans)
             if len(run.records):
                 fetched.append(Fetched(run.source, run.records))
-        # The end of a partition comes last: it is behind all of its records.
+        # The end of a partition comes last: it comes after all of its records.
         return [*rebalanced, *fetched, *ends]
 
     def fetch(self, offsets: Mapping[TopicPartition, Offset]) -> None:

@@ -107,7 +107,7 @@ class _OpenTransactions:
         lasting = [each for each, (_, since) in self._since.items() if now - since >= _LASTING]
         bootstrap = str(self._spec.kafka["bootstrap.servers"])
         self.reported = "; ".join(
-            f"a transaction is open in {each} since offset {held[each]}, and what is behind it "
+            f"a transaction is open in {each} since offset {held[each]}, and what comes after it "
             f"waits. If nobody works on it any more, end it: {ending(bootstrap, each, held[each])}"
             for each in sorted(lasting)
         )

@@ -2,7 +2,7 @@
 
 It is done by who has the slot's transactional id, before the task begins: nobody else can write the
 changelog meanwhile. What is written is what the store holds, so that a crash anywhere, and the same
-again, change nothing; the last transaction has the mark that the changelog is whole again.
+again, change nothing; the last transaction notes in the ledger that the changelog is whole again.
 """
 
 from collections.abc import Iterator
@@ -102,8 +102,8 @@ def refill(
         outbox.commit()
         records += len(chunk)
     outbox.begin()
-    for mark in ledger.whole_from(changelog, first):
-        outbox.produce(mark)
+    for note in ledger.whole_from(changelog, first):
+        outbox.produce(note)
     outbox.commit()
     channel.log("warning", "changelog is made whole", changelog=str(changelog), records=records)
 

@@ -40,55 +40,35 @@ from processor.errors import (
     TransactionTimedOut,
 )
 from processor.kafka.description import check_current, read_description
-from processor.kafka.registry import Registry, prepare
+from processor.kafka.registry import prepare
 from processor.records import Offset, Timestamp, TopicPartition
 from processor.runtime.commands import (
-    Abort,
-    Aborted,
     Assigned,
-    Begin,
-    CloseTask,
     Command,
-    Commit,
     CommitFailed,
     Committed,
     Event,
-    Fetch,
     Fetched,
-    Finish,
     InputEnded,
-    LookAtEnds,
-    LookAtOthers,
-    LookUp,
     Lost,
-    OpenTask,
-    Pause,
-    Persist,
-    Produce,
-    Purge,
     ReachedEnd,
-    SendOffsets,
     Stop,
     Tick,
     Turn,
 )
+from processor.runtime.host import carry_out
 from processor.runtime.partitioning import Partitioning
 from processor.runtime.worker import Worker
-from processor.topology.plan import Layout, Plan, StoreId, TaskId
+from processor.topology.plan import Layout, Plan, TaskId
 from processor.worker.aborts import Aborts
 from processor.worker.adoption import Adoption, Step
 from processor.worker.channel import ADOPTED, Channel, Lateness, Reading, Status
-from processor.worker.deletions import Deletions
 from processor.worker.effort import Effort, Size, cpu_seconds, starved_seconds
-from processor.worker.ends import EndsReader
-from processor.worker.epochs import Epochs
 from processor.worker.global_tables import GlobalTables
-from processor.worker.inbox import ADMITTED, Inbox, check_partitions
-from processor.worker.ledger import Ledger
+from processor.worker.host import SlotHost
+from processor.worker.inbox import ADMITTED, check_partitions
 from processor.worker.obstacles import Obstacles
-from processor.worker.opener import TaskOpener
-from processor.worker.outbox import Abortable, Outbox, PlainOutbox, TransactionalOutbox
-from processor.worker.purger import Purger
+from processor.worker.outbox import Abortable, TransactionalOutbox
 from processor.worker.queries import OpenStores, answerer
 from processor.worker.refill import Refills
 from processor.worker.reporter import Reporter
@@ -141,19 +121,12 @@ class Slot:
         self._reporter = Reporter(channel, first, spec.stuck_after / 1000 or None)
         self._stores = StoreOpener(spec, channel)
         self._tables = GlobalTables(spec, plan, self._stores, channel)
-        self._epochs = Epochs()
-        self._opener = TaskOpener(spec, self._layout, self._stores, channel, self._epochs)
-        self._inbox = self._make_inbox()
-        self._ledger = Ledger(spec)
-        self._refills = Refills(plan, self._opener.truncated, self._ledger, channel)
-        self._obstacles = Obstacles(spec, channel)
-        self._deletions = Deletions(spec, self._layout)
-        self._lost_to: KprocError | None = None
-        self._outbox = self._make_outbox()
-        self._purger = Purger(spec.kafka, channel)
-        self._ends = EndsReader(spec.kafka, spec.application, channel)
-        self._registry = Registry(spec.schema_registry)
         self._effort = Effort(spec.max_batch, suspects=spec.suspects)
+        self._host = SlotHost(spec, self._layout, channel, self._stores, self._effort)
+        self._opener = self._host.opener
+        self._refills = Refills(plan, self._opener.truncated, self._host.ledger, channel)
+        self._obstacles = Obstacles(spec, channel)
+        self._lost_to: KprocError | None = None
         self._worker = Worker(self._layout, spec.own, spec.options, self._effort.entered)
         self._partitioning = Partitioning(self._layout)
         opened = OpenStores(
@@ -165,12 +138,11 @@ class Slot:
         self._news = Signal()  # that there is something to be done
         self._adopt_asked = spec.role == "primary"
         self._adoption: Adoption | None = None
-        self._stop_asked = self._stop_passed_on = self._finished = self._rewound = False
+        self._stop_asked = self._stop_passed_on = False
         self._ended: frozenset[str] = frozenset()
         self._aborts = Aborts(channel)
         self._size = Size(self._stores.folders)
         self._fetched = Counter[str]()
-        self._commit_seconds = 0.0
 
     def stop(self) -> None:
         """Asks the loop to finish; may be called from a signal handler or another thread."""
@@ -196,11 +168,11 @@ class Slot:
         gc.freeze()  # what is loaded by now stays: no collection need look at it again
         try:
             report = partial(self._channel.log_seldom, "schema registry")
-            prepare(self._layout.plan, self._registry, report)
+            prepare(self._layout.plan, self._host.registry, report)
             self._stand_by()
             if not self._stop_asked:
                 self._adopt()
-                while not self._finished:
+                while not self._host.finished:
                     self._turn()
         except StoreCorrupt as error:
             self._stores.drop(error)
@@ -208,12 +180,12 @@ class Slot:
         except BrokerUnreachable as error:
             raise Interrupted(str(error)) from error
         except (TopicMismatch, StateError) as error:
-            self._deletions.explain(error)
+            self._host.deletions.explain(error)
             raise
         except TransactionTimedOut as error:
             raise TransactionTimedOut(f"{error}. {self._slowest()}", self._suspects) from error
         finally:
-            self._outbox.close()
+            self._host.outbox.close()
             self._close()
 
     def _stand_by(self) -> None:
@@ -225,15 +197,15 @@ class Slot:
                 warmed = time.monotonic()
             self._opener.opened()  # raises what went wrong there
             self._tables.is_ready()  # likewise
-            self._inbox.poll(1, 0)
+            self._host.inbox.poll(1, 0)
             self._report()
             self._news.wait(_STAND_BY)
 
     def _connect(self) -> None:
         """Has the clients connected, which takes a moment that nobody waits for now."""
         try:
-            self._inbox.connect()
-            self._outbox.connect()
+            self._host.inbox.connect()
+            self._host.outbox.connect()
         except KprocError as error:
             self._channel.log_seldom("kafka", str(error))
 
@@ -242,13 +214,13 @@ class Slot:
         self._opener.hurry()
         self._report(now=True)
         self._check_current()
-        if isinstance(self._outbox, TransactionalOutbox):
-            self._outbox.take_over()
+        if isinstance(self._host.outbox, TransactionalOutbox):
+            self._host.outbox.take_over()
             self.passed("fenced")
-            self._inbox.subscribe()
+            self._host.inbox.subscribe()
             self._execute(self._worker.start())
         else:
-            self._inbox.subscribe()
+            self._host.inbox.subscribe()
             # Only the group fences: what is committed is asked for once it has done so.
             while not adoption.has("fenced") and not self._stop_asked:
                 self._turn()
@@ -278,14 +250,14 @@ class Slot:
     @property
     def _suspects(self) -> int:
         """Among how many records the one is that took too long."""
-        return sum(len(portion.rows) for portion in self._worker.portions)
+        return sum(len(batch.rows) for batch in self._worker.batches)
 
     def _slowest(self) -> str:
         """What took so long, and what to do."""
         step, seconds = self._effort.slowest
         if seconds < _SLOW:
             return "No function took long: brokers were slow, or the process was suspended"
-        where = f" at {places}" if (places := ", ".join(map(str, self._worker.portions))) else ""
+        where = f" at {places}" if (places := ", ".join(map(str, self._worker.batches))) else ""
         return (
             f"{step} takes that long{where}: make it faster, or raise "
             "transaction_timeout and consumer.max.poll.interval.ms; calls that wait for others can "
@@ -293,8 +265,8 @@ class Slot:
         )
 
     def _turn(self) -> None:
-        self._rewound, worked = False, self._worker.worked
-        self._worker.portions.clear()
+        self._host.rewound, worked = False, self._worker.worked
+        self._worker.batches.clear()
         self._effort.begin()
         most = self._most
         events = self._poll(most)
@@ -312,7 +284,7 @@ class Slot:
             ):
                 self._channel.log("warning", "keys are elsewhere", cause=said)
             # What was fetched before a rewind does not follow from where it went back to.
-            if not (self._rewound and isinstance(event, Fetched | ReachedEnd)):
+            if not (self._host.rewound and isinstance(event, Fetched | ReachedEnd)):
                 self._handle(event)
         if self._adoption is not None:
             self._look_at(self._adoption, events)
@@ -322,7 +294,7 @@ class Slot:
         self._refill()
         if self._ended:
             self._handle(InputEnded(self._ended))
-        if self._stop_asked and not self._stop_passed_on and not self._finished:
+        if self._stop_asked and not self._stop_passed_on and not self._host.finished:
             self._stop_passed_on = True
             self._handle(Stop())
         self._effort.done(self._worker.worked - worked)
@@ -330,7 +302,7 @@ class Slot:
 
     def _handle_answers(self) -> None:
         """Handles what other threads have found out since."""
-        for seen in iter(self._ends.answer, None):
+        for seen in iter(self._host.ends.answer, None):
             self._handle(seen)
         for opened in self._tables.complete(iter(self._opener.opened, None)):
             if not self._refills.holds(opened):
@@ -339,10 +311,10 @@ class Slot:
     def _refill(self) -> None:
         """Has tasks begin whose changelogs have to be made whole before, as soon as they are."""
         try:
-            for opened in self._refills.filled(self._outbox):
+            for opened in self._refills.filled(self._host.outbox):
                 self._handle(opened)
         except Abortable as error:
-            self._outbox.abort()
+            self._host.outbox.abort()
             self._aborts.note(error)
 
     def _tick(self) -> None:
@@ -356,22 +328,22 @@ class Slot:
         are not worked on: then there is no end to it.
         """
         limit = self._effort.limit
-        if self._outbox.is_searching or self._aborts.have_come:
+        if self._host.outbox.is_searching or self._aborts.have_come:
             return limit
         return max(1, limit // 2) if self._worker.is_exhausted else self._spec.max_batch
 
     def _poll(self, most: int) -> list[Event]:
-        if self._inbox.is_kept_out:
+        if self._host.inbox.is_kept_out:
             self._join_again(f"the group has not admitted it for {ADMITTED:.0f} s")
         if self._lost_to is None:
             try:
-                return self._inbox.poll(most, self._patience)
+                return self._host.inbox.poll(most, self._patience)
             except (Fenced, Interrupted) as error:
                 self._lost_to = error
         if not self._worker.has_opened_all:
             time.sleep(_POLL)  # until it is known what is committed
             return []
-        self._outbox.check_ours(self._worker.committed, self._lost_to)
+        self._host.outbox.check_ours(self._worker.committed, self._lost_to)
         self._lost_to, cause = None, self._lost_to
         self._join_again(str(cause))
         return [Lost()]
@@ -383,23 +355,9 @@ class Slot:
             return 0.0
         return _POLL if self._adoption is None else _SHORT_POLL
 
-    def _make_inbox(self) -> Inbox:
-        spec, aside = self._spec, self._layout.plan.slots_topic
-        return Inbox(
-            spec.input_config(),
-            list(spec.partitions),
-            spec.own,
-            aside,
-            self._epochs,
-            native=spec.native,
-        )
-
     def _join_again(self, cause: str) -> None:
         self._channel.log("warning", "joins the group again", cause=cause)
-        self._inbox.close()
-        self._inbox = self._make_inbox()
-        self._outbox.use(self._inbox.consumer)
-        self._inbox.subscribe()
+        self._host.join_again()
 
     def _look_at(self, adoption: Adoption, events: Iterable[Event]) -> None:
         """Notes the steps of the adoption that are done by now."""
@@ -422,7 +380,7 @@ class Slot:
                 result = self.carry_out(command)
             except Abortable as error:
                 event = self._failed(error)
-                self._deletions.look_after_abort()
+                self._host.deletions.look_after_abort()
                 return self._handle(event)
             if result is not None:
                 self._handle(result)
@@ -443,89 +401,24 @@ class Slot:
                 f"{self._slowest()}",
                 self._suspects,
             ) from error
-        if self._outbox.is_searching:
+        if self._host.outbox.is_searching:
             self._effort.shrink(_SEARCHED)
         if error.refused is not None:
             self._aborts.progressed()
         self._aborts.note(error)
         return error.refused or CommitFailed(error)
 
-    def carry_out(self, command: Command) -> Event | None:  # noqa: C901, PLR0912 - a table
+    def carry_out(self, command: Command) -> Event | None:
         """Carries out one command; returns what came of it, if that is an event."""
-        match command:
-            case Produce():
-                self._outbox.produce(command)
-            case Begin():
-                self._outbox.begin()
-            case SendOffsets(positions):
-                with self._effort.waiting():
-                    self._outbox.send_offsets(positions)
-            case Commit():
-                began = time.monotonic()
-                with self._effort.waiting():
-                    written = self._outbox.commit()
-                self._commit_seconds += time.monotonic() - began
-                self._aborts.progressed()
-                return Committed(written)
-            case Persist(store, changes, position):
-                self._stores.stores[store].write(changes, position)
-            case Fetch(offsets):
-                self._rewound = True
-                self._inbox.fetch(offsets)
-            case Abort():
-                with self._effort.waiting():
-                    self._outbox.abort()
-                return Aborted()
-            case OpenTask(task):
-                self._opener.open(task)
-            case CloseTask(task):
-                part = self._layout.plan.subtopologies[task.subtopology]
-                for spec in part.stores:
-                    self._stores.close(StoreId(spec.name, task.partition))
-            case Purge():
-                self._purger.purge(command.offsets)
-            case LookUp(missing):
-                self._registry.answer(missing)
-            case LookAtEnds():
-                self._ends.ask(command)
-            case LookAtOthers():
-                self._ends.ask(command)
-            case Pause(sources):
-                self._inbox.pause(sources)
-            case Finish(error):
-                self._finished = True
-                if error is not None:
-                    raise error
-        return None
-
-    def _make_outbox(self) -> Outbox:
-        spec, consumer = self._spec, self._inbox.consumer
-        plan = self._layout.plan
-        topics = {*plan.outputs, *plan.internal, plan.dead_letters}
-        if not spec.exactly_once:
-            return PlainOutbox(
-                spec.output_config(),
-                consumer,
-                self._epochs,
-                self._ledger.records,
-                topics,
-                meanwhile=self._deletions.look,
-            )
-        return TransactionalOutbox(
-            spec.output_config(),
-            consumer,
-            self._epochs,
-            lambda text: self._channel.log_seldom("transaction", text),
-            self._ledger.records,
-            topics,
-            native=spec.native,
-            meanwhile=self._deletions.look,
-        )
+        event = carry_out(self._host, command)
+        if isinstance(event, Committed):
+            self._aborts.progressed()
+        return event
 
     def _report(self, *, now: bool = False) -> None:
-        for text in self._inbox.passing:
+        for text in self._host.inbox.passing:
             self._channel.log_seldom("kafka", text)
-        self._inbox.passing.clear()
+        self._host.inbox.passing.clear()
         for source, offset, _ in self._worker.ahead():
             self._channel.log_seldom(
                 "a record is far ahead of the clock",
@@ -534,8 +427,8 @@ class Slot:
         if held := self._held():
             self._channel.log_seldom("time is held back", "; ".join(held), 30.0)
         if self._adopt_asked and self._adoption is None:
-            self._obstacles.look(self._inbox.assigned)
-            self._deletions.look()
+            self._obstacles.look(self._host.inbox.assigned)
+            self._host.deletions.look()
         unreported = self._worker.bad_records.unreported
         for (step, reason), error in unreported.items():
             self._channel.log_seldom("left out", f"{step}: {reason}: {error[:_LONGEST]}")
@@ -571,7 +464,7 @@ class Slot:
             withheld=self._obstacles.withheld,
             topics={topic: Reading(self._fetched[topic], lag) for topic, lag in lags.items()},
             steps={step: round(seconds, 3) for step, seconds in self._effort.steps.items()},
-            commit_seconds=round(self._commit_seconds, 4),
+            commit_seconds=round(self._host.commit_seconds, 4),
             native=self._spec.native,
         )
 
@@ -619,7 +512,7 @@ class Slot:
         """Records of one partition, those included that others keep from the slot."""
         if (end := self._obstacles.end(source)) is not None:
             return max(0, end - offset)
-        return self._inbox.lag(source, offset)
+        return self._host.inbox.lag(source, offset)
 
     def _state(self) -> Any:
         if self._stop_passed_on:
@@ -635,7 +528,7 @@ class Slot:
 
     def _close(self) -> None:
         self._report(now=True)
-        threads = self._snapshots, self._opener, self._tables, self._ends
+        threads = self._snapshots, self._opener, self._tables, self._host.ends
         first = tuple(each.close for each in threads)
         # The consumer ends with the process: a static member stays in the group either way, and an
         # assignment that comes while it is closed can block librdkafka, and so Python, for ever.

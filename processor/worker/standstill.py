@@ -21,7 +21,7 @@ import msgspec
 from processor.attempt import attempt
 from processor.records import Batch
 from processor.runtime.handling import by_number
-from processor.runtime.portion import Portion
+from processor.runtime.task_batch import TaskBatch
 
 _OURS = f"{Path(__file__).parents[1]}/"
 _OUTSIDE = tuple(f"{_OURS}{room}/" for room in ("kafka", "storage", "worker"))
@@ -149,7 +149,7 @@ def _is_ours(frame: FrameType) -> bool:
 
 
 def _row(frame: FrameType) -> int:
-    """The row that `attempt` is at: what it has results of is behind it."""
+    """The row that `attempt` is at: it is past what it has results of."""
     known = frame.f_locals
     return len(known.get("results", ())) + len(known.get("faults", ()))
 
@@ -196,9 +196,9 @@ def _record(stack: Sequence[FrameType]) -> _Whereabouts:
             number, rows = _offset(batch, number), None
         elif frame.f_code is by_number.__code__:
             number = _offset(known["rows"], number)
-        for portion in known.values():
-            if isinstance(portion, Portion):
-                return _of_portion(portion, number if rows is None else None)
+        for batch in known.values():
+            if isinstance(batch, TaskBatch):
+                return _of_batch(batch, number if rows is None else None)
     return _Whereabouts()
 
 
@@ -212,13 +212,13 @@ def _offset(batch: Batch[Any, Any], row: int | None) -> int | None:
     return batch.offsets[row] if row is not None and row < len(batch) else None
 
 
-def _of_portion(portion: Portion, number: int | None) -> _Whereabouts:
-    if number is not None and number in portion.rows:
-        share = portion.share_of(number)
-        return _Whereabouts(f"{share.source} offset {share.record(number).offsets[0]}")
+def _of_batch(batch: TaskBatch, number: int | None) -> _Whereabouts:
+    if number is not None and number in batch.rows:
+        part = batch.slice_of(number)
+        return _Whereabouts(f"{part.source} offset {part.record(number).offsets[0]}")
     parts = [
-        f"{share.source} offsets {share.records.offsets[0]} to {share.records.offsets[-1]}"
-        for share in portion.shares
-        if len(share.records)
+        f"{part.source} offsets {part.records.offsets[0]} to {part.records.offsets[-1]}"
+        for part in batch.slices
+        if len(part.records)
     ]
     return _Whereabouts(among=", ".join(parts))

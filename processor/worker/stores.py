@@ -73,7 +73,7 @@ class StoreOpener:
         A store that can't be read, or that the changelog can't bring up to date any more, is
         dropped: then, as where there has been none, the answer is None. `retention` says for how
         many ms the changelog keeps tombstones. `begin` is from where on the changelog was whole; if
-        records behind that are gone, a store is kept that has them all.
+        records after that are gone, a store is kept that has them all.
 
         Raises:
             StateMismatch: It has not all that is gone from the changelog.

@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 
 from processor.admin.dead_letters import DeadLetters, replay, survey
 from processor.errors import KafkaError, TopicMismatch
-from processor.runtime.letters import Wanted
+from processor.runtime.dead_letters import Wanted
 from tests import ledger
 
 pytestmark = pytest.mark.kafka

@@ -19,7 +19,7 @@ from processor import Stream, Topology, col, count, sum_of, tumbling
 from processor.operators.base import Context
 from processor.records import Batch, Offset, RawBatch
 from processor.runtime.dataflow import Dataflow
-from processor.state.keyvalue import KeyValueStore
+from processor.state.keyvalue import EncodedStore
 from processor.state.overlay import Overlay
 from processor.state.store import MemoryStore
 from processor.topology.graph import Edge
@@ -112,7 +112,7 @@ def least(build: Build, source: type[Any] | None, batches: list[RawBatch]) -> tu
     steps: list[float] = []
     for _ in range(ROUNDS):
         stores = {
-            spec.name: KeyValueStore(spec, Overlay(MemoryStore(), 2**30), 1000)
+            spec.name: EncodedStore(spec, Overlay(MemoryStore(), 2**30), 1000)
             for spec in part.stores
         }
         context = Context(stores)

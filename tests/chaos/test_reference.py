@@ -159,3 +159,11 @@ def test_a_bad_record_ends_it_if_that_is_the_policy() -> None:
     topology.stream("in", value=int, on_bad_record="fail").to("out")
     with pytest.raises(BadRecordError):
         reference(topology, {source("in"): log(("k", "no number"))})
+
+
+def test_so_does_one_after_others_that_are_not_committed_yet() -> None:
+    topology = Topology("app")
+    topology.stream("in", "more", value=int, on_bad_record="fail").to("out")
+    logs = {source("in"): log(("k", "1")), source("more"): log(("k", "no number"))}
+    with pytest.raises(BadRecordError):
+        reference(topology, logs)

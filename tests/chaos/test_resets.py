@@ -3,7 +3,7 @@
 from processor import Topology
 from processor.chaos.outside import Outside
 from processor.chaos.reference import make_reference
-from processor.chaos.replay import Made, RawRecord
+from processor.chaos.replay import RawRecord, TaskResult
 from processor.chaos.resets import Reset, joined, pieces, without_marks
 from processor.records import Batch, Offset, Partition, RawBatch, Record, Timestamp, TopicPartition
 from processor.runtime.options import WorkerOptions
@@ -53,8 +53,8 @@ def test_outputs_stay_and_state_is_that_of_the_last_piece() -> None:
     other: RawRecord = Record(b"k", b"2", Timestamp(2))
     made = joined(
         [
-            Made({"out": [one]}, {"counts": {b"k": b"1"}}),
-            Made({"out": [other], "more": [other]}, {"counts": {}}),
+            TaskResult({"out": [one]}, {"counts": {b"k": b"1"}}),
+            TaskResult({"out": [other], "more": [other]}, {"counts": {}}),
         ]
     )
     assert made.outputs == {"out": [one, other], "more": [other]}

@@ -67,12 +67,14 @@ def test_from_letters_to_results(letters: App, run: Run) -> None:
     assert "too many values" not in run("show").stdout
     assert "value  {nope" in run("show", "--reason", "decode").stdout
 
-    assert f"2 letters to {letters.input}" in run("replay", "--step", "check", "--dry-run").stderr
+    assert (
+        f"2 dead letters to {letters.input}" in run("replay", "--step", "check", "--dry-run").stderr
+    )
     with pytest.raises(UsageError, match="--yes"):
         run("replay")
     assert len(letters.read("in")) == 4
     letters.define(FIXED)
-    assert "2 letters are replayed" in run("replay", "--step", "check", "--yes").stderr
+    assert "2 dead letters are replayed" in run("replay", "--step", "check", "--yes").stderr
     letters.run()
     assert sorted(row.value or b"" for row in letters.read()) == [b"10.0", b"10.0", b"5.0"]
     assert "nothing to replay" in run("replay", "--step", "check", "--yes").stderr

@@ -52,7 +52,7 @@ SNAPSHOT_STEPS: dict[str, tuple[Any, str]] = {
 REFILL_STEPS: dict[str, tuple[Any, str]] = {
     "Refill": (refill, "refill"),
     "Refill-Batch": (refill, "_batch"),
-    "Refill-Mark": (Ledger, "whole_from"),
+    "Refill-Note": (Ledger, "whole_from"),
 }
 """The same where a changelog is made whole."""
 

@@ -12,7 +12,7 @@ from tests.crashes.expected import STORES
 
 pytestmark = pytest.mark.kafka
 
-STEPS = ("Refill", "Refill-Batch", "Refill-Mark")
+STEPS = ("Refill", "Refill-Batch", "Refill-Note")
 
 
 def test_killed_at_each_step_of_making_a_changelog_whole(

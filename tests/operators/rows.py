@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from processor.operators.base import AnyBatch, Context
+from processor.operators.base import AnyBatch, Clock, Context
 from processor.records import Batch, Headers, Offset, Record, Timestamp
-from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.state.keyvalue import EncodedStore, StoreSpec
 from processor.state.overlay import Overlay
 from processor.state.store import MemoryStore
 
@@ -33,13 +33,13 @@ def values(*column: Any) -> AnyBatch:
 
 def context(*specs: StoreSpec[Any, Any], stream_time: int = -1) -> Context:
     """A context with empty stores."""
-    stores = {spec.name: KeyValueStore(spec, Overlay(MemoryStore(), 2**20), 1000) for spec in specs}
-    return Context(stores, Timestamp(stream_time), step="step")
+    stores = {spec.name: EncodedStore(spec, Overlay(MemoryStore(), 2**20), 1000) for spec in specs}
+    return Context(stores, Clock(Timestamp(stream_time)), step="step")
 
 
 def failed(context: Context) -> list[tuple[int, str, str]]:
     """Offset, reason and error of the rows that were rejected."""
     return [
         (each.offset, each.reason, f"{type(each.error).__name__}: {each.error}")
-        for each in context.rejected
+        for each in context.failures.rejected
     ]

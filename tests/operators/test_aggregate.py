@@ -30,7 +30,7 @@ def table(at: Context) -> dict[Any, tuple[int, Any]]:
 
 
 def run(step: TableOperator, rows: AnyBatch, at: Context) -> AnyBatch:
-    at.enter([rows], advance=True)
+    at.clock.enter([rows], advance=True)
     (made,) = step.process(rows, at)
     for store in at.stores.values():
         store._overlay.accept()
@@ -120,7 +120,7 @@ def test_null_deletes_from_a_table_and_is_told_with_the_stream_time() -> None:
     step = Latest("table", "checkpoint")
     run(step, batch(row(1, "a", 5), row(2, "b", 6)), at)
     run(step, batch(row(None, "a", 7), row(None, "never", 8)), at)
-    at.task_time = Timestamp(8)
+    at.clock.task_time = Timestamp(8)
     changes = step.changes(at)
     assert changes is not None
     assert list(zip(changes.keys, changes.values, changes.timestamps, strict=True)) == [

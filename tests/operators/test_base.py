@@ -1,11 +1,20 @@
 """Context: stream time, row by row, and rows that are left out."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from processor.attempt import Fault
-from processor.operators.base import NO_TIME, Operator, encoded_keys
+from processor.operators.base import (
+    NO_TIME,
+    Clocked,
+    Holding,
+    Operator,
+    Reporting,
+    Timed,
+    encoded_keys,
+)
 from processor.records import NO_OFFSET, Timestamp
 from processor.serdes import Serde, key_json, text
 from tests.operators.rows import batch, context, failed, row, values
@@ -15,46 +24,46 @@ ROWS = batch(*(row(time, timestamp=time) for time in (5, 3, 9, 9, 7)), start=10)
 
 def test_stream_time_is_the_highest_so_far() -> None:
     at = context()
-    at.enter([ROWS], advance=True)
-    assert at.times(ROWS) == [5, 5, 9, 9, 9]
-    assert at.times(ROWS.take([1, 1, 4])) == [5, 5, 9]
-    assert at.end_time == 9
-    assert at.stream_time == NO_TIME
+    at.clock.enter([ROWS], advance=True)
+    assert at.clock.times(ROWS) == [5, 5, 9, 9, 9]
+    assert at.clock.times(ROWS.take([1, 1, 4])) == [5, 5, 9]
+    assert at.clock.end_time == 9
+    assert at.clock.stream_time == NO_TIME
 
 
 def test_stream_time_never_goes_back() -> None:
     at = context(stream_time=8)
-    at.enter([ROWS], advance=True)
-    assert at.times(ROWS) == [8, 8, 9, 9, 9]
+    at.clock.enter([ROWS], advance=True)
+    assert at.clock.times(ROWS) == [8, 8, 9, 9, 9]
 
 
 def test_rows_that_no_record_stands_for_let_no_time_pass() -> None:
     at = context(stream_time=8)
-    at.enter([ROWS], advance=False)
-    assert list(at.times(ROWS)) == [8] * 5
-    assert at.end_time == 8
+    at.clock.enter([ROWS], advance=False)
+    assert list(at.clock.times(ROWS)) == [8] * 5
+    assert at.clock.end_time == 8
 
 
 def test_an_empty_batch_lets_no_time_pass() -> None:
     at = context(stream_time=8)
-    at.enter([batch()], advance=True)
-    assert at.end_time == 8
-    assert list(at.times(batch())) == []
+    at.clock.enter([batch()], advance=True)
+    assert at.clock.end_time == 8
+    assert list(at.clock.times(batch())) == []
 
 
 def test_moments_and_crossings() -> None:
     at = context(stream_time=2)
-    at.enter([ROWS], advance=True)
-    assert at.moments(Timestamp(2), Timestamp(9)) == [5, 9]
-    assert at.moments(Timestamp(5), Timestamp(8)) == []
-    assert [at.crossing(Timestamp(time)) for time in (1, 5, 6, 9, 10)] == [
+    at.clock.enter([ROWS], advance=True)
+    assert at.clock.moments(Timestamp(2), Timestamp(9)) == [5, 9]
+    assert at.clock.moments(Timestamp(5), Timestamp(8)) == []
+    assert [at.clock.crossing(Timestamp(time)) for time in (1, 5, 6, 9, 10)] == [
         10,
         10,
         12,
         12,
         NO_OFFSET,
     ]
-    assert at.reached_at(Timestamp(6)) == 9
+    assert at.clock.reached_at(Timestamp(6)) == 9
 
 
 def test_rejected_rows_are_named_by_their_offset() -> None:
@@ -93,10 +102,17 @@ def test_encoded_keys(key: object, serde: Serde[Any], reason: str) -> None:
     assert [each[:2] for each in failed(at)] == [(1, reason)]
 
 
-def test_a_step_keeps_no_state_unless_it_says_so() -> None:
-    step, at = Operator(), context()
-    assert step.changes(at) is None
-    assert step.advance(at) is None
-    assert step.tick(NO_TIME, at) is None
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda: Operator().process(ROWS, context()),
+        lambda: Reporting().changes(context()),
+        lambda: Timed().advance(context()),
+        lambda: Holding().held_until(context()),
+        lambda: Clocked().tick(NO_TIME, context()),
+    ],
+    ids=["process", "changes", "advance", "held_until", "tick"],
+)
+def test_a_step_of_a_kind_has_what_makes_it_one(act: Callable[[], object]) -> None:
     with pytest.raises(NotImplementedError):
-        step.process(ROWS, at)
+        act()

@@ -17,11 +17,11 @@ STEP = Deduplicate("seen", 10, None, text)
 
 def run(rows: AnyBatch, at: Context, step: Deduplicate = STEP) -> list[Any]:
     """The values that pass."""
-    at.enter([rows], advance=True)
+    at.clock.enter([rows], advance=True)
     (made,) = step.process(rows, at)
     step.advance(at)
     at.stores["seen"]._overlay.accept()
-    at.task_time = at.end_task_time
+    at.clock.task_time = at.clock.end_task_time
     return list(made.values)
 
 

@@ -38,7 +38,7 @@ def test_a_row_is_joined_with_the_value_of_its_key() -> None:
         Record("ann", [3, {"name": "Ann"}], Timestamp(9)),
     ]
     assert made.offsets == [0, 3]
-    assert not at.rejected
+    assert not at.failures.rejected
 
 
 def test_rows_of_one_key_are_given_values_of_their_own() -> None:
@@ -50,7 +50,7 @@ def test_rows_of_one_key_are_given_values_of_their_own() -> None:
 def test_a_left_join_has_a_result_for_each_value() -> None:
     made, at = stream_table(row(1, "bob"), row(2, None), row(None, "ann"), row(3, "ann"), left=True)
     assert made.values == [[1, None], [2, None], [3, {"name": "Ann"}]]
-    assert not at.rejected
+    assert not at.failures.rejected
 
 
 def test_rows_without_a_key_are_bad_in_an_inner_join() -> None:

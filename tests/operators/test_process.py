@@ -20,7 +20,7 @@ def process(function: Any, *punctuators: Punctuator[Any, Any]) -> Process:
 
 
 def run(step: Process, rows: AnyBatch, at: Context) -> AnyBatch:
-    at.enter([rows], advance=True)
+    at.clock.enter([rows], advance=True)
     (made,) = step.process(rows, at)
     return made
 
@@ -123,7 +123,7 @@ def test_records_that_do_not_reach_the_step_let_its_time_pass_one_by_one() -> No
     step = process(lambda r, _: [r], Punctuator(10, told("tick")))
     at = context(COUNTS, stream_time=1)
     rows = batch(*(row(time, timestamp=time) for time in (5, 12, 14, 27, 33)))
-    at.enter([rows], advance=True)
+    at.clock.enter([rows], advance=True)
     (made,) = step.process(rows.take([3]), at)
     assert made.values == [(10, 5), (20, 14), 27]
     assert made.offsets == [1, 3, 3]
@@ -153,18 +153,18 @@ def test_a_punctuation_that_fails_is_named_and_can_be_left_out() -> None:
     at = context(COUNTS, stream_time=0)
     made = run(step, batch(row("a", timestamp=10)), at)
     assert made.values == ["a"]
-    ((punctuation, error),) = at.failed
+    ((punctuation, error),) = at.failures.failed
     assert (*punctuation, str(error)) == ("step", 0, 10, "no")
-    at.skip = {punctuation: error}
+    at.failures.skip = {punctuation: error}
     at.begin()
     assert run(step, batch(row("a", timestamp=10)), at).values == ["a"]
-    assert at.failed == []
+    assert at.failures.failed == []
 
 
 def test_the_wall_clock_drives_its_own_punctuators_alone() -> None:
     step = process(None, Punctuator(10, told("stream")), Punctuator(10, told("wall"), "wall"))
     at = context(COUNTS, stream_time=3)
-    at.now = Timestamp(45)
+    at.clock.now = Timestamp(45)
     made = step.tick(Timestamp(21), at)
     assert made is not None
     assert (made.keys, made.values, made.offsets) == (["wall"], [(40, 3)], [NO_OFFSET])
@@ -173,7 +173,7 @@ def test_the_wall_clock_drives_its_own_punctuators_alone() -> None:
 def test_the_first_look_at_the_wall_clock_brings_no_punctuation() -> None:
     step = process(None, Punctuator(10, told("wall"), "wall"))
     at = context(COUNTS)
-    at.now = Timestamp(45)
+    at.clock.now = Timestamp(45)
     made = step.tick(Timestamp(-1), at)
     assert made is not None
     assert len(made) == 0

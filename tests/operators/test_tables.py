@@ -37,7 +37,7 @@ def pairing(value: Serde[Any]) -> Context:
 
 
 def run(step: TableOperator, rows: AnyBatch, at: Context) -> list[Change]:
-    at.enter([rows], advance=True)
+    at.clock.enter([rows], advance=True)
     made = step.process(rows, at)
     for store in at.stores.values():
         store._overlay.accept()
@@ -90,7 +90,7 @@ def test_at_a_checkpoint_the_old_value_is_that_of_the_checkpoint_before() -> Non
         (batch(row(5, "a"), row(None, "b"), row(6, "a")), [("a", 2, 6), ("b", 3, None)]),
         (batch(row(7, "b")), [("b", None, 7)]),
     ]:
-        at.enter([rows], advance=True)
+        at.clock.enter([rows], advance=True)
         assert [len(made) for made in step.process(rows, at)] == [0]
         overlay.accept()
         changes = step.changes(at)

@@ -164,8 +164,8 @@ def _windowed(making: Making, stream: AnyStream) -> list[AnyStream]:
     stream = table.to_stream()
     node = flow_of(stream).edge.node
     assert isinstance(node, Step)
-    folding = getattr(node.operator, "folding")  # noqa: B009 - of those that have one
-    TWINS[folding.columns] = twins
+    aggregation = getattr(node.operator, "aggregation")  # noqa: B009 - of those that have one
+    TWINS[aggregation.columns] = twins
     return [stream, table.late()]
 
 

@@ -10,18 +10,17 @@ from processor.cluster.slots import slot_partitions
 from processor.records import Partition, Record, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Revoked
 from processor.runtime.options import WorkerOptions
+from processor.testing.memory import partition_of
 from processor.topology.plan import Layout, lay_out, plan
 from tests.properties.one_record import Raw
 from tests.properties.reference import Reference
 from tests.properties.world import (
     CHECKPOINT_INTERVAL,
     Kafka,
-    Log,
     Saved,
     When,
     World,
     letter,
-    partition_of,
 )
 
 OPTIONS = WorkerOptions(
@@ -54,7 +53,7 @@ class Fleet:
         self._budget = budget
         made = plan(topology)
         self.layout: Layout = lay_out(made, dict.fromkeys(made.inputs, partitions))
-        self.kafka = Kafka({source: Log(list(log)) for source, log in inputs.items()})
+        self.kafka = Kafka.of(self.layout, inputs)
         self.slots = slots
         self.worlds: list[World] = []
         self.start()
@@ -103,7 +102,7 @@ class Fleet:
     def letters(self) -> Counter[tuple[str, str, bytes | None]]:
         """The committed dead letters: step, reason and value."""
         dead = TopicPartition(self.layout.plan.dead_letters, Partition(0))
-        letters = map(letter, self.kafka.log(dead).committed())
+        letters = map(letter, self.kafka.logs[dead].committed())
         return Counter((each.step, each.reason, each.record.value) for each in letters)
 
     def _offsets(self) -> dict[TopicPartition, Any]:
@@ -189,7 +188,7 @@ def failing_checkpoint(world: World, from_end: int) -> None:
     def interrupt(_number: int, command: Command) -> When | None:
         del command
         countdown[0] -= 1
-        return "fails" if countdown[0] == 0 and world._begun else None
+        return "fails" if countdown[0] == 0 and world.host.producer.begun else None
 
     world.interrupt = interrupt
     world.checkpoint()

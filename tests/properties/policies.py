@@ -1,4 +1,4 @@
-"""`on_error` by the book, for the reference interpreter; and random ones for random topologies."""
+"""`on_bad_record` by the book for the reference interpreter, and random ones for topologies."""
 
 import contextlib
 from collections.abc import Callable, Generator
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from processor.operators.process import Process
 from processor.records import Record
-from processor.topology.graph import OnError, Sink, Step
+from processor.topology.graph import OnBadRecord, Sink, Step
 
 AnyRecord = Record[Any, Any]
 Rows = list[AnyRecord]
@@ -44,7 +44,7 @@ class Decides:
                 return record._replace(value=self.number, headers=(("fixed", b"1"),))
 
 
-def on_errors() -> st.SearchStrategy[OnError]:
+def on_errors() -> st.SearchStrategy[OnBadRecord]:
     return st.one_of(st.sampled_from(["skip", "dead-letter"]), st.integers(0, 11).map(Decides))
 
 
@@ -60,16 +60,16 @@ def at(row: AnyRecord) -> Generator[None]:
 
 def step(node: Step, rows: Rows, run: Callable[[Step, Rows], dict[int, Rows]]) -> dict[int, Rows]:
     """What a step makes of the rows of one record."""
-    on_error = node.on_error
+    on_bad_record = node.on_bad_record
     with_state = node.stores or isinstance(node.operator, Process) or node.operator.of_changes
-    if with_state or not callable(on_error):
-        with _judged(on_error, rows):
+    if with_state or not callable(on_bad_record):
+        with _judged(on_bad_record, rows):
             return run(node, rows)
     made: dict[int, Rows] = {}
     for row in rows:
         fixed: Rows = []
         outputs: dict[int, Rows] = {}
-        with _judged(on_error, [row], fixed):
+        with _judged(on_bad_record, [row], fixed):
             outputs = run(node, [row])
         if fixed:
             outputs = {max(0, len(node.outputs) - 1): fixed}
@@ -80,21 +80,21 @@ def step(node: Step, rows: Rows, run: Callable[[Step, Rows], dict[int, Rows]]) -
 
 def late(node: Step, row: AnyRecord, bad: Failed) -> None:
     """What a handler says of a late row, if nobody else has said it."""
-    if bad.policy is None and callable(node.on_error):
-        with contextlib.suppress(Failed), _judged(node.on_error, [row]):
+    if bad.policy is None and callable(node.on_bad_record):
+        with contextlib.suppress(Failed), _judged(node.on_bad_record, [row]):
             raise bad
 
 
 def sink(node: Sink, rows: Rows, run: Callable[[Sink, Rows], list[Any]]) -> list[Any]:
     """What a sink writes."""
-    if not callable(node.on_error):
-        with _judged(node.on_error, rows):
+    if not callable(node.on_bad_record):
+        with _judged(node.on_bad_record, rows):
             return run(node, rows)
     made: list[Any] = []
     again: Rows = []
     for number, row in enumerate(rows):
         fixed: Rows = []
-        with _judged(node.on_error, [row], fixed):
+        with _judged(node.on_bad_record, [row], fixed):
             made += [(number, each) for each in run(node, [row])]
         again += fixed
         made += [(number, None)] * len(fixed)
@@ -103,15 +103,17 @@ def sink(node: Sink, rows: Rows, run: Callable[[Sink, Rows], list[Any]]) -> list
 
 
 @contextlib.contextmanager
-def _judged(on_error: OnError | None, rows: Rows, fixed: Rows | None = None) -> Generator[None]:
+def _judged(
+    on_bad_record: OnBadRecord | None, rows: Rows, fixed: Rows | None = None
+) -> Generator[None]:
     try:
         yield
     except Failed as bad:
-        if not callable(on_error):
-            bad.policy = on_error
+        if not callable(on_bad_record):
+            bad.policy = on_bad_record
             raise
         try:
-            answer = on_error(bad, bad.row or rows[0])
+            answer = on_bad_record(bad, bad.row or rows[0])
         except ValueError:
             raise bad from None
         if isinstance(answer, Record):

@@ -13,6 +13,7 @@ from processor.records import Offset, Partition, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Commit, Revoked, Tick
 from processor.runtime.options import WorkerOptions
 from processor.testing import TopologyDriver
+from processor.testing.memory import partition_of
 from tests.properties import columns, global_tables, joined, tabled, windows
 from tests.properties.one_record import Raw
 from tests.properties.ordered import Ordered
@@ -40,7 +41,6 @@ from tests.properties.world import (
     When,
     World,
     letter,
-    partition_of,
 )
 
 LONG = "KPROC_LONG" in os.environ
@@ -180,7 +180,7 @@ class DriverTwins:
 
     def __init__(self, topology: Topology, partitions: int) -> None:
         self.driver = TopologyDriver(topology, partitions=partitions, auto_checkpoint=False)
-        for table in self.driver._kafka.tables.values():
+        for table in self.driver._disk.tables.values():
             table.write(Partition(0), global_tables.CONTENTS, Offset(1))
         self.layout = self.driver._layout
         self.inputs: dict[TopicPartition, list[Raw]] = {
@@ -231,13 +231,16 @@ class DriverTwins:
         return any_at_all
 
     def compare(self) -> None:
-        logs = self.driver._kafka.logs
+        logs = {
+            source: [entry for entry in log.entries if entry is not None]
+            for source, log in self.driver._kafka.logs.items()
+        }
         plan = self.layout.plan
         dead = TopicPartition(plan.dead_letters, Partition(0))
         written = self.reference.world.written
-        assert {name: logs[name] for name in written} == written
-        assert [letter(each) for each in logs[dead]] == self.reference.world.letters
-        stores = {name: dict(each.scan()) for name, each in self.driver._kafka.stores.items()}
+        assert {name: logs.get(name, []) for name in written} == written
+        assert [letter(each) for each in logs.get(dead, [])] == self.reference.world.letters
+        stores = {name: dict(each.scan()) for name, each in self.driver._disk.stores.items()}
         assert stores == self.reference.stores()
         if not self.restarted:  # which counts again
             assert self.driver.bad_records == self.reference.world.bad

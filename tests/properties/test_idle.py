@@ -64,7 +64,7 @@ class Runs:
 
     def __init__(self, topology: Topology, *, plain: bool) -> None:
         self.driver = TopologyDriver(topology, auto_checkpoint=False)
-        for table in self.driver._kafka.tables.values():
+        for table in self.driver._disk.tables.values():
             table.write(Partition(0), global_tables.CONTENTS, Offset(1))
         self.plain = plain
 
@@ -96,10 +96,10 @@ class Runs:
         driver, plan = self.driver, self.driver._layout.plan
         hidden = {plan.dead_letters}
         hidden |= {plan.changelog(spec.name) for part in plan.subtopologies for spec in part.stores}
-        logs = driver._kafka.logs
+        logs = {source: log.committed() for source, log in driver._kafka.logs.items()}
         written = {name: log for name, log in logs.items() if name.topic not in hidden and log}
-        dead = logs[TopicPartition(plan.dead_letters, Partition(0))]
-        stores = {name: dict(each.scan()) for name, each in driver._kafka.stores.items()}
+        dead = logs.get(TopicPartition(plan.dead_letters, Partition(0)), [])
+        stores = {name: dict(each.scan()) for name, each in driver._disk.stores.items()}
         return written, stores, [letter(each) for each in dead]
 
 

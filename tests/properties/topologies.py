@@ -264,7 +264,7 @@ class Making:
 
 Maker = Callable[[Making, AnyStream], list[AnyStream]]
 STEPS: list[Maker] = [
-    lambda m, s: [s.on_error(m.draw(on_errors()))],
+    lambda m, s: [s.on_bad_record(m.draw(on_errors()))],
     lambda m, s: [s.filter(Accepts(m.number()), name=m.name())],
     lambda m, s: [s.filter_not(Accepts(m.number()), name=m.name())],
     lambda m, s: [s.map(NewPair(m.number()), name=m.name())],

@@ -423,27 +423,27 @@ class Windowing:
 
         if held is None:
             return None
-        serde = self.operator.folding.value
+        serde = self.operator.aggregation.value
         copied = call(self.node, lambda: serde.decode(serde.encode(held[1])))
-        folding = self.operator.folding
-        if isinstance(folding, Composed):
-            pairs = zip(folding.parts, copied, strict=True)
-            return folding.model(**{part.name: part.aggregator.result(s) for part, s in pairs})
+        aggregation = self.operator.aggregation
+        if isinstance(aggregation, Composed):
+            pairs = zip(aggregation.parts, copied, strict=True)
+            return aggregation.model(**{part.name: part.aggregator.result(s) for part, s in pairs})
         return copied
 
     def added(self, before: Held, row: AnyRecord) -> Held:
         from tests.properties.one_record import call  # noqa: PLC0415 - it knows this module
 
-        folding = self.operator.folding
-        match folding:
+        aggregation = self.operator.aggregation
+        match aggregation:
             case Counting():
                 state = 1 if before is None else before[1] + 1
             case Adding():
-                state = call(self.node, _added, folding, before, row.value)
+                state = call(self.node, _added, aggregation, before, row.value)
             case Composed():
-                state = call(self.node, _composed, folding, before, row)
+                state = call(self.node, _composed, aggregation, before, row)
             case _:
-                raise TypeError(f"the reference does not know {folding!r}")
+                raise TypeError(f"the reference does not know {aggregation!r}")
         latest = row.timestamp if before is None else max(before[0], row.timestamp)
         return None if state is None else (latest, state)
 
@@ -452,15 +452,15 @@ class Windowing:
 
         if one is None or other is None:
             return one or other
-        folding = self.operator.folding
+        aggregation = self.operator.aggregation
         state: Any
-        match folding:
+        match aggregation:
             case Counting():
                 state = one[1] + other[1]
             case Adding():
-                state = call(self.node, folding.merger, one[1], other[1])  # pyright: ignore[reportArgumentType]
+                state = call(self.node, aggregation.merger, one[1], other[1])  # pyright: ignore[reportArgumentType]
             case _:
-                state = call(self.node, folding.merge, one[1], other[1])
+                state = call(self.node, aggregation.merge, one[1], other[1])
         return max(one[0], other[0]), state
 
     def entries(self, key: bytes) -> list[Entry]:
@@ -477,24 +477,28 @@ class Windowing:
         return self.operator.index
 
 
-def _added(folding: Adding, before: Held, value: Any) -> Any:
+def _added(aggregation: Adding, before: Held, value: Any) -> Any:
     if before is not None:
-        result = folding.function(before[1], value)
+        result = aggregation.function(before[1], value)
     else:
-        result = value if folding.start is None else folding.function(folding.start(), value)
+        result = (
+            value if aggregation.start is None else aggregation.function(aggregation.start(), value)
+        )
     if result is value and type(value) not in (int, str, float, bool, bytes, NoneType):
-        return folding.value.decode(folding.value.encode(value))
+        return aggregation.value.decode(aggregation.value.encode(value))
     return result
 
 
-def _composed(folding: Composed, before: Held, row: AnyRecord) -> Any:
-    states = [part.aggregator.start() for part in folding.parts] if before is None else before[1]
+def _composed(aggregation: Composed, before: Held, row: AnyRecord) -> Any:
+    states = (
+        [part.aggregator.start() for part in aggregation.parts] if before is None else before[1]
+    )
     made: list[Any] = []
-    for (_, aggregator, get), state in zip(folding.parts, states, strict=True):
+    for (_, aggregator, get), state in zip(aggregation.parts, states, strict=True):
         item = row.value if get is None else columned.getter(get)(row.value)
         if item is not None and aggregator.timed:
             item = row.timestamp, item
         made.append(state if item is None else aggregator.add(state, item))
-    told = zip(folding.parts, deepcopy(made), strict=True)
-    folding.model(**{part.name: part.aggregator.result(state) for part, state in told})
+    told = zip(aggregation.parts, deepcopy(made), strict=True)
+    aggregation.model(**{part.name: part.aggregator.result(state) for part, state in told})
     return made

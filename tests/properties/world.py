@@ -5,53 +5,38 @@ crash or the command fail; what is left then is what real Kafka and a real disk 
 """
 
 import sys
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from processor.operators.base import NO_TIME
-from processor.records import Batch, Offset, Partition, Record, Timestamp, TopicPartition
+from processor.errors import KprocError
+from processor.records import Offset, Partition, Timestamp, TopicPartition
 from processor.runtime.commands import (
-    Abort,
-    Aborted,
     Assigned,
-    Begin,
-    CloseTask,
     Command,
-    Commit,
     CommitFailed,
-    Committed,
-    EndsSeen,
     Event,
-    Fetch,
     Fetched,
     Finish,
-    LookAtEnds,
-    LookAtOthers,
-    OpenTask,
-    OthersSeen,
-    Pause,
     Persist,
-    Position,
-    Produce,
-    Purge,
     ReachedEnd,
-    SendOffsets,
     TaskOpened,
     Tick,
     Turn,
 )
+from processor.runtime.host import carry_out
 from processor.runtime.options import WorkerOptions
 from processor.runtime.worker import Worker
+from processor.serdes.memory_registry import MemoryRegistry
 from processor.state.store import MemoryStore
+from processor.testing.host import MemoryDisk, MemoryHost
+from processor.testing.memory import MemoryKafka, MemoryProducer, batch_of
 from processor.topology.plan import Layout, StoreId, TaskId
 from tests.properties import global_tables
 from tests.properties.one_record import Raw
 from tests.properties.reference import Letter
 
 CHECKPOINT_INTERVAL = 100
-BEGINNING = Position(Offset(0), NO_TIME)
 
 
 class Crash(Exception):
@@ -63,23 +48,6 @@ class Failure(Exception):
 
 
 @dataclass
-class Log:
-    """A partition; None stands for what a reader never sees: markers and aborted records."""
-
-    entries: list[Raw | None] = field(default_factory=list)
-    open: dict[int, str] = field(default_factory=dict)
-    """The offsets of open transactions, and whose they are."""
-
-    @property
-    def stable(self) -> int:
-        """The last stable offset."""
-        return min(self.open, default=len(self.entries))
-
-    def committed(self) -> list[Raw]:
-        return [entry for entry in self.entries[: self.stable] if entry is not None]
-
-
-@dataclass
 class Saved:
     """What is on disk of a store after one Persist."""
 
@@ -87,26 +55,86 @@ class Saved:
     position: Offset
 
 
-@dataclass
-class Kafka:
-    """What outlives a process."""
+@dataclass(slots=True)
+class Kafka(MemoryKafka):
+    """What outlives a process: with the states that its disk has had of each store."""
 
-    logs: dict[TopicPartition, Log] = field(default_factory=dict)
-    positions: dict[TopicPartition, Position] = field(default_factory=dict)
     disk: dict[StoreId, list[Saved]] = field(default_factory=dict)
 
-    def log(self, source: TopicPartition) -> Log:
-        return self.logs.setdefault(source, Log())
+    @staticmethod
+    def of(layout: Layout, inputs: Mapping[TopicPartition, list[Raw]]) -> "Kafka":
+        """With this input in it."""
+        kafka = Kafka(layout.partitions)
+        for source, records in inputs.items():
+            kafka.logs[source].entries += records
+        return kafka
 
-    def end_transaction(self, producer: str, *, commit: bool) -> None:
-        for log in self.logs.values():
-            ended = [offset for offset, whose in log.open.items() if whose == producer]
-            for offset in ended:
-                del log.open[offset]
-                if not commit:
-                    log.entries[offset] = None
-            if ended:
-                log.entries.append(None)  # the marker
+
+class WorldHost(MemoryHost):
+    """A process whose disk may have lost what it had last.
+
+    Args:
+        layout: The plan and the partition counts.
+        own: The slot's partitions.
+        kafka: Where it reads and writes.
+        producer: By which it writes.
+        pick: Which of a store's states on disk has survived; None: nothing did.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        own: frozenset[TopicPartition],
+        kafka: Kafka,
+        producer: MemoryProducer,
+        pick: Callable[[list[Saved]], Saved | None],
+    ) -> None:
+        super().__init__(layout, own, kafka, producer, MemoryDisk({}), MemoryRegistry().answer)
+        self.kafka: Kafka = kafka
+        self.stores: dict[StoreId, MemoryStore] = {}
+        self.finished: Finish | None = None
+        self._pick = pick
+
+    def open_task(self, task: TaskId) -> TaskOpened:
+        part = self.layout.plan.subtopologies[task.subtopology]
+        stores: dict[str, MemoryStore] = {}
+        for spec in part.stores:
+            name = StoreId(spec.name, task.partition)
+            saved = self.kafka.disk.get(name)
+            survived = self._pick(saved) if saved else None
+            stores[spec.name] = self.stores[name] = self.restored(name, survived)
+        shared = global_tables.shared(self.layout.plan)
+        return TaskOpened(task, stores, self.start_of(task), shared=shared)
+
+    def close_task(self, task: TaskId) -> None:
+        for source in self.own:
+            if self.layout.task_of(source) == task:
+                self.fetched.pop(source, None)
+
+    def persist(self, command: Persist) -> None:
+        store = self.stores[command.store]
+        store.write(command.changes, command.position)
+        saved = Saved(dict(store.scan()), command.position)
+        self.kafka.disk.setdefault(command.store, []).append(saved)
+
+    def end_of(self, source: TopicPartition) -> int:
+        return self.kafka.logs[source].stable
+
+    def finish(self, error: KprocError | None) -> None:
+        self.finished = Finish(error)
+
+    def restored(self, name: StoreId, saved: Saved | None) -> MemoryStore:
+        store = MemoryStore()
+        if saved is not None:
+            store.write(saved.values, saved.position)
+        topic = self.layout.plan.changelog(name.name)
+        log = self.kafka.logs[TopicPartition(topic, name.partition)]
+        for entry in log.entries[store.position :]:
+            if entry is not None:
+                assert entry.key is not None
+                store.write({entry.key: entry.value}, Offset(0))
+        store.write({}, Offset(len(log.entries)))
+        return store
 
 
 When = Literal["before", "after", "fails"]
@@ -137,7 +165,7 @@ class World:
         self.layout = layout
         self.name = name
         self.options = options or WorkerOptions(checkpoint_interval=CHECKPOINT_INTERVAL)
-        self.kafka = kafka or Kafka({source: Log(list(log)) for source, log in inputs.items()})
+        self.kafka = kafka or Kafka.of(layout, inputs)
         self.own = own or frozenset(
             TopicPartition(topic, Partition(number))
             for topic, count in layout.partitions.items()
@@ -148,8 +176,12 @@ class World:
         self.clock = 0
         self.budget = sys.maxsize
         """Records that may be worked on in a turn."""
-        self.finished: Finish | None = None
         self.start()
+
+    @property
+    def finished(self) -> Finish | None:
+        """How the worker has ended, if it has."""
+        return self.host.finished
 
     @property
     def sources(self) -> list[TopicPartition]:
@@ -165,14 +197,10 @@ class World:
         Args:
             pick: Which of a store's states on disk has survived; None: nothing did.
         """
-        self.kafka.end_transaction(self.name, commit=False)
-        self._pick = pick
+        transactional = self.options.guarantee == "exactly-once"
+        producer = MemoryProducer(self.kafka, self.name, transactional)
+        self.host = WorldHost(self.layout, self.own, self.kafka, producer, pick)
         self.worker = Worker(self.layout, self.own, self.options)
-        self._positions: dict[TopicPartition, int] = {}
-        self._stores: dict[StoreId, MemoryStore] = {}
-        self._asked: list[LookAtEnds] = []
-        self._others: list[OthersSeen] = []
-        self._forget_transaction()
         self.elapsed = 0
         self.carry_out(self.worker.start())
         self.tell(Assigned(self.own))
@@ -190,7 +218,7 @@ class World:
             if when == "fails":
                 self.tell(CommitFailed(Failure()))
                 return
-            answer = self._carry_out(command)
+            answer = carry_out(self.host, command)
             if when == "after":
                 raise Crash
             if answer is not None:
@@ -200,36 +228,27 @@ class World:
 
     def deliver(self, source: TopicPartition, count: int) -> None:
         """The consumer hands out the next records, and says when there are no more."""
-        if source not in self._positions:
+        if source not in self.host.fetched:
             return
-        log = self.kafka.log(source)
-        rows: list[tuple[int, Raw]] = []
-        offset = self._positions[source]
-        while offset < log.stable and len(rows) < count:
-            if (entry := log.entries[offset]) is not None:
-                rows.append((offset, entry))
-            offset += 1
-        self._positions[source] = offset
+        log = self.kafka.logs[source]
+        rows = log.rows(self.host.fetched[source], log.stable)
+        offset = rows[count - 1][0] + 1 if count <= len(rows) else log.stable
+        self.host.fetched[source] = offset
         if rows:
-            self.tell(Fetched(source, batch(rows)))
-        if self._positions.get(source) == log.stable:  # which is not so after an abort
+            self.tell(Fetched(source, batch_of(rows[:count])))
+        if self.host.fetched.get(source) == log.stable:  # which is not so after an abort
             self.tell(ReachedEnd(source, Offset(offset)))
 
     def answer(self) -> bool:
         """The broker tells what the worker has asked for; whether there was anything."""
-        asked, self._asked = self._asked, []
-        for each in asked:
-            ends = {source: Offset(self.kafka.log(source).stable) for source in each.sources}
-            self.tell(EndsSeen(ends, each.asked_at))
-        others, self._others = self._others, []
-        for seen in others:
-            self.tell(seen)
-        return bool(asked or others)
+        answers, self.host.answers = self.host.answers, []
+        for each in answers:
+            self.tell(each)
+        return bool(answers)
 
     def unread(self, source: TopicPartition) -> int:
-        log = self.kafka.log(source)
-        start = self._positions.get(source, 0)
-        return sum(entry is not None for entry in log.entries[start : log.stable])
+        log = self.kafka.logs[source]
+        return len(log.rows(self.host.fetched.get(source, 0), log.stable))
 
     def tick(self, clock: int) -> None:
         """The wall clock goes on; a checkpoint comes only where the last had nothing to do."""
@@ -265,133 +284,16 @@ class World:
         }
 
     def letters(self) -> list[Letter]:
-        log = self.kafka.log(TopicPartition(self.layout.plan.dead_letters, Partition(0)))
+        log = self.kafka.logs[TopicPartition(self.layout.plan.dead_letters, Partition(0))]
         return [letter(record) for record in log.committed()]
 
     def stores(self) -> dict[StoreId, dict[bytes, bytes]]:
         """What the stores of the running process have on disk."""
-        return {name: dict(store.scan()) for name, store in self._stores.items()}
+        return {name: dict(store.scan()) for name, store in self.host.stores.items()}
 
     def replayed(self) -> dict[StoreId, dict[bytes, bytes]]:
         """What the changelogs alone make of the stores."""
-        return {name: dict(self._restored(name, None).scan()) for name in self._stores}
-
-    # Commands
-
-    def _carry_out(self, command: Command) -> Event | None:  # noqa: C901, PLR0912 - a table
-        match command:
-            case OpenTask(task):
-                return self._open(task)
-            case CloseTask(task):
-                for source in self.own:
-                    if self.layout.task_of(source) == task:
-                        self._positions.pop(source, None)
-            case Fetch(offsets):
-                self._positions |= offsets
-            case Begin():
-                assert not self._begun
-                self._begun = True
-            case Produce():
-                self._produce(command)
-            case SendOffsets(positions):
-                self._pending = dict(positions)
-            case Commit():
-                return self._commit()
-            case Persist(store, changes, position):
-                self._stores[store].write(changes, position)
-                saved = Saved(dict(self._stores[store].scan()), position)
-                self.kafka.disk.setdefault(store, []).append(saved)
-            case Abort():
-                self.kafka.end_transaction(self.name, commit=False)
-                self._forget_transaction()
-                return Aborted()
-            case Purge():
-                pass
-            case LookAtEnds():
-                self._asked.append(command)
-            case LookAtOthers(sources):
-                ends = {each: Offset(self.kafka.log(each).stable) for each in sources}
-                known = {each: at for each, at in self.kafka.positions.items() if each in sources}
-                self._others.append(OthersSeen(known, ends))
-            case Pause():
-                pass
-            case Finish():
-                self.finished = command
-        return None
-
-    def _open(self, task: TaskId) -> TaskOpened:
-        part = self.layout.plan.subtopologies[task.subtopology]
-        stores: dict[str, MemoryStore] = {}
-        for spec in part.stores:
-            name = StoreId(spec.name, task.partition)
-            saved = self.kafka.disk.get(name)
-            survived = self._pick(saved) if saved else None
-            stores[spec.name] = self._stores[name] = self._restored(name, survived)
-        start = {
-            source: self.kafka.positions.get(source, BEGINNING)
-            for source in self.own
-            if self.layout.task_of(source) == task
-        }
-        return TaskOpened(task, stores, start, shared=global_tables.shared(self.layout.plan))
-
-    def _restored(self, name: StoreId, saved: Saved | None) -> MemoryStore:
-        store = MemoryStore()
-        if saved is not None:
-            store.write(saved.values, saved.position)
-        topic = self.layout.plan.changelog(name.name)
-        log = self.kafka.log(TopicPartition(topic, name.partition))
-        for entry in log.entries[store.position :]:
-            if entry is not None:
-                assert entry.key is not None
-                store.write({entry.key: entry.value}, Offset(0))
-        store.write({}, Offset(len(log.entries)))
-        return store
-
-    def _produce(self, command: Produce) -> None:
-        transactional = self.options.guarantee == "exactly-once"
-        assert self._begun or not transactional
-        records = command.records
-        headers = records.headers or ((),) * len(records)
-        rows = zip(records.keys, records.values, records.timestamps, headers, strict=True)
-        for row in rows:
-            record: Raw = Record(*row)
-            number = command.partition
-            if number is None:
-                number = partition_of(record.key, self.layout.partitions.get(command.topic, 1))
-            log = self.kafka.log(TopicPartition(command.topic, Partition(number)))
-            log.entries.append(record)
-            if transactional:
-                log.open[len(log.entries) - 1] = self.name
-            if command.store is not None:
-                self._written[command.store] = Offset(len(log.entries) - 1)
-
-    def _commit(self) -> Committed:
-        assert self._begun or self.options.guarantee == "at-least-once"
-        self.kafka.end_transaction(self.name, commit=True)
-        self.kafka.positions |= self._pending
-        written = self._written
-        self._forget_transaction()
-        return Committed(written)
-
-    def _forget_transaction(self) -> None:
-        self._begun = False
-        self._pending: dict[TopicPartition, Position] = {}
-        self._written: dict[StoreId, Offset] = {}
-
-
-def partition_of(key: bytes | None, count: int) -> int:
-    return zlib.crc32(key or b"") % count
-
-
-def batch(rows: list[tuple[int, Raw]]) -> Batch[bytes | None, bytes | None]:
-    headers = [record.headers for _, record in rows]
-    return Batch(
-        [record.key for _, record in rows],
-        [record.value for _, record in rows],
-        [record.timestamp for _, record in rows],
-        [Offset(offset) for offset, _ in rows],
-        headers if any(headers) else None,
-    )
+        return {name: dict(self.host.restored(name, None).scan()) for name in self.host.stores}
 
 
 def letter(record: Raw) -> Letter:

@@ -4,9 +4,17 @@ import pytest
 
 from processor.errors import BadRecordError
 from processor.operators.base import Rejected
-from processor.records import Batch, Headers, Offset, Partition, RawBatch, Timestamp, TopicPartition
+from processor.records import (
+    Batch,
+    Headers,
+    Offset,
+    Partition,
+    Policy,
+    RawBatch,
+    Timestamp,
+    TopicPartition,
+)
 from processor.runtime.badrecords import BadRecords, Origin
-from processor.topology.graph import Policy
 
 SOURCE = TopicPartition("in", Partition(3))
 REJECTED = Rejected(Offset(17), "check", "function", ValueError("no \ud800 good"))

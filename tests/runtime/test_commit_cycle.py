@@ -30,10 +30,11 @@ from processor.runtime.commands import (
     Stop,
 )
 from processor.runtime.options import WorkerOptions
+from processor.testing.memory import partition_of
 from processor.topology.plan import Layout, lay_out, plan
 from tests.properties.one_record import Raw
 from tests.properties.reference import Reference
-from tests.properties.world import CHECKPOINT_INTERVAL, Crash, Saved, When, World, partition_of
+from tests.properties.world import CHECKPOINT_INTERVAL, Crash, Saved, When, World
 
 PARTITIONS = 2
 BATCH = 3

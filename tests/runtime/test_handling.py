@@ -9,7 +9,7 @@ import pytest
 from processor import Record, Stream, Timestamp, Topology, every, tumbling
 from processor.errors import BadRecordError, TopologyError
 from processor.testing import TopologyDriver
-from processor.topology.graph import OnError
+from processor.topology.graph import OnBadRecord
 
 AnyRecord = Record[Any, Any]
 
@@ -22,9 +22,9 @@ def twice(value: Any) -> list[Any]:
     return [value, value]
 
 
-def driver_of(on_error: OnError, policy: Any = "dead-letter") -> TopologyDriver:
+def driver_of(on_bad_record: OnBadRecord, policy: Any = "dead-letter") -> TopologyDriver:
     topology = Topology("app")
-    topology.stream("in").on_error(on_error).map_values(invert, name="invert").to("out")
+    topology.stream("in").on_bad_record(on_bad_record).map_values(invert, name="invert").to("out")
     return TopologyDriver(topology, on_bad_record=policy)
 
 
@@ -48,7 +48,7 @@ def test_the_policy_of_the_step_goes_before_the_setting(setting: Any) -> None:
     assert driver.dead_letters() == []
     assert driver.bad_records == {("invert", "function"): 1}
     driver = driver_of("fail", setting)
-    with pytest.raises(BadRecordError, match='on_error say "dead-letter" or "skip" for invert'):
+    with pytest.raises(BadRecordError, match='on_bad_record of invert to "dead-letter" or "skip"'):
         pipe(driver, 0, 2)
 
 
@@ -56,7 +56,7 @@ def test_the_policy_of_the_step_goes_before_that_of_the_source() -> None:
     topology = Topology("app")
     stream = topology.stream("in", on_bad_record="skip")
     stream.map_values(invert).to("out")
-    stream.on_error("dead-letter").filter(lambda value: 1 / (value - 1)).to("other")
+    stream.on_bad_record("dead-letter").filter(lambda value: 1 / (value - 1)).to("other")
     driver = TopologyDriver(topology, on_bad_record="fail")
     pipe(driver, 0, 1, 3)
     assert driver.read("out") == [("k", 1 / 3)]
@@ -81,7 +81,7 @@ def test_a_handler_decides_by_error_and_record() -> None:
 def test_a_record_takes_the_place_of_the_one_that_failed() -> None:
     topology = Topology("app")
     stream: Stream[str, Any] = topology.stream("in").flat_map_values(twice)
-    fixed = stream.on_error(lambda error, record: record._replace(value=type(error).__name__))
+    fixed = stream.on_bad_record(lambda error, record: record._replace(value=type(error).__name__))
     fixed.map_values(invert).to("out")
     driver = TopologyDriver(topology)
     pipe(driver, 1, 0, 2)
@@ -92,7 +92,7 @@ def test_a_record_takes_the_place_of_the_one_that_failed() -> None:
 
 def test_behind_a_split_it_goes_to_the_rest() -> None:
     topology = Topology("app")
-    stream = topology.stream("in").on_error(lambda _, record: record)
+    stream = topology.stream("in").on_bad_record(lambda _, record: record)
     small, rest = stream.split(small=lambda value: value < 10).values()
     small.to("small")
     rest.to("rest")
@@ -105,13 +105,13 @@ def test_behind_a_split_it_goes_to_the_rest() -> None:
 def test_at_a_sink_it_is_written_instead() -> None:
     topology = Topology("app")
     stream = topology.stream("in").flat_map_values(lambda value: [value, object(), value])
-    stream.on_error(lambda _, record: record._replace(value="no JSON")).to("out")
+    stream.on_bad_record(lambda _, record: record._replace(value="no JSON")).to("out")
     driver = TopologyDriver(topology)
     pipe(driver, 1)
     assert [value for _, value in driver.read("out")] == [1, "no JSON", 1]
     again = Topology("app")
     stream = again.stream("in").map_values(lambda value: object())
-    stream.on_error(lambda _, record: record).to("out")
+    stream.on_bad_record(lambda _, record: record).to("out")
     driver = TopologyDriver(again)
     pipe(driver, 1)
     assert told(driver, "reason") == ["serialize"]
@@ -126,7 +126,7 @@ def add(so_far: int, value: Any) -> int:
 )
 def test_a_step_with_state_is_undone(answer: Any, letters: int) -> None:
     topology = Topology("app")
-    stream = topology.stream("in").on_error(lambda _, record: answer)
+    stream = topology.stream("in").on_bad_record(lambda _, record: answer)
     stream.group_by_key().aggregate(int, add, name="sums").to("out")
     driver = TopologyDriver(topology)
     pipe(driver, 1, "text", 2)
@@ -138,7 +138,7 @@ def test_a_step_with_state_is_undone(answer: Any, letters: int) -> None:
 
 def test_what_a_store_can_not_take() -> None:
     topology = Topology("app")
-    stream = topology.stream("in").on_error("skip")
+    stream = topology.stream("in").on_bad_record("skip")
     stream.group_by_key().aggregate(list, lambda _, value: {value}, name="sets", value=list)
     driver = TopologyDriver(topology, on_bad_record="fail")
     pipe(driver, 1, 2)
@@ -150,7 +150,7 @@ def test_a_wrong_answer_makes_a_bad_record(answer: Any) -> None:
     driver = driver_of(lambda _, record: answer)
     pipe(driver, 0)
     (error,) = told(driver, "error")
-    assert "on_error gave" in error or "timestamp" in error
+    assert "on_bad_record gave" in error or "timestamp" in error
 
 
 def test_a_handler_that_raises_leaves_it_to_the_setting() -> None:
@@ -166,7 +166,9 @@ def test_it_ends_at_a_merge_and_does_not_look_back() -> None:
     topology = Topology("app")
     stream = topology.stream("in")
     before = stream.map_values(invert, name="before")
-    before.on_error("skip").merge(before, name="both").map_values(invert, name="after").to("out")
+    before.on_bad_record("skip").merge(before, name="both").map_values(invert, name="after").to(
+        "out"
+    )
     driver = TopologyDriver(topology)
     pipe(driver, 0, 2)
     assert told(driver, "step") == ["before"]
@@ -178,7 +180,7 @@ def test_a_punctuator_has_the_policy_of_its_step() -> None:
 
     topology = Topology("app")
     punctuators = [every("1s", fails)]
-    stream = topology.stream("in").on_error("skip")
+    stream = topology.stream("in").on_bad_record("skip")
     stream.process(lambda record, _: [record], punctuators=punctuators, name="step").to("out")
     driver = TopologyDriver(topology, on_bad_record="fail")
     driver.pipe("in", Record("k", 1, 10), Record("k", 2, 5000))
@@ -187,8 +189,8 @@ def test_a_punctuator_has_the_policy_of_its_step() -> None:
 
 def test_an_unknown_policy_is_refused() -> None:
     unknown: Any = "drop"
-    with pytest.raises(TopologyError, match="on_error='drop': possible are 'fail', 'skip'"):
-        Topology("app").stream("in").on_error(unknown)
+    with pytest.raises(TopologyError, match="on_bad_record='drop': possible are 'fail', 'skip'"):
+        Topology("app").stream("in").on_bad_record(unknown)
 
 
 def test_the_examples_of_the_page_on_bad_records() -> None:
@@ -214,7 +216,7 @@ def test_a_handler_is_asked_about_late_records(kind: str, answer: Any) -> None:
         return record if answer == "record" else answer
 
     topology = Topology("app")
-    stream = topology.stream("in").on_error(decide)
+    stream = topology.stream("in").on_bad_record(decide)
     if kind == "window":
         stream.group_by_key().window(tumbling("1s")).count(name="late").to("out")
     else:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from processor.records import Batch, Offset, Partition, RawBatch, Timestamp, TopicPartition
 from processor.runtime import intake as module
 from processor.runtime.intake import Intake
-from processor.runtime.portion import Portion
 from processor.runtime.progress import Progress, marker, note_text, read_note
+from processor.runtime.task_batch import TaskBatch
 from processor.runtime.upstream import Upstream
 from processor.topology.plan import TaskId
 
@@ -28,20 +28,20 @@ def batch(*times: int, first: int = 0) -> RawBatch:
     )
 
 
-def in_rows(portion: Portion) -> list[tuple[TopicPartition, int]]:
-    """What a portion has, row by row."""
+def in_rows(one: TaskBatch) -> list[tuple[TopicPartition, int]]:
+    """What a batch has, row by row."""
     rows = {
         row: (source, time)
-        for source, records, rows in portion.shares
+        for source, records, rows in one.slices
         for row, time in zip(rows, records.timestamps, strict=True)
     }
-    assert sorted(rows) == list(portion.rows)
-    return [rows[row] for row in portion.rows]
+    assert sorted(rows) == list(one.rows)
+    return [rows[row] for row in one.rows]
 
 
 def taken(intake: Intake, elapsed: int = 0) -> list[tuple[str, list[int]]]:
     """What is worked on, in runs of one partition."""
-    rows = (row for portion in intake.take(elapsed) for row in in_rows(portion))
+    rows = (row for one in intake.take(elapsed) for row in in_rows(one))
     return [
         (source.topic, [time for _, time in run]) for source, run in groupby(rows, itemgetter(0))
     ]
@@ -153,9 +153,9 @@ def test_a_portion_is_no_larger_than_what_may_be_at_work_at_once() -> None:
     intake.add(B, batch(*range(module._MOST)))
     intake.end(A, Offset(9))
     intake.end(B, Offset(9))
-    portions = list(intake.take(0))
-    assert all(len(portion.rows) <= module._MOST + 2 for portion in portions)
-    rows = [row for portion in portions for row in in_rows(portion)]
+    passes = list(intake.take(0))
+    assert all(len(one.rows) <= module._MOST + 2 for one in passes)
+    rows = [row for one in passes for row in in_rows(one)]
     assert [time for _, time in rows] == [time for time in range(module._MOST) for _ in "ab"]
 
 
@@ -210,11 +210,11 @@ def test_what_alternates_is_one_portion() -> None:
     intake = Intake(frozenset({A, B}), 0)
     intake.add(A, batch(1, 4, 5, 9))
     intake.add(B, batch(2, 3, 5, 7))
-    (portion,) = intake.take(0)
-    assert [time for _, time in in_rows(portion)] == [1, 2, 3, 4, 5, 5, 7]
-    assert [portion.share_of(row).source.topic for row in portion.rows] == [*"abbaabb"]
-    assert portion.share_of(3).record(3).offsets == [1]
-    first, second = (share.between(2, 4) for share in portion.shares)
+    (one,) = intake.take(0)
+    assert [time for _, time in in_rows(one)] == [1, 2, 3, 4, 5, 5, 7]
+    assert [one.slice_of(row).source.topic for row in one.rows] == [*"abbaabb"]
+    assert one.slice_of(3).record(3).offsets == [1]
+    first, second = (share.between(2, 4) for share in one.slices)
     assert (first.timestamps, first.offsets) == ([4, 5], [3, 4])
     assert (second.timestamps, second.offsets) == ([3], [2])
 
@@ -244,8 +244,8 @@ def test_whatever_comes_in_whatever_pieces(times: list[list[int]], random: Rando
         for each, rows in sources.items():
             if not rows:
                 intake.end(each, Offset(9))
-        for portion in intake.take(0):
-            found += in_rows(portion)
+        for one in intake.take(0):
+            found += in_rows(one)
     assert [time for _, time in found] == sorted(time for rows in times for time in rows)
     for source, rows in sources.items():
         assert [time for each, time in found if each == source] == rows
@@ -280,9 +280,9 @@ def test_what_is_taken_in_pieces_comes_in_the_same_order(times: list[list[int]],
                 intake.add(source, batch(*rows))
             intake.end(source, Offset(99))
         rows_of = list[tuple[TopicPartition, int]]()
-        while portions := list(intake.take(0, limit)):
-            assert sum(len(portion.rows) for portion in portions) <= limit
-            rows_of += (row for portion in portions for row in in_rows(portion))
+        while passes := list(intake.take(0, limit)):
+            assert sum(len(one.rows) for one in passes) <= limit
+            rows_of += (row for one in passes for row in in_rows(one))
         found.append(rows_of)
     assert found[0] == found[1]
 
@@ -294,8 +294,8 @@ def test_of_many_records_with_one_time_a_restart_repeats_none() -> None:
     upstream = Upstream(A, writers, 0, Offset(0), reported=dict(told))
     intake = Intake(frozenset({A}), 0, {A: upstream})
     intake.add(A, records)
-    (portion,) = intake.take(0, 3)
-    assert [share.records.offsets for share in portion.shares] == [[4, 0, 1]]
+    (one,) = intake.take(0, 3)
+    assert [share.records.offsets for share in one.slices] == [[4, 0, 1]]
     at, note = intake.positions({A: Offset(0)})[A], intake.notes()[A]
     text = note_text(note, Timestamp(7), at, 5)
     assert read_note(text, Timestamp(7), at, 5) == note
@@ -305,7 +305,5 @@ def test_of_many_records_with_one_time_a_restart_repeats_none() -> None:
 
 
 def taken_offsets(intake: Intake) -> list[int]:
-    portions = intake.take(0)
-    return [
-        each for portion in portions for share in portion.shares for each in share.records.offsets
-    ]
+    passes = intake.take(0)
+    return [each for one in passes for share in one.slices for each in share.records.offsets]

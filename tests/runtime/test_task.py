@@ -9,9 +9,12 @@ import pytest
 from processor import Topology, every, key_value
 from processor.errors import BadRecordError
 from processor.operators.process import ProcessContext
-from processor.records import Record, Timestamp
+from processor.records import (
+    Policy,
+    Record,
+    Timestamp,
+)
 from processor.testing import TopologyDriver
-from processor.topology.graph import Policy
 
 AnyRecord = Record[Any, Any]
 COUNTS = key_value("counts", key=str, value=int)

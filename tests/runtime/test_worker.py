@@ -114,7 +114,7 @@ def fetched(*records: tuple[str, object], start: int = 0) -> Fetched:
 
 def due(worker: Worker, clock: int = 1000) -> list[Command]:
     """What a tick leads to when a checkpoint is due."""
-    return worker.handle(Tick(Timestamp(clock), worker._elapsed + 100))
+    return worker.handle(Tick(Timestamp(clock), worker._now.elapsed + 100))
 
 
 def copies(*records: tuple[str, object], start: int = 0) -> Produce:
@@ -333,7 +333,7 @@ def test_memory_forces_a_checkpoint() -> None:
     commands = worker.handle(fetched(*records, start=1))
     assert [type(each) for each in commands] == [Produce, Produce, Produce, SendOffsets, Commit]
     worker.handle(Committed({STORE: Offset(30)}))
-    assert worker._memory() == 0
+    assert worker._set.memory_bytes == 0
 
 
 def test_markers_at_the_end_are_committed_as_well() -> None:
@@ -396,7 +396,7 @@ def test_what_is_done_again_after_an_abort_is_counted_once() -> None:
     worker.handle(fetched(("a", 1), ("b", 2), ("c", 3)))
     worker.handle(Fetched(INPUT, replace(raw(("a", 4)), offsets=[Offset(3)])))
     due(worker)
-    worker.handle(Committed({store: Offset(1) for store in worker._overlays()}))
+    worker.handle(Committed({store: Offset(1) for store in worker._set.overlays}))
     assert worker.bad_records.committed == {("count", "late"): 1}
     assert worker.judged == {("count", "judged"): 4, ("count", "late"): 1}
 

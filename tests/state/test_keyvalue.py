@@ -7,13 +7,13 @@ import pytest
 from processor.errors import StateUnreadable
 from processor.records import Offset
 from processor.serdes import bytes_serde, int64, json, key_json, text
-from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.state.keyvalue import EncodedStore, StoreSpec
 from processor.state.overlay import Overlay
 from processor.state.store import MemoryStore
 
 
-def make(key: Any = text, value: Any = json, limit: int = 100) -> KeyValueStore[Any, Any]:
-    return KeyValueStore(StoreSpec("store", key, value), Overlay(MemoryStore(), 2**20), limit)
+def make(key: Any = text, value: Any = json, limit: int = 100) -> EncodedStore[Any, Any]:
+    return EncodedStore(StoreSpec("store", key, value), Overlay(MemoryStore(), 2**20), limit)
 
 
 def test_what_is_put_is_there() -> None:
@@ -117,7 +117,7 @@ def test_committed_state_is_read() -> None:
     committed = MemoryStore()
     committed.write({b"a": b"1", b"b": b"2"}, Offset(2))
     spec = StoreSpec("store", text, json)
-    store = KeyValueStore(spec, Overlay(committed, 2**20), 100)
+    store = EncodedStore(spec, Overlay(committed, 2**20), 100)
     store.delete("a")
     assert list(store.items()) == [("b", 2)]
     assert store.get_many(["a", "b"]) == [None, 2]
@@ -143,7 +143,7 @@ def test_a_key_that_can_not_be_read_is_told_with_its_store(read: Any) -> None:
     store._overlay.accept()
     spec = StoreSpec("store", json, text)
     with pytest.raises(StateUnreadable) as caught:
-        read(KeyValueStore(spec, store._overlay, 1_000_000))
+        read(EncodedStore(spec, store._overlay, 1_000_000))
     text_of = str(caught.value)
     assert "store store has a key b'{' that can't be read as json" in text_of
     assert "kproc reset FILE.py --store store" in text_of

@@ -102,7 +102,7 @@ def test_a_function_to_be_awaited(function: Any) -> None:
 
 
 OTHER_ARGUMENTS: list[Callable[[Any], Any]] = [
-    lambda s: s.on_error(one),
+    lambda s: s.on_bad_record(one),
     lambda s: s.process(one),
     lambda s: s.group_by_key().aggregate(int, one),
     lambda _: any_every("1s", one),

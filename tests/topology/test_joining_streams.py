@@ -6,8 +6,8 @@ import pytest
 
 from processor import JoinWindow, Record, Stream, Timestamp, Topology
 from processor.errors import TopologyError, UsageError
-from processor.operators.base import Policy
 from processor.operators.joins.streams import Span
+from processor.records import Policy
 from processor.testing import TopologyDriver
 from processor.topology.joining import span_of
 from processor.topology.plan import plan

@@ -268,7 +268,7 @@ def test_windowed_keys_are_json_in_topics() -> None:
     test = driver(lambda s: s.window(tumbling("10s")).count().to("out"))
     pipe(test, ("a", 1, 0), ("a", 10, 0))
     (log,) = [log for log in test._kafka.logs if log.topic == "out"]
-    assert test._kafka.logs[log][0].key == b'{"key":"a","start":0,"end":10000}'
+    assert test._kafka.logs[log].committed()[0].key == b'{"key":"a","start":0,"end":10000}'
 
 
 def test_results_can_be_grouped_again() -> None:
@@ -402,7 +402,7 @@ def test_windows_that_a_shorter_grace_has_closed_are_told_after_the_restart() ->
     long = driver(lambda s: s.window(tumbling("10s", grace="1h")).count().to("out"))
     pipe(long, ("a", 1, 0), ("a", 50, 0))
     short = driver(lambda s: s.window(tumbling("10s")).count().to("out"))
-    short._kafka = long._kafka
+    short._kafka, short._disk = long._kafka, long._disk
     short.restart()
     pipe(short, ("b", 51, 0))
     assert read(short) == [("a", 0, 10, 1)]

@@ -54,9 +54,9 @@ def stateless() -> None:
     assert_type(orders.key_by("amount"), Stream[Any, Order])
     assert_type(orders.peek(lambda key, order: print(key, order.user)), Stream[str, Order])
     assert_type(orders.print("orders"), Stream[str, Order])
-    assert_type(orders.on_error("skip"), Stream[str, Order])
-    assert_type(orders.on_error(lambda error, record: "fail"), Stream[str, Order])
-    assert_type(orders.on_error(lambda error, record: record), Stream[str, Order])
+    assert_type(orders.on_bad_record("skip"), Stream[str, Order])
+    assert_type(orders.on_bad_record(lambda error, record: "fail"), Stream[str, Order])
+    assert_type(orders.on_bad_record(lambda error, record: record), Stream[str, Order])
     assert_type(orders.repartition(partitions=4), Stream[str, Order])
     assert_type(orders.through("elsewhere"), Stream[str, Order])
 

@@ -26,13 +26,14 @@ DEADLINE = 120
 class Following:
     """A changelog that is written, and a store that follows it."""
 
-    def __init__(self, kafka: str, topic: str, folder: Path) -> None:
+    def __init__(self, kafka: str, topic: str, folder: Path, *, native: bool) -> None:
         self.source = TopicPartition(topic, Partition(0))
         self.store = MemoryStore()
         self._producer = Producer({"bootstrap.servers": kafka, "linger.ms": 0})
         topology = Topology("orders")
         topology.stream("in").to("out")
-        settings = Settings(state_dir=folder, bootstrap=kafka)
+        way = "on" if native else "off"
+        settings = Settings(state_dir=folder, bootstrap=kafka, native=way)
         spec = worker_spec("none.py", Layout(plan(topology), {"in": 1}), settings, 0)
         self.follower = Follower(spec, Channel(os.open(os.devnull, os.O_WRONLY), 0))
         self.follower.add(self.source, self.store, Offset(0))
@@ -53,8 +54,10 @@ class Following:
 
 
 @pytest.fixture
-def following(kafka: str, make_topic: Callable[..., str], tmp_path: Path) -> Generator[Following]:
-    made = Following(kafka, make_topic(), tmp_path)
+def following(
+    kafka: str, make_topic: Callable[..., str], tmp_path: Path, *, native: bool
+) -> Generator[Following]:
+    made = Following(kafka, make_topic(), tmp_path, native=native)
     yield made
     made.follower.close()
 

@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import Producer
 
 from processor.errors import Fenced, StateError
+from processor.kafka.fetching import fetcher
 from processor.records import Offset, Partition, TopicPartition
 from processor.runtime.commands import Assigned, Event, Fetched, ReachedEnd
 from processor.worker.epochs import Epochs
@@ -45,7 +46,8 @@ def make_inbox(kafka: str, topic_name: str, topic: str, *, native: bool) -> Gene
             "heartbeat.interval.ms": 500,
         }
         own = frozenset(sources(topic))
-        made.append(Inbox(config, [topic], own, "", epochs or Epochs(), native=native))
+        fetching = fetcher(config, native=native)
+        made.append(Inbox(fetching, [topic], own, "", epochs or Epochs()))
         return made[-1]
 
     yield make

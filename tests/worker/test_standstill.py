@@ -157,14 +157,14 @@ def with_a_handler(stream: Any, slow: Slow) -> None:
     def keep(_error: Exception, each: Any) -> Any:
         return each
 
-    stream.filter(above_one).on_error(keep).map_values(slow).to("out")
+    stream.filter(above_one).on_bad_record(keep).map_values(slow).to("out")
 
 
 def in_a_handler(stream: Any, slow: Slow) -> None:
     def repair(_error: Exception, each: Any) -> Any:
         return slow(each)._replace(value=0)
 
-    stream.on_error(repair).map_values(odd_fails).to("out")
+    stream.on_bad_record(repair).map_values(odd_fails).to("out")
 
 
 def test_the_function_its_place_and_the_record_are_named() -> None:

@@ -21,7 +21,7 @@ from processor.serdes import Serde, int64
 
 
 @dataclass(frozen=True)
-class Folding:
+class Aggregation:
     """Makes one state of many values; `value` is the serde of states."""
 
     value: Serde[Any]
@@ -81,7 +81,7 @@ class Folding:
 
 
 @dataclass(frozen=True)
-class Counting(Folding):
+class Counting(Aggregation):
     """Counts."""
 
     value: Serde[Any] = int64
@@ -109,7 +109,7 @@ class Counting(Folding):
 
 
 @dataclass(frozen=True)
-class Adding(Folding):
+class Adding(Aggregation):
     """Calls a user's functions; a state of None is deleted."""
 
     start: Callable[[], Any] | None  # None: the first value is the start, as in reduce

@@ -21,6 +21,7 @@ from processor.operators.base import (
     AnyBatch,
     Context,
     Outputs,
+    Reporting,
     Unattributed,
     encoded_keys,
 )
@@ -28,7 +29,7 @@ from processor.operators.changes import Change, ChangeOperator
 from processor.records import Batch, Offset, Timestamp
 from processor.serdes import Serde, float64, int64
 from processor.serdes.base import decoded, encoded
-from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.state.keyvalue import EncodedStore, StoreSpec
 
 Emit: TypeAlias = Literal["checkpoint", "change"]
 """When a table emits its changes: the last one of each key at a checkpoint, or every one."""
@@ -102,7 +103,7 @@ STAMPED = "stamped("
 
 
 @dataclass(frozen=True)
-class TableOperator(ChangeOperator):
+class TableOperator(ChangeOperator, Reporting):
     """A step that makes a table: `fold` changes it by a batch, the rest is how that is emitted."""
 
     store: str
@@ -121,7 +122,7 @@ class TableOperator(ChangeOperator):
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: every change, or no row until the checkpoint."""
-        store: KeyValueStore[Any, Stamped] = context.stores[self.store]
+        store: EncodedStore[Any, Stamped] = context.stores[self.store]
         keys, batch = encoded_keys(store.spec.key, batch, context)
         distinct = list(dict.fromkeys(keys))
         held = store.load(distinct)
@@ -154,7 +155,7 @@ class TableOperator(ChangeOperator):
         """Both outputs, or where nobody reads changes, the rows as they are: new values."""
         return super().ports(batch, context) if context.wants_changes else (batch,)
 
-    def held(self, context: Context) -> KeyValueStore[Any, Stamped]:
+    def held(self, context: Context) -> EncodedStore[Any, Stamped]:
         """The store, with what is in it."""
         return context.stores[self.store]
 
@@ -170,7 +171,7 @@ class TableOperator(ChangeOperator):
         return Batch(
             [key for key, _ in changed],
             values,
-            [context.stream_time if held is None else held[0] for _, held in changed],
+            [context.clock.stream_time if held is None else held[0] for _, held in changed],
             [Offset(row) for row in range(len(changed))],
         )
 

@@ -66,37 +66,101 @@ class Aggregator(Generic[R_co]):
 
 
 def count(of: Of | None = None) -> Aggregator[int]:
-    """How many records there are, or how many have something in a field."""
+    """How many records there are, or how many have something in a field.
+
+    Example: `orders.group_by_key().agg(all=count(), paid=count("paid_at"))`.
+
+    Args:
+        of: A field of the values, or a function of the value: counted is what is not None; by
+            default all records.
+
+    Returns:
+        The aggregator.
+    """
     return Aggregator(int, one_more, add, of=of, name="count", type=lambda _: int)
 
 
 def sum_of(of: Of) -> Aggregator[Any]:
-    """The sum, 0 of nothing."""
+    """The sum, 0 of nothing.
+
+    Example: `agg(total=sum_of("amount"))`.
+
+    Args:
+        of: A field of the values, or a function of the value; by default the values themselves.
+
+    Returns:
+        The aggregator.
+    """
     return Aggregator(int, add, add, of=of, name="sum", state=_number, type=_itself)
 
 
 def min_of(of: Of) -> Aggregator[Any]:
-    """The smallest, None of nothing; of equal ones the first."""
+    """The smallest, None of nothing; of equal ones the first.
+
+    Example: `agg(least=min_of("amount"))`.
+
+    Args:
+        of: A field of the values, or a function of the value; by default the values themselves.
+
+    Returns:
+        The aggregator.
+    """
     return _chosen("min", of, lambda so_far, item: item < so_far)
 
 
 def max_of(of: Of) -> Aggregator[Any]:
-    """The largest, None of nothing; of equal ones the first."""
+    """The largest, None of nothing; of equal ones the first.
+
+    Example: `agg(most=max_of("amount"))`.
+
+    Args:
+        of: A field of the values, or a function of the value; by default the values themselves.
+
+    Returns:
+        The aggregator.
+    """
     return _chosen("max", of, lambda so_far, item: item > so_far)
 
 
 def first_of(of: Of | None = None) -> Aggregator[Any]:
-    """That of the record with the lowest timestamp, None of nothing; of equal ones the first."""
+    """That of the record with the lowest timestamp, None of nothing; of equal ones the first.
+
+    Example: `agg(opened=first_of("at"))`.
+
+    Args:
+        of: A field of the values, or a function of the value; by default the values themselves.
+
+    Returns:
+        The aggregator.
+    """
     return _timed("first", of, lambda so_far, item: item[0] < so_far[0])
 
 
 def last_of(of: Of | None = None) -> Aggregator[Any]:
-    """That of the record with the highest timestamp, None of nothing; of equal ones the last."""
+    """That of the record with the highest timestamp, None of nothing; of equal ones the last.
+
+    Example: `agg(state=last_of("state"))`.
+
+    Args:
+        of: A field of the values, or a function of the value; by default the values themselves.
+
+    Returns:
+        The aggregator.
+    """
     return _timed("last", of, lambda so_far, item: item[0] >= so_far[0])
 
 
 def mean_of(of: Of) -> Aggregator[float | None]:
-    """The arithmetic mean, None of nothing; the sum and the number are what is kept."""
+    """The arithmetic mean, None of nothing; the sum and the number are what is kept.
+
+    Example: `agg(mean=mean_of("amount"))`.
+
+    Args:
+        of: A field of the values, or a function of the value; by default the values themselves.
+
+    Returns:
+        The aggregator.
+    """
     return Aggregator(
         lambda: (0, 0),
         lambda state, item: (state[0] + item, state[1] + 1),
@@ -110,7 +174,17 @@ def mean_of(of: Of) -> Aggregator[float | None]:
 
 
 def collect_of(of: Of | None = None, *, distinct: bool = False) -> Aggregator[list[Any]]:
-    """All of them in order of arrival, with `distinct` each once; it grows without bounds."""
+    """All of them in order of arrival, with `distinct` each once; it grows without bounds.
+
+    Example: `agg(items=collect_of("item", distinct=True))`.
+
+    Args:
+        of: A field of the values, or a function of the value; by default the values themselves.
+        distinct: Whether equal ones are kept once.
+
+    Returns:
+        The aggregator.
+    """
 
     def added(state: list[Any], item: Any) -> list[Any]:
         if not distinct or item not in state:
@@ -127,7 +201,16 @@ def collect_of(of: Of | None = None, *, distinct: bool = False) -> Aggregator[li
 
 
 def distinct_of(of: Of | None = None) -> Aggregator[int]:
-    """How many different ones there are, exactly: all of them are kept."""
+    """How many different ones there are, exactly: all of them are kept.
+
+    Example: `agg(users=distinct_of("user"))`.
+
+    Args:
+        of: A field of the values, or a function of the value; by default the values themselves.
+
+    Returns:
+        The aggregator.
+    """
 
     def added(state: set[Any], item: Any) -> set[Any]:
         state.add(item)
@@ -143,7 +226,18 @@ def distinct_of(of: Of | None = None) -> Aggregator[int]:
 
 
 def top_of(of: Of, number: int, *, by: Of | None = None) -> Aggregator[list[Any]]:
-    """The largest, in descending order, or with `by` those with the largest of that."""
+    """The largest, in descending order, or with `by` those with the largest of that.
+
+    Example: `agg(best=top_of("item", 3, by="amount"))`.
+
+    Args:
+        of: A field of the values, or a function of the value; by default the values themselves.
+        number: How many, at most.
+        by: What they are ranked by: a field or a function; by default what is kept itself.
+
+    Returns:
+        The aggregator.
+    """
     if number < 1:
         raise TopologyError(f"top_of({of!r}, {number}): how many are to be kept? 1 at least")
 
@@ -195,6 +289,9 @@ def approx_distinct_of(of: Of | None = None, *, precision: int = 12) -> Aggregat
             dates, UUID and tuples of these.
         precision: The sketch has 2 to this power registers: with 12 about 2.5 KB and an error of
             1.6 % (one standard deviation), with each one more half as many.
+
+    Returns:
+        The aggregator.
 
     Raises:
         TopologyError: The package datasketches is not installed.
@@ -257,6 +354,9 @@ def approx_quantiles_of(of: Of, *ranks: float, size: int = 200) -> Aggregator[li
         of: What is measured: numbers.
         ranks: From 0 to 1.
         size: The sketch's k; larger is more exact.
+
+    Returns:
+        The aggregator, whose results are lists, one quantile for each rank.
 
     Raises:
         TopologyError: The package datasketches is not installed, or a rank is out of range.

@@ -11,7 +11,7 @@ from itertools import compress, repeat
 from operator import add, is_
 from typing import TYPE_CHECKING, Any, NamedTuple, is_typeddict
 
-from processor.operators.aggregates.aggregators import Folding
+from processor.operators.aggregates.aggregators import Aggregation
 from processor.operators.aggregates.by_key import (
     UNCHANGING,
     Stamped,
@@ -27,7 +27,7 @@ from processor.serdes import Serde
 from processor.serdes.copies import copy_of
 from processor.serdes.internal import internal_list
 from processor.serdes.internal_values import pack
-from processor.state.keyvalue import KeyValueStore
+from processor.state.keyvalue import EncodedStore
 
 if TYPE_CHECKING:
     from processor.operators.columns.evaluation import Columns
@@ -91,7 +91,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Composed(Folding):
+class Composed(Aggregation):
     """States are lists, one state for each part; results are the model made of what these emit.
 
     `columns` are the expressions that parts are of, evaluated on a batch at a time. Where the model
@@ -261,17 +261,17 @@ class Composed(Folding):
 class AggregateTable(TableOperator):
     """A table of several aggregates; its store has their states, and is read as their results."""
 
-    folding: Composed
+    aggregation: Composed
 
     @cached_property
     def _stamped(self) -> Serde[Stamped]:
-        return stamped(self.folding.value)
+        return stamped(self.aggregation.value)
 
     def fold(
         self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
     ) -> tuple[Sequence[Any], AnyBatch]:
         """Brings the states up to date."""
-        return self.folding.many(held, keys, batch, context, emitted=self.emit == "change")
+        return self.aggregation.many(held, keys, batch, context, emitted=self.emit == "change")
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: every change, or no row until the checkpoint."""
@@ -300,7 +300,7 @@ class AggregateTable(TableOperator):
             emitted[key] = new
         return self.ports(batch.with_values(changes), context)
 
-    def held(self, context: Context) -> KeyValueStore[Any, Stamped]:
+    def held(self, context: Context) -> EncodedStore[Any, Stamped]:
         """The store with the states in it, of which others read the results."""
         return context.stores[self.store].holding(self._stamped)
 
@@ -312,12 +312,12 @@ class AggregateTable(TableOperator):
     def _emitted(self, state: Any) -> Any:
         if isinstance(state, Change):
             return Change(*map(self._emitted, state))
-        return None if state is None else self.folding.last_result(state)
+        return None if state is None else self.aggregation.last_result(state)
 
     def _before(self, state: Any) -> Any:
         """What was emitted for a state that an earlier version of the topology may have kept."""
         try:
-            return self.folding.result(state)
+            return self.aggregation.result(state)
         except Exception as error:
             raise Unattributed from error
 

@@ -12,7 +12,7 @@ from operator import setitem
 from typing import Any
 
 
-class Made(Sequence[Any]):
+class LazyValues(Sequence[Any]):
     """Dicts that are made of columns when somebody looks at them; columns are read without that.
 
     Steps in a row pass columns on like this. Once made it is the dicts that count, which functions
@@ -22,7 +22,7 @@ class Made(Sequence[Any]):
     def __init__(
         self,
         columns: Mapping[str, Sequence[Any]],
-        whole: tuple[Made, Sequence[object]] | None = None,
+        whole: tuple[LazyValues, Sequence[object]] | None = None,
     ) -> None:
         self.columns = columns
         self._whole = whole  # what these rows are some of, and of which the mask is true
@@ -33,10 +33,10 @@ class Made(Sequence[Any]):
         """Whether somebody has looked at the dicts."""
         return self._values is not None or (self._whole is not None and self._whole[0].is_made)
 
-    def select(self, mask: Sequence[object]) -> Made:
+    def select(self, mask: Sequence[object]) -> LazyValues:
         """The rows for which the mask is true."""
         columns = {name: list(compress(column, mask)) for name, column in self.columns.items()}
-        return Made(columns, (self, mask))
+        return LazyValues(columns, (self, mask))
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -59,7 +59,7 @@ class Made(Sequence[Any]):
 
 def made_of(values: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
     """The columns that values will be made of; none where they are what counts themselves."""
-    if not isinstance(values, Made) or values.is_made:
+    if not isinstance(values, LazyValues) or values.is_made:
         return {}
     return values.columns
 

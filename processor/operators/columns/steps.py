@@ -19,7 +19,7 @@ import msgspec
 from processor.attempt import attempt
 from processor.errors import TopologyError
 from processor.operators.base import AnyBatch, Context, Operator, Outputs
-from processor.operators.columns.lazy import Made, fill, made_of
+from processor.operators.columns.lazy import LazyValues, fill, made_of
 
 if TYPE_CHECKING:
     from polars import Expr
@@ -62,7 +62,7 @@ class FilterColumns(Operator):
         (mask,), batch = _evaluated(self.function, batch, context)
         mask = mask if self.keep else list(map(not_, mask))
         values = batch.values
-        if not isinstance(values, Made) or values.is_made:
+        if not isinstance(values, LazyValues) or values.is_made:
             return (batch.select(mask),)
         rows = batch.with_values(range(len(batch))).select(mask)
         return (rows.with_values(values.select(mask)),)
@@ -101,9 +101,9 @@ class SelectColumns(Operator):
         columns, batch = _evaluated(self.function, batch, context)
         named = dict(zip(self.names, columns, strict=True))
         if not self.added:
-            values: Sequence[Any] = Made(named)
+            values: Sequence[Any] = LazyValues(named)
         elif ready := made_of(batch.values):
-            values = Made({**ready, **named})
+            values = LazyValues({**ready, **named})
         else:
             values, batch = self._added(named, batch, context)
         if self.model is None:

@@ -26,7 +26,7 @@ from processor.operators.joins.tables import JoinedTable, JoinKind, joins
 from processor.operators.joins.views import View
 from processor.records import Batch, Timestamp
 from processor.serdes import Serde
-from processor.state.keyvalue import KeyValueStore
+from processor.state.keyvalue import EncodedStore
 
 SUBSCRIPTIONS = 0
 """The parent of the step that responds which has subscriptions; parent 1 has the right table."""
@@ -132,7 +132,7 @@ class Respond(Operator):
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: responses by the subscribers' keys."""
-        right: KeyValueStore[Any, Stamped] = context.stores[self.table.store]
+        right: EncodedStore[Any, Stamped] = context.stores[self.table.store]
         keys, batch = encoded_keys(right.spec.key, batch, context)
         found = iter(
             right.read([k for k, row in zip(keys, batch.values, strict=True) if _asks(row)])
@@ -164,7 +164,7 @@ class Respond(Operator):
         has: Stamped | None,
         context: Context,
     ) -> Iterator[tuple[Any, Timestamp, Response]]:
-        store: KeyValueStore[bytes, bytes] = context.stores[self.store]
+        store: EncodedStore[bytes, bytes] = context.stores[self.store]
         name = _prefix(key) + sent.key
         if sent.hash is None:
             store.delete(name)
@@ -175,7 +175,7 @@ class Respond(Operator):
             yield self.key.decode(sent.key), latest, Response(sent.hash, value)
 
     def _subscribers(self, key: bytes, context: Context) -> Iterator[tuple[bytes, bytes]]:
-        store: KeyValueStore[bytes, bytes] = context.stores[self.store]
+        store: EncodedStore[bytes, bytes] = context.stores[self.store]
         prefix = _prefix(key)
         for name, hash_ in store.scan(prefix, _after(prefix)):
             yield name[len(prefix) :], hash_
@@ -215,7 +215,7 @@ class ForeignKeyJoin(JoinedTable):
         self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
     ) -> tuple[Sequence[Any], AnyBatch]:
         """Joins row by row; each has its key's value as a result, stamped, None if nothing."""
-        left: KeyValueStore[Any, Stamped] = context.stores[self.table.store]
+        left: EncodedStore[Any, Stamped] = context.stores[self.table.store]
         responses = [parent == RESPONSES for parent, _ in batch.values]
         found = iter(left.read([k for k, is_one in zip(keys, responses, strict=True) if is_one]))
         own = [next(found) if is_one else None for is_one in responses]

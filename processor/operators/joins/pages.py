@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from processor.records import Timestamp
 from processor.serdes import Serde
-from processor.state.keyvalue import KeyValueStore
+from processor.state.keyvalue import EncodedStore
 
 PAGE_BYTES = 16 * 1024
 """A page with more than that is full."""
@@ -66,7 +66,7 @@ def before(stretch: int, time: int) -> bytes:
 class Pages:
     """The pages of one side, as far as a batch needs them; each is for `stretch` milliseconds."""
 
-    def __init__(self, store: KeyValueStore[Any, Page], stretch: int) -> None:
+    def __init__(self, store: EncodedStore[Any, Page], stretch: int) -> None:
         self._store = store
         self._stretch = stretch
         self._pages: dict[bytes, Page] = {}

@@ -19,18 +19,22 @@ from processor.operators.base import (
     AnyBatch,
     Closing,
     Context,
-    Operator,
+    Holding,
     Outputs,
-    Policy,
     Unattributed,
     encoded_keys,
 )
 from processor.operators.joins.pages import Page, Pages, Row, before
 from processor.operators.joins.tables import LEFT, RIGHT, JoinKind
 from processor.operators.windows.windowed import LateError, note_lost
-from processor.records import Batch, Timestamp, in_order
+from processor.records import (
+    Batch,
+    Policy,
+    Timestamp,
+    in_order,
+)
 from processor.serdes import Serde
-from processor.state.keyvalue import KeyValueStore
+from processor.state.keyvalue import EncodedStore
 
 LATE_RIGHT = 2
 """The output that has the late rows of the right side; `LATE` has those of the left one."""
@@ -57,7 +61,7 @@ class Span(NamedTuple):
 
     @property
     def kept(self) -> int:
-        """How far the stream time has to be behind a row so that nothing can match it any more."""
+        """How far the stream time has to be past a row so that nothing can match it any more."""
         return self.before + self.after + self.grace
 
     def matching(self, side: int, time: Timestamp) -> tuple[int, int]:
@@ -79,7 +83,7 @@ class _Given(NamedTuple):
 
 
 @dataclass(frozen=True)
-class StreamStreamJoin(Operator):
+class StreamStreamJoin(Holding):
     """Joins each row with those of the other side that came before it and match.
 
     A row without a match, on a side whose rows have a result in any case, has that when the stream
@@ -121,12 +125,12 @@ class StreamStreamJoin(Operator):
 
     def advance(self, context: Context) -> AnyBatch | None:
         """The results of rows that stay without a match; what matches nothing any more goes."""
-        since = 0 if context.resumed else max(0, context.stream_time - self.span.kept)
-        until = max(0, context.end_time - self.span.kept)
+        since = 0 if context.resumed else max(0, context.clock.stream_time - self.span.kept)
+        until = max(0, context.clock.end_time - self.span.kept)
         closed = self._closed(since, until, context) if self.kind != "inner" else None
         first, last = (before(self.span.stretch, time) for time in (since, until))
         for name in self.stores if first < last else ():
-            store: KeyValueStore[bytes, Page] = context.stores[name]
+            store: EncodedStore[bytes, Page] = context.stores[name]
             store.save([page for page, _ in store.items(first, last)], {})
         return closed
 
@@ -161,7 +165,7 @@ class StreamStreamJoin(Operator):
         self, keys: Sequence[bytes], batch: AnyBatch, context: Context
     ) -> tuple[Sequence[bytes], AnyBatch, Outputs]:
         """The rows that are not late, and those of each side that are."""
-        times = context.times(batch)
+        times = context.clock.times(batch)
         context.judge("judged", len(batch))
         rows = zip(batch.values, batch.timestamps, times, strict=True)
         late = [self.span.late(given.side, time, now) for given, time, now in rows]
@@ -234,17 +238,19 @@ class StreamStreamJoin(Operator):
 
     def _closed(self, since: int, until: int, context: Context) -> AnyBatch | None:
         """The rows from `since` to before `until` that have no match, as results."""
-        index: KeyValueStore[bytes, bytes] = context.stores[self.unmatched]
+        index: EncodedStore[bytes, bytes] = context.stores[self.unmatched]
         if since == until:
             return None
         names = [name for name, _ in index.items(_NOTED.pack(since, 0), _NOTED.pack(until, 0))]
         index.save(names, {})
         rows, closings = self._rows_of(names, context)
-        context.closed += [closing for closing in closings if closing not in context.lost]
-        if context.lost:
+        context.failures.closed += [
+            closing for closing in closings if closing not in context.failures.lost
+        ]
+        if context.failures.lost:
             shown = rows.with_values([given.value for given in rows.values])
             note_lost(shown, closings, context)
-            rows = rows.select([closing not in context.lost for closing in closings])
+            rows = rows.select([closing not in context.failures.lost for closing in closings])
         return self._joined_alone(rows, context)
 
     def _rows_of(
@@ -312,7 +318,7 @@ class _Run:
             for side in self._sides:
                 side.save()
             if self._noted:
-                index: KeyValueStore[bytes, bytes] = self._context.stores[self._step.unmatched]
+                index: EncodedStore[bytes, bytes] = self._context.stores[self._step.unmatched]
                 index.save((*index.load(gone), *fresh), fresh)
         except Exception as error:
             raise Unattributed from error

@@ -23,7 +23,7 @@ from processor.operators.base import (
 )
 from processor.operators.joins.views import View
 from processor.records import Batch, Timestamp
-from processor.state.keyvalue import KeyValueStore
+from processor.state.keyvalue import EncodedStore
 
 JoinKind: TypeAlias = Literal["inner", "left", "outer"]
 """Whose rows have a result without a match: nobody's, those on the left, those of both sides."""
@@ -75,7 +75,7 @@ class StreamTableJoin(Operator):
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: the rows that have a result, with their own timestamps and headers."""
-        store: KeyValueStore[Any, Stamped] = context.stores[self.table.store]
+        store: EncodedStore[Any, Stamped] = context.stores[self.table.store]
         batch = rows_of(LEFT, batch)
         if self.left:
             found, batch = self._found(store, batch, context)
@@ -92,7 +92,7 @@ class StreamTableJoin(Operator):
         return (batch.with_values(values),)
 
     def _found(
-        self, store: KeyValueStore[Any, Stamped], batch: AnyBatch, context: Context
+        self, store: EncodedStore[Any, Stamped], batch: AnyBatch, context: Context
     ) -> tuple[Sequence[Stamped | None], AnyBatch]:
         """What the store has for each row, of which some may have no key, and the rows left."""
         encode = store.spec.key.encode
@@ -119,7 +119,7 @@ class JoinedTable(TableOperator):
 
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """One batch: every change, or no row until the checkpoint."""
-        store: KeyValueStore[Any, Stamped] = context.stores[self.store]
+        store: EncodedStore[Any, Stamped] = context.stores[self.store]
         keys, batch = encoded_keys(store.spec.key, batch, context)
         held = store.load(list(dict.fromkeys(keys)))
         pairs = self.emit == "change" and context.wants_changes

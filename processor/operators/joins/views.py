@@ -9,7 +9,7 @@ from processor.operators.base import Context
 from processor.operators.tables.derived import Derived
 from processor.operators.tables.versioned import Kept
 from processor.records import Timestamp
-from processor.state.keyvalue import KeyValueStore
+from processor.state.keyvalue import EncodedStore
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class View:
         self, keys: Sequence[bytes], times: Sequence[Timestamp], context: Context
     ) -> list[Stamped | None]:
         """What the store has for each encoded key, as of the time where there is a history."""
-        store: KeyValueStore[Any, Stamped] = context.stores[self.store]
+        store: EncodedStore[Any, Stamped] = context.stores[self.store]
         latest = store.read(keys)
         return latest if self.kept is None else self.kept.as_of(latest, keys, times, context)
 

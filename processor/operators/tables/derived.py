@@ -130,11 +130,11 @@ class AggregateChanges(Aggregate):
         A new value that can't be added is left out and noted, and what it replaces is taken back
         all the same: the table that the change comes from has gone on to it.
         """
-        known = len(context.rejected)
+        known = len(context.failures.rejected)
         values, left = super().fold(held, keys, batch, context)
         if len(left) == len(batch):
             return values, left
-        del context.rejected[known:]
+        del context.failures.rejected[known:]
         held.clear()
         held.update(self.held(context).load(list(dict.fromkeys(keys))))
         return self._half_by_half(held, keys, batch, context)

@@ -18,8 +18,10 @@ from processor.operators.base import (
     AnyBatch,
     Closing,
     Context,
-    Made,
+    Holding,
     Outputs,
+    ResultOffset,
+    Timed,
     Unattributed,
     closing_of,
     encoded_keys,
@@ -27,7 +29,7 @@ from processor.operators.base import (
 from processor.operators.changes import Change, ChangeOperator, change_serde
 from processor.records import LATEST, Batch, Offset, Timestamp, in_order
 from processor.serdes import Serde, bytes_serde
-from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.state.keyvalue import EncodedStore, StoreSpec
 
 EXPIRY = "-expiry"
 """What follows a table's name in the name of the store that has what is due."""
@@ -60,7 +62,9 @@ class Wait:
     def ends_in(self, context: Context) -> bool:
         """Whether any wait may be over by the end of this pass that was not before."""
         grain = self._grain
-        return context.resumed or context.end_time // grain > context.stream_time // grain
+        return (
+            context.resumed or context.clock.end_time // grain > context.clock.stream_time // grain
+        )
 
 
 class Due:
@@ -68,18 +72,18 @@ class Due:
 
     def __init__(
         self,
-        store: KeyValueStore[bytes, bytes],
+        store: EncodedStore[bytes, bytes],
         wait: Wait,
         context: Context,
         *,
         overdue: bool = False,
     ) -> None:
         self._store = store
-        self._end = context.end_time
+        self._end = context.clock.end_time
         self._heap: list[tuple[Timestamp, bytes]] = []
         self._is_whole = False
         if overdue or wait.ends_in(context):
-            since = Timestamp(0 if overdue else context.stream_time + 1)
+            since = Timestamp(0 if overdue else context.clock.stream_time + 1)
             last = _entry(Timestamp(self._end + 1), b"")
             self._heap = [_parts(entry) for entry, _ in store.items(_entry(since, b""), last)]
 
@@ -138,13 +142,13 @@ class _Emitted:
     def add(self, key: Any, change: Change, time: Timestamp, offset: Offset) -> None:
         """Emits what a record brought about, or what came with time, see `of_its_own`."""
         closing = closing_of(offset)
-        if closing is not None and closing in self.context.lost:
+        if closing is not None and closing in self.context.failures.lost:
             row: AnyBatch = Batch([key], [change.new], [time], [offset])
-            rejected = self.context.lost[closing]._replace(offset=offset, row=(row, 0))
-            self.context.noted.append(rejected)
+            rejected = self.context.failures.lost[closing]._replace(offset=offset, row=(row, 0))
+            self.context.failures.noted.append(rejected)
             return
         if closing is not None:
-            self.context.closed.append(closing)
+            self.context.failures.closed.append(closing)
         self.keys.append(key)
         self.changes.append(change)
         self.times.append(time)
@@ -154,7 +158,7 @@ class _Emitted:
         """The offset of a row that came with time, and not with the record at that offset."""
         if offset is None:
             return self.context.made(due, _entry(due, key))
-        return Made.at(offset, Closing(self.context.step, _entry(due, key)), LATEST)
+        return ResultOffset.at(offset, Closing(self.context.step, _entry(due, key)), LATEST)
 
     def batch(self) -> AnyBatch:
         """All of them."""
@@ -162,7 +166,7 @@ class _Emitted:
 
 
 @dataclass(frozen=True)
-class Expiring(TableOperator):
+class Expiring(TableOperator, Timed):
     """A table whose values are deleted when the stream time is a time to live behind their own.
 
     What expires at a record does so before the record's own rows come. Rows that would have
@@ -185,10 +189,10 @@ class Expiring(TableOperator):
         """Changes, if all are emitted: those of the rows, and in between what expires."""
         batch, ends = self._timely(batch, context)
         run = _Run(self, context, overdue=False)
-        is_over = min(ends, default=context.end_time + 1) <= context.end_time
-        if not context.has_times or (run.due.is_empty and not is_over):
+        is_over = min(ends, default=context.clock.end_time + 1) <= context.clock.end_time
+        if not context.clock.has_times or (run.due.is_empty and not is_over):
             return run.work_on(batch)
-        first, times = 0, context.times(batch)
+        first, times = 0, context.clock.times(batch)
         while first < len(batch):
             run.expire(times[first])
             limit, row = run.due.earliest, first
@@ -196,7 +200,7 @@ class Expiring(TableOperator):
                 limit, row = min(limit, ends[row]), row + 1
             run.add(run.work_on(batch.take(range(first, row))))
             first = row
-        run.expire(context.end_time)
+        run.expire(context.clock.end_time)
         return self.ports(run.rows(), context)
 
     def changes(self, context: Context) -> AnyBatch | None:
@@ -206,16 +210,16 @@ class Expiring(TableOperator):
     def advance(self, context: Context) -> AnyBatch | None:
         """What expires with records that do not reach this step."""
         run = _Run(self, context, overdue=context.resumed)
-        run.expire(context.end_time)
+        run.expire(context.clock.end_time)
         return run.rows()
 
     def _timely(self, batch: AnyBatch, context: Context) -> tuple[AnyBatch, list[Timestamp]]:
         """The rows that do not expire when they come, and when they do; the others are noted."""
         ends = list(map(self.wait.end, batch.timestamps))
         context.judge("judged", len(batch))
-        if min(ends, default=context.end_time + 1) > context.end_time:
+        if min(ends, default=context.clock.end_time + 1) > context.clock.end_time:
             return batch, ends
-        mask = [end > now for end, now in zip(ends, context.times(batch), strict=True)]
+        mask = [end > now for end, now in zip(ends, context.clock.times(batch), strict=True)]
         late = batch.select(list(map(not_, mask)))
         context.judge("late", len(late))
         context.note(late, [_LATE] * len(late), "late", "skip")
@@ -228,7 +232,7 @@ class _Run:
     def __init__(self, step: Expiring, context: Context, *, overdue: bool) -> None:
         self._step = step
         self._context = context
-        self._store: KeyValueStore[Any, Stamped] = context.stores[step.store]
+        self._store: EncodedStore[Any, Stamped] = context.stores[step.store]
         self._times = self._store.holding(_time_alone)
         self.due = Due(context.stores[step.store + EXPIRY], step.wait, context, overdue=overdue)
         self._emitted = _Emitted(context)
@@ -246,13 +250,13 @@ class _Run:
         return made
 
     def add(self, made: Outputs) -> None:
-        """What has come of rows, behind what was emitted before."""
+        """What has come of rows, after what was emitted before."""
         self._flush()
         self._pieces.append(made[-1])  # the changes, where they are read
 
     def expire(self, now: Timestamp) -> None:
         """Deletes what is due by then, unless time stands still in this pass."""
-        while self._context.has_times and (found := self.due.pop(now)) is not None:
+        while self._context.clock.has_times and (found := self.due.pop(now)) is not None:
             time, key = found
             if self._end(self._times.load([key]).get(key)) != time:
                 continue
@@ -263,7 +267,7 @@ class _Run:
             offset = self._emitted.of_its_own(time, key)
             change = Change(held and held[1], None)
             shown = self._store.spec.key.decode(key)
-            self._emitted.add(shown, change, context.reached_at(time), offset)
+            self._emitted.add(shown, change, context.clock.reached_at(time), offset)
 
     def rows(self) -> AnyBatch:
         """All that is emitted."""
@@ -322,7 +326,7 @@ _COUNT = b""
 
 
 @dataclass(frozen=True)
-class Suppress(ChangeOperator):
+class Suppress(ChangeOperator, Holding):
     """Holds changes back until the stream time is `wait` behind the first of those of a key.
 
     Then the last one is emitted, as a change from what was emitted before; what comes later than
@@ -343,7 +347,7 @@ class Suppress(ChangeOperator):
         """The changes that are emitted by now."""
         run = _Suppressing(self, context, overdue=False)
         keys, batch = encoded_keys(run.store.spec.key, batch, context)
-        columns = batch.values, batch.timestamps, batch.offsets, context.times(batch)
+        columns = batch.values, batch.timestamps, batch.offsets, context.clock.times(batch)
         for key, change, time, offset, now in zip(keys, *columns, strict=True):
             run.emit(Timestamp(now - 1))
             run.hold(key, change, time)
@@ -360,11 +364,6 @@ class Suppress(ChangeOperator):
         """What is emitted with records that do not reach this step."""
         return _Suppressing(self, context, overdue=context.resumed).finished()
 
-    @property
-    def holds_back(self) -> bool:
-        """Changes wait until they are due."""
-        return True
-
     def held_until(self, context: Context) -> Timestamp | None:
         """When the last change is emitted that is held back now."""
         last = context.stores[self.store + EXPIRY].last()
@@ -377,8 +376,8 @@ class _Suppressing:
     def __init__(self, step: Suppress, context: Context, *, overdue: bool) -> None:
         self._step = step
         self._context = context
-        self.store: KeyValueStore[Any, Buffered] = context.stores[step.store]
-        self._expiry: KeyValueStore[bytes, bytes] = context.stores[step.store + EXPIRY]
+        self.store: EncodedStore[Any, Buffered] = context.stores[step.store]
+        self._expiry: EncodedStore[bytes, bytes] = context.stores[step.store + EXPIRY]
         self._due = Due(self._expiry, step.wait, context, overdue=overdue)
         self._emitted = _Emitted(context)
         self._before = self._count = int.from_bytes(self._expiry.get(_COUNT, b""), "big")
@@ -409,7 +408,7 @@ class _Suppressing:
 
     def finished(self) -> AnyBatch:
         """Emits what is due by the end of the pass; all rows."""
-        self.emit(self._context.end_time)
+        self.emit(self._context.clock.end_time)
         if self._count != self._before:
             count = {_COUNT: self._count.to_bytes(8, "big")} if self._count else {}
             self._expiry.save([_COUNT], count)
@@ -428,7 +427,7 @@ class _Suppressing:
             self._emitted.add(self.store.spec.key.decode(key), held.change, held.time, own)
 
 
-def _save(store: KeyValueStore[Any, Any], key: bytes, held: Any) -> None:
+def _save(store: EncodedStore[Any, Any], key: bytes, held: Any) -> None:
     try:
         store.save([key], {} if held is None else {key: held})
     except Exception as error:

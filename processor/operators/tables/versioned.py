@@ -12,10 +12,17 @@ from struct import Struct
 from typing import Any, ClassVar, NamedTuple
 
 from processor.operators.aggregates.by_key import Stamped, TableOperator, paired
-from processor.operators.base import AnyBatch, Context, Outputs, Unattributed, encoded_keys
+from processor.operators.base import (
+    AnyBatch,
+    Context,
+    Outputs,
+    Timed,
+    Unattributed,
+    encoded_keys,
+)
 from processor.records import Timestamp
 from processor.serdes import Serde, bytes_serde
-from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.state.keyvalue import EncodedStore, StoreSpec
 
 _HEAD = Struct(">qqi")
 _NOTHING = -1
@@ -91,7 +98,7 @@ class Kept:
             times: As of which.
             context: Of the task.
         """
-        now = context.end_time
+        now = context.clock.end_time
         oldest = now - self.time
         rows = [
             row
@@ -104,7 +111,7 @@ class Kept:
             for row in rows
             for segment in self.segments(times[row], last)
         )
-        history: KeyValueStore[bytes, list[Version]] = context.stores[self.store]
+        history: EncodedStore[bytes, list[Version]] = context.stores[self.store]
         found = history.load(list(wanted))
         known = (
             held if held is not None and held[0] <= time else None
@@ -124,7 +131,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Versioned(TableOperator):
+class Versioned(TableOperator, Timed):
     """Keeps the value of each key that has the highest timestamp, and what it was before.
 
     A row that comes out of order changes history, and is not emitted. One from before all history
@@ -138,7 +145,7 @@ class Versioned(TableOperator):
     def process(self, batch: AnyBatch, context: Context) -> Outputs:
         """Changes of the latest values, if all are emitted."""
         batch = self._timely(batch, context)
-        store: KeyValueStore[Any, Stamped] = context.stores[self.store]
+        store: EncodedStore[Any, Stamped] = context.stores[self.store]
         keys, batch = encoded_keys(store.spec.key, batch, context)
         distinct = list(dict.fromkeys(keys))
         before = store.load(distinct)
@@ -161,18 +168,21 @@ class Versioned(TableOperator):
     def advance(self, context: Context) -> AnyBatch | None:
         """Drops the segments that nobody can ask for any more."""
         width = self.kept.width
-        oldest = max(0, context.end_time - self.kept.time) // width
-        if context.resumed or oldest > max(0, context.stream_time - self.kept.time) // width:
-            history: KeyValueStore[bytes, list[Version]] = context.stores[self.kept.store]
+        oldest = max(0, context.clock.end_time - self.kept.time) // width
+        if context.resumed or oldest > max(0, context.clock.stream_time - self.kept.time) // width:
+            history: EncodedStore[bytes, list[Version]] = context.stores[self.kept.store]
             for key, _ in list(history.scan(b"", _entry(oldest, b""))):
                 history.delete(key)
 
     def _timely(self, batch: AnyBatch, context: Context) -> AnyBatch:
         """The rows of which history knows; the others are noted."""
         context.judge("judged", len(batch))
-        if min(batch.timestamps, default=context.end_time) >= context.end_time - self.kept.time:
+        if (
+            min(batch.timestamps, default=context.clock.end_time)
+            >= context.clock.end_time - self.kept.time
+        ):
             return batch
-        nows = context.times(batch)
+        nows = context.clock.times(batch)
         mask = [
             time >= now - self.kept.time for time, now in zip(batch.timestamps, nows, strict=True)
         ]
@@ -196,13 +206,13 @@ class Versioned(TableOperator):
         first: dict[bytes, int] = {}
         for key, time in zip(keys, batch.timestamps, strict=True):
             first[key] = min(time, first.get(key, time))
-        now = context.stream_time
+        now = context.clock.stream_time
         spans = {
             key: self.kept.segments(time, max(now, latest[key][0] if key in latest else now))
             for key, time in first.items()
         }
         wanted = [_entry(segment, key) for key, span in spans.items() for segment in span]
-        history: KeyValueStore[bytes, list[Version]] = context.stores[self.kept.store]
+        history: EncodedStore[bytes, list[Version]] = context.stores[self.kept.store]
         found = history.load(wanted)
         return {
             key: _History(
@@ -280,7 +290,7 @@ class _History:
         self.touched.add(segment)
 
 
-def _save(store: KeyValueStore[bytes, list[Version]], histories: Mapping[bytes, _History]) -> None:
+def _save(store: EncodedStore[bytes, list[Version]], histories: Mapping[bytes, _History]) -> None:
     changed = {
         _entry(segment, key): history.segments[segment]
         for key, history in histories.items()

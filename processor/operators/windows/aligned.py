@@ -33,7 +33,7 @@ class AlignedStep(WindowStep):
         distinct = list(dict.fromkeys(placed.keys))
         held = self.states(context).load(distinct)
         known = dict(held) if emitted or changed is not None else {}
-        results, rows = self.folding.many(held, placed.keys, rows, context, emitted=emitted)
+        results, rows = self.aggregation.many(held, placed.keys, rows, context, emitted=emitted)
         self.save(context, distinct, held)
         if changed is not None:
             changed.mark(distinct, known, held)
@@ -50,7 +50,7 @@ class AlignedStep(WindowStep):
             return self._placed_once(
                 keys, batch, slots, {s: each[0] for s, each in spans.items()}, context
             )
-        times = context.times(batch)
+        times = context.clock.times(batch)
         opened = [
             [span for span in spans[slot] if span.end + delay > now]
             for slot, now in zip(slots, times, strict=True)
@@ -79,8 +79,8 @@ class AlignedStep(WindowStep):
         """Where each time is in one window."""
         closes = {slot: span.end + self.windows.delay for slot, span in spans.items()}
         late = batch.select(())
-        if min(closes.values(), default=LATEST) <= context.end_time:
-            times = context.times(batch)
+        if min(closes.values(), default=LATEST) <= context.clock.end_time:
+            times = context.clock.times(batch)
             taken = list(map(gt, map(closes.__getitem__, slots), times))
             if not all(taken):
                 late = self.late_rows(batch, list(map(not_, taken)), times, context)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from processor.operators.base import NO_TIME, Context, Unattributed
 from processor.records import Timestamp
 from processor.serdes import bytes_serde
-from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.state.keyvalue import EncodedStore, StoreSpec
 
 _NEVER_EMITTED: Final = b""
 _EMITTED: Final = b"\x01"
@@ -42,7 +42,7 @@ class Changed:
     def __init__(self, early: Early, context: Context) -> None:
         self._context = context
         self._every = early.every
-        self._store: KeyValueStore[bytes, bytes] = context.stores[early.store]
+        self._store: EncodedStore[bytes, bytes] = context.stores[early.store]
         self._stored: dict[bytes, bytes] = {}
         self._marks: dict[bytes, bytes | None] = {}
         self._has_all = False
@@ -50,11 +50,11 @@ class Changed:
     def moments(self) -> list[Timestamp]:
         """The stream times of this pass at which results are emitted, once for each pass."""
         context, every = self._context, self._every
-        since = max(context.stream_time, context.reached.get(context.step, NO_TIME))
-        last, until = since // every, context.end_time
-        context.reached[context.step] = until
+        since = max(context.clock.stream_time, context.clock.reached.get(context.step, NO_TIME))
+        last, until = since // every, context.clock.end_time
+        context.clock.reached[context.step] = until
         moments: list[Timestamp] = []
-        for time in context.moments(since, until) if until // every > last else ():
+        for time in context.clock.moments(since, until) if until // every > last else ():
             if time // every > last:
                 moments.append(time)
                 last = time // every

@@ -52,13 +52,13 @@ class KeyedStep(WindowStep):
         self, keys: Sequence[bytes], batch: AnyBatch, context: Context, changed: Changed | None
     ) -> Outputs:
         """What is to be emitted for each row, and the late rows."""
-        times = context.times(batch)
+        times = context.clock.times(batch)
         work = Work(self, keys, context)
 
         def take(*columns: Any) -> list[Change] | None:
             return self.take(Row(*columns), work)
 
-        values = self.folding.prepared(batch.values)
+        values = self.aggregation.prepared(batch.values)
         columns = keys, batch.keys, values, batch.timestamps, times, range(len(batch))
         changes, left = context.call(take, batch, *columns)
         if len(left) < len(batch):  # all of it is undone, and tried again without the others
@@ -170,7 +170,7 @@ class SessionStep(KeyedStep):
         before = self._merged(helds)
         for each in near:
             work.put(row.name, each, None)
-        state = self.folding.add(before and before[1], row.value, row.time)
+        state = self.aggregation.add(before and before[1], row.value, row.time)
         # A closed one stays until it leaves the store: a later row may be of an earlier time.
         far = [each for each in work.entries[row.name] if each not in near]
         latest = row.latest(before)
@@ -186,12 +186,12 @@ class SessionStep(KeyedStep):
             for each, held in zip(near, helds, strict=True)
             if each != merged
         ]
-        result = None if state is None else self.folding.result(state)
+        result = None if state is None else self.aggregation.result(state)
         return [*changes, row.change(merged, result, latest)]
 
     def _merged(self, states: Sequence[Stamped | None]) -> Stamped | None:
         def merge(one: Stamped, other: Stamped) -> Stamped:
-            return max(one[0], other[0]), self.folding.merge(one[1], other[1])
+            return max(one[0], other[0]), self.aggregation.merge(one[1], other[1])
 
         there = [state for state in states if state is not None]
         return reduce(merge, there) if there else None
@@ -229,7 +229,7 @@ class SlidingStep(KeyedStep):
         return [
             row.change(entry, None, latest.get(entry, row.time))
             if (held := made[entry]) is None
-            else row.change(entry, self.folding.result(held[1]), held[0])
+            else row.change(entry, self.aggregation.result(held[1]), held[0])
             for entry in sorted(made)
         ]
 
@@ -249,10 +249,10 @@ class SlidingStep(KeyedStep):
             made[_window(previous + 1, size)] = self._added(None, row)
         if time - size not in starts:
             base = held if held and held[0] >= time - size else None
-            copied = base and (base[0], self.folding.copy(base[1]))
+            copied = base and (base[0], self.aggregation.copy(base[1]))
             made[_window(time - size, size)] = self._added(copied, row)
         if time + 1 not in starts and later and later[0] > time:
-            made[_window(time + 1, size)] = later[0], self.folding.copy(later[1])
+            made[_window(time + 1, size)] = later[0], self.aggregation.copy(later[1])
         return made
 
     def _previous(
@@ -266,7 +266,7 @@ class SlidingStep(KeyedStep):
         return held and held[0]
 
     def _added(self, before: Stamped | None, row: Row) -> Stamped | None:
-        state = self.folding.add(before and before[1], row.value, row.time)
+        state = self.aggregation.add(before and before[1], row.value, row.time)
         if state is None:
             return None
         return row.latest(before), state
@@ -288,14 +288,14 @@ class CountedStep(KeyedStep):
         before = work.held(row.name, entry)
         work.put(row.name, entry, None)
         grown = min(entry[0], row.time), max(entry[1], row.time + 1), entry[2] + 1
-        state = self.folding.add(before and before[1], row.value, row.time)
+        state = self.aggregation.add(before and before[1], row.value, row.time)
         latest = row.latest(before)
         if grown[2] < self.windows.size:
             work.put(row.name, grown, None if state is None else (latest, state))
             work.entries[row.name] = [grown]
             return []
         work.entries[row.name] = []
-        return [] if state is None else [row.change(grown, self.folding.result(state), latest)]
+        return [] if state is None else [row.change(grown, self.aggregation.result(state), latest)]
 
     def advance(self, context: Context) -> AnyBatch | None:
         """Time closes none of them."""

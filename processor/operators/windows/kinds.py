@@ -91,7 +91,7 @@ class Hopping(Aligned):
         return tuple(Span(start, start + self.size) for start in range(first, time + 1, self.every))
 
     def ends_in(self, after: int, to: int) -> bool:
-        """Ends are `size` behind the multiples."""
+        """Ends are `size` after the multiples."""
         return (after - self.size) // self.every < (to - self.size) // self.every
 
     def __str__(self) -> str:
@@ -190,9 +190,16 @@ AnyWindows: TypeAlias = Hopping | Calendar | Sliding | Session | Counted
 def tumbling(size: Duration, *, grace: Duration = 0) -> Hopping:
     """Windows one after the other: of "10s", the first of each minute is from :00 to before :10.
 
+    Example: `tumbling("10s", grace="1s")`.
+    In Kafka Streams: `TimeWindows#ofSizeAndGrace`.
+
     Args:
         size: Such as "10s", "5m" or "1d" (of UTC; for others see `calendar`), or seconds.
-        grace: How long of stream time after its end a window still takes records.
+        grace: How long of stream time after its end a window still takes records: a duration, or
+            seconds.
+
+    Returns:
+        The windows, for `GroupedStream.window`.
 
     Raises:
         UsageError: A duration is malformed.
@@ -203,6 +210,18 @@ def tumbling(size: Duration, *, grace: Duration = 0) -> Hopping:
 
 def hopping(size: Duration, *, every: Duration, grace: Duration = 0) -> Hopping:
     """Windows that overlap: of `size`, one beginning at each multiple of `every`.
+
+    Example: `hopping("1h", every="10m")`.
+    In Kafka Streams: `TimeWindows#advanceBy`.
+
+    Args:
+        size: Such as "1h", or seconds.
+        every: How far apart windows begin, such as "10m", or seconds.
+        grace: How long of stream time after its end a window still takes records: a duration, or
+            seconds.
+
+    Returns:
+        The windows, for `GroupedStream.window`.
 
     Raises:
         UsageError: A duration is malformed.
@@ -221,9 +240,16 @@ def hopping(size: Duration, *, every: Duration, grace: Duration = 0) -> Hopping:
 def sliding(size: Duration, *, grace: Duration = 0) -> Sliding:
     """For each record, the records of its key in the time up to it; see docs/guides/windows.md.
 
+    Example: `sliding("10s")`.
+    In Kafka Streams: `SlidingWindows`.
+
     Args:
-        size: The largest difference between the times of two records in a window.
-        grace: How long of stream time a record may come too late.
+        size: The largest difference between the times of two records in a window, such as "10s", or
+            seconds.
+        grace: How long of stream time a record may come too late: a duration, or seconds.
+
+    Returns:
+        The windows, for `GroupedStream.window`.
 
     Raises:
         UsageError: A duration is malformed.
@@ -234,6 +260,16 @@ def sliding(size: Duration, *, grace: Duration = 0) -> Sliding:
 def session(gap: Duration, *, grace: Duration = 0) -> Session:
     """Records of a key no more than `gap` apart; a record between two sessions joins them.
 
+    Example: `session("30m")`.
+    In Kafka Streams: `SessionWindows`.
+
+    Args:
+        gap: The longest pause within a session, such as "30m", or seconds.
+        grace: How long of stream time a record may come too late: a duration, or seconds.
+
+    Returns:
+        The windows, for `GroupedStream.window`.
+
     Raises:
         UsageError: A duration is malformed.
     """
@@ -242,6 +278,14 @@ def session(gap: Duration, *, grace: Duration = 0) -> Session:
 
 def counted(size: int) -> Counted:
     """So many records of a key, whenever they come: such a window closes with its last record.
+
+    Example: `counted(100)`.
+
+    Args:
+        size: How many records.
+
+    Returns:
+        The windows, for `GroupedStream.window`.
 
     Raises:
         TopologyError: The size is no positive number.
@@ -254,10 +298,16 @@ def counted(size: int) -> Counted:
 def calendar(unit: Unit, *, tz: str = "UTC", grace: Duration = 0) -> Calendar:
     """Days, weeks, months, quarters or years of a time zone.
 
+    Example: `calendar("day", tz="Europe/Berlin")`.
+
     Args:
         unit: "day", "week" (from Monday), "month", "quarter" or "year".
         tz: Such as "Europe/Berlin": days there have 23 or 25 hours when clocks change.
-        grace: How long of stream time after its end a window still takes records.
+        grace: How long of stream time after its end a window still takes records: a duration, or
+            seconds.
+
+    Returns:
+        The windows, for `GroupedStream.window`.
 
     Raises:
         UsageError: A duration is malformed.

@@ -15,7 +15,7 @@ from itertools import compress
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from processor.attempt import Fault
-from processor.operators.aggregates.aggregators import Folding
+from processor.operators.aggregates.aggregators import Aggregation
 from processor.operators.aggregates.by_key import Stamped, stamped
 from processor.operators.base import (
     LATE,
@@ -23,9 +23,9 @@ from processor.operators.base import (
     AnyBatch,
     Closing,
     Context,
-    Operator,
+    Holding,
     Outputs,
-    Policy,
+    Reporting,
     Unattributed,
     closing_of,
     due_of,
@@ -33,10 +33,18 @@ from processor.operators.base import (
 )
 from processor.operators.windows.early import Changed, Early
 from processor.operators.windows.kinds import Windows
-from processor.records import LATEST, Batch, Offset, Timestamp, highest_so_far, in_order
+from processor.records import (
+    LATEST,
+    Batch,
+    Offset,
+    Policy,
+    Timestamp,
+    highest_so_far,
+    in_order,
+)
 from processor.serdes import Serde
 from processor.serdes.windowed import Windowed, until
-from processor.state.keyvalue import KeyValueStore, StoreSpec
+from processor.state.keyvalue import EncodedStore, StoreSpec
 
 WindowEmit: TypeAlias = Literal["close", "change", "checkpoint"]
 """When a window is emitted: once, when it closes; at every change; the last one at a checkpoint."""
@@ -44,7 +52,7 @@ WindowEmit: TypeAlias = Literal["close", "change", "checkpoint"]
 FINAL = 2
 """The output of a step with early results that has the results of windows that have closed."""
 
-States: TypeAlias = KeyValueStore[Windowed[Any], Stamped]
+States: TypeAlias = EncodedStore[Windowed[Any], Stamped]
 
 
 class LateError(ValueError):
@@ -65,13 +73,13 @@ class Change(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WindowStep(Operator):
+class WindowStep(Holding, Reporting):
     """What the windowed steps share: keys, late records, and what follows from stream time.
 
     Args:
         store: Its name.
         windows: The kind.
-        folding: How values become one.
+        aggregation: How values become one.
         key: Serde of the keys.
         emit: When windows are emitted.
         late: What happens to late records; None: as of others that are bad.
@@ -83,7 +91,7 @@ class WindowStep(Operator):
 
     store: str
     windows: Windows
-    folding: Folding
+    aggregation: Aggregation
     key: Serde[Any]
     emit: WindowEmit
     late: Policy | None
@@ -120,7 +128,7 @@ class WindowStep(Operator):
         changed: Changed,
     ) -> Outputs:
         """Folds the rows between the moments at which results are emitted."""
-        times, first = highest_so_far(context.times(batch), NO_TIME), 0
+        times, first = highest_so_far(context.clock.times(batch), NO_TIME), 0
         emitted: list[AnyBatch] = []
         late: list[AnyBatch] = []
         for moment in (*moments, None):
@@ -142,7 +150,7 @@ class WindowStep(Operator):
 
     @cached_property
     def _stamped(self) -> Serde[Stamped]:
-        return stamped(self.folding.value)
+        return stamped(self.aggregation.value)
 
     def spec(self, context: Context) -> StoreSpec[Windowed[Any], Stamped]:
         """The store's, as others read it: with results."""
@@ -175,7 +183,7 @@ class WindowStep(Operator):
     ) -> AnyBatch:
         """The rows that are late; `times` has the stream time at each row.
 
-        They are noted, unless a step behind reads them.
+        They are noted, unless a step downstream reads them.
         """
         late = batch.select(mask)
         context.judge("late", len(late))
@@ -239,7 +247,7 @@ class WindowStep(Operator):
         """All results, and apart from late records those of windows that have closed."""
         if self.early is None:
             return (batch,)
-        delay = self.windows.delay + context.delay
+        delay = self.windows.delay + context.clock.delay
         closed = [
             value is not None and window.end + delay <= (due_of(offset) or NO_TIME)
             for window, value, offset in zip(batch.keys, batch.values, batch.offsets, strict=True)
@@ -287,14 +295,14 @@ class WindowStep(Operator):
 
     def _any_end(self, context: Context, delay: int) -> bool:
         """Whether the stream time may have come to `delay` after the end of any window."""
-        since, to = context.stream_time - delay, context.end_time - delay
+        since, to = context.clock.stream_time - delay, context.clock.end_time - delay
         return self._may_be_behind(context, delay) or self.windows.ends_in(since, to)
 
     def _range(self, context: Context, delay: int) -> tuple[bytes, bytes]:
         """The keys of the windows for which this pass comes to `delay` after their end."""
         behind = self._may_be_behind(context, delay)
-        first = b"" if behind else until(context.stream_time - delay + 1)
-        return first, until(context.end_time - delay + 1)
+        first = b"" if behind else until(context.clock.stream_time - delay + 1)
+        return first, until(context.clock.end_time - delay + 1)
 
     def _may_be_behind(self, context: Context, delay: int) -> bool:
         """Whether windows may be there that an earlier run has left, as its grace was longer.
@@ -328,20 +336,22 @@ class WindowStep(Operator):
         states = [None if held is None else held[1] for held in windows.values()]
         rows = context.emit(self._result, Batch(keys, states, times, offsets))
         closings = [each for each in map(closing_of, rows.offsets) if each is not None]
-        context.closed += [closing for closing in closings if closing not in context.lost]
-        if context.lost:
+        context.failures.closed += [
+            closing for closing in closings if closing not in context.failures.lost
+        ]
+        if context.failures.lost:
             note_lost(rows, closings, context)
-            return rows.select([closing not in context.lost for closing in closings])
+            return rows.select([closing not in context.failures.lost for closing in closings])
         return rows
 
     def _result(self, state: Any) -> Any:
-        return None if state is None else self.folding.last_result(state)
+        return None if state is None else self.aggregation.last_result(state)
 
     def changes(self, context: Context) -> AnyBatch | None:
         """The last change of each window since the last checkpoint."""
         if self.emit != "checkpoint":
             return None
-        gone = context.stream_time - self.kept
+        gone = context.clock.stream_time - self.kept
         changed = [
             (window, held)
             for window, held in self.states(context).changes()
@@ -350,7 +360,7 @@ class WindowStep(Operator):
         states: AnyBatch = Batch(
             [window for window, _ in changed],
             [None if held is None else held[1] for _, held in changed],
-            [context.stream_time if held is None else held[0] for _, held in changed],
+            [context.clock.stream_time if held is None else held[0] for _, held in changed],
             [Offset(row) for row in range(len(changed))],
         )
         return context.emit(self._result, states).numbered()
@@ -368,6 +378,8 @@ def _after(delay: int) -> Callable[[int], Timestamp]:
 def note_lost(rows: AnyBatch, closings: Sequence[Closing], context: Context) -> None:
     """Notes the rows that failed on their way in an earlier try."""
     for row, closing in enumerate(closings):
-        if closing in context.lost:
-            rejected = context.lost[closing]._replace(offset=rows.offsets[row], row=(rows, row))
-            context.noted.append(rejected)
+        if closing in context.failures.lost:
+            rejected = context.failures.lost[closing]._replace(
+                offset=rows.offsets[row], row=(rows, row)
+            )
+            context.failures.noted.append(rejected)

@@ -109,7 +109,7 @@ def _decimal(type_: Type) -> Logical:
         else:
             number, rest = divmod(number, 10 ** min(-exponent - scale, len(digits)))
             if rest:
-                raise ValueError(f"the decimal has more than {scale} digits behind the point")
+                raise ValueError(f"the decimal has more than {scale} digits after the point")
         number = -number if sign else number
         needed = size or (number + (number < 0)).bit_length() // 8 + 1
         return number.to_bytes(needed, "big", signed=True)

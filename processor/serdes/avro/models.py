@@ -66,7 +66,7 @@ def model_source(schema: AvroSchema, form: ModelForm, origin: str) -> str:
 
 
 def _named_in(type_: Type, found: list[Named]) -> Iterable[Named]:
-    """The named types, each behind those that it uses, as far as they don't use it."""
+    """The named types, each after those that it uses, as far as they don't use it."""
     if isinstance(type_, UnionType):
         for each in type_.branches:
             yield from _named_in(each, found)
@@ -148,7 +148,7 @@ class _Writer:
             return f"class {record.short}({self._use('pydantic', 'BaseModel')}):"
         decorator = self._use("dataclasses", "dataclass")
         given = [default is not None for default in defaults]
-        # Behind a default there may be no field without one, unless all are given by name.
+        # After a default there may be no field without one, unless all are given by name.
         by_name = ", kw_only=True" if given != sorted(given) else ""
         return f"@{decorator}(slots=True{by_name})\nclass {record.short}:"
 

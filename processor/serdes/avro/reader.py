@@ -1,7 +1,7 @@
 """Reads Avro's bytes: a writer's schema, a reader's schema and a type become one function.
 
 All that depends on the schemas alone is decided when the function is made; so is every bound that
-can be. Each function takes the data and a position and returns the value and the position behind
+can be. Each function takes the data and a position and returns the value and the position after
 it; the data is never trusted: a length is compared with what there is before anything is done.
 """
 
@@ -58,7 +58,7 @@ def reader(writer: AvroSchema, reader: AvroSchema | None, annotation: Any) -> Ca
         except RecursionError:
             raise UnreadableError("the data is nested too deeply") from None
         if end != len(data):
-            raise UnreadableError(f"{len(data) - end} bytes follow behind the end of the value")
+            raise UnreadableError(f"{len(data) - end} bytes follow after the end of the value")
         return value
 
     return decode

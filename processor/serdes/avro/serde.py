@@ -67,6 +67,8 @@ def avro(
     `older` schemas are known and read, too. With a registry it has the id of its writer's schema
     before it; data of every schema that is compatible is read.
 
+    Example: `avro("schemas/order.avsc", Order)`.
+
     Args:
         schema: A file's path (`schemas/flight.avsc`), or the schema as JSON or as a dict. Without
             one, data is read as it was written, and written with the subject's latest schema.
@@ -75,6 +77,9 @@ def avro(
         framing: What stands before the bytes; only without a registry.
         older: Other schemas that messages may have been written with; `single-object` only.
         registry: How the registry is used.
+
+    Returns:
+        The serde.
 
     Raises:
         TopologyError: The schema is none, or does not fit the type.

@@ -53,7 +53,7 @@ _FLOATS = frozenset({"float", "double"})
 def writer(
     schema: AvroSchema, annotation: Any, *, is_key: bool = False
 ) -> Callable[[Any, bytes], bytes]:
-    """A function that makes data of a value, behind what is given to stand before it.
+    """A function that makes data of a value, after what is given to stand before it.
 
     Args:
         schema: What the data is of.

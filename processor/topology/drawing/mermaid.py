@@ -63,5 +63,5 @@ def _quoted(*lines: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Letters, digits and a few marks as they are, all else as Mermaid's `#number;`."""
+    """Letters, digits and a few signs as they are, all else as Mermaid's `#number;`."""
     return re.sub(r"[^\w .,→-]", lambda found: f"#{ord(found[0])};", text)

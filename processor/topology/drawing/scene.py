@@ -234,7 +234,7 @@ def _letters(text: str) -> int:
 
 
 def _wrapped(text: str) -> list[str]:
-    """In lines, broken behind what separates words in names if that can be."""
+    """In lines, broken after what separates words in names if that can be."""
     words = re.findall(rf"[^\s._,-]{{1,{_LONGEST - 1}}}[\s._,-]*|[\s._,-]", text)
     lines = [""]
     for word in words:

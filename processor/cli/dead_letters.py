@@ -11,21 +11,21 @@ from processor.errors import UsageError
 from processor.records import Timestamp
 
 if TYPE_CHECKING:
-    from processor.runtime.letters import Letter, Place
+    from processor.runtime.dead_letters import DeadLetter, Place
 
 GROUPS = ("step", "reason", "topic", "partition", "day", "hour", "error")
-"""What letters can be counted by."""
+"""What dead letters can be counted by."""
 
 
 @dataclass(slots=True)
 class Count:
-    """The letters of one group; times in milliseconds, None where none has any."""
+    """The dead letters of one group; times in milliseconds, None where none has any."""
 
     places: "set[Place]" = field(default_factory=set["Place"])
     first: int | None = None
     last: int | None = None
 
-    def add(self, place: "Place", letter: "Letter") -> None:
+    def add(self, place: "Place", letter: "DeadLetter") -> None:
         """One more."""
         self.places.add(place)
         time = letter.record.timestamp
@@ -53,8 +53,8 @@ def groups_of(text: str) -> list[str]:
     return groups
 
 
-def group_of(name: str, letter: "Letter") -> str:
-    """The group that a letter is in, of those that `name` stands for."""
+def group_of(name: str, letter: "DeadLetter") -> str:
+    """The group that a dead letter is in, of those that `name` stands for."""
     match name:
         case "topic":
             return letter.source.topic
@@ -88,8 +88,8 @@ def counts_table(
     return table
 
 
-def reported(letter: "Letter", *, is_replayed: bool) -> dict[str, Any]:
-    """A letter as JSON has it."""
+def reported(letter: "DeadLetter", *, is_replayed: bool) -> dict[str, Any]:
+    """A dead letter as JSON has it."""
     record = letter.record
     return {
         "letter": str(letter.place),
@@ -114,7 +114,7 @@ def text_of(reported: dict[str, Any]) -> str:
     place = f"{reported['topic']}[{reported['partition']}] offset {reported['offset']}"
     when = shown_time(reported["timestamp"]) + ", replayed" * reported["replayed"]
     lines = [
-        f"letter {reported['letter']}: {place}, {when}",
+        f"dead letter {reported['letter']}: {place}, {when}",
         f"  {reported['step']}, {reported['reason']}: {reported['error']}",
     ]
     if reported["truncated"]:

@@ -1,7 +1,7 @@
 """Dead letters as they are in their topic: what their headers say, and which a person asks for.
 
-Owns the names of the headers, and the marks that a replay leaves behind the letters. Pure: who
-reads and writes the topic is no business of this module.
+Owns the names of the headers, and the replay markers among them. Pure: who reads and writes the
+topic is no business of this module.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +20,7 @@ RawRecord: TypeAlias = Record[bytes | None, bytes | None]
 
 
 class Place(NamedTuple):
-    """Where a letter is in its topic; printed as `17`, or `2:17` in partitions other than 0."""
+    """Where a dead letter is in its topic: shown as `17`, or `2:17` in partitions other than 0."""
 
     partition: Partition
     offset: Offset
@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A dead letter, taken apart.
 
     Attributes:
@@ -61,10 +61,10 @@ def header(name: str, text: str) -> tuple[str, bytes]:
     return PREFIX + name, text.encode(errors="backslashreplace")
 
 
-def letter_of(place: Place, raw: RawRecord) -> Letter | None:
-    """The letter that a record of the topic is; None for what kproc did not write as one.
+def dead_letter_of(place: Place, raw: RawRecord) -> DeadLetter | None:
+    """The dead letter that a record of the topic is; None for what kproc did not write as one.
 
-    Only the last headers are taken for kproc's: a letter may itself have been read and failed.
+    Only the last headers are taken for kproc's: a dead letter may itself have been read and failed.
     """
     reported: dict[str, str] = {}
     own = list(raw.headers)
@@ -77,7 +77,7 @@ def letter_of(place: Place, raw: RawRecord) -> Letter | None:
     except ValueError:
         return None
     partition, offset, timestamp = numbers
-    return Letter(
+    return DeadLetter(
         place,
         Record(raw.key, raw.value, Timestamp(timestamp), tuple(own)),
         TopicPartition(reported["topic"], Partition(partition)),
@@ -93,8 +93,8 @@ def letter_of(place: Place, raw: RawRecord) -> Letter | None:
 _KNOWN = {*_REPORTED, TRUNCATED, MADE}
 
 
-def mark(offsets: Iterable[Offset]) -> Headers:
-    """The headers of a mark: these letters of its partition were replayed.
+def replay_marker(offsets: Iterable[Offset]) -> Headers:
+    """The headers of a replay marker: these dead letters of its partition were replayed.
 
     It is written in the transaction of the replay, so that it is there if and only if they are.
     """
@@ -107,10 +107,10 @@ def mark(offsets: Iterable[Offset]) -> Headers:
     return (header(REPLAYED, ",".join(f"{first}-{last}" for first, last in spans)),)
 
 
-def marked(raw: RawRecord) -> Iterator[Offset]:
-    """The letters that a mark names; none for what is no mark.
+def replayed_by(raw: RawRecord) -> Iterator[Offset]:
+    """The offsets of the dead letters that a replay marker names; none for any other record.
 
-    A letter's own headers come from whoever wrote its record; a mark has nothing but its own.
+    A dead letter's own headers come from whoever wrote its record; a marker has only this one.
     """
     if raw.key is None and raw.value is None and len(raw.headers) == 1:
         ((name, data),) = raw.headers
@@ -122,7 +122,7 @@ def marked(raw: RawRecord) -> Iterator[Offset]:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which letters are asked for; where nothing is said, all.
+    """Which dead letters are asked for; where nothing is said, all.
 
     Attributes:
         steps: That failed.
@@ -132,7 +132,7 @@ class Wanted:
         key: Of the record.
         since: The record's time, in milliseconds since 1970.
         until: The same, not included.
-        places: Of the letters themselves.
+        places: Of the dead letters themselves.
     """
 
     steps: frozenset[str] = frozenset()
@@ -144,7 +144,7 @@ class Wanted:
     until: Timestamp | None = None
     places: frozenset[Place] = field(default_factory=frozenset[Place])
 
-    def takes(self, letter: Letter) -> bool:
+    def takes(self, letter: DeadLetter) -> bool:
         """Whether it is asked for."""
         time = letter.record.timestamp
         return (
@@ -159,11 +159,11 @@ class Wanted:
         )
 
 
-def obstacle(letter: Letter, to: str | None, topics: Mapping[str, int]) -> str | None:
-    """Why a letter can't be replayed; None if it can.
+def obstacle(letter: DeadLetter, to: str | None, topics: Mapping[str, int]) -> str | None:
+    """Why a dead letter can't be replayed; None if it can.
 
     Args:
-        letter: The letter.
+        letter: The dead letter.
         to: The topic that it shall go to; None: the one that it was read from.
         topics: The partition counts of the topics that there are.
     """
@@ -180,9 +180,9 @@ def obstacle(letter: Letter, to: str | None, topics: Mapping[str, int]) -> str |
 
 
 def target(
-    letter: Letter, to: str | None, topics: Mapping[str, int]
+    letter: DeadLetter, to: str | None, topics: Mapping[str, int]
 ) -> tuple[str, Partition | None]:
-    """The topic and partition that a letter goes to; None: the one that its key belongs to."""
+    """Where a dead letter goes: topic and partition; None: the one that its key belongs to."""
     if to is not None:
         return to, None
     topic, partition = letter.source

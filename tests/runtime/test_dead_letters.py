@@ -18,15 +18,15 @@ from processor.records import (
     TopicPartition,
 )
 from processor.runtime.badrecords import BadRecords, Origin
-from processor.runtime.letters import (
-    Letter,
+from processor.runtime.dead_letters import (
+    DeadLetter,
     Place,
     RawRecord,
     Wanted,
-    letter_of,
-    mark,
-    marked,
+    dead_letter_of,
     obstacle,
+    replay_marker,
+    replayed_by,
     target,
 )
 
@@ -46,8 +46,8 @@ def dead(record: RawRecord, **more: Any) -> RawRecord:
     return made
 
 
-def letter(record: RawRecord, **more: Any) -> Letter:
-    found = letter_of(PLACE, dead(record, **more))
+def letter(record: RawRecord, **more: Any) -> DeadLetter:
+    found = dead_letter_of(PLACE, dead(record, **more))
     assert found is not None
     return found
 
@@ -78,14 +78,14 @@ def test_a_letter_gives_back_the_record(
     assert found.record == raw
     assert (found.source, found.offset) == (SOURCE, 17)
     assert (found.step, found.reason, found.error) == ("check", "function", "ValueError: no ü")
-    assert list(marked(dead(raw))) == []
+    assert list(replayed_by(dead(raw))) == []
 
 
 def test_a_letter_that_was_a_letter_before() -> None:
     once = dead(record(headers=(("own", b"1"),)))
     again = letter(once)
     assert again.record.headers == once.headers
-    inner = letter_of(PLACE, again.record)
+    inner = dead_letter_of(PLACE, again.record)
     assert inner is not None
     assert inner.record.headers == (("own", b"1"),)
 
@@ -105,19 +105,19 @@ def test_a_letter_that_was_a_letter_before() -> None:
     ],
 )
 def test_what_is_no_letter(raw: RawRecord) -> None:
-    assert letter_of(PLACE, raw) is None
+    assert dead_letter_of(PLACE, raw) is None
 
 
 @given(st.sets(st.integers(0, 60)))
 def test_marks_name_the_letters(offsets: set[int]) -> None:
     if offsets:
-        raw = record(None, None, headers=mark(map(Offset, offsets)))
-        assert set(marked(raw)) == offsets
-        assert list(marked(raw._replace(value=b""))) == []
+        raw = record(None, None, headers=replay_marker(map(Offset, offsets)))
+        assert set(replayed_by(raw)) == offsets
+        assert list(replayed_by(raw._replace(value=b""))) == []
 
 
 def test_a_mark_tells_spans() -> None:
-    assert mark(map(Offset, [9, 3, 4, 5])) == (("kproc.replayed", b"3-5,9-9"),)
+    assert replay_marker(map(Offset, [9, 3, 4, 5])) == (("kproc.replayed", b"3-5,9-9"),)
 
 
 @pytest.mark.parametrize(

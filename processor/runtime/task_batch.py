@@ -1,4 +1,4 @@
-"""Portion: records of a task's partitions that go through its dataflow in one pass.
+"""TaskBatch: records of a task's partitions that go through its dataflow in one pass.
 
 Rows are known by their numbers in the order in which they are worked on, whichever partitions they
 are from. Owns that order, and the way back from a row to its record.
@@ -13,13 +13,13 @@ from typing import NamedTuple, cast
 from processor.records import Batch, Offset, RawBatch, Timestamp, TopicPartition
 
 
-class Share(NamedTuple):
-    """What one partition gives to a portion.
+class PartitionSlice(NamedTuple):
+    """What one partition gives to a batch.
 
     Attributes:
         source: The partition.
         records: In their order, with their own offsets.
-        rows: The numbers that they have in the portion, ascending.
+        rows: The numbers that they have in the batch, ascending.
     """
 
     source: TopicPartition
@@ -40,8 +40,8 @@ class Share(NamedTuple):
         return self.records.take([bisect_left(self.rows, row)])
 
 
-class Part(NamedTuple):
-    """Records of one partition that are to become part of a portion.
+class Taken(NamedTuple):
+    """Records of one partition that are taken for a batch.
 
     Attributes:
         source: The partition.
@@ -57,75 +57,75 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
-    """Shares whose rows have all numbers from 0, each once.
+class TaskBatch:
+    """Slices of partitions whose rows have all numbers from 0, each once.
 
     Attributes:
-        shares: Of the partitions.
+        slices: Of the partitions.
         times: For each row the stream time that it brings, where that is known before it is
             decoded; None: all have their own timestamps.
     """
 
-    shares: tuple[Share, ...]
+    slices: tuple[PartitionSlice, ...]
     times: Sequence[Timestamp | None] | None = None
 
     def __str__(self) -> str:
         parts = (
-            f"{share.source} offset {share.records.offsets[0]}"
-            + (f" to {share.records.offsets[-1]}" if len(share.records) > 1 else "")
-            for share in self.shares
-            if len(share.records)
+            f"{each.source} offset {each.records.offsets[0]}"
+            + (f" to {each.records.offsets[-1]}" if len(each.records) > 1 else "")
+            for each in self.slices
+            if len(each.records)
         )
         return ", ".join(parts)
 
     @property
     def rows(self) -> range:
         """The numbers of all rows."""
-        return range(sum(len(share.records) for share in self.shares))
+        return range(sum(len(each.records) for each in self.slices))
 
-    def share_of(self, row: int) -> Share:
-        """The share that a row is from."""
+    def slice_of(self, row: int) -> PartitionSlice:
+        """The slice that a row is from."""
         return next(
-            share
-            for share in self.shares
-            if (at := bisect_left(share.rows, row)) < len(share.rows) and share.rows[at] == row
+            each
+            for each in self.slices
+            if (at := bisect_left(each.rows, row)) < len(each.rows) and each.rows[at] == row
         )
 
 
-def portion_of(source: TopicPartition, records: RawBatch) -> Portion:
+def task_batch(source: TopicPartition, records: RawBatch) -> TaskBatch:
     """Records of one partition, in their order."""
-    return Portion((Share(source, records, range(len(records))),))
+    return TaskBatch((PartitionSlice(source, records, range(len(records))),))
 
 
-def merged(parts: Sequence[Part]) -> Portion:
+def merged(parts: Sequence[Taken]) -> TaskBatch:
     """Records of several partitions, by their times.
 
     Of equal times those of the partition that comes first go first.
     """
     if len(parts) == 1:
         ((source, records, _, _),) = parts
-        portion = portion_of(source, records)
+        batch = task_batch(source, records)
     else:
-        portion = Portion(tuple(_in_order(parts)))
+        batch = TaskBatch(tuple(_in_order(parts)))
     if not any(map(_brings_other_times, parts)):
-        return portion
-    times: list[Timestamp | None] = [None] * len(portion.rows)
-    for share, part in zip(portion.shares, parts, strict=True):
+        return batch
+    times: list[Timestamp | None] = [None] * len(batch.rows)
+    for each, part in zip(batch.slices, parts, strict=True):
         if part.is_upstream:
-            for row, time in zip(share.rows, part.times, strict=True):
+            for row, time in zip(each.rows, part.times, strict=True):
                 times[row] = time
-    return replace(portion, times=times)
+    return replace(batch, times=times)
 
 
-def _in_order(parts: Sequence[Part]) -> Iterator[Share]:
+def _in_order(parts: Sequence[Taken]) -> Iterator[PartitionSlice]:
     times = list(chain.from_iterable(part.times for part in parts))
     rows = [0] * len(times)
     for row, place in enumerate(sorted(range(len(times)), key=times.__getitem__)):
         rows[place] = row
     stretches = pairwise(accumulate((len(part.records) for part in parts), initial=0))
     for part, (begin, end) in zip(parts, stretches, strict=True):
-        yield Share(part.source, part.records, rows[begin:end])
+        yield PartitionSlice(part.source, part.records, rows[begin:end])
 
 
-def _brings_other_times(part: Part) -> bool:
+def _brings_other_times(part: Taken) -> bool:
     return part.is_upstream and list(part.times) != list(part.records.timestamps)
