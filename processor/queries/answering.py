@@ -179,6 +179,8 @@ def _guarded(answer: Callable[[], "_R"]) -> "_R | Refusal":
         return Refusal("moving", str(error), _CLOSED)
     except StateError as error:
         return Refusal("unreadable", str(error))
+    except Exception as error:  # noqa: BLE001 - who has asked sees it, and all others have answers
+        return Refusal("unreadable", f"{type(error).__name__}: {error}")
 
 
 def _values(ask: Lookup, read: Mapping[Place, "_Read | Refusal"]) -> Answer:

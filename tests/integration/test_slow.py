@@ -63,7 +63,7 @@ def test_records_that_wait_for_others_and_are_released_at_once(app: App) -> None
 
 def test_a_call_that_takes_longer_than_all_that_waits(app: App) -> None:
     """It is named, tried a few times, and then the node ends."""
-    app.define(SLOWLY.format(seconds="15 if value == 13 else 0"))
+    app.define(SLOWLY.format(seconds="9 if value == 13 else 0"))
     app.topics("in", "out", partitions=1)
     app.write(*((0, "k", str(number)) for number in range(20)))
     node = app.run(

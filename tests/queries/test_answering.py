@@ -192,6 +192,13 @@ def test_stores_that_are_away(slot: Slot, error: Exception, code: str, again: fl
         assert isinstance(refusal.error, StoreUnavailable)
 
 
+def test_an_error_that_nobody_expects_is_the_answer(slot: Slot) -> None:
+    slot.away["counts"] = IndexError("no such row")
+    refusal = slot.ask(Lookup("counts", ((0, b"k"),)))
+    assert (refusal.code, refusal.text) == ("unreadable", "IndexError: no such row")
+    assert slot.ask(Lookup("users", ((0, b"k"),))).values == [None]
+
+
 def test_a_backup_says_how_far_behind_it_is(slot: Slot) -> None:
     slot.behind = 3
     assert slot.ask(Lookup("counts", ((0, b"k"),), stale=True)).behind == 3
