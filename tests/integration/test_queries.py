@@ -1,7 +1,9 @@
 """Queries of real nodes: what is committed, from whichever node is asked, also while slots move."""
 
 import asyncio
+import contextlib
 import json
+import random
 import time
 import urllib.error
 import urllib.parse
@@ -16,6 +18,7 @@ from processor.errors import QueryError
 from processor.loading import load
 from tests.integration.conftest import PATIENCE, App
 from tests.integration.node_process import NodeProcess
+from tests.suites import long
 
 pytestmark = pytest.mark.kafka
 
@@ -270,6 +273,56 @@ def test_any_node_answers_for_all_also_while_slots_move(app: App) -> None:
         assert codes <= {"moving", "restoring", "unreachable", "slow", "cut-off", "busy"}
         app.write(*((n % 4, key, "{}") for n, key in enumerate(keys)))
         _await_counts(asked, 4, keys)
+
+
+@pytest.mark.parametrize("kills", [2, *long(25)])
+def test_answers_while_slots_move_are_those_of_a_recomputation(
+    app: App, kills: int, chance: random.Random
+) -> None:
+    """All has come `turn` times or, where an answer is of before the write, once less."""
+    app.define("topology.stream(IN).group_by_key().count(name='counts').to(OUT)")
+    app.topics("in", "out", partitions=4)
+    settings = {"slots": 4, "backup_mode": "primary-backup", "http": ":0"}
+    keys = [f"k{n}" for n in range(40)]
+    with contextlib.ExitStack() as stack:
+
+        def started() -> Asked:
+            return Asked(stack.enter_context(app.start(**settings)), app)
+
+        nodes = [started(), started()]
+        for turn in range(1, kills + 1):
+            _await_backups(app, nodes[0].node)
+            app.write(*((n % 4, key, "{}") for n, key in enumerate(keys)))
+            time.sleep(chance.random() * 0.2)
+            killed = chance.randrange(2)
+            nodes[killed].node.kill()
+            _check_counts([nodes[1 - killed]], turn, keys, chance)
+            nodes[killed] = started()
+            _check_counts(nodes, turn, keys, chance)
+
+
+def _check_counts(nodes: list[Asked], turn: int, keys: list[str], chance: random.Random) -> None:
+    """Asks until all that has been written is seen of each key, at each of the nodes."""
+    left = dict.fromkeys((asked, key) for asked in nodes for key in keys)
+    deadline = time.monotonic() + PATIENCE
+    while left:
+        asked, key = chance.choice(list(left))
+        stale = {"stale": "ok"} if chance.random() < 0.2 else {}
+        status, found = asked.get_once(f"stores/counts/{key}", **stale)
+        if status == 200:
+            least = 0 if "behind" in found else turn - 1
+            assert least <= found["value"] <= turn, found
+            if found["value"] == turn and not stale:
+                del left[asked, key]
+        elif status == 503:
+            assert found["retry_after"] > 0, found
+        else:  # before the first time of a key, or by a backup that is behind
+            assert (status, found["error"]) == (404, "unknown-key")
+            assert turn == 1 or stale
+        assert time.monotonic() < deadline, (turn, found, len(left))
+    for asked in nodes:
+        status, found = asked.get("stores/counts", limit=1000)
+        assert (status, _values(found)) == (200, [turn] * len(keys))
 
 
 def test_a_node_that_slept_does_not_answer_of_what_it_has_lost(app: App) -> None:
