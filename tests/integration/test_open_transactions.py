@@ -48,7 +48,7 @@ def test_what_waits_behind_a_transaction_in_the_input_is_lag(app: App) -> None:
         assert forgotten.flush(30) == 0
         app.write(*((0, "k", b"{}") for _ in range(5)))
         text = app.await_log(node, "open transaction", timeout=120)["text"]
-        assert f"open in {app.input}[0] since offset {start}, and what is behind it waits" in text
+        assert f"open in {app.input}[0] since offset {start}, and what comes after it waits" in text
         assert text.endswith(f"--topic {app.input} --partition 0 --start-offset {start}")
         watch = Watch(app.kafka, app.name, 1)
         watch.until(lambda: any(each.replicas[0].lag == 6 for each in watch.beats))
