@@ -31,6 +31,16 @@ def resident() -> int:
     return psutil.Process().memory_info().rss
 
 
+def least_growth(work: Callable[[], None]) -> int:
+    """Bytes by which the process grows, of three times: what leaks does so each time."""
+    grown: list[int] = []
+    while len(grown) < 3 and min(grown, default=_MOST) >= _MOST:
+        before = resident()
+        work()
+        grown.append(resident() - before)
+    return min(grown)
+
+
 def produce(client: Producer, handle: Handle, topic: str) -> None:
     values: Any = [b"value %d" % number for number in range(_BATCH)]
     headers: Any = [
@@ -67,13 +77,14 @@ def test_nothing_is_left_of_records(kafka: str, make_topic: MakeTopic, rounds: i
     writer, written = made(Producer, {**servers, "queue.buffering.max.messages": 20_000})
     reader, read = made(Consumer, {**servers, **reading})
     produce(writer, written, topic)
-    before = 0
-    for number in range(_WARM + rounds):
-        if number == _WARM:
-            before = resident()
-        produce(writer, written, other)
-        consume(reader, read, topic)
-    assert resident() - before < _MOST
+
+    def work(times: int) -> None:
+        for _ in range(times):
+            produce(writer, written, other)
+            consume(reader, read, topic)
+
+    work(_WARM)
+    assert least_growth(lambda: work(rounds)) < _MOST
     read.release()
     reader.close()
 
@@ -81,12 +92,13 @@ def test_nothing_is_left_of_records(kafka: str, make_topic: MakeTopic, rounds: i
 def test_nothing_is_left_of_clients() -> None:
     """Each has a queue, and a word between librdkafka and the extension."""
     nowhere = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0, "group.id": "g"}
-    before = 0
-    for number in range(60):
-        if number == 20:
-            before = resident()
-        client, handle = made(Consumer, nowhere)
-        assert handle.fetch(1000, 0) == ([], [])
-        handle.release()
-        client.close()
-    assert resident() - before < _MOST
+
+    def work(times: int) -> None:
+        for _ in range(times):
+            client, handle = made(Consumer, nowhere)
+            assert handle.fetch(1000, 0) == ([], [])
+            handle.release()
+            client.close()
+
+    work(20)
+    assert least_growth(lambda: work(40)) < _MOST
