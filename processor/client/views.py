@@ -229,7 +229,7 @@ class AsyncClient:
         self, store: Any, *, key: Any = Any, value: Any = Any, stale: bool = False
     ) -> "AsyncStore[Any, Any]":
         """A store with one value a key; see `Client.store`."""
-        return AsyncStore(self, self._access.codec(store, key, value), stale)
+        return AsyncStore(self._call, self._access.codec(store, key, value), stale)
 
     @overload
     def windows(
@@ -247,11 +247,11 @@ class AsyncClient:
         self, store: Any, *, key: Any = Any, value: Any = Any, stale: bool = False
     ) -> "AsyncWindows[Any, Any]":
         """A store with one value a key and window; see `Client.store`."""
-        return AsyncWindows(self, self._access.codec(store, key, value), stale)
+        return AsyncWindows(self._call, self._access.codec(store, key, value), stale)
 
     async def stores(self) -> list[StoreInfo]:
         """The stores that can be asked."""
-        return await self.call(LISTED, listed)
+        return await self._call(LISTED, listed)
 
     async def close(self) -> None:
         """Ends all connections."""
@@ -269,12 +269,8 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def call(self, request: Request, read: Callable[[Response], R]) -> R:
-        """What comes of a request; made again, at the next node, while nobody can answer.
-
-        Raises:
-            QueryError: It is refused.
-        """
+    async def _call(self, request: Request, read: Callable[[Response], R]) -> R:
+        """What comes of a request; made again, at the next node, while nobody can answer."""
         until = time.monotonic() + self._patience
         for number, transport in enumerate(cycle(self._transports), 1):
             try:
@@ -287,13 +283,23 @@ class AsyncClient:
         raise AssertionError
 
 
-class Store(Generic[K, V]):
-    """A store with one value a key; all it says is committed."""
+class _View:
+    """What all stores of a client have.
+
+    Args:
+        call: Gives what comes of a request; to be awaited where the client is asyncio's.
+        codec: How the store is asked.
+        stale: Whether a backup may answer where there is no primary.
+    """
 
     def __init__(self, call: Callable[..., Any], codec: Codec, stale: bool) -> None:  # noqa: FBT001
         self._call = call
         self._codec = codec
         self._stale = stale
+
+
+class Store(_View, Generic[K, V]):
+    """A store with one value a key; all it says is committed."""
 
     def get(self, key: K) -> V | None:
         """The key's value; None: it has none.
@@ -334,13 +340,8 @@ class Store(Generic[K, V]):
         return self._call(request, partial(self._codec.found, keys=keys)).entries
 
 
-class Windows(Generic[K, V]):
+class Windows(_View, Generic[K, V]):
     """A store with one value a key and window; all it says is committed."""
-
-    def __init__(self, call: Callable[..., Any], codec: Codec, stale: bool) -> None:  # noqa: FBT001
-        self._call = call
-        self._codec = codec
-        self._stale = stale
 
     def get(
         self, key: K, since: int | None = None, until: int | None = None
@@ -378,13 +379,8 @@ class Windows(Generic[K, V]):
         return self._call(self._codec.count(stale=self._stale), self._codec.counted)
 
 
-class AsyncStore(Generic[K, V]):
+class AsyncStore(_View, Generic[K, V]):
     """As `Store`, for asyncio."""
-
-    def __init__(self, client: AsyncClient, codec: Codec, stale: bool) -> None:  # noqa: FBT001
-        self._client = client
-        self._codec = codec
-        self._stale = stale
 
     async def get(self, key: K) -> V | None:
         """The key's value; None: it has none."""
@@ -407,26 +403,21 @@ class AsyncStore(Generic[K, V]):
         self, start: K | None = None, end: K | None = None
     ) -> AsyncIterator[tuple[K, V]]:
         """Keys from `start` to before `end` with their values, in order of the keys' bytes."""
-        async for entry in _async_pages(self._client, self._codec, self._stale, start, end, Span()):
+        async for entry in _async_pages(self._call, self._codec, self._stale, start, end, Span()):
             yield entry.key, entry.value
 
     async def count(self) -> Counted:
         """How many keys there are."""
-        return await self._client.call(self._codec.count(stale=self._stale), self._codec.counted)
+        return await self._call(self._codec.count(stale=self._stale), self._codec.counted)
 
     async def _entries(self, keys: Sequence[K]) -> list[Entry[K, V]]:
         request = self._codec.lookup(keys, stale=self._stale)
-        found = await self._client.call(request, partial(self._codec.found, keys=keys))
+        found = await self._call(request, partial(self._codec.found, keys=keys))
         return found.entries
 
 
-class AsyncWindows(Generic[K, V]):
+class AsyncWindows(_View, Generic[K, V]):
     """As `Windows`, for asyncio."""
-
-    def __init__(self, client: AsyncClient, codec: Codec, stale: bool) -> None:  # noqa: FBT001
-        self._client = client
-        self._codec = codec
-        self._stale = stale
 
     async def get(
         self, key: K, since: int | None = None, until: int | None = None
@@ -436,7 +427,7 @@ class AsyncWindows(Generic[K, V]):
         found: list[tuple[Windowed[K], V]] = []
         while True:
             request = self._codec.windows(key, span, after, stale=self._stale)
-            entries, after = await self._client.call(request, self._codec.found)
+            entries, after = await self._call(request, self._codec.found)
             found += [(each.key, each.value) for each in entries]
             if after is None:
                 return found
@@ -446,12 +437,12 @@ class AsyncWindows(Generic[K, V]):
     ) -> AsyncIterator[tuple[Windowed[K], V]]:
         """All windows with a part between two times, the first to end first."""
         span = Span(since, until)
-        async for entry in _async_pages(self._client, self._codec, self._stale, None, None, span):
+        async for entry in _async_pages(self._call, self._codec, self._stale, None, None, span):
             yield entry.key, entry.value
 
     async def count(self) -> Counted:
         """How many keys with a window there are."""
-        return await self._client.call(self._codec.count(stale=self._stale), self._codec.counted)
+        return await self._call(self._codec.count(stale=self._stale), self._codec.counted)
 
 
 def _pages(
@@ -472,7 +463,7 @@ def _pages(
 
 
 async def _async_pages(
-    client: AsyncClient,
+    call: Callable[..., Any],
     codec: Codec,
     stale: bool,  # noqa: FBT001 - as the views have it
     start: Any,
@@ -482,7 +473,7 @@ async def _async_pages(
     after: Any = None
     while True:
         request = codec.scan(start, end, span, after, stale=stale)
-        entries, after = await client.call(request, codec.found)
+        entries, after = await call(request, codec.found)
         for entry in entries:
             yield entry
         if after is None:
