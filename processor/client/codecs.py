@@ -16,6 +16,7 @@ from processor.client.transport import Request, Response
 from processor.errors import QueryError, StoreUnavailable
 from processor.operators.tables.derived import Derived
 from processor.queries.asks import (
+    EVER,
     MOST_KEYS,
     MOST_ROWS,
     Ask,
@@ -36,7 +37,6 @@ from processor.serdes import Serde, json, json_of
 from processor.serdes.windowed import Windowed
 
 PACKED: Final = "application/msgpack"
-_EVER: Final = 2**62
 _SOON: Final = 1.0
 _LOT_BYTES, _PATH_BYTES, _KEY_BYTES = 500_000, 1500, 8
 """Of the keys in one body, or one path, and what each has besides."""
@@ -148,24 +148,24 @@ class Packed:
 
     def lookup(self, keys: Sequence[Any], *, stale: bool) -> Request:
         """Asks for the values of keys."""
-        names = tuple((ANY_PARTITION, self._name(key)) for key in keys)
+        names = tuple((ANY_PARTITION, self.store.encoded(key)) for key in keys)
         return self._request(Lookup(self.store.name, names, stale))
 
     def parts(self, keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
         """The keys in lots of as many as may be looked up at once."""
-        return _lots(keys, map(len, map(self._name, keys)), _LOT_BYTES)
+        return _lots(keys, map(len, map(self.store.encoded, keys)), _LOT_BYTES)
 
     def windows(self, key: Any, span: Span, after: Any, *, stale: bool) -> Request:
         """Asks for the windows of a key."""
         since, until = _whole(span)
-        name, start = self._name(key), after or b""
+        name, start = self.store.encoded(key), after or b""
         ask = WindowsOf(self.store.name, ANY_PARTITION, name, since, until, start, MOST_ROWS, stale)
         return self._request(ask)
 
     def scan(self, first: Any, end: Any, span: Span, after: Any, *, stale: bool) -> Request:
         """Asks for a page of entries."""
-        start = after or (b"" if first is None else self._name(first))
-        last = None if end is None else self._name(end)
+        start = after or (b"" if first is None else self.store.encoded(first))
+        last = None if end is None else self.store.encoded(end)
         since, until = _whole(span) if self.store.kind == "windows" else (None, None)
         ask = Scan(self.store.name, start, last, since, until, MOST_ROWS, stale)
         return self._request(ask)
@@ -198,13 +198,6 @@ class Packed:
 
     def _request(self, ask: Ask) -> Request:
         return Request("POST", f"/stores/{quote(self.store.name)}", encode(ask), PACKED)
-
-    def _name(self, key: Any) -> bytes:
-        try:
-            return self.store.key.encode(key)
-        except Exception as error:
-            text = f"that is no key of {self.store.name} ({self.store.key.name}): {error}"
-            raise QueryError(text) from error
 
     def _entry(self, key: Any, data: bytes, behind: int | None) -> Entry[Any, Any] | None:
         value, timestamp = self.store.spec.value.decode(data), None
@@ -328,7 +321,7 @@ def _json(annotation: Any) -> Serde[Any]:
 
 def _whole(span: Span) -> tuple[int, int]:
     since, until = span
-    return -_EVER if since is None else since, _EVER if until is None else until
+    return -EVER if since is None else since, EVER if until is None else until
 
 
 def _unpacked(response: Response) -> Values | Rows | Number:

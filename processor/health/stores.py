@@ -24,6 +24,7 @@ from processor.health.routing import NODE, Router
 from processor.health.whole import Whole
 from processor.kafka.registry import Registry
 from processor.queries.asks import (
+    EVER,
     MOST_ROWS,
     Count,
     Lookup,
@@ -46,7 +47,6 @@ PACKED: Final = "application/msgpack"
 """Questions and answers in the words of slots, with keys and values as they lie in the store."""
 
 _PAGE: Final = 100
-_EVER: Final = 2**62
 _STATUS: Final[Mapping[str, HTTPStatus]] = {
     "unknown-store": HTTPStatus.NOT_FOUND,
     "unknown-key": HTTPStatus.NOT_FOUND,
@@ -160,7 +160,7 @@ class Stores:
         given.check("from", "to", "limit", "after", "stale")
         ask = Scan(store.name, given.after, most=given.most, stale=given.stale)
         if store.kind == "windows":
-            since, until = given.time("from", -_EVER), given.time("to", _EVER)
+            since, until = given.time("from", -EVER), given.time("to", EVER)
             ask = msgspec.structs.replace(ask, since=since, until=until)
         else:
             texts = (request.query_params.get(name) for name in ("from", "to"))
@@ -180,8 +180,8 @@ class Stores:
                 store.name,
                 ANY_PARTITION,
                 key,
-                given.time("from", -_EVER),
-                given.time("to", _EVER),
+                given.time("from", -EVER),
+                given.time("to", EVER),
                 given.after,
                 given.most,
                 given.stale,
@@ -231,16 +231,7 @@ class Stores:
 
     async def _key(self, store: Queryable, text: str) -> bytes:
         """The bytes of the key that a text means."""
-        key = key_of(store.key, text)
-
-        def encoded() -> bytes:
-            try:
-                return store.key.encode(key)
-            except Exception as error:
-                text = f"that is no key of {store.name} ({store.key.name}): {error}"
-                raise QueryError(text) from error
-
-        return await self._resolved(encoded)
+        return await self._resolved(partial(store.encoded, key_of(store.key, text)))
 
     async def _resolved(self, function: Callable[[], R]) -> R:
         """What the function gives, once the schemas are known that it needs."""

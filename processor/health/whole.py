@@ -236,7 +236,7 @@ def _place(store: Queryable, name: bytes, layout: Layout) -> int:
         key = store.key.decode(name)
         return store.partition(key, layout)
     except Exception as error:
-        raise QueryError(f"that is no key of {store.name} ({store.key.name}): {error}") from error
+        raise store.no_key(error) from error
 
 
 def _page(found: Sequence[Rows], most: int) -> Rows:

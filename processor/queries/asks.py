@@ -17,6 +17,9 @@ MOST_KEYS: Final = 1000
 MOST_ROWS: Final = 1000
 """Of one page."""
 
+EVER: Final = 2**62
+"""Milliseconds: later than any time, and negative earlier."""
+
 AT_ONCE: Final = 20_000
 """Rows that are counted in one go."""
 

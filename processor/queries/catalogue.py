@@ -54,6 +54,21 @@ class Queryable:
         """The store's."""
         return self.spec.name
 
+    def encoded(self, key: Any) -> bytes:
+        """The bytes of a key.
+
+        Raises:
+            QueryError: It is none of the store.
+        """
+        try:
+            return self.key.encode(key)
+        except Exception as error:
+            raise self.no_key(error) from error
+
+    def no_key(self, error: Exception) -> QueryError:
+        """What to raise where something is no key of the store."""
+        return QueryError(f"that is no key of {self.name} ({self.key.name}): {error}")
+
     def partitions(self, layout: Layout) -> range:
         """The partitions that it has; of a global table none."""
         return range(0 if self.part is None else layout.tasks_of(self.part))
