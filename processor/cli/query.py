@@ -117,11 +117,10 @@ def _client(application: str, settings: "Settings", http: str | None) -> "Client
 def _nodes(application: str, settings: "Settings") -> list[str]:
     """The URLs of the nodes that run, by their heartbeats."""
     from processor.durations import milliseconds  # noqa: PLC0415
-    from processor.node.node import client_settings  # noqa: PLC0415
     from processor.node.observing import overviews  # noqa: PLC0415
 
     timeout = milliseconds(settings.failover_timeout, "failover_timeout")
-    overview, _ = next(overviews(client_settings(settings), application, timeout))
+    overview, _ = next(overviews(settings.clients.kafka, application, timeout))
     live = [node for node in overview.nodes if node.state in ("live", "leaving")]
     if not live:
         raise QueryError(f"no node of {application} runs: start one with kproc run", "moving")

@@ -241,7 +241,6 @@ def _overviews(asked: Asked, actuator: "Actuator") -> "Iterator[tuple[Overview, 
 
     A broker that can't be reached any more is waited for, and where nodes start so is their topic.
     """
-    from processor.node.node import client_settings  # noqa: PLC0415
     from processor.node.observing import overviews  # noqa: PLC0415
     from processor.settings import redacted  # noqa: PLC0415
 
@@ -252,7 +251,7 @@ def _overviews(asked: Asked, actuator: "Actuator") -> "Iterator[tuple[Overview, 
     reported = ""
     while True:
         try:
-            for seen in overviews(client_settings(settings), asked.application, timeout):
+            for seen in overviews(settings.clients.kafka, asked.application, timeout):
                 until, reported = time.monotonic() + patience, ""
                 yield seen
         except (BrokerUnreachable, TopicMismatch) as error:

@@ -323,7 +323,7 @@ class Follower:
 
     def _endings(self) -> Iterator[str]:
         """What would end the transactions that may hold up what is not read to its end."""
-        bootstrap = str(self._spec.kafka["bootstrap.servers"])
+        bootstrap = str(self._spec.clients.kafka["bootstrap.servers"])
         for source, each in self._followed.items():
             # To who reads committed records, the first open transaction is the end.
             stable = self._high(source)

@@ -151,7 +151,7 @@ class GlobalTables:
             self._error = error
 
     def _follow(self, follower: Follower) -> None:
-        admin = AdminClient({**QUIET, **self._spec.kafka})
+        admin = AdminClient({**QUIET, **self._spec.clients.kafka})
         with contextlib.closing(follower):
             for table in self._tables:
                 self._open(table, admin, follower)
@@ -162,7 +162,7 @@ class GlobalTables:
                 self._ready = self._ready or all(map(follower.is_done, self._parts))
 
     def _open(self, table: GlobalSpec[Any, Any], admin: Any, follower: Follower) -> None:
-        count = partitions_of(self._spec.kafka, table.topic)
+        count = partitions_of(self._spec.clients.kafka, table.topic)
         sources = [TopicPartition(table.topic, Partition(number)) for number in range(count)]
         firsts = list_offsets(admin, sources, OffsetSpec.earliest())
         # What others have not committed yet may take them long: tasks don't wait for it.

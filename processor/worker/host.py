@@ -7,7 +7,10 @@ command comes when is the core's business, and what follows from a failure is th
 import time
 from collections.abc import Mapping
 
+from confluent_kafka.admin import AdminClient
+
 from processor.errors import KprocError
+from processor.kafka.clients import QUIET
 from processor.kafka.fetching import fetcher
 from processor.kafka.registry import Registry
 from processor.records import Offset, TopicPartition
@@ -59,14 +62,15 @@ class SlotHost:
         self._spec, self._layout, self._channel = spec, layout, channel
         self._stores, self._effort = stores, effort
         self._epochs = Epochs()
+        self.admin = AdminClient({**QUIET, **spec.clients.kafka})
         self.opener = TaskOpener(spec, layout, stores, channel, self._epochs)
         self.inbox = self._make_inbox()
-        self.ledger = Ledger(spec)
+        self.ledger = Ledger(spec, layout.plan.ledger_topic)
         self.deletions = Deletions(spec, layout)
         self.outbox = self._make_outbox()
-        self._purger = Purger(spec.kafka, channel)
-        self.ends = EndsReader(spec.kafka, spec.application, channel)
-        self.registry = Registry(spec.schema_registry)
+        self._purger = Purger(spec.clients.kafka, channel)
+        self.ends = EndsReader(spec.clients.kafka, spec.application, channel)
+        self.registry = Registry(spec.clients.schema_registry)
         self.rewound = False
         """Whether `fetch` has set positions since somebody has cleared this."""
         self.finished = False

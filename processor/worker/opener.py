@@ -88,13 +88,16 @@ class TaskOpener:
         self._layout = layout
         self._stores = stores
         self._channel = channel
-        self._admin = AdminClient({**QUIET, **spec.kafka})
+        self._admin = AdminClient({**QUIET, **spec.clients.kafka})
         self._follower = Follower(spec, channel)
-        self._ledger = Ledger(spec)
+        self._ledger = Ledger(spec, layout.plan.ledger_topic)
         self._entries: dict[TopicPartition, MemoryStore] = {}  # by the ledger's partition
         self._described = TopicPartition(layout.plan.description_topic, Partition(0))
         self._shortened = set[TopicPartition]()  # those of which records were deleted
-        self._downloads = Downloads(spec, stores, channel) if spec.snapshot_url else None
+        self._downloads = None
+        if spec.snapshots is not None:
+            archive = spec.snapshots.url
+            self._downloads = Downloads(archive, spec.application, stores, channel)
         self._wanted: SimpleQueue[TaskId | None] = SimpleQueue()
         self._opened: SimpleQueue[TaskOpened | Exception] = SimpleQueue()
         self._held: dict[TaskId, dict[TopicPartition, StoreSpec[Any, Any]]] = {}
@@ -130,7 +133,7 @@ class TaskOpener:
         (value,) = followed.get_many([KEY]) if followed is not None else (None,)
         if value is not None:
             found = decoded_description(self._described.topic, value)
-            check_current(found, self._spec.stamp, self._layout.plan.application)
+            check_current(found, self._spec.settled.stamp, self._layout.plan.application)
 
     def hurry(self) -> None:
         """Asks the broker more often from now on: all tasks are to be opened in a moment."""
@@ -265,7 +268,7 @@ class TaskOpener:
     def _places(self, task: TaskId) -> list[TopicPartition]:
         """The ledger's partitions with the task's entries; and the application's description."""
         places = map(self._ledger.place_of, self._sources(task))
-        described = [self._described] if self._spec.stamp else []
+        described = [self._described] if self._spec.settled.stamp else []
         return [*described, *(place for place in places if place is not None)]
 
     def _read_ledger(self, places: list[TopicPartition]) -> None:
@@ -394,7 +397,7 @@ class TaskOpener:
             return committed(self._follower.consumer, asked)
         except KafkaError as error:
             spec = self._spec
-            bootstrap = str(spec.kafka["bootstrap.servers"])
+            bootstrap = str(spec.clients.kafka["bootstrap.servers"])
             advice = holding_offsets(self._admin, bootstrap, spec.application)
             if advice:
                 raise KafkaError(f"{error}{advice}") from error
@@ -439,10 +442,10 @@ class TaskOpener:
                 {each: _position(known[each]) for each in self._sources(task)},
                 {
                     each: Topic(
-                        id=self._spec.topic_ids.get(each.topic, ""),
+                        id=self._spec.settled.ids.get(each.topic, ""),
                         first=firsts[each],
                         fresh=begin[each],
-                        is_new=each.partition >= self._spec.began.get(each.topic, math.inf),
+                        is_new=each.partition >= self._spec.settled.began.get(each.topic, math.inf),
                         is_reported=self._ledger.place_of(each) not in self._shortened,
                     )
                     for each in self._sources(task)

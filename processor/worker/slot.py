@@ -39,6 +39,7 @@ from processor.errors import (
     TopicMismatch,
     TransactionTimedOut,
 )
+from processor.kafka.changelogs import changelog_id
 from processor.kafka.description import check_current, read_description
 from processor.kafka.registry import prepare
 from processor.records import Offset, Timestamp, TopicPartition
@@ -134,7 +135,7 @@ class Slot:
         )
         self.answerer = answerer(spec, self._layout, opened)
         """Answers queries, from any thread."""
-        self._snapshots = Snapshots(spec, self._layout, self._stores, self._at_work, channel)
+        self._snapshots = self._take_snapshots()
         self._news = Signal()  # that there is something to be done
         self._adopt_asked = spec.role == "primary"
         self._adoption: Adoption | None = None
@@ -233,10 +234,10 @@ class Slot:
         """
         if self._spec.role == "backup":
             self._opener.check_current()
-        elif self._spec.stamp:
+        elif self._spec.settled.stamp:
             plan = self._layout.plan
-            found = read_description(self._spec.kafka, plan)
-            check_current(found, self._spec.stamp, plan.application)
+            found = read_description(self._spec.clients.kafka, plan)
+            check_current(found, self._spec.settled.stamp, plan.application)
 
     def passed(self, step: Step) -> None:
         """Notes a step of the adoption that is done, and reports the whole of it at its end."""
@@ -393,7 +394,7 @@ class Slot:
             MembershipTimedOut: It comes of the group having waited in vain for the worker.
             Interrupted: There were too many.
         """
-        longest = self._spec.longest_turn / 1000
+        longest = self._spec.clients.longest_turn / 1000
         if self._effort.worked > longest:
             raise MembershipTimedOut(
                 "the worker asked for no records for longer than consumer.max.poll.interval.ms "
@@ -434,6 +435,20 @@ class Slot:
             self._channel.log_seldom("left out", f"{step}: {reason}: {error[:_LONGEST]}")
         unreported.clear()
         self._reporter.report(self._status, now=now)
+
+    def _take_snapshots(self) -> Snapshots | None:
+        if self._spec.snapshots is None:
+            return None
+        snapshots = Snapshots(
+            self._spec.snapshots,
+            partial(changelog_id, self._host.admin),
+            self._layout,
+            self._stores,
+            self._at_work,
+            self._channel,
+        )
+        snapshots.start()
+        return snapshots
 
     def _at_work(self) -> list[TaskId]:
         return list(self._worker.tasks)
@@ -528,7 +543,8 @@ class Slot:
 
     def _close(self) -> None:
         self._report(now=True)
-        threads = self._snapshots, self._opener, self._tables, self._host.ends
+        snapshots = () if self._snapshots is None else (self._snapshots,)
+        threads = *snapshots, self._opener, self._tables, self._host.ends
         first = tuple(each.close for each in threads)
         # The consumer ends with the process: a static member stays in the group either way, and an
         # assignment that comes while it is closed can block librdkafka, and so Python, for ever.
