@@ -18,7 +18,7 @@ from processor.errors import UsageError
 from processor.kafka.clients import QUIET, ClientConfig, partitions_of, topics_of
 from processor.kafka.progress import list_offsets, partitions
 from processor.local.brokers import REPLICAS, Brokers
-from processor.node.node import prepare_topics
+from processor.node.setup import prepare
 from processor.settings import Settings, unsecured
 from processor.topology.graph import Sink
 from processor.topology.plan import Layout, Plan
@@ -69,7 +69,7 @@ def make_topics(plan: Plan, settings: Settings) -> Layout:
         KafkaError: They don't fit the topology, or Kafka does not answer.
     """
     _refuse_records(plan, settings.clients.kafka)
-    return prepare_topics(plan, settings)
+    return prepare(plan, settings)
 
 
 def _refuse_records(plan: Plan, client: ClientConfig) -> None:

@@ -268,11 +268,11 @@ def _overviews(asked: Asked, actuator: "Actuator") -> "Iterator[tuple[Overview, 
 def _make_topics(asked: Asked, nodes: int) -> None:
     """An application that is new gets a slot for each node that there may be."""
     from processor.loading import load  # noqa: PLC0415
-    from processor.node.node import prepare_topics  # noqa: PLC0415
+    from processor.node.setup import prepare  # noqa: PLC0415
     from processor.topology.plan import plan  # noqa: PLC0415
 
     if asked.topology is not None:
-        prepare_topics(plan(load(asked.topology)), asked.settings, nodes)
+        prepare(plan(load(asked.topology)), asked.settings, nodes)
 
 
 def _local_nodes(asked: Asked, most: int, file: Path) -> "LocalNodes":

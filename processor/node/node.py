@@ -124,7 +124,7 @@ class Node:
         # More would only get in each other's way, and a node that joins others has few slots.
         pool.warm(min(settings.slots, math.ceil(cores())))
         try:
-            layout = prepare_topics(plan, settings)
+            layout = prepare(plan, settings)
             self.state = NodeState(layout, time.monotonic())
             if until_end:
                 self.state.backlog = Backlog(client, layout)
@@ -312,26 +312,6 @@ def _member_options(settings: Settings, layout: Layout, http: str) -> MemberOpti
         weight=settings.node_weight,
         cores=cores(),
         http=http,
-    )
-
-
-def prepare_topics(plan: Plan, settings: Settings, nodes: int = 1) -> Layout:
-    """Checks and makes the application's topics, as `setup.prepare` does, by these settings.
-
-    Unless `slots` is set, an application keeps the number that it has; one that is new gets a slot
-    for each of so many nodes.
-    """
-    is_set = "slots" in settings.model_fields_set
-    return prepare(
-        plan,
-        settings.clients.kafka,
-        create=settings.partitions if settings.create_topics else None,
-        replication=settings.replication_factor,
-        slots=settings.slots if is_set else max(settings.slots, nodes),
-        keep_slots=not is_set,
-        startup_timeout=seconds(settings.startup_timeout, "startup_timeout"),
-        failover_timeout=milliseconds(settings.failover_timeout, "failover_timeout"),
-        max_record_bytes=settings.max_record_bytes,
     )
 
 

@@ -55,5 +55,8 @@ class Ledger:
             if place is not None:
                 topic = ids.get(source.topic, "")
                 entry = Entry(position.offset, position.metadata, topic, exact)
-                row = ([key_of(source)], [encoded(entry)], [Timestamp(0)], [NO_OFFSET])
-                yield Produce(place.topic, Batch(*row), place.partition)
+                yield Produce(
+                    place.topic,
+                    Batch([key_of(source)], [encoded(entry)], [Timestamp(0)], [NO_OFFSET]),
+                    place.partition,
+                )

@@ -63,7 +63,7 @@ from processor.runtime.worker import Worker
 from processor.topology.plan import Layout, Plan, TaskId
 from processor.worker.aborts import Aborts
 from processor.worker.adoption import Adoption, Step
-from processor.worker.channel import ADOPTED, Channel, Lateness, Reading, Status
+from processor.worker.channel import ADOPTED, BadRecords, Channel, Lateness, Reading, Spent, Status
 from processor.worker.effort import Effort, Size, cpu_seconds, starved_seconds
 from processor.worker.global_tables import GlobalTables
 from processor.worker.host import SlotHost
@@ -461,15 +461,13 @@ class Slot:
             state=self._state(),
             records=self._worker.fetched,
             misplaced=dict(self._partitioning.misplaced),
-            busy_seconds=round(self._effort.busy, 3),
-            cpu_seconds=round(cpu_seconds(), 3),
-            starved_seconds=round(starved_seconds(), 3),
+            spent=self._spent(),
             state_bytes=self._size.bytes,
             checkpoints=self._worker.checkpoints,
             lag=self._lag(lags),
             tasks=len(self._worker.tasks),
             partitions=len(self._worker.active),
-            bad_records={f"{step}: {reason}": count for (step, reason), count in bad},
+            bad_records=tuple(BadRecords(*cause, count) for cause, count in bad),
             late=self._late(),
             held=self._held(),
             overtaken=self._worker.overtaken,
@@ -478,9 +476,16 @@ class Slot:
             reported=self._worker.reported,
             withheld=self._obstacles.withheld,
             topics={topic: Reading(self._fetched[topic], lag) for topic, lag in lags.items()},
-            steps={step: round(seconds, 3) for step, seconds in self._effort.steps.items()},
-            commit_seconds=round(self._host.commit_seconds, 4),
             native=self._spec.native,
+        )
+
+    def _spent(self) -> Spent:
+        return Spent(
+            busy=round(self._effort.busy, 3),
+            cpu=round(cpu_seconds(), 3),
+            starved=round(starved_seconds(), 3),
+            commits=round(self._host.commit_seconds, 4),
+            steps={step: round(seconds, 3) for step, seconds in self._effort.steps.items()},
         )
 
     def _held(self) -> tuple[str, ...]:

@@ -41,8 +41,8 @@ class Pair:
     def __init__(self, kafka: str, name: str, folder: Path) -> None:
         file = folder / "counting.py"
         file.write_text(TOPOLOGY.format(name=name))
-        settings = Settings(bootstrap=kafka, slots=1)
-        layout = prepare(plan(load(str(file))), settings.clients.kafka, create=None, replication=1)
+        settings = Settings(bootstrap=kafka, slots=1, replication_factor=1)
+        layout = prepare(plan(load(str(file))), settings)
         self._spec = worker_spec(str(file), layout, settings, 0)
         self._folders = [str(folder / "one"), str(folder / "other")]
         self.primary = self._start("primary")

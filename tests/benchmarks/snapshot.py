@@ -84,8 +84,10 @@ class Benchmark:
         self.file.write_text(TOPOLOGY)
         ledger.create(kafka, {f"{APPLICATION}-{each}": PARTITIONS for each in ("in", "out")})
         self.plan = plan(load(str(self.file)))
-        self.settings = Settings(bootstrap=kafka, slots=1, state_dir=folder / "state")
-        self.layout = prepare(self.plan, self.settings.clients.kafka, create=None, replication=1)
+        self.settings = Settings(
+            bootstrap=kafka, slots=1, replication_factor=1, state_dir=folder / "state"
+        )
+        self.layout = prepare(self.plan, self.settings)
 
     def start(self, interval: str = "", **env: str) -> WorkerProcess:
         url = str(self.folder / "snapshots") if interval else ""

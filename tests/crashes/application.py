@@ -172,8 +172,7 @@ class Application:
         )
         self.plan = plan(load(self.file))
         ledger.create(kafka, {f"{name}-{each}": PARTITIONS for each in ("in", *OUTPUTS)})
-        client = self.settings.clients.kafka
-        self.layout = prepare(self.plan, client, create=None, replication=-1, slots=slots)
+        self.layout = prepare(self.plan, self.settings.model_copy(update={"slots": slots}))
         self.feed = Feed(kafka, f"{name}-in", seed)
 
     def moved(self, state_dir: Path) -> Self:

@@ -13,6 +13,7 @@ from processor.kafka.changelogs import retention_of, tombstone_retention
 from processor.kafka.durability import _old, shortcomings
 from processor.local.brokers import Brokers
 from processor.node.setup import prepare
+from processor.settings import Settings
 from processor.topology.plan import Layout, plan
 from tests import ledger
 from tests.integration.conftest import App
@@ -23,8 +24,8 @@ pytestmark = pytest.mark.kafka
 def prepared(kafka: str, name: str, replication: int) -> Layout:
     topology = Topology(name)
     topology.stream(f"{name}-in").group_by_key().count(name="counts")
-    client = {"bootstrap.servers": kafka}
-    return prepare(plan(topology), client, create=None, replication=replication, slots=1)
+    settings = Settings(bootstrap=kafka, replication_factor=replication, slots=1)
+    return prepare(plan(topology), settings)
 
 
 def test_own_topics_that_are_kept_by_fewer_brokers_than_the_input(brokers: Brokers) -> None:
