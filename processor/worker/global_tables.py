@@ -28,7 +28,7 @@ from processor.state.store import outlived
 from processor.storage.state_dir import destroy
 from processor.topology.plan import Layout, Plan, StoreId
 from processor.worker.channel import Channel, RestoreStatus
-from processor.worker.follower import Follower
+from processor.worker.follower import Follower, follower
 from processor.worker.spec import WorkerSpec
 from processor.worker.stores import StoreOpener
 
@@ -146,7 +146,7 @@ class GlobalTables:
 
     def _run(self) -> None:
         try:
-            self._follow(Follower(self._spec, self._channel))
+            self._follow(follower(self._spec, self._channel))
         except Exception as error:  # noqa: BLE001 - the loop of the worker raises it
             self._error = error
 

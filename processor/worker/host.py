@@ -28,12 +28,14 @@ from processor.serdes import SchemasMissing
 from processor.topology.plan import Layout, StoreId, TaskId
 from processor.worker.channel import Channel
 from processor.worker.deletions import Deletions
+from processor.worker.downloads import Downloads
 from processor.worker.effort import Effort
 from processor.worker.ends import EndsReader
 from processor.worker.epochs import Epochs
+from processor.worker.follower import follower
 from processor.worker.inbox import Inbox
 from processor.worker.ledger import Ledger
-from processor.worker.opener import TaskOpener
+from processor.worker.opener import Readers, TaskOpener
 from processor.worker.outbox import Outbox, PlainOutbox, TransactionalOutbox
 from processor.worker.purger import Purger
 from processor.worker.spec import WorkerSpec
@@ -63,9 +65,10 @@ class SlotHost:
         self._stores, self._effort = stores, effort
         self._epochs = Epochs()
         self.admin = AdminClient({**QUIET, **spec.clients.kafka})
-        self.opener = TaskOpener(spec, layout, stores, channel, self._epochs)
-        self.inbox = self._make_inbox()
         self.ledger = Ledger(spec, layout.plan.ledger_topic)
+        readers = Readers(self.admin, follower(spec, channel), self.ledger, self._downloads())
+        self.opener = TaskOpener(spec, layout, stores, readers, channel, self._epochs)
+        self.inbox = self._make_inbox()
         self.deletions = Deletions(spec, layout)
         self.outbox = self._make_outbox()
         self._purger = Purger(spec.clients.kafka, channel)
@@ -155,6 +158,12 @@ class SlotHost:
         self.finished = True
         if error is not None:
             raise error
+
+    def _downloads(self) -> Downloads | None:
+        spec = self._spec
+        if spec.snapshots is None:
+            return None
+        return Downloads(spec.snapshots.url, spec.application, self._stores, self._channel)
 
     def _make_inbox(self) -> Inbox:
         spec, aside = self._spec, self._layout.plan.slots_topic

@@ -20,12 +20,11 @@ from typing import Any
 
 from confluent_kafka import IsolationLevel
 from confluent_kafka import TopicPartition as ClientPartition
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.errors import KafkaError, KprocError, StateMismatch
 from processor.kafka.changelogs import changelog_id, tombstone_retention
-from processor.kafka.clients import QUIET, committed, listed
+from processor.kafka.clients import committed, listed
 from processor.kafka.description import KEY, check_current
 from processor.kafka.description import decoded as decoded_description
 from processor.kafka.hanging import holding_offsets
@@ -64,6 +63,17 @@ class _Asked:
     topics: Mapping[TopicPartition, Topic]
 
 
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """What the opener learns by what is committed, and where stores begin and end."""
+
+    admin: Any
+    follower: Follower
+    ledger: Ledger
+    downloads: Downloads | None = None
+    """None: there are no snapshots."""
+
+
 class TaskOpener:
     """Holds the stores of tasks that are not at work, and gives them away ready; in a thread.
 
@@ -71,6 +81,7 @@ class TaskOpener:
         spec: The slot's work.
         layout: The plan with its partition counts.
         stores: Opens and holds the stores.
+        readers: What it reads with; only it uses them but for the client.
         channel: To report progress.
         epochs: Where the leader epochs of committed positions are noted.
     """
@@ -80,6 +91,7 @@ class TaskOpener:
         spec: WorkerSpec,
         layout: Layout,
         stores: StoreOpener,
+        readers: Readers,
         channel: Channel,
         epochs: Epochs,
     ) -> None:
@@ -88,16 +100,11 @@ class TaskOpener:
         self._layout = layout
         self._stores = stores
         self._channel = channel
-        self._admin = AdminClient({**QUIET, **spec.clients.kafka})
-        self._follower = Follower(spec, channel)
-        self._ledger = Ledger(spec, layout.plan.ledger_topic)
+        self._admin, self._follower = readers.admin, readers.follower
+        self._ledger, self._downloads = readers.ledger, readers.downloads
         self._entries: dict[TopicPartition, MemoryStore] = {}  # by the ledger's partition
         self._described = TopicPartition(layout.plan.description_topic, Partition(0))
         self._shortened = set[TopicPartition]()  # those of which records were deleted
-        self._downloads = None
-        if spec.snapshots is not None:
-            archive = spec.snapshots.url
-            self._downloads = Downloads(archive, spec.application, stores, channel)
         self._wanted: SimpleQueue[TaskId | None] = SimpleQueue()
         self._opened: SimpleQueue[TaskOpened | Exception] = SimpleQueue()
         self._held: dict[TaskId, dict[TopicPartition, StoreSpec[Any, Any]]] = {}
