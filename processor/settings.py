@@ -161,7 +161,7 @@ class Settings(BaseSettings):
         description="Records worked on at once, at most; fewer if they take longer than 0.1 s.",
     )
     native: Literal["auto", "on", "off"] = Field(
-        "off",
+        "auto",
         description="Whether whole batches go to and from Kafka's client at once, by kproc's "
         "extension in C: auto: where it is built; on: else nothing starts; off: record by record.",
     )

@@ -71,13 +71,13 @@ def _lower(
 
 
 def _narrow(configs: Mapping[str, Mapping[str, str]], topics: list[InternalTopic]) -> Iterator[str]:
-    """Own topics that refuse some of what they should take."""
+    """Own topics that refuse some of what they should take, or might lose it."""
     for topic in topics:
         if short := lacking(topic, configs.get(topic.name, {})):
             values = ",".join(f"{name}={value}" for name, value in short.items())
             yield (
-                f"{topic.name} refuses records that the application may write, and it may not "
-                f"alter the topic: kafka-configs.sh --alter --entity-type topics --entity-name "
+                f"{topic.name} refuses or may lose records that the application writes, and it may "
+                f"not alter the topic: kafka-configs.sh --alter --entity-type topics --entity-name "
                 f"{topic.name} --add-config {values}"
             )
 

@@ -1,7 +1,7 @@
 """Limits: which records topics take, by their size and time.
 
-The application's own topics have to take all that its settings allow; of outputs it is read what
-they take, so that other records are bad ones before they are sent.
+The application's own topics have to take all that its settings allow, and to keep it; of outputs it
+is read what they take, so that other records are bad ones before they are sent.
 """
 
 import sys
@@ -24,6 +24,7 @@ _BYTES = "max.message.bytes"
 _BEFORE, _AFTER = "message.timestamp.before.max.ms", "message.timestamp.after.max.ms"
 _EITHER = "message.timestamp.difference.max.ms"  # of brokers before 3.6
 TIMES = (_BEFORE, _AFTER)
+_UNCLEAN = "unclean.leader.election.enable"
 
 _BROKERS_DEFAULT = 1_048_588
 _FRAME = 512
@@ -38,15 +39,21 @@ def fitted(topic: InternalTopic, max_record_bytes: int) -> InternalTopic:
 
 
 def lacking(topic: InternalTopic, found: Mapping[str, str]) -> Mapping[str, str]:
-    """What has to be raised of a topic's settings, and to which values."""
-    return {
+    """What has to be altered of an internal topic's settings, and to which values.
+
+    A leader that lacks records must not be elected: what is in their place later would be taken for
+    them. That is looked for in topics that were just made as well, as brokers may have another
+    default, and some let nobody set it who makes a topic.
+    """
+    low = {
         name: topic.config[name]
         for name in (_BYTES, *TIMES)
         if name in topic.config and name in found and int(found[name]) < int(topic.config[name])
     }
+    return {**low, _UNCLEAN: "false"} if found.get(_UNCLEAN) == "true" else low
 
 
-def raise_limits(admin: Any, topic: str, values: Mapping[str, str]) -> None:
+def alter(admin: Any, topic: str, values: Mapping[str, str]) -> None:
     """Alters a topic, where that is allowed; what is left to be done is reported by `durability`.
 
     Raises:

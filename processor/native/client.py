@@ -93,6 +93,12 @@ class Handle(Protocol):
         """
         ...
 
+    def failure(self) -> tuple[int, str] | None:
+        """The first record that did not arrive since this was last asked: why, and its topic.
+
+        The error is librdkafka's code. Of a producer with transactions there is none: those fail.
+        """
+
     def release(self) -> None:
         """Gives back all that is held of the client; to be called before a consumer is closed.
 

@@ -44,17 +44,20 @@ typedef struct {
 typedef void on_error_t(client_t *, int, const char *, void *);
 typedef int on_new_t(client_t *, const conf_t *, void *, char *, size_t);
 typedef int on_destroy_t(client_t *, void *);
+typedef int on_acknowledgement_t(client_t *, message_t *, void *);
 
 enum { NO_ERROR = 0, FAILED = -196 };
 enum { V_END = 0, V_RKT = 2, V_PARTITION = 3, V_VALUE = 4, V_KEY = 5, V_FLAGS = 7 };
 enum { V_TIMESTAMP = 8, V_HEADERS = 10 };
 enum { COPY = 2 };
+enum { NONE, IS_WRITTEN, IS_THERE };
 
 static struct {
     int (*conf_add_on_new)(conf_t *, const char *, on_new_t *, void *);
     int (*conf_get)(const conf_t *, const char *, char *, size_t *);
     void (*conf_set_error_cb)(conf_t *, on_error_t *);
     int (*add_on_destroy)(client_t *, const char *, on_destroy_t *, void *);
+    int (*add_on_acknowledgement)(client_t *, const char *, on_acknowledgement_t *, void *);
     int (*last_error)(void);
     const char *(*err2str)(int);
     queue_t *(*queue_new)(client_t *);
@@ -86,6 +89,7 @@ static const struct {
     {"rd_kafka_conf_get", &rd.conf_get},
     {"rd_kafka_conf_set_error_cb", &rd.conf_set_error_cb},
     {"rd_kafka_interceptor_add_on_destroy", &rd.add_on_destroy},
+    {"rd_kafka_interceptor_add_on_acknowledgement", &rd.add_on_acknowledgement},
     {"rd_kafka_last_error", &rd.last_error},
     {"rd_kafka_err2str", &rd.err2str},
     {"rd_kafka_queue_new", &rd.queue_new},
@@ -111,9 +115,17 @@ static const struct {
 
 static int is_bound;
 
+/* The first record that was handed over and did not arrive, since it was last asked for. */
+typedef struct {
+    atomic_int state; /* NONE, IS_WRITTEN or IS_THERE */
+    int error;
+    char topic[250]; /* a topic's name has 249 characters at most */
+} failure_t;
+
 /* A client as long as it lives: one reference is the client's, one whoever uses it from Python. */
 typedef struct {
     _Atomic(client_t *) client; /* NULL once it is destroyed */
+    failure_t failure;
     atomic_int references;
 } link_t;
 
@@ -160,6 +172,25 @@ static int on_destroy(client_t *client, void *opaque) {
     return NO_ERROR;
 }
 
+/* Keeps the first failure; librdkafka calls this in its own threads, for every record. */
+static int on_acknowledgement(client_t *client, message_t *message, void *opaque) {
+    failure_t *failure = &((link_t *)opaque)->failure;
+    int none = NONE;
+    (void)client;
+    if (message->err == NO_ERROR) return NO_ERROR;
+    if (!atomic_compare_exchange_strong(&failure->state, &none, IS_WRITTEN)) return NO_ERROR;
+    failure->error = message->err;
+    snprintf(failure->topic, sizeof failure->topic, "%s", rd.topic_name(message->topic));
+    atomic_store(&failure->state, IS_THERE);
+    return NO_ERROR;
+}
+
+/* Whether records that fail do so with their transaction, so that nobody has to be told. */
+static int is_transactional(const conf_t *conf) {
+    size_t size = 0; /* with the NUL at the end */
+    return rd.conf_get(conf, "transactional.id", NULL, &size) == 0 && size > 1;
+}
+
 static int on_new(client_t *client, const conf_t *conf, void *opaque, char *text, size_t size) {
     link_t *link = malloc(sizeof *link);
     (void)opaque;
@@ -173,8 +204,11 @@ static int on_new(client_t *client, const conf_t *conf, void *opaque, char *text
         return FAILED;
     }
     atomic_init(&link->client, client);
+    atomic_init(&link->failure.state, NONE);
     atomic_init(&link->references, 2);
-    if (rd.add_on_destroy(client, "kproc", on_destroy, link) != NO_ERROR) {
+    if (rd.add_on_destroy(client, "kproc", on_destroy, link) != NO_ERROR ||
+        (!is_transactional(conf) &&
+         rd.add_on_acknowledgement(client, "kproc", on_acknowledgement, link) != NO_ERROR)) {
         free(link);
         snprintf(text, size, "no interceptor can be added");
         return FAILED;
@@ -583,10 +617,21 @@ static PyObject *handle_produce(PyObject *object, PyObject *args) {
     return is_whole ? Py_BuildValue("ni", row, error) : NULL;
 }
 
+static PyObject *handle_failure(PyObject *object, PyObject *unused) {
+    Handle *self = (Handle *)object;
+    (void)unused;
+    failure_t *failure = self->link == NULL ? NULL : &self->link->failure;
+    if (failure == NULL || atomic_load(&failure->state) != IS_THERE) Py_RETURN_NONE;
+    PyObject *found = Py_BuildValue("iN", failure->error, text_of(failure->topic));
+    atomic_store(&failure->state, NONE);
+    return found;
+}
+
 static PyMethodDef handle_methods[] = {
     {"take", handle_take, METH_VARARGS, NULL},
     {"fetch", handle_fetch, METH_VARARGS, NULL},
     {"produce", handle_produce, METH_VARARGS, NULL},
+    {"failure", handle_failure, METH_NOARGS, NULL},
     {"release", handle_release, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -25,7 +25,7 @@ from processor.kafka.description import (
     last_description,
     write_description,
 )
-from processor.kafka.limits import TIMES, fitted, lacking, raise_limits
+from processor.kafka.limits import TIMES, alter, fitted, lacking, settings_of
 from processor.node.observing import live_nodes
 from processor.settings import Settings
 from processor.topology.changes import Description, following, is_alike, stamp
@@ -88,12 +88,15 @@ def prepare(plan: Plan, settings: Settings, nodes: int = 1) -> Layout:
         _check_alone(plan.application, names)
     wanted = [fitted(topic, settings.max_record_bytes) for topic in layout.internal_topics]
     internal = [topic for topic in wanted if topic.name not in there]
-    known = [(topic, _check_config(admin, topic, plan)) for topic in wanted if topic.name in there]
+    for topic in wanted:
+        if topic.name in there:
+            _check_config(admin, topic, plan)
     needed = [InternalTopic(topic, settings.partitions, {}) for topic in missing] + internal
     create_topics(admin, needed, settings.replication_factor)
-    for topic, values in known:
-        if raised := lacking(topic, values):
-            raise_limits(admin, topic.name, raised)
+    found = settings_of(admin, [topic.name for topic in wanted])
+    for topic in wanted:
+        if values := lacking(topic, found.get(topic.name, {})):
+            alter(admin, topic.name, values)
     _fit_ledger(admin, layout, there)
     after = replaced(after, ids=topic_ids(admin, _identified(layout)))
     if after != before:
@@ -232,8 +235,8 @@ def _slots(plan: Plan, there: Mapping[str, int], settings: Settings, nodes: int)
     return found
 
 
-def _check_config(admin: Any, topic: InternalTopic, plan: Plan) -> Mapping[str, str]:
-    """The settings of an internal topic that is there.
+def _check_config(admin: Any, topic: InternalTopic, plan: Plan) -> None:
+    """Makes sure that an internal topic that is there keeps what it has to.
 
     Raises:
         TopicMismatch: It would lose something.
@@ -250,7 +253,6 @@ def _check_config(admin: Any, topic: InternalTopic, plan: Plan) -> Mapping[str, 
                 f"{topic.name} has {name}={value}, but must have {wanted} so as to lose "
                 f"nothing: alter the topic, or delete it if it is not {plan.application}'s"
             )
-    return {name: each.value for name, each in found.items()}
 
 
 def create_topics(admin: Any, topics: Sequence[InternalTopic], replication: int) -> None:

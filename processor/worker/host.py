@@ -181,6 +181,7 @@ class SlotHost:
                 self._epochs,
                 self.ledger.records,
                 topics,
+                native=spec.native,
                 meanwhile=self.deletions.look,
             )
         return TransactionalOutbox(

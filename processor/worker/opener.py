@@ -11,6 +11,7 @@ writer's transaction (KAFKA-10167).
 import contextlib
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -103,6 +104,7 @@ class TaskOpener:
         self._admin, self._follower = readers.admin, readers.follower
         self._ledger, self._downloads = readers.ledger, readers.downloads
         self._entries: dict[TopicPartition, MemoryStore] = {}  # by the ledger's partition
+        self._readers = Counter[TopicPartition]()  # how many tasks are held that read its entries
         self._described = TopicPartition(layout.plan.description_topic, Partition(0))
         self._shortened = set[TopicPartition]()  # those of which records were deleted
         self._wanted: SimpleQueue[TaskId | None] = SimpleQueue()
@@ -185,7 +187,7 @@ class TaskOpener:
             with contextlib.suppress(KprocError):  # what matters is asked again
                 listed(self._admin, "list the topics", _TIMEOUT)
             try:
-                self._hold(sorted({self._layout.task_of(each) for each in self._spec.own}))
+                self._hold(sorted(set(map(self._layout.task_of, self._spec.own))))
                 self._caught_up = True
                 while not self._stopped:
                     self._turn()
@@ -266,15 +268,12 @@ class TaskOpener:
                 self._changelog(StoreId(spec.name, task.partition)): spec for spec in part.stores
             }
         self._open({source: spec for task in tasks for source, spec in self._held[task].items()})
-        places = dict.fromkeys(place for task in tasks for place in self._places(task))
-        self._read_ledger([place for place in places if place not in self._entries])
-
-    def _sources(self, task: TaskId) -> list[TopicPartition]:
-        return [each for each in sorted(self._spec.own) if self._layout.task_of(each) == task]
+        self._readers.update(place for task in tasks for place in self._places(task))
+        self._read_ledger([place for place in self._readers if place not in self._entries])
 
     def _places(self, task: TaskId) -> list[TopicPartition]:
         """The ledger's partitions with the task's entries; and the application's description."""
-        places = map(self._ledger.place_of, self._sources(task))
+        places = map(self._ledger.place_of, self._layout.sources_of(task))
         described = [self._described] if self._spec.settled.stamp else []
         return [*described, *(place for place in places if place is not None)]
 
@@ -386,10 +385,10 @@ class TaskOpener:
         self.check_current()
         starts = self._starts(task, self._asked.pop(task))
         held = self._held.pop(task)
-        others = {place for each in self._held for place in self._places(each)}
-        for place in set(self._places(task)) - others:
+        self._readers.subtract(self._places(task))
+        for place in [place for place, tasks in self._readers.items() if not tasks]:
+            del self._readers[place], self._entries[place]
             self._follower.release(place)
-            del self._entries[place]
         stores = dict[str, Store]()
         for source, spec in held.items():
             self._follower.release(source)
@@ -414,7 +413,7 @@ class TaskOpener:
         """Where the task's partitions begin, by the group and the ledger."""
         exactly_once = self._spec.exactly_once
         starts: dict[TopicPartition, Start] = {}
-        for source in self._sources(task):
+        for source in self._layout.sources_of(task):
             entry, topic = self._entry(source), asked.topics[source]
             start = begin(source, asked.group[source], entry, topic, exactly_once=exactly_once)
             if start.cause:
@@ -432,7 +431,7 @@ class TaskOpener:
 
     def _ask(self, tasks: list[TaskId]) -> Mapping[TaskId, _Asked]:
         """Asks how far the group says that the tasks are, and what their topics have."""
-        sources = [each for task in tasks for each in self._sources(task)]
+        sources = [each for task in tasks for each in self._layout.sources_of(task)]
         known = self._committed(sources)
         firsts = list_offsets(self._admin, sources, OffsetSpec.earliest())
         for source, found in known.items():
@@ -446,7 +445,7 @@ class TaskOpener:
             begin = firsts | list_offsets(self._admin, inputs, OffsetSpec.latest())
         return {
             task: _Asked(
-                {each: _position(known[each]) for each in self._sources(task)},
+                {each: _position(known[each]) for each in self._layout.sources_of(task)},
                 {
                     each: Topic(
                         id=self._spec.settled.ids.get(each.topic, ""),
@@ -455,7 +454,7 @@ class TaskOpener:
                         is_new=each.partition >= self._spec.settled.began.get(each.topic, math.inf),
                         is_reported=self._ledger.place_of(each) not in self._shortened,
                     )
-                    for each in self._sources(task)
+                    for each in self._layout.sources_of(task)
                 },
             )
             for task in tasks

@@ -223,7 +223,7 @@ class TransactionalOutbox:
         """
         self._topics.add(command.topic)
         try:
-            self._sender.produce(command, None)
+            self._sender.produce(command)
         except RowFailed as failure:
             error = KafkaException(failure.error)
             if failure.error.code() in REFUSED:
@@ -359,14 +359,13 @@ class TransactionalOutbox:
 class PlainOutbox:
     """At-least-once: the same steps, each visible at once.
 
-    Records go one by one, as each has its delivery report.
-
     Args:
         config: librdkafka settings without a transactional id.
         consumer: In whose group the offsets are committed.
         epochs: The leader epochs of what was read: they are committed with the offsets.
         also: The records of positions besides the group.
         topics: That are known to be there.
+        native: Whether records go by the native plane.
         meanwhile: Called again and again while records wait; what it raises ends the waiting.
     """
 
@@ -378,10 +377,11 @@ class PlainOutbox:
         also: Witness = nothing,
         topics: Iterable[str] = (),
         *,
+        native: bool = False,
         meanwhile: Callable[[], None] = idly,
     ) -> None:
         reported = {**config, "on_delivery": self._delivered}
-        self._sender = Sender(reported, topics, meanwhile=meanwhile)
+        self._sender = Sender(reported, topics, native=native, meanwhile=meanwhile)
         self._consumer = consumer
         self._epochs = epochs
         self._also = also
@@ -418,7 +418,7 @@ class PlainOutbox:
         """Sends records, waiting where the queue is full."""
         doing = f"send records to {command.topic}"
         try:
-            self._sender.produce(command, self._delivered)
+            self._sender.produce(command)
         except RowFailed as failure:
             if failure.error.code() in REFUSED:
                 raise _found(self._sender, command, failure) from failure
@@ -441,12 +441,12 @@ class PlainOutbox:
         """
         offsets = client_positions(self._positions, self._epochs)
         try:
-            self._sender.flush()
+            self._await_all()
             if offsets and not self._failures:
                 self._consumer.commit(offsets=offsets, asynchronous=False)
                 for each in self._also(self._positions):
-                    self._sender.produce(each, self._delivered)
-                self._sender.flush()
+                    self._sender.produce(each)
+                self._await_all()
         except KafkaException as error:
             raise _to_be_repeated(error, "commit offsets") from error
         if self._failures:
@@ -457,17 +457,25 @@ class PlainOutbox:
 
     def abort(self) -> None:
         """Forgets what failed; what has arrived stays, and comes again."""
+        self._sender.failure()
         self._failures.clear()
         self._sender.forget_written()
 
     def close(self) -> None:
         """There is no transaction to abort."""
 
+    def _await_all(self) -> None:
+        self._sender.flush()
+        if (failure := self._sender.failure()) is not None:
+            self._note(*failure)
+
     def _delivered(self, error: ClientError | None, message: Any) -> None:
-        if error is None:
-            return
-        known = _to_be_repeated(KafkaException(error), f"send records to {message.topic()}")
-        if _may_be_one(error, is_chosen=message.topic() not in self._sender.named):
+        if error is not None:
+            self._note(error, message.topic())
+
+    def _note(self, error: ClientError, topic: str) -> None:
+        known = _to_be_repeated(KafkaException(error), f"send records to {topic}")
+        if _may_be_one(error, is_chosen=topic not in self._sender.named):
             known = _search(self._sender, known)
         self._failures.append(known)
 

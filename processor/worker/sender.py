@@ -71,7 +71,8 @@ class Sender:
     Args:
         config: librdkafka settings.
         topics: That are known to be there; of others it is asked before.
-        native: Whether records of which no report is asked for go by the native plane.
+        native: Whether records go by the native plane, but for those that are sent alone, and the
+            last one of a changelog.
         meanwhile: Called again and again while records wait; what it raises ends the waiting.
     """
 
@@ -95,7 +96,7 @@ class Sender:
         self._topics = set(topics)
         self._written: dict[StoreId, Offset | None] = {}
 
-    def produce(self, command: Produce, on_delivery: Callable[..., None] | None) -> None:
+    def produce(self, command: Produce) -> None:
         """Sends what a command writes, waiting where the queue is full.
 
         Raises:
@@ -106,9 +107,9 @@ class Sender:
         if self.one_by_one and command.store is None:
             self._find(command)
             return
-        if self._handle is not None and on_delivery is None:
+        if self._handle is not None:
             command = self._send_batch(self._handle, command)
-        rows = _rows(command, on_delivery)
+        rows = _rows(command)
         if command.store is not None:
             rows[-1] = self._noting(rows[-1], command.store)
         self._send_all(rows)
@@ -144,6 +145,14 @@ class Sender:
             self._meanwhile()
             if time.monotonic() > deadline:
                 raise Interrupted(f"{left} records could not be sent in {_FLUSH_TIMEOUT:.0f} s")
+
+    def failure(self) -> tuple[ClientError, str] | None:
+        """Why the first record did not arrive of those by the native plane, and its topic.
+
+        It is said once. What is sent otherwise has its delivery report.
+        """
+        found = None if self._handle is None else self._handle.failure()
+        return None if found is None else (ClientError(found[0]), found[1])
 
     def reason(self) -> ClientError | None:
         """Why the open transaction has failed, if it has.
@@ -243,7 +252,7 @@ def _list(column: Sequence[T]) -> list[T]:
     return column if isinstance(column, list) else list(column)
 
 
-def _rows(command: Produce, on_delivery: Callable[..., None] | None) -> list[Any]:
+def _rows(command: Produce, on_delivery: Callable[..., None] | None = None) -> list[Any]:
     """What the client is given for each record."""
     records = command.records
     columns = (

@@ -1,31 +1,39 @@
 """What is told of brokers and topics at the start."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
 from processor import Topology
 from processor.kafka.changelogs import retention_of, tombstone_retention
 from processor.kafka.durability import _old, shortcomings
+from processor.kafka.limits import settings_of
 from processor.local.brokers import Brokers
 from processor.node.setup import prepare
 from processor.settings import Settings
-from processor.topology.plan import Layout, plan
+from processor.topology.plan import Layout, Plan, plan
 from tests import ledger
 from tests.integration.conftest import App
 
 pytestmark = pytest.mark.kafka
 
 
-def prepared(kafka: str, name: str, replication: int) -> Layout:
+def planned(name: str) -> Plan:
     topology = Topology(name)
     topology.stream(f"{name}-in").group_by_key().count(name="counts")
+    return plan(topology)
+
+
+def prepared(kafka: str, name: str, replication: int) -> Layout:
     settings = Settings(bootstrap=kafka, replication_factor=replication, slots=1)
-    return prepare(plan(topology), settings)
+    return prepare(planned(name), settings)
+
+
+UNCLEAN = "unclean.leader.election.enable"
 
 
 def test_own_topics_that_are_kept_by_fewer_brokers_than_the_input(brokers: Brokers) -> None:
@@ -42,6 +50,35 @@ def test_own_topics_that_are_kept_by_fewer_brokers_than_the_input(brokers: Broke
     ledger.configure(kafka, "low-counts-changelog", {"min.insync.replicas": "1"})
     _, acknowledged = shortcomings(client, low)
     assert "min.insync.replicas of low-in is 2, but of low-counts-changelog (1). " in acknowledged
+
+
+@pytest.fixture
+def unclean(kafka: str) -> Generator[str]:
+    """A Kafka whose topics by default elect leaders that lack records."""
+    client: Any = ledger.admin(kafka)
+    (node,) = client.list_topics(timeout=30).brokers
+    for operation in (AlterConfigOpType.SET, AlterConfigOpType.DELETE):
+        entry = ConfigEntry(UNCLEAN, "true", incremental_operation=operation)
+        broker = ConfigResource(ResourceType.BROKER, str(node), incremental_configs=[entry])
+        client.incremental_alter_configs([broker])[broker].result(30)
+        if operation is AlterConfigOpType.SET:
+            yield kafka
+
+
+def test_no_leader_of_an_own_topic_may_lack_records(unclean: str) -> None:
+    """Whatever the brokers' default, in topics that are made, and in those that are there."""
+    client: Any = ledger.admin(unclean)
+    ledger.create(unclean, {"unclean-in": 1})
+    layout = prepared(unclean, "unclean", -1)
+    names = [topic.name for topic in layout.internal_topics]
+    assert settings_of(client, ["unclean-in"])["unclean-in"][UNCLEAN] == "true"
+    assert {each[UNCLEAN] for each in settings_of(client, names).values()} == {"false"}
+    ledger.configure(unclean, "unclean-counts-changelog", {UNCLEAN: "true"})
+    (told,) = shortcomings({"bootstrap.servers": unclean}, layout)
+    assert told.startswith("unclean-counts-changelog refuses or may lose records")
+    assert told.endswith(f"--add-config {UNCLEAN}=false")
+    prepared(unclean, "unclean", -1)
+    assert {each[UNCLEAN] for each in settings_of(client, names).values()} == {"false"}
 
 
 def test_an_application_says_so_at_its_start(app: App) -> None:

@@ -78,14 +78,20 @@ def until_committed(outbox: Outbox, command: Produce) -> list[Refused]:
 
 @pytest.mark.parametrize("exactly_once", [True, False])
 def test_which_records_are_refused_is_found_out(
-    kafka: str, outbox: TransactionalOutbox, make_topic: MakeTopic, *, exactly_once: bool
+    kafka: str,
+    outbox: TransactionalOutbox,
+    make_topic: MakeTopic,
+    *,
+    native: bool,
+    exactly_once: bool,
 ) -> None:
     topic = make_topic(partitions=1, **{"max.message.bytes": "1000"})
     values = [b"x" * 5000 if number in (3, 40) else b"%d" % number for number in range(60)]
     command = Produce(topic, records(*values))
     used: Outbox = outbox
     if not exactly_once:
-        used = PlainOutbox({"bootstrap.servers": kafka, "linger.ms": 1}, outbox._consumer, Epochs())
+        config = {"bootstrap.servers": kafka, "linger.ms": 1}
+        used = PlainOutbox(config, outbox._consumer, Epochs(), native=native)
     refused = until_committed(used, command)
     assert [each.command.records.values[each.row or 0] for each in refused] == [b"x" * 5000] * 2
     assert "max.message.bytes" in str(refused[0].error)
@@ -162,18 +168,18 @@ def test_records_outside_of_a_transaction_are_a_fault_that_no_abort_fixes(
 
 
 def test_where_a_changelog_ends_is_reported_or_the_work_ends(
-    kafka: str, topic_name: str, make_topic: MakeTopic
+    kafka: str, topic_name: str, make_topic: MakeTopic, *, native: bool
 ) -> None:
     """Without acknowledgements the client has no offsets, as for a batch that arrived twice."""
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": topic_name, "log_level": 0})
     store = StoreId("counts", Partition(0))
     command = Produce(make_topic(), records(b"one", b"two"), 0, store)
     config = {"bootstrap.servers": kafka, "linger.ms": 1}
-    told = PlainOutbox(config, consumer, Epochs())
+    told = PlainOutbox(config, consumer, Epochs(), native=native)
     told.produce(command)
     assert told.commit() == {store: 1}
     assert told.commit() == {}
-    untold = PlainOutbox({**config, "acks": 0}, consumer, Epochs())
+    untold = PlainOutbox({**config, "acks": 0}, consumer, Epochs(), native=native)
     untold.produce(command)
     with pytest.raises(Interrupted, match=r"did not say where the changelog of counts.* ends"):
         untold.commit()
