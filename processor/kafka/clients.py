@@ -265,10 +265,7 @@ def connect(client: Producer | Consumer) -> None:
     Raises:
         KprocError: no broker answers.
     """
-    try:
-        client.list_topics(timeout=_REQUEST_TIMEOUT)
-    except KafkaException as error:
-        raise translated(error, "list the topics") from error
+    listed(client, "list the topics", _REQUEST_TIMEOUT)
 
 
 def watermarks(consumer: Consumer, partition: ClientPartition) -> tuple[int, int]:
