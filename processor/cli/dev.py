@@ -36,7 +36,7 @@ def dev(
     reset: Annotated[bool, typer.Option("--reset", help="Stop it, delete its data.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask before deleting.")] = False,
 ) -> None:
-    """Runs a real single-node Kafka on this machine until Ctrl-C; no Java, no Docker.
+    """Runs a real single-node Kafka on this machine until Ctrl-C; install no Java or Docker.
 
     The first start fetches it (45 MB), later ones need no network.
 
