@@ -16,7 +16,7 @@ from processor.errors import KafkaError, UsageError
 if TYPE_CHECKING:
     from processor.local.embedded import EmbeddedKafka
 
-_DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where its data lies.")]
+_DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where its data is.")]
 _PortOption = Annotated[
     int, typer.Option(help="Where it listens on 127.0.0.1; 0 chooses a free port.")
 ]

@@ -1,7 +1,7 @@
 """The client of a schema registry: answers what serdes ask, checks and registers schemas.
 
-Owns how the registry is asked and what its refusals mean. Where it does not answer, that is said so
-and tried again later by whoever needs it; it never makes a record a bad one.
+Owns how the registry is asked and what its refusals mean. Where it does not answer, that is
+reported, and whoever needs it tries again later; it never makes a record a bad one.
 """
 
 from collections.abc import Callable, Mapping

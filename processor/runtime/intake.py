@@ -131,10 +131,10 @@ class Intake:
     def surplus(self, paused: frozenset[TopicPartition]) -> frozenset[TopicPartition]:
         """The partitions of which nothing more is to be fetched for now, as so much waits.
 
-        What tasks upstream write is fetched always: it is from there that it is heard of them.
+        What tasks upstream write is always fetched: it has their progress.
 
         Args:
-            paused: Those of which that was said before.
+            paused: Those that are paused already.
         """
         found: set[TopicPartition] = set()
         for source in self._waiting.keys() - self.upstream.keys():

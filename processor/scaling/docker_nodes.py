@@ -66,7 +66,7 @@ class DockerNodes:
         """Starts containers like the oldest, or stops the newest.
 
         Raises:
-            ActuatorFailed: There is none to take as a pattern, or the engine refuses.
+            ActuatorFailed: There is no container to copy, or the engine refuses.
         """
         running = self._running()
         for container in running[nodes:]:

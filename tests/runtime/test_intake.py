@@ -148,7 +148,7 @@ def test_what_waits_for_another_partition_is_fetched_no_more_until_most_is_gone(
     assert intake.surplus(frozenset({A})) == nothing
 
 
-def test_a_portion_is_no_larger_than_what_may_be_at_work_at_once() -> None:
+def test_a_batch_is_no_larger_than_what_may_be_at_work_at_once() -> None:
     intake = Intake(frozenset({A, B}), 0)
     intake.add(A, batch(*range(module._MOST)))
     intake.add(B, batch(*range(module._MOST)))
@@ -207,7 +207,7 @@ def test_it_is_idle_once_all_ends_are_reached_for_long() -> None:
     assert intake.is_idle(6100, 100)
 
 
-def test_what_alternates_is_one_portion() -> None:
+def test_what_alternates_is_one_batch() -> None:
     intake = Intake(frozenset({A, B}), 0)
     intake.add(A, batch(1, 4, 5, 9))
     intake.add(B, batch(2, 3, 5, 7))
