@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from processor.errors import ActuatorFailed, UsageError
+from processor.wording import adding
 
 LABEL = "kproc.application"
 _OURS = "kproc.autoscaled"
@@ -38,9 +39,7 @@ class DockerNodes:
 
             import docker  # noqa: PLC0415 - an extra
         except ModuleNotFoundError:
-            raise UsageError(
-                "the actuator docker needs a package: pip install 'kproc[docker]'"
-            ) from None
+            raise UsageError(f"the actuator docker needs a package: {adding('docker')}") from None
         self._failure: type[Exception] = DockerException
         self._application = application
         try:
