@@ -30,7 +30,7 @@ def parse_address(text: str) -> Address:
     """The address that `host:port`, `[v6]:port` or `:port` means; without a host the loopback.
 
     Raises:
-        UsageError: It is none of these.
+        UsageError: It is something else.
     """
     found = _FORM.fullmatch(text)
     if found is None or int(found["port"]) > _HIGHEST:

@@ -16,7 +16,7 @@ KprocError                     base; carries the exit code of `kproc run`
 │   ├── StoreCorrupt           the store can't be read: it is dropped and rebuilt
 │   ├── StoreAway              it is closed or being restored: whoever asks it from beside waits
 │   ├── RestoreStalled         the changelog yields nothing more before its end
-│   ├── StateUnreadable        an operator: what a store holds is none of its topology's types
+│   ├── StateUnreadable        an operator: what a store holds has none of its topology's types
 │   ├── StateMismatch          an operator: the topology would lose what the application holds
 │   └── SnapshotError          object storage fails: the next snapshot, an older one, the changelog
 ├── Fenced                (6)  nobody: another worker has the slot now; this one must stop

@@ -21,3 +21,12 @@ def naming(text: str, topology: str) -> str:
         topology: The file as a command was given it, with or without a variable's name.
     """
     return text.replace("FILE.py", shlex.quote(topology))
+
+
+def adding(extra: str) -> str:
+    """How an extra is added to a kproc that is installed, wherever that came from.
+
+    Args:
+        extra: Its name.
+    """
+    return f"uv add kproc --extra {extra}, or pip install 'kproc[{extra}]'"

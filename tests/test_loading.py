@@ -142,7 +142,7 @@ def test_a_package_that_is_called_as_another_hides_no_module(write: Write) -> No
     assert hasattr(sys.modules["json"], "loads")
 
 
-def test_a_relative_import_without_a_package_is_told_what_to_add(write: Write) -> None:
+def test_the_error_of_a_relative_import_without_a_package_says_what_to_add(write: Write) -> None:
     path = write(PACKAGED.format("from ..names_a import NAME"), "shop_a/flows/orders.py")
     told = "which makes it a package"
     assert fails(str(path)).endswith(f"; put an empty __init__.py into {path.parent}, {told}")
@@ -151,7 +151,7 @@ def test_a_relative_import_without_a_package_is_told_what_to_add(write: Write) -
     assert fails(str(path)).endswith(f"; put an empty __init__.py into {above}, {told}")
 
 
-def test_a_module_further_up_is_told_where_it_is(
+def test_the_error_of_a_module_further_up_says_where_it_is(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write("NAME = 'beside'\n", "shop_a/names_a.py")
@@ -195,12 +195,12 @@ def test_two_files_of_one_name(write: Write) -> None:
     assert load("two/flows_a.py").name == "app-2"
 
 
-def test_an_error_is_told_with_its_line(write: Write) -> None:
+def test_an_error_is_reported_with_its_line(write: Write) -> None:
     write("import json\n\njson.loads('{')\n")
     assert fails("flows_a.py").startswith("flows_a.py:3: JSONDecodeError: Expecting property name")
 
 
-def test_an_error_of_kproc_is_told_in_its_own_words(write: Write) -> None:
+def test_an_error_of_kproc_is_reported_in_its_own_words(write: Write) -> None:
     write(TOPOLOGY + "topology.stream('my orders')\n")
     assert fails("flows_a.py").startswith("flows_a.py:3: topic name 'my orders': names have")
 
@@ -212,7 +212,7 @@ def test_the_original_error_is_the_cause(write: Write) -> None:
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_an_error_in_what_it_imports_is_told_with_the_importing_line(write: Write) -> None:
+def test_an_error_in_what_it_imports_is_reported_with_the_importing_line(write: Write) -> None:
     write("1 / 0\n", "helper_b.py")
     write("\nimport helper_b\n")
     assert fails("flows_a.py") == "flows_a.py:2: ZeroDivisionError: division by zero"

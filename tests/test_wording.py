@@ -1,6 +1,12 @@
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 
-from processor.wording import several
+from processor.wording import adding, several
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(
@@ -9,3 +15,13 @@ from processor.wording import several
 )
 def test_several(count: int, text: str) -> None:
     assert several(count, "record") == text
+
+
+def test_adding_an_extra() -> None:
+    assert adding("columns") == "uv add kproc --extra columns, or pip install 'kproc[columns]'"
+
+
+def test_errors_name_each_extra_and_no_other() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    code = "".join(file.read_text() for file in (ROOT / "processor").rglob("*.py"))
+    assert set(re.findall(r"adding\('(\w+)'\)", code)) == set(project["optional-dependencies"])

@@ -23,6 +23,10 @@ IN_THE_PRODUCT = {
     r"marks? that names": "replay marker",
     r"(a|the|several|each) (step|node|table)s? behind": "downstream",
     r"behind (a|an|the|its) (step|node|repartition|topic|source)s?": "downstream of",
+    r"once more": "again",
+    r"(it|that|which) (is|was) said": "an error says, is reported",
+    r"(is|are) none (of (the|those|these)|that)": "is not one of, is invalid",
+    r"what there is to [a-z]+": "say what it is: the state, the paths, the records",
     r"(un)?(tell|tells|told|telling)": "emit, report, log, show, say; distinguish for tell apart",
 }
 

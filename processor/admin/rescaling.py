@@ -50,7 +50,7 @@ def survey(
         partitions: Input topic → how many partitions it shall have.
 
     Raises:
-        UsageError: An input shall shrink, or is none.
+        UsageError: An input would shrink, or the topology does not read it.
         TopicMismatch: It has never been started, or keys would no longer be where their state is.
         KafkaError: No broker answers.
     """

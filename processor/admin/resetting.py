@@ -55,7 +55,7 @@ class Reset:
         stores: Whose contents are dropped.
         emptied: Topics whose records are deleted: changelogs and repartition topics.
         deleted: Topics that the topology does not need any more.
-        positions: Where the inputs are read from afterwards; as they are, if there are none.
+        positions: Where the inputs are read from afterwards; unchanged if there are none.
         folders: The stores on this machine.
     """
 

@@ -234,14 +234,14 @@ def _changes(
         if matched < len(values):
             again = odd in known
             fate: Fate = "doubled" if odd in values[:matched] else "out of order"
-            why = "comes again or too late" if again else "is none that the key ever has"
+            why = "comes again or too late" if again else "is a value that the key never has"
             text = f"change number {matched + 1} of {len(values)} reported, {shown(odd)}, {why}"
             yield Difference(key, fate if again else "wrong", text)
         return
     known = [record.value for each in writers for record in each]
     for value in dict.fromkeys(values):
         if value not in known:
-            yield Difference(key, "wrong", f"{shown(value)} is none that the key ever has")
+            yield Difference(key, "wrong", f"{shown(value)} is a value that the key never has")
 
 
 def _latest(

@@ -24,7 +24,7 @@ def row_encoder(schema: Path, topic: str, url: str | None) -> Callable[[Any], by
     """A function that makes Avro of a row; with a registry its schema has to be there.
 
     Raises:
-        KprocError: The schema is none, or not in the registry.
+        KprocError: The schema is invalid, or not in the registry.
     """
     from processor.kafka.registry import Registry  # noqa: PLC0415
     from processor.serdes import SchemaRegistry, avro, for_topic  # noqa: PLC0415
@@ -45,10 +45,10 @@ def row_encoder(schema: Path, topic: str, url: str | None) -> Callable[[Any], by
 
 
 def json_decoder(schema: Path | None, url: str | None) -> Callable[[bytes], bytes]:
-    """A function that shows Avro as JSON; what is none stays as it is.
+    """A function that shows Avro as JSON; everything else stays as it is.
 
     Raises:
-        KprocError: The schema is none.
+        KprocError: The schema is invalid.
     """
     from processor.kafka.registry import Registry  # noqa: PLC0415
     from processor.serdes import SchemaRegistry, avro, json  # noqa: PLC0415

@@ -22,6 +22,7 @@ from processor.cli.feeds import (
 )
 from processor.cli.run import ConfigOption, SetOption
 from processor.errors import UsageError
+from processor.wording import adding
 
 if TYPE_CHECKING:
     from processor.bench.figures import Figures
@@ -133,7 +134,7 @@ def _check_report(html: Path) -> None:
     if not html.parent.is_dir():
         raise UsageError(f"--html {html}: there is no folder {html.parent}.")
     if find_spec("plotly") is None:
-        raise UsageError("--html needs the package plotly: pip install 'kproc[reports]'")
+        raise UsageError(f"--html needs the package plotly: {adding('reports')}")
 
 
 def _show(figures: "Figures", html: Path | None, *, as_json: bool) -> None:

@@ -146,7 +146,7 @@ def moment(text: str, option: str) -> Timestamp:
     """A time that an option gives: ISO 8601, in UTC unless it says otherwise, or milliseconds.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is malformed.
     """
     if text.isdecimal():
         return Timestamp(int(text))

@@ -16,7 +16,7 @@ from processor.errors import KafkaError, UsageError
 if TYPE_CHECKING:
     from processor.local.embedded import EmbeddedKafka
 
-_DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where its data lies.")]
+_DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where its data is.")]
 _PortOption = Annotated[
     int, typer.Option(help="Where it listens on 127.0.0.1; 0 chooses a free port.")
 ]
@@ -36,7 +36,7 @@ def dev(
     reset: Annotated[bool, typer.Option("--reset", help="Stop it, delete its data.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask before deleting.")] = False,
 ) -> None:
-    """Runs a real single-node Kafka on this machine until Ctrl-C; no Java, no Docker.
+    """Runs a real single-node Kafka on this machine until Ctrl-C; install no Java or Docker.
 
     The first start fetches it (45 MB), later ones need no network.
 

@@ -41,7 +41,7 @@ def fields_of(text: str | None, form: OutputFormat) -> tuple[str, ...]:
     """The fields that a comma-separated list names; without one, those usual for the format.
 
     Raises:
-        UsageError: a name is none of a field.
+        UsageError: A name is not that of a field.
     """
     if text is None:
         return _DEFAULT_FIELDS[form]
@@ -95,7 +95,7 @@ class _Window(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def window_shown(data: bytes | None) -> str | None:
-    """The key of a window as people read it, as `window_text` has it; None: it is none."""
+    """The key of a window as people read it (`window_text`); None if it is not a window."""
     if data is None or not data.startswith(_WINDOW):
         return None
     try:

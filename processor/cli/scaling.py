@@ -40,7 +40,7 @@ _START = 3.0
 _MARGIN = 10.0
 """Seconds beyond its own deadlines that a node has to finish."""
 _REPORT_AGAIN = 60.0
-"""Seconds after which what has not changed is reported once more."""
+"""Seconds after which what has not changed is reported again."""
 _SHOWN = 30
 _WIDE = 160
 
@@ -210,7 +210,7 @@ def _finishing(nodes: "LocalNodes") -> Generator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("The nodes finish; Ctrl-C once more kills them.")
+        say("The nodes finish; Ctrl-C again kills them.")
     except Exception:
         say("The autoscaler can't go on. The nodes finish; Ctrl-C kills them.")
         try:
@@ -237,7 +237,7 @@ def _now() -> str:
 
 
 def _overviews(asked: Asked, actuator: "Actuator") -> "Iterator[tuple[Overview, list[str]]]":
-    """What there is to see, for ever.
+    """The application's state, again and again.
 
     A broker that can't be reached any more is waited for, and where nodes start so is their topic.
     """

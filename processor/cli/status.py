@@ -104,7 +104,7 @@ def status(
 
 
 def _overviews(application: str, settings: "Settings") -> "Overviews":
-    """What there is to see, for ever; what goes wrong is reported once."""
+    """The application's state, again and again; what goes wrong is reported once."""
     from processor.durations import milliseconds  # noqa: PLC0415
     from processor.node.observing import overviews  # noqa: PLC0415
 

@@ -27,7 +27,7 @@ def topology(
     file: _FileArgument,
     *,
     format: Annotated[  # noqa: A002 - the option's name
-        Literal["text", "mermaid", "svg"], typer.Option(help="How it is shown.")
+        Literal["text", "mermaid"], typer.Option(help="How it is shown.")
     ] = "text",
     output: Annotated[
         Path | None,
@@ -36,19 +36,17 @@ def topology(
 ) -> None:
     """Shows a topology: its subtopologies, steps, stores and topics. Needs no Kafka.
 
-    An SVG goes into the file NAME.svg, after the topology's name, unless --output says otherwise.
+    Many places show Mermaid as a drawing: GitHub, GitLab, Jupyter, https://mermaid.live.
 
-    Example: kproc topology flights.py; kproc topology flights.py --format svg
+    Example: kproc topology flights.py; kproc topology flights.py --format mermaid -o flights.mmd
     """
     from processor.loading import load  # noqa: PLC0415
     from processor.topology.describe import describe  # noqa: PLC0415
-    from processor.topology.drawing import mermaid, svg  # noqa: PLC0415
+    from processor.topology.drawing import mermaid  # noqa: PLC0415
     from processor.topology.plan import plan  # noqa: PLC0415
 
     made = plan(load(file))
-    shown = {"text": describe, "mermaid": mermaid, "svg": svg}[format](made)
-    if format == "svg" and output is None:
-        output = Path(f"{made.application}.svg")
+    shown = {"text": describe, "mermaid": mermaid}[format](made)
     if output is not None:
         _write(output, shown)
     elif format == "text" and sys.stdout.isatty():

@@ -223,7 +223,7 @@ def _print_all(
                     out.flush()
                     head = b""
     except BrokenPipeError:
-        # The reader has what it wanted. Python would complain once more when it closes stdout.
+        # The reader has what it wanted. Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

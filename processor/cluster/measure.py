@@ -95,7 +95,7 @@ def _figures(slot: SlotOverview, nodes: dict[str, NodeOverview]) -> SlotFigures 
         return f"is {primary.state}"
     node = nodes[primary.node]
     if node.heartbeat_age > _STALE:
-        return f"was heard of {node.heartbeat_age:.0f} s ago"
+        return f"sent its last heartbeat {node.heartbeat_age:.0f} s ago"
     if primary.lag is None:
         return "doesn't know its lag"
     if primary.cpu is None or not node.cores:

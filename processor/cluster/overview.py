@@ -1,6 +1,6 @@
 """Overview: an application's nodes and slots as somebody sees them who only listens.
 
-From beats to what there is to show; knows neither where beats come from nor how it is shown.
+From beats to an overview; knows neither where beats come from nor how it is shown.
 """
 
 from collections.abc import Iterator, Mapping

@@ -65,14 +65,14 @@ class View:
         """View time when a node last joined, started again, began to leave or died, or took a slot
         that nobody worked on."""
         self._timestamp: int | None = None
-        self._members: dict[str, Member] = {}  # the one heard longest ago first
+        self._members: dict[str, Member] = {}  # the one with the oldest beat first
         self._former: dict[str, set[str]] = {}  # node → boots that another has followed
         self._holders: dict[int, Holder] = {}
         self._rivals = Rivals(failover_timeout)
 
     @property
     def members(self) -> Mapping[str, Member]:
-        """All nodes heard of in the last minute of view time."""
+        """All nodes with a beat in the last minute of view time."""
         return self._members
 
     @property
@@ -209,7 +209,7 @@ class View:
         return claim not in member.beat.claims
 
     def _bury(self) -> None:
-        """The dead are found among those heard longest ago."""
+        """The dead are found among those with the oldest beats."""
         overdue: list[str] = []
         for node, member in self._members.items():
             if self.time - member.heard < self.failover_timeout:

@@ -42,7 +42,7 @@ class Access:
     """Who may ask for more than health, and what a server shows of itself.
 
     Args:
-        token: Who gives it may; empty: there is none.
+        token: Who gives it may; empty: no token is accepted.
         certificate: File of the server's certificate; empty: it serves without TLS.
         key: File of that one's key.
         client_ca: File of the authorities whose clients may; empty: there are none.

@@ -88,7 +88,7 @@ def entry(store: Queryable, key: bytes, value: bytes, behind: int | None = None)
     """A row of a store.
 
     Raises:
-        QueryError: It is none of the topology's types.
+        QueryError: It has none of the topology's types.
     """
     try:
         made, kept = store.spec.key.decode(key), store.spec.value.decode(value)
@@ -106,7 +106,7 @@ def entries(store: Queryable, rows: Rows) -> Entries:
     """A page of a store.
 
     Raises:
-        QueryError: A row is none of the topology's types.
+        QueryError: A row has none of the topology's types.
     """
     found = [entry(store, key, value) for key, value in rows.rows]
     after = None if rows.next is None else cursor_text(rows.next)

@@ -29,7 +29,7 @@ _NODE_STATES: Final[Mapping[str, tuple[Level, str]]] = {
     "live": ("info", "is live"),
     "leaving": ("info", "is leaving"),
     "left": ("info", "has left"),
-    "dead": ("error", "is dead: it is not heard any more"),
+    "dead": ("error", "is dead: it sends no heartbeat"),
 }
 
 

@@ -116,7 +116,7 @@ class Endpoint(Collector):
                 self._adoptions.labels(reason).observe(float(report.fields["total_s"]))
 
     def turn(self, state: "NodeState") -> None:
-        """Notes that the node's loop has come round, and at times what there is to report."""
+        """Notes that the node's loop has come round, and at times what it reports."""
         self._turned = now = time.monotonic()
         if self._stores is not None:
             self._stores.router.routes = Routes.of(state)

@@ -15,7 +15,7 @@ _PACKED: Final = "application/msgpack"
 _REFUSED: Final = {
     "401": "The token is missing or wrong.",
     "403": "Only this machine, or who has a client certificate, may ask.",
-    "421": "The host name is none of this machine.",
+    "421": "The host name is not one of this machine.",
 }
 _NOT_YET: Final = "The node has not begun yet."
 _LIMITS: Final = {
@@ -85,7 +85,7 @@ _FAILURES: Final = {
     "400": "The question is malformed; the text says how.",
     "404": "There is no such store, or no such key.",
     "413": "So much is not answered at once.",
-    "500": "The store has something that is none of the topology's types.",
+    "500": "The store has something that has none of the topology's types.",
     "502": "The node that has it can't be asked.",
     "503": "Nobody can answer now, such as while a slot moves; Retry-After says when to try again.",
 }

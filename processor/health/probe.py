@@ -25,7 +25,7 @@ def configured() -> Address:
     """Where the node listens: the setting `http` of this folder and environment.
 
     Raises:
-        UsageError: There is none, or it is none that can be asked.
+        UsageError: No address is set, or it can't be asked.
     """
     text = _setting("http")
     if not text:

@@ -1,7 +1,7 @@
 """Who has a slot: a worker of this node, or another node that is asked in turn.
 
 A node answers for a slot only while it knows that the slot is its own: as long as it has lately
-heard itself among the others, so that it has read all that they said before.
+read its own beat among those of others, and so all that they wrote before.
 """
 
 import socket
@@ -157,7 +157,7 @@ class Router:
             if holder is None or holder.node != routes.node:
                 raise StoreUnavailable(f"slot {slot} has moved to another node", "moving", _SOON)
             if not routes.is_sure:
-                text = "the node has not heard of itself lately: it may have lost its slots"
+                text = "the node has not read its own heartbeats lately: it may have lost its slots"
                 raise StoreUnavailable(text, "cut-off", _SOON)
         return _checked(await self._lines.ask(routes.lines, slot, ask))
 

@@ -68,7 +68,7 @@ class Site:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """What there is to ask for."""
+        """The paths that can be asked for."""
         return (*self._fixed, "/status.json")
 
     def report(self, report: Report, now: float) -> None:

@@ -120,7 +120,7 @@ class Stores:
 
     @property
     def routes(self) -> list[Route]:
-        """What there is to ask for."""
+        """The paths that can be asked for."""
         return [
             Route("/stores", self._guarded(self._list)),
             Route("/stores/{name}", self._guarded(self._pages)),

@@ -13,7 +13,7 @@ from processor.kafka.clients import patiently
 
 _TIMEOUT = 30.0
 _HEARD = 3.0
-"""Seconds in which every broker has heard of a topic that was just made."""
+"""Seconds in which every broker knows a topic that was just made."""
 
 _HALF = (1 << 64) - 1
 

@@ -91,7 +91,7 @@ def settings_of(admin: Any, topics: Iterable[str]) -> Mapping[str, Mapping[str, 
         return found
     answers = admin.describe_configs(resources, request_timeout=_TIMEOUT)
     for resource, answer in answers.items():
-        with suppress(KafkaException):  # those of others may be none of our business
+        with suppress(KafkaException):  # those of others may be hidden from us
             values = answer.result(_TIMEOUT)
             found[resource.name] = {name: each.value for name, each in values.items()}
     return found

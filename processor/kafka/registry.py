@@ -1,7 +1,7 @@
 """The client of a schema registry: answers what serdes ask, checks and registers schemas.
 
-Owns how the registry is asked and what its refusals mean. Where it does not answer, that is said so
-and tried again later by whoever needs it; it never makes a record a bad one.
+Owns how the registry is asked and what its refusals mean. Where it does not answer, that is
+reported, and whoever needs it tries again later; it never makes a record a bad one.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,6 +28,7 @@ from processor.serdes.registry import (
 )
 from processor.topology.graph import Sink
 from processor.topology.plan import Plan
+from processor.wording import adding
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -275,8 +276,7 @@ def _connect(config: Mapping[str, Any]) -> "SchemaRegistryClient":
         from confluent_kafka.schema_registry import SchemaRegistryClient  # noqa: PLC0415
     except ImportError as error:
         raise UsageError(
-            f"a schema registry needs a client that is not installed ({error}): "
-            "pip install 'kproc[schemas]'"
+            f"a schema registry needs a client that is not installed ({error}): {adding('schemas')}"
         ) from error
     given = {name: _typed(name, value) for name, value in config.items()}
     try:

@@ -383,7 +383,7 @@ def free_port() -> int:
 def free_ports(count: int) -> list[int]:
     """So many ports on 127.0.0.1 that nobody listens on now, each another one.
 
-    They are none of those that the kernel gives to outgoing connections, if there are others: such
+    They are not those that the kernel gives to outgoing connections, if there are others: such
     a port could be taken by one before it is listened on, or while a broker is started again.
     """
     found: list[int] = []

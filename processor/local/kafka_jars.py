@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from processor.errors import KafkaError, UsageError
+from processor.wording import adding
 
 FetchProgress: TypeAlias = Callable[[int, int], None]
 """Called with how many of how many files are there; 0 of 0 while it is unknown which."""
@@ -106,7 +107,7 @@ def _optional(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise UsageError(
-            f"The embedded Kafka needs the package {module}: pip install 'kproc[embedded]'"
+            f"The embedded Kafka needs the package {module}: {adding('embedded')}"
         ) from error
 
 

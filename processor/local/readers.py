@@ -22,6 +22,7 @@ import msgspec
 from processor.errors import UsageError
 from processor.kafka.transfer import Row
 from processor.records import Timestamp
+from processor.wording import adding
 
 STDIN = "-"
 _SPOOLED = 2**24
@@ -260,7 +261,7 @@ def _polars() -> Any:
     try:
         import polars as pl  # noqa: PLC0415 - optional, and slow to import
     except ImportError as error:
-        raise UsageError("Parquet needs polars: pip install 'kproc[parquet]'") from error
+        raise UsageError(f"Parquet needs Polars: {adding('parquet')}") from error
     return pl
 
 

@@ -75,7 +75,7 @@ class Membership:
     def hear(
         self, replicas: tuple[Replica, ...], may_claim: Callable[[int], bool]
     ) -> Mapping[int, Wanted]:
-        """Hears what there is to hear, and decides; which workers the node should have.
+        """Reads the beats that have come, and decides; which workers the node should have.
 
         Args:
             replicas: The workers that it has.

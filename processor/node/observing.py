@@ -25,7 +25,7 @@ _FRAME = 0.5
 def overviews(
     client: ClientConfig, application: str, failover_timeout: int, epoch: int = 0
 ) -> Iterator[tuple[Overview, list[str]]]:
-    """What there is to see as soon as it is known who lives, and then twice a second, for ever.
+    """The node's state as soon as it is known who lives, and then twice a second, for ever.
 
     With each comes what went wrong meanwhile and resolves itself.
 

@@ -1,4 +1,4 @@
-"""Before the first record: the topics of a plan are there and fit, or it is said what doesn't.
+"""Before the first record: the topics of a plan are there and fit, or an error says what doesn't.
 
 Owns what is created in Kafka. Nothing is created until everything that exists has been checked.
 """

@@ -57,7 +57,7 @@ _FINISH_SECONDS = 5.0
 """What a worker has to finish in whose slot another has taken over."""
 
 _HUNG_SECONDS = 30.0
-"""A worker that has not been heard for so long is killed."""
+"""A worker that has reported nothing for so long is killed."""
 
 _ANSWER_SECONDS = 2.0
 """For so long before, it may say what it is at."""

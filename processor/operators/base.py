@@ -507,7 +507,7 @@ def checked(record: Any) -> Record[Any, Any]:
     """What a user's function returned for a record.
 
     Raises:
-        TypeError: It is none, or its headers are of another form.
+        TypeError: It is not a record, or its headers have another form.
         ValueError: Its timestamp can't be written.
     """
     if not isinstance(record, Record):

@@ -80,7 +80,7 @@ def milliseconds_of(time: Any) -> Timestamp:
     """Milliseconds since 1970-01-01 UTC: given as that, a datetime, or its text in ISO 8601.
 
     Raises:
-        InvalidTimestampError: It is none of that, before 1970 or after the year 9997.
+        InvalidTimestampError: It is something else, before 1970 or after the year 9997.
     """
     if isinstance(time, str):
         time = _parsed(time)

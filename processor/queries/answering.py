@@ -86,7 +86,7 @@ class Answerer:
         self._open = open_store
 
     def answer(self, asks: Sequence[Ask]) -> list[Answer]:
-        """What is to be said to each; lookups in the same partition are made at once."""
+        """The answer to each; lookups in the same partition are made at once."""
         wanted: defaultdict[Place, dict[bytes, None]] = defaultdict(dict)
         for ask in asks:
             if isinstance(ask, Lookup):

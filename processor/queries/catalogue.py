@@ -58,7 +58,7 @@ class Queryable:
         """The bytes of a key.
 
         Raises:
-            QueryError: It is none of the store.
+            QueryError: The store has no such keys.
         """
         try:
             return self.key.encode(key)

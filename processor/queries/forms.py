@@ -61,7 +61,7 @@ def time_of(text: str, name: str) -> int:
     """Milliseconds since 1970: as they are, or of a time in ISO 8601, in UTC unless it says more.
 
     Raises:
-        QueryError: It is none.
+        QueryError: It is malformed.
     """
     if text.removeprefix("-").isdecimal():
         return int(text)

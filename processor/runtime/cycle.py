@@ -131,7 +131,7 @@ class CommitCycle:
 
     def rewound(self) -> None:
         """All tasks have gone back to what is committed."""
-        # Where fresh partitions begin, and what nobody has heard of yet.
+        # Where fresh partitions begin, and what was not reported yet.
         self.moved = bool(self._moved()) or self._markers.is_anything_new(self._tasks.tasks)
 
     def closed(self) -> None:

@@ -62,7 +62,7 @@ class Intake:
     _ended: dict[TopicPartition, Offset] = field(default_factory=dict[TopicPartition, Offset])
     _lacking: dict[TopicPartition, int] = field(default_factory=dict[TopicPartition, int])
     """Since when partitions at their ends have been waited for."""
-    _drained_at: int = 0
+    _drained_at: dict[TopicPartition, int] = field(default_factory=dict[TopicPartition, int])
     """When it was asked last whether the tasks upstream have anything left to read."""
     _idle_since: int | None = None
     is_idle_reported: bool = False
@@ -131,10 +131,10 @@ class Intake:
     def surplus(self, paused: frozenset[TopicPartition]) -> frozenset[TopicPartition]:
         """The partitions of which nothing more is to be fetched for now, as so much waits.
 
-        What tasks upstream write is fetched always: it is from there that it is heard of them.
+        What tasks upstream write is always fetched: it has their progress.
 
         Args:
-            paused: Those of which that was said before.
+            paused: Those that are paused already.
         """
         found: set[TopicPartition] = set()
         for source in self._waiting.keys() - self.upstream.keys():
@@ -161,13 +161,18 @@ class Intake:
 
     def ask(self) -> Sequence[TopicPartition]:
         """The partitions whose ends are to be known before more can be worked on."""
-        return [source for each in self.upstream.values() for source in each.ask()]
+        awaited = self._awaited()
+        return [
+            asked
+            for source, upstream in self.upstream.items()
+            for asked in upstream.ask(is_awaited=source in awaited)
+        ]
 
     def look_at(self, ends: Mapping[TopicPartition, Offset], asked_at: int) -> None:
         """The ends that were asked for, as they were after that moment."""
-        self._drained_at = asked_at
         for source, upstream in self.upstream.items():
             if all(each in ends for known in upstream.writers.values() for each in known):
+                self._drained_at[source] = asked_at
                 self._queue(source, upstream.release_at(ends))
 
     def holds(self, elapsed: int, longest: int) -> list[Hold]:
@@ -178,13 +183,23 @@ class Intake:
             longest: How long to wait for a task that says nothing; 0: as long as need be.
         """
         holds: list[Hold] = []
+        awaited = self._awaited()
         for source, upstream in self.upstream.items():
-            hold = upstream.hold(elapsed)
+            hold = upstream.hold(elapsed, is_awaited=source in awaited)
             if hold is not None and longest and elapsed - hold.since >= longest:
                 self._queue(source, upstream.go_on_without(hold))
             elif hold is not None:
                 holds.append(hold)
         return holds
+
+    def _awaited(self) -> frozenset[TopicPartition]:
+        """The partitions that have nothing, and of which earlier records may come than wait."""
+        heads = (queues[0] for queues in self._waiting.values())
+        upstream = filter(None, (each.head for each in self.upstream.values()))
+        times = [queue.reached.time for queue in chain(heads, upstream)] if self.is_ordered else []
+        lowest = min(times, default=NO_TIME - 1)
+        empty = self.upstream.keys() - self._waiting
+        return frozenset(each for each in empty if self.upstream[each].bound <= lowest)
 
     @property
     def overtaken(self) -> int:
@@ -296,11 +311,10 @@ class Intake:
         """
         heads = {source: self._waiting[source][0] for source in sorted(self._waiting)}
         limits = [(head.times[-1], source) for source, head in heads.items()]
-        is_fresh = elapsed - self._drained_at <= _FRESH
         limits += [
             (each.bound, _BEFORE_ALL)
             for source, each in self.upstream.items()
-            if source not in heads and not (each.is_drained and is_fresh)
+            if source not in heads and not (each.is_drained and self._is_fresh(source, elapsed))
         ]
         last, first = min(limits)
         ends = {
@@ -310,6 +324,9 @@ class Intake:
         if sum(ends[each] - head.done for each, head in heads.items()) > most:
             ends = _first(heads, ends, most)
         return {source: end for source, end in ends.items() if end > heads[source].done}
+
+    def _is_fresh(self, source: TopicPartition, elapsed: int) -> bool:
+        return elapsed - self._drained_at.get(source, -_FRESH - 1) <= _FRESH
 
     def _take_from(self, source: TopicPartition, end: int) -> Taken:
         waiting = self._waiting[source]

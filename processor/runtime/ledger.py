@@ -54,7 +54,7 @@ def decoded(source: TopicPartition, value: bytes) -> Entry:
     """The entry that was written.
 
     Raises:
-        StateError: It is none.
+        StateError: It is not valid.
     """
     try:
         return msgspec.json.decode(value, type=Entry)

@@ -178,7 +178,7 @@ class TaskSet:
 
 @dataclass(frozen=True, slots=True)
 class _States(Mapping[TaskId, State]):
-    """How far each task is, found out for those that are asked for: mostly that is none."""
+    """How far each task is, found out for those that are asked for, mostly for none."""
 
     _tasks: Mapping[TaskId, Task]
     _intakes: Mapping[TaskId, Intake]

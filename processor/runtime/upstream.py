@@ -207,6 +207,11 @@ class Upstream:
         """Whether records wait, or time does that a writer has reported."""
         return bool(self._waiting) or self.latest > self.bound
 
+    @property
+    def head(self) -> Queue | None:
+        """The run whose first record is the earliest of those that wait."""
+        return self._waiting[0] if self._waiting else None
+
     def add(self, records: RawBatch) -> int:
         """Takes in what was read next; the number of records in it that are not processed yet."""
         self.seen = Offset(records.offsets[-1] + 1)
@@ -228,12 +233,15 @@ class Upstream:
         time = self.time
         return None if self.is_read_again else self._release(time, _before(time))
 
-    def ask(self) -> Sequence[TopicPartition]:
+    def ask(self, *, is_awaited: bool = False) -> Sequence[TopicPartition]:
         """The partitions whose ends are to be known before more can be released.
 
         Nothing is asked as long as a writer that holds the others up is known to have more to read.
+
+        Args:
+            is_awaited: Whether records of other partitions wait for what may come of this one.
         """
-        if self.is_read_again or not self.is_waiting:
+        if self.is_read_again or not (self.is_waiting or is_awaited):
             return ()
         time, _, order = self._front
         slowest = takewhile(lambda task: self._time_of(task) == time, order)
@@ -255,14 +263,15 @@ class Upstream:
         self.is_drained = time is None and not (self._waiting or self._has_come)
         return released
 
-    def hold(self, elapsed: int) -> Hold | None:
+    def hold(self, elapsed: int, *, is_awaited: bool = False) -> Hold | None:
         """The writer that holds the others up, if records or time wait for it.
 
         Args:
             elapsed: Milliseconds after any moment.
+            is_awaited: As for `ask`.
         """
         time, _, order = self._front
-        if not order or not self.is_waiting:
+        if not order or not (self.is_waiting or is_awaited):
             self._hold = None
         elif self._hold is None or (self._hold.task, self._hold.time) != (order[0], time):
             self._hold = Hold(order[0], time, elapsed, self.reported)

@@ -50,7 +50,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What there is to report after a while: a recommendation at times, and what happened."""
+    """What to report after a while: a recommendation at times, and what happened."""
 
     entry: Entry | None
     news: tuple[str, ...] = ()

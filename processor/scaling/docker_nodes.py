@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from processor.errors import ActuatorFailed, UsageError
+from processor.wording import adding
 
 LABEL = "kproc.application"
 _OURS = "kproc.autoscaled"
@@ -38,9 +39,7 @@ class DockerNodes:
 
             import docker  # noqa: PLC0415 - an extra
         except ModuleNotFoundError:
-            raise UsageError(
-                "the actuator docker needs a package: pip install 'kproc[docker]'"
-            ) from None
+            raise UsageError(f"the actuator docker needs a package: {adding('docker')}") from None
         self._failure: type[Exception] = DockerException
         self._application = application
         try:
@@ -66,7 +65,7 @@ class DockerNodes:
         """Starts containers like the oldest, or stops the newest.
 
         Raises:
-            ActuatorFailed: There is none to take as a pattern, or the engine refuses.
+            ActuatorFailed: There is no container to copy, or the engine refuses.
         """
         running = self._running()
         for container in running[nodes:]:

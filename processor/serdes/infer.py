@@ -54,7 +54,7 @@ def kept_serde_for(annotation: Any, *, what: str) -> Serde[Any]:
     that would make another value of one raises where it meets it.
 
     Raises:
-        TopologyError: There is none for the type.
+        TopologyError: The type has no serde.
     """
     if isinstance(annotation, Serde):
         given = cast("Serde[Any]", annotation)
@@ -84,7 +84,7 @@ def kept_key_serde_for(annotation: Any, *, what: str) -> Serde[Any]:
     that would make another key of one raises where it meets it.
 
     Raises:
-        TopologyError: There is none for the type.
+        TopologyError: The type has no serde.
     """
     if isinstance(annotation, Serde):
         given = _for_keys(cast("Serde[Any]", annotation))

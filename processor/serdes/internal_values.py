@@ -127,7 +127,7 @@ def _members(level: Iterable[Any]) -> list[Any]:
 
 
 def decoder_of(form: Any) -> Callable[[bytes], Any]:
-    """Reads packed values straight as a type of msgspec's; it raises where they are none."""
+    """Reads packed values straight as a type of msgspec's; it raises where they are not."""
     return Decoder(form, ext_hook=_extension).decode
 
 

@@ -15,6 +15,7 @@ from processor.serdes.base import Serde
 from processor.serdes.json import json, json_of
 from processor.serdes.registry import SchemaRegistry, SchemaText, with_registry
 from processor.serdes.types import plain_type, type_name, uses_pydantic
+from processor.wording import adding
 
 T = TypeVar("T")
 
@@ -146,7 +147,7 @@ def _validator(schema: SchemaText) -> Callable[[bytes], None] | None:
         from jsonschema.validators import validator_for  # noqa: PLC0415
     except ImportError as error:
         raise TopologyError(
-            "to write with a JSON Schema needs the package jsonschema: install kproc[schemas]"
+            f"to write with a JSON Schema needs the package jsonschema: {adding('schemas')}"
         ) from error
     form = stdlib_json.loads(schema.text)
     kind: Any = validator_for(form)

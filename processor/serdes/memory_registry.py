@@ -18,7 +18,7 @@ class MemoryRegistry:
         self.subjects: dict[str, list[int]] = {}
 
     def register(self, subject: str, schema: SchemaText) -> Answer:
-        """Makes the schema the latest of a subject, if it is none of it yet."""
+        """Makes the schema the latest of a subject, if the subject does not have it yet."""
         schema_id = crc32(repr(schema).encode()) >> 1
         self.schemas[schema_id] = schema
         versions = self.subjects.setdefault(subject, [])

@@ -15,7 +15,7 @@ from processor.serdes.base import Serde, nan_key
 
 
 def _number(name: str, layout: str, kind: type) -> Serde[Any]:
-    """A serde of numbers of a fixed size; an int is any kind of number, a bool is none."""
+    """A serde of numbers of a fixed size; an int is any kind of number, a bool is not a number."""
     form = Struct(layout)
     pack, unpack = form.pack, form.unpack
 

@@ -26,7 +26,7 @@ def declared(text: str) -> list[Declared]:
     A map field is a message of its own only in descriptors, after those that are declared.
 
     Raises:
-        TopologyError: The text is none of a file.
+        TopologyError: The text is not that of a file.
     """
     tokens = _tokens(text)
     found: list[Declared] = []

@@ -101,7 +101,7 @@ def decoded(content: bytes) -> Manifest:
     """The manifest that was stored.
 
     Raises:
-        SnapshotError: It is none, or of a newer format.
+        SnapshotError: It is not a manifest, or of a newer format.
     """
     try:
         version = msgspec.json.decode(content, type=_Version).format

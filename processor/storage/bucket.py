@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from processor.errors import SettingsError, SnapshotError, SnapshotsAway
 from processor.state.snapshot import Stored
+from processor.wording import adding
 
 if TYPE_CHECKING:
     from obstore import ListResult, ObjectMeta
@@ -187,9 +188,7 @@ def _opened(url: str, *, patient: bool) -> "ObjectStore":
         from obstore.exceptions import BaseError  # noqa: PLC0415 - it need not be installed
         from obstore.store import LocalStore, from_url  # noqa: PLC0415
     except ImportError:
-        raise SettingsError(
-            "snapshots need the library obstore: install it with pip install 'kproc[snapshots]'"
-        ) from None
+        raise SettingsError(f"snapshots need the library obstore: {adding('snapshots')}") from None
     parts = urlsplit(url)
     try:
         if not parts.scheme:

@@ -271,7 +271,7 @@ class RocksStore:
         """
         with self._lock:
             self._raise_failure()
-            # RocksDB flushes once more with the GIL held: what is left to it must be little.
+            # RocksDB flushes again with the GIL held: what is left to it must be little.
             for _ in range(_FLUSHES):
                 began = monotonic()
                 self._flush()

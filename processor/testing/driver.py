@@ -64,7 +64,7 @@ class TopologyDriver:
         TopologyError: The topology is wrong.
         TopicMismatch: The partition counts do not fit it.
         SettingsError: The topology has a setting that is unknown or malformed.
-        UsageError: `partitions` lacks a topic, or an argument is none that is possible.
+        UsageError: `partitions` lacks a topic, or an argument is impossible.
     """
 
     def __init__(
@@ -349,7 +349,7 @@ class TopologyDriver:
             self._deliver_all()
 
     def _deliver_all(self) -> None:
-        """Delivers what there is to read until nothing follows any more."""
+        """Delivers all that can be read until nothing follows any more."""
         while True:
             seen, self._host.answers = self._host.answers, []
             for each in seen:

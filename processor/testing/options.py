@@ -40,7 +40,7 @@ def partition_counts(plan: Plan, given: int | Mapping[str, int]) -> Mapping[str,
     """The number of partitions of each input topic.
 
     Raises:
-        UsageError: A topic is missing, or a number is none of at least 1.
+        UsageError: A topic is missing, or a number is below 1.
     """
     counts = given if isinstance(given, Mapping) else dict.fromkeys(plan.inputs, given)
     if missing := set(plan.inputs).difference(counts):

@@ -29,7 +29,7 @@ def composed(
     """The aggregates of values of this form, and the form of what they give.
 
     Raises:
-        TopologyError: There is none, or a field is not there.
+        TopologyError: No aggregate is given, or a field is not there.
     """
     if isinstance(model, Aggregator) or is_expression(model):
         raise TopologyError(f"{what}: name each aggregate, such as agg(orders=count())")

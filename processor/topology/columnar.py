@@ -65,7 +65,7 @@ def named(
     """All by the names of their results.
 
     Raises:
-        TopologyError: There is none, or two have the same name.
+        TopologyError: No column is given, or two have the same name.
     """
     made: dict[str, Column] = {}
     for each in positional:
@@ -104,7 +104,7 @@ def aggregates(
     These are of a `Number`, which says of which result.
 
     Raises:
-        TopologyError: An expression is none, or is of what can't be evaluated.
+        TopologyError: An expression is invalid, or can't be evaluated.
     """
     made: dict[str, Aggregator[Any]] = {}
     inner: list[Expr] = []

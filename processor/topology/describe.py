@@ -23,7 +23,7 @@ _INDENTS = ("│  ", "   ")
 
 
 class Line(NamedTuple):
-    """One line of the text: a drawn tree with a name in it, and what there is to say of that."""
+    """One line of the text: a drawn tree with a name in it, and what is known of that."""
 
     tree: str
     remark: str

@@ -49,7 +49,7 @@ def global_join(
     """The results of a stream's join with a global table.
 
     Raises:
-        TopologyError: The table is another topology's, a function is none, or `on` is missing.
+        TopologyError: The table is another topology's, a function is invalid, or `on` is missing.
     """
     kind = "left-join-global" if left else "join-global"
     called = "left_join" if left else "join"

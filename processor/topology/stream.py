@@ -480,7 +480,7 @@ class Stream(FromFlow, Generic[K, V]):
             The streams by their names, in the order given, `default` last.
 
         Raises:
-            TopologyError: A predicate is none, or is called `default`.
+            TopologyError: A predicate is not a function, or is called `default`.
         """
         if "default" in predicates:
             raise TopologyError("split: the branch for the rest is 'default'; name yours otherwise")

@@ -231,8 +231,8 @@ class WindowedStream(FromFlow, Generic[K, V]):
             The table of the results, by key and window.
 
         Raises:
-            TopologyError: An aggregate is none, is of an unknown field, or has no name; or the name
-                of the store is missing, taken or malformed.
+            TopologyError: An aggregate is invalid, of an unknown field, or has no name; or the
+                name of the store is missing, taken or malformed.
         """
         name = self._flow.needed(name, "agg", "agg")
         aggregation, form = composed(self._flow.value, parts, model, f"agg {name}")

@@ -310,7 +310,7 @@ class Follower:
 
     def _check_progress(self) -> None:
         silent = time.monotonic() - self._heard
-        if silent < 2:  # noqa: PLR2004 - seconds in which nothing need be said
+        if silent < 2:  # noqa: PLR2004 - seconds that need no report
             return
         pending = (str(source) for source, each in self._followed.items() if not each.done)
         sources = ", ".join(pending)

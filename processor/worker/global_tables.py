@@ -34,7 +34,7 @@ from processor.worker.stores import StoreOpener
 
 
 def drop_former(layout: Layout, state_dir: Path) -> None:
-    """Drops the copies of slots that are none any more since the application was rescaled.
+    """Drops the copies of slots that are gone since the application was rescaled.
 
     One that is still open is dropped at the next start.
 

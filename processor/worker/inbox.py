@@ -35,7 +35,7 @@ _SHARED = 3.0
 ADMITTED = 5.0
 """Seconds in which the group admits a member. A request to join has no time-out of its own: sent to
 a broker that hangs, it is waited for though another broker coordinates the group by now. Joining
-once more while the group is only slow does no harm, as a static member takes its own place."""
+again while the group is only slow does no harm, as a static member takes its own place."""
 
 _HEARTBEATS = 10.0
 """Seconds in which a heartbeat is answered, however busy the broker is."""
@@ -198,7 +198,7 @@ class Inbox:
         self._forget(consumer, Lost())
 
     def _ask_for_own(self) -> None:
-        """Makes the group share out once more if it has not given the slot its partitions.
+        """Makes the group share out again if it has not given the slot its partitions.
 
         It hands a static member that comes back what it had, though topics have grown since. Only
         another subscription makes it rebalance; once, as slots that are missing have that effect,
@@ -303,5 +303,5 @@ def check_partitions(assigned: frozenset[TopicPartition], counts: Mapping[str, i
     if more := sorted({each.topic for each in assigned if each.partition >= counts[each.topic]}):
         raise TopicMismatch(
             f"{', '.join(more)} has got more partitions, of which no slot knows: start again; "
-            "it is said then whether the application's state can follow"
+            "the start checks whether the application's state can follow"
         )

@@ -398,7 +398,7 @@ class TaskOpener:
         self._opened.put(TaskOpened(task, stores, positions, fresh))
 
     def _committed(self, asked: list[TopicPartition]) -> Mapping[TopicPartition, ClientPartition]:
-        """What the group has committed; where that is held back, it is said by what."""
+        """What the group has committed; where that is held back, an error says by what."""
         try:
             return committed(self._follower.consumer, asked)
         except KafkaError as error:

@@ -495,7 +495,7 @@ def _found(sender: Sender, command: Produce, failure: RowFailed) -> Abortable:
 def _search(sender: Sender, known: Exception) -> Exception:
     """A record is refused, and not known yet: what is done again is sent one by one.
 
-    What is refused even so is none of a command's that can be distinguished.
+    What is refused even so can't be traced to one command.
     """
     if sender.one_by_one:
         return known

@@ -149,7 +149,7 @@ class Sender:
     def failure(self) -> tuple[ClientError, str] | None:
         """Why the first record did not arrive of those by the native plane, and its topic.
 
-        It is said once. What is sent otherwise has its delivery report.
+        It is reported once. What is sent otherwise has its delivery report.
         """
         found = None if self._handle is None else self._handle.failure()
         return None if found is None else (ClientError(found[0]), found[1])

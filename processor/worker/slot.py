@@ -90,7 +90,7 @@ _SEARCHED = 16
 """Records at once while it is found out which of them Kafka refuses, one by one."""
 
 _LONG = 0.05
-"""Seconds of work in a turn after which the clock is looked at once more."""
+"""Seconds of work in a turn after which the clock is looked at again."""
 
 _SLOW = 1.0
 """Seconds from which on a step is what took long."""

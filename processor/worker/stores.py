@@ -137,7 +137,7 @@ class StoreOpener:
         return [self._directory(store) for store in list(self.stores)]
 
     def make(self, spec: StoreSpec[Any, Any], store: StoreId) -> Store:
-        """Opens a store as it is, or a new one where there is none that can be used.
+        """Opens a store as it is, or a new one where no store can be used.
 
         Raises:
             StateError: The folder can't be used.
@@ -197,7 +197,7 @@ class StoreOpener:
         """Drops the store that turned out to be unreadable while it was in use.
 
         Raises:
-            StoreCorrupt: It is none of those that are open here.
+            StoreCorrupt: It is not open here.
         """
         for store in self.stores:
             directory = self._directory(store)

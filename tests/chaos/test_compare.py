@@ -62,7 +62,9 @@ def fates(rule: Rule, found: str, *wanted: str) -> list[str]:
         (Rule.NOTHING, "zz", ["abcd"], []),
     ],
 )
-def test_each_fault_is_told(rule: Rule, found: str, wanted: list[str], expected: list[str]) -> None:
+def test_each_fault_is_reported(
+    rule: Rule, found: str, wanted: list[str], expected: list[str]
+) -> None:
     assert fates(rule, found, *wanted) == expected
 
 
@@ -121,7 +123,7 @@ def test_no_fault_in_a_sequence_goes_unseen(
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1), st.data())
-def test_what_a_table_may_tell_passes(changes: list[int], data: st.DataObject) -> None:
+def test_what_a_table_may_emit_passes(changes: list[int], data: st.DataObject) -> None:
     told = [each for each in changes[:-1] if data.draw(st.booleans())] + [changes[-1]]
     wanted = "".join(map(str, changes))
     assert fates(Rule.CHANGES, "".join(map(str, told)), wanted) == []

@@ -40,7 +40,7 @@ def test_what_one_broker_does_not_allow_is_left_out() -> None:
     assert set(KINDS) - set(scene().possible(KINDS)) == set(OF_ROLES)
 
 
-def test_a_reset_has_to_be_told_by_one_offset() -> None:
+def test_a_reset_has_to_be_known_by_one_offset() -> None:
     topology = Topology("app")
     grouped = topology.stream("in").group_by(str, name="by")
     grouped.window(tumbling("1m")).count(name="counts").to("out")

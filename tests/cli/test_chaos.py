@@ -220,7 +220,7 @@ topology.stream("orders").merge(topology.stream("users")).to("out")
         (["--every", "soon"], "--every"),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_starts(
+def test_what_is_wrong_is_reported_before_anything_starts(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "job.py").write_text(NO_SAMPLE)

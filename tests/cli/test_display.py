@@ -154,7 +154,7 @@ def test_the_number_of_slots_is_logged_if_it_is_set(
     assert {name: line[name] for name in ("slots",) if name in line} == shown
 
 
-def test_a_failure_is_told_with_what_comes_of_it() -> None:
+def test_a_failure_is_reported_with_what_comes_of_it() -> None:
     logged = Logged()
     logged.display.report(Failure(0, "StoreLocked", "is locked"))
     logged.display.report(Log(0, "warning", CRASHED, {"cause": "is locked"}))
@@ -166,7 +166,7 @@ def test_a_failure_is_told_with_what_comes_of_it() -> None:
     ]
 
 
-def test_a_traceback_is_told_once() -> None:
+def test_a_traceback_is_reported_once() -> None:
     logged = Logged()
     traceback = "Traceback (most recent call last):\n  File x\nValueError: no\n"
     for slot in range(2):
@@ -178,7 +178,7 @@ def test_a_traceback_is_told_once() -> None:
     assert logged.display.brief(f"crashed: {traceback}") == "crashed: ValueError: no\n"
 
 
-def test_quiet_tells_warnings_only() -> None:
+def test_quiet_shows_warnings_only() -> None:
     logged = Logged(quiet=True)
     logged.display.report(Status(0, "running", bad_records=(BadRecords("json", "not JSON", 2),)))
     logged.display.report(Log(0, "warning", "purge failed"))

@@ -88,7 +88,7 @@ def test_until_the_end_with_results_and_a_summary(project: Project) -> None:
     assert len(project.values(f"{project.name}-out")) == 30
 
 
-def test_bad_records_are_told_and_kept(project: Project) -> None:
+def test_bad_records_are_reported_and_kept(project: Project) -> None:
     project.write(*numbers(2), b"nonsense", b'{"x": 1}', b"[")
     done = project.run("twice.py", "--until-end", "--create-topics", "--log-format", "json")
     assert done.returncode == 0, done.stderr
@@ -153,7 +153,7 @@ def test_a_signal_ends_it_after_a_last_checkpoint(number: int, project: Project)
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_its_exit_code(
+def test_what_is_wrong_is_reported_with_its_exit_code(
     arguments: list[str], code: int, message: str, project: Project
 ) -> None:
     done = project.run(*arguments)

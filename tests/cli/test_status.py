@@ -109,7 +109,7 @@ def test_a_healthy_application(start: Callable[..., Cluster]) -> None:
     assert lines[-1] == "Each slot has a live primary."
 
 
-def test_an_unattended_slot_sets_the_exit_code_and_json_tells_of_it(
+def test_an_unattended_slot_sets_the_exit_code_and_json_reports_it(
     start: Callable[..., Cluster], tmp_path: Path
 ) -> None:
     one = msgspec.structs.replace(ALPHA, claims=ALPHA.claims[:1], replicas=ALPHA.replicas[:1])

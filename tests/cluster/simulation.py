@@ -129,7 +129,7 @@ class Simulation:
         )
         held = [sum(slot.node == node for slot in self._slots) for node in live]
         settled = bool(held) and max(held) - min(held) <= 1 and not self._leaving
-        missing = dict.fromkeys(hidden, "was heard of 7 s ago")
+        missing = dict.fromkeys(hidden, "sent its last heartbeat 7 s ago")
         nodes = tuple(NodeFigures(str(node), world.cores) for node in live)
         return Measurement(self.now, world.slots, figures, nodes, missing, settled=settled)
 

@@ -167,7 +167,7 @@ def test_what_waits_for_a_core_is_not_at_its_limit() -> None:
     assert advice.load.slots[0].most == pytest.approx(10_000)
 
 
-def test_a_containers_limit_starves_without_telling() -> None:
+def test_a_containers_limit_starves_unnoticed() -> None:
     throttled = [SlotFigures(slot, "0", 5000 * slot, 2500, busy=1.0, cpu=0.25) for slot in range(2)]
     later = [SlotFigures(slot, "0", 50_000, 2500, busy=1.0, cpu=0.25) for slot in range(2)]
     advice = advice_for(measured(0, *throttled, cores=0.5), measured(10, *later, cores=0.5))
@@ -197,7 +197,7 @@ def hot(at: float, lag: int) -> Measurement:
     return measured(at, SlotFigures(0, "0", lag, 9500, 1.0, 0.95), *others, nodes=4)
 
 
-def test_a_hot_slot_is_told_of() -> None:
+def test_a_hot_slot_is_reported() -> None:
     advice = advice_for(hot(0, 100_000), hot(10, 200_000), policy=Policy(1, 8))
     assert advice.load.slots[0].limit == "processor"
     assert not advice.is_change
@@ -212,7 +212,7 @@ def waiting(at: float, lag: int) -> Measurement:
     return measured(at, *slots)
 
 
-def test_a_slow_sink_is_told_of() -> None:
+def test_a_slow_sink_is_reported() -> None:
     advice = advice_for(waiting(0, 10_000), waiting(10, 30_000))
     assert advice.nodes == 1
     assert "Slots 0, 1 are busy without using the processor, waiting for something outside" in (
@@ -225,7 +225,7 @@ def idle(at: float, lag: int) -> Measurement:
     return measured(at, *slots)
 
 
-def test_a_slow_input_is_told_of() -> None:
+def test_a_slow_input_is_reported() -> None:
     advice = advice_for(idle(0, 10_000), idle(10, 30_000))
     assert advice.nodes == 1
     assert "Slots 0, 1 are behind and yet idle: records come slowly" in explain(advice, POLICY)

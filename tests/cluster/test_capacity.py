@@ -83,7 +83,7 @@ def test_an_assumed_rate_where_none_is_measured() -> None:
     assert found["replay after a failure"] == (500.0, None)
 
 
-def test_what_measurements_tell() -> None:
+def test_what_measurements_show() -> None:
     load = Load((SlotLoad(0, "a", 500.0, 510.0, 7, bytes=1000),), cost=1e-3, cores=2.0)
     measurement = Measurement(9.0, 1, (), (NodeFigures("a", 2.0),), restored=3e6, pause=0.3)
     assert measured(measurement, load) == Measured(1, 1, 500.0, 2000.0, 0.3, 3e6, 1000)

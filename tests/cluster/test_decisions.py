@@ -149,7 +149,7 @@ def test_nothing_is_decided_while_others_with_more_slots_may_live() -> None:
     assert topic.passes(TIMEOUT, "n").claims("n") == {0, 1}
 
 
-def test_a_node_stops_no_worker_that_its_last_beat_does_not_tell_of() -> None:
+def test_a_node_stops_no_worker_that_its_last_beat_does_not_report() -> None:
     topic = Topic().says("a", claims={0: 1}).says("a", primary(), claims={0: 1}).says("b")
     topic.says("c", backup(state="restoring"))
     starting = backup(state="starting")

@@ -49,7 +49,7 @@ def test_everything_is_known() -> None:
         ({"cpu": None}, "an older kproc"),
     ],
 )
-def test_what_a_slot_does_not_tell(changes: dict[str, object], why: str) -> None:
+def test_what_a_slot_does_not_report(changes: dict[str, object], why: str) -> None:
     found = measured(slot(0, msgspec.structs.replace(WORKER, **changes)), slot(1))
     assert why in found.missing[0]
     assert [each.slot for each in found.figures] == [1]
@@ -62,10 +62,10 @@ def test_nobody_has_the_slot() -> None:
 
 def test_a_node_that_was_not_heard_of_lately() -> None:
     found = measured(slot(0), nodes=(node("a", age=7.4),))
-    assert found.missing == {0: "was heard of 7 s ago"}
+    assert found.missing == {0: "sent its last heartbeat 7 s ago"}
 
 
-def test_a_node_that_does_not_tell_its_cores() -> None:
+def test_a_node_that_does_not_report_its_cores() -> None:
     assert "an older kproc" in measured(slot(0), nodes=(node("a", cores=0.0),)).missing[0]
 
 

@@ -235,7 +235,7 @@ def test_a_claim_changes_no_members() -> None:
     assert topic.says("b", claims={0: 2}, after=100).view.changed == before
 
 
-def test_who_comes_with_another_number_of_slots_is_told_so() -> None:
+def test_the_error_of_another_number_of_slots_says_so() -> None:
     newcomer = Topic(slots=8).says("a", primary(), slots=4).says("n")
     assert newcomer.view.is_contested
     assert newcomer.view.other_slots is None  # a may have been killed long ago

@@ -303,7 +303,7 @@ def test_a_token_and_tls_for_http(render: Render) -> None:
     assert env["KPROC_HTTP_TOKEN"]["valueFrom"]["secretKeyRef"]["name"] == "orders-http"
 
 
-def test_a_zone_that_is_told_and_no_disk(render: Render) -> None:
+def test_a_zone_that_is_given_and_no_disk(render: Render) -> None:
     made = render({"zone": "east", "persistence": {"enabled": False}})
     (container,) = pod(made)["containers"]
     assert {"name": "KPROC_NODE_ZONE", "value": "east"} in container["env"]

@@ -100,7 +100,7 @@ def test_files_that_are_no_certificates(tmp_path: Path) -> None:
         ("", ""),
     ],
 )
-def test_addresses_that_are_told_apart(peer: str, expected: str) -> None:
+def test_addresses_that_are_distinguished(peer: str, expected: str) -> None:
     assert origin(peer) == expected
 
 

@@ -35,7 +35,7 @@ def texts(history: History, now: int = NOON) -> list[str]:
     return [each.text for each in history.events(now)]
 
 
-def test_adoptions_are_told_once() -> None:
+def test_adoptions_are_reported_once() -> None:
     history = History()
     history.see(seen(), NOON)
     history.see(seen(), NOON + 500)

@@ -90,7 +90,7 @@ def test_a_loop_that_hangs(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) 
     assert re.fullmatch(r"the node's loop hangs for \d+ s", answer.text)
 
 
-def test_what_workers_tell_is_counted(endpoint: Endpoint) -> None:
+def test_what_workers_report_is_counted(endpoint: Endpoint) -> None:
     endpoint.report(Status(0, "running", records=5, checkpoints=2))
     endpoint.report(Log(0, "warning", CRASHED, {"cause": "kill"}))
     endpoint.report(Status(0, "running", records=1))

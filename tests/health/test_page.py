@@ -135,7 +135,7 @@ def test_the_page_keeps_to_its_own_policy() -> None:
     assert not re.search(risky, script)
 
 
-def test_what_there_is_is_told_where_nothing_is(endpoint: Endpoint) -> None:
+def test_an_error_says_what_there_is(endpoint: Endpoint) -> None:
     answer, text = get(endpoint, "/nothing")
     assert answer.status == 404
     described = document(endpoint, "openapi")["paths"]

@@ -122,7 +122,7 @@ def test_the_image_is_small_and_bare(image: str) -> None:
     assert json.loads(said) == [int(USER), []]
 
 
-def test_any_command_ends_when_it_is_told_to(cluster: Cluster) -> None:
+def test_any_command_ends_when_it_is_asked_to(cluster: Cluster) -> None:
     """The first process of a container ignores a signal that it does not handle."""
     arguments = ["consume", cluster.app.output]
     reader = cluster.start(cluster.volume(), arguments=arguments)

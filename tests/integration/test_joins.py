@@ -60,3 +60,21 @@ def test_a_kill_between_both_sides(app: App) -> None:
         key: [{"name": f"n{n % 4}"}, f"N{n % 4}" if n % 4 < 3 else None]
         for n, key in enumerate(KEYS)
     }
+
+
+@pytest.mark.parametrize("how", ["merge", "left_join"])
+def test_an_input_that_is_empty_holds_up_no_other(app: App, how: str) -> None:
+    app.define(f"""
+by_name = lambda topic: topology.stream(topic).key_by('name', name='by-name-' + topic)
+left, right = by_name(IN), by_name(APP + '-right')
+merged = left.merge(right)
+joined = left.left_join(right, lambda left, right: left, within=0, name='joined')
+{{'merge': merged, 'left_join': joined}}[{how!r}].to(APP + '-out')
+""")
+    app.topics("in", "right", "out")
+    write(app, "in", *((key, {"name": key}, 1000) for key in KEYS))
+    for partition in range(2):
+        app.write((partition, "end", '{"name": "end"}', 100_000))
+    app.run(idle_timeout="100ms")
+    found = ledger.by_key(app.read("out"))
+    assert {key.strip('"') for key in found} == {*KEYS, "end"}

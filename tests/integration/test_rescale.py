@@ -128,7 +128,7 @@ def test_an_input_without_state_grows(app: App, rescale: Rescale) -> None:
     assert len(app.read()) == KEYS
 
 
-def test_an_input_with_state_grows_behind_a_repartition(app: App, rescale: Rescale) -> None:
+def test_an_input_with_state_grows_downstream_of_a_repartition(app: App, rescale: Rescale) -> None:
     app.define(COUNTS)
     app.topics("in", "out", partitions=4)
     placed = [(n, f"k{n}", "1") for n in range(KEYS)]
@@ -175,7 +175,7 @@ def test_cut_off_between_its_steps_it_can_be_done_again(
     assert counts(app) == {b"2"}
 
 
-def test_members_that_do_not_end_are_told_of(app: App) -> None:
+def test_members_that_do_not_end_are_reported(app: App) -> None:
     app.define(COUNTS)
     app.topics("in", "out", partitions=4)
     feed(app)

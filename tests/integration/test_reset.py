@@ -61,7 +61,7 @@ def counted(app: App) -> App:
     return app
 
 
-def test_a_plan_tells_what_a_start_would_do(counted: App, kproc: Kproc) -> None:
+def test_a_plan_shows_what_a_start_would_do(counted: App, kproc: Kproc) -> None:
     assert planned(kproc)["counts"][0] == "keep"
     shutil.move(counted.folder / "state", counted.folder / "elsewhere")
     assert planned(kproc)["counts"][0] == "rebuild"

@@ -28,7 +28,7 @@ def test_records_of_two_inputs_meet_in_the_order_of_their_timestamps(app: App) -
     assert found == [[number, number // 9 * 9] for number in numbers]
 
 
-def test_what_is_left_open_at_the_end_of_the_input_is_told(app: App) -> None:
+def test_what_is_left_open_at_the_end_of_the_input_is_reported(app: App) -> None:
     """Stage by stage: the results of the first windows are input of the second ones."""
     app.define(
         "from processor import tumbling\n"

@@ -15,7 +15,7 @@ from processor.records import Offset, Partition, TopicPartition
 
 
 @pytest.mark.kafka
-def test_offsets_are_told_after_the_broker_was_restarted(tmp_path: Path) -> None:
+def test_offsets_are_reported_after_the_broker_was_restarted(tmp_path: Path) -> None:
     source = TopicPartition("topic", Partition(0))
     with EmbeddedKafka.start(tmp_path, port=0) as first:
         client: dict[str, Any] = {"bootstrap.servers": first.bootstrap, "log_level": 0}

@@ -70,7 +70,7 @@ def test_what_it_reports_and_its_exit_code_are_known(pool: WorkerPool, spec: Wor
     assert worker.wait() == 2
 
 
-def test_one_that_is_killed_tells_by_what(pool: WorkerPool) -> None:
+def test_one_that_is_killed_says_by_what(pool: WorkerPool) -> None:
     (worker,) = pool.warm(1)
     worker.kill()
     assert worker.wait() == -signal.SIGKILL

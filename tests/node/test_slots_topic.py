@@ -67,7 +67,7 @@ def test_a_late_node_hears_what_was_said_lately(
     assert heard == ["old"] * 1000 + ["new"]
 
 
-def test_what_is_no_beat_is_told_and_passed_over(
+def test_what_is_no_beat_is_reported_and_passed_over(
     kafka: str, topic: str, join: Callable[[], SlotsTopic]
 ) -> None:
     line = join()

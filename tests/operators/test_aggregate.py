@@ -63,7 +63,7 @@ ROWS = batch(row(1, "a", 5), row(2, "b", 3), row(4, "a", 2), row(8, "a", 4))
     ],
     ids=["count", "reduce", "aggregate", "latest"],
 )
-def test_every_change_is_told(
+def test_every_change_is_emitted(
     step: TableOperator, value: Serde[Any], told: list[int], times: list[int]
 ) -> None:
     made = run(step, ROWS, context(spec(value)))
@@ -93,7 +93,7 @@ def test_changes_wait_for_the_checkpoint(
     assert changes.offsets == [0, 1]
 
 
-def test_a_table_that_tells_every_change_tells_nothing_at_a_checkpoint() -> None:
+def test_a_table_that_emits_every_change_emits_nothing_at_a_checkpoint() -> None:
     at = context(spec(int64))
     step = Count("table", "change")
     run(step, ROWS, at)
@@ -115,7 +115,7 @@ def test_a_count_keeps_the_highest_timestamp_across_batches() -> None:
     assert table(at) == {"k": (9, 5)}
 
 
-def test_null_deletes_from_a_table_and_is_told_with_the_stream_time() -> None:
+def test_null_deletes_from_a_table_and_is_emitted_with_the_stream_time() -> None:
     at = context(spec(json))
     step = Latest("table", "checkpoint")
     run(step, batch(row(1, "a", 5), row(2, "b", 6)), at)
@@ -139,7 +139,7 @@ def test_an_aggregate_of_none_deletes_and_the_key_starts_over() -> None:
     assert table(at) == {"k": (0, [3])}
 
 
-def test_each_change_is_told_as_it_was_although_the_function_changes_it_later() -> None:
+def test_each_change_is_emitted_as_it_was_although_the_function_changes_it_later() -> None:
     def add(so_far: list[int], value: int) -> list[int]:
         so_far.append(value)
         return so_far

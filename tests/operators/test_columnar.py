@@ -85,7 +85,7 @@ def test_steps_in_a_row(*, look: bool) -> None:
     assert len(selected.values) == 3
 
 
-def test_what_a_function_changes_in_place_is_seen_by_the_steps_behind() -> None:
+def test_what_a_function_changes_in_place_is_seen_by_the_steps_downstream() -> None:
     selected, left, _ = chain(look=False)
     selected.values[0]["a"] = -1
     (none,) = FilterColumns(of(col("a") < 0)).process(left, context())
@@ -147,7 +147,7 @@ def test_what_has_no_fields(value: Any) -> None:
         fields_of(value)
 
 
-def test_expressions_are_told_from_functions() -> None:
+def test_expressions_are_distinguished_from_functions() -> None:
     assert polars().col is col
     assert is_expression(col("a"))
     assert not any(map(is_expression, (len, "a", None)))

@@ -52,7 +52,7 @@ TOLD = [
 ]
 
 
-def test_windows_that_have_changed_are_told_of_at_each_interval() -> None:
+def test_windows_that_have_changed_are_emitted_at_each_interval() -> None:
     test = driver(per_minute)
     pipe(test, *ROWS)
     assert read(test) == TOLD
@@ -89,7 +89,7 @@ def test_an_early_result_comes_before_the_record_that_brings_its_time() -> None:
     assert test.read("out") == [("a", 1), ("a", -1), ("b", 1), ("b", 1), ("b", -2), ("c", 1)]
 
 
-def test_a_session_that_grows_is_taken_back_if_it_was_told_of() -> None:
+def test_a_session_that_grows_is_taken_back_if_it_was_emitted() -> None:
     test = driver(lambda s: s.window(session("8s"), early="10s").count().to("out"))
     pipe(test, ("a", 1), ("a", 3), ("a", 9), ("b", 10), ("a", 15), ("a", 20))
     assert read(test) == [
@@ -110,25 +110,25 @@ def test_a_session_is_taken_back_at_the_latest_when_it_would_have_closed() -> No
     assert read(test) == [("b", 20, 20, 1), ("a", 15, 22, 2)]
 
 
-def test_overlapping_windows_are_told_of_each() -> None:
+def test_overlapping_windows_are_emitted_each() -> None:
     test = driver(lambda s: s.window(hopping("20s", every="10s"), early="5s").count().to("out"))
     pipe(test, ("a", 11), ("b", 16))
     assert read(test) == [("a", 0, 20, 1), ("a", 10, 30, 1)]
 
 
-def test_sliding_windows_are_told_of_as_well() -> None:
+def test_sliding_windows_are_emitted_as_well() -> None:
     test = driver(lambda s: s.window(sliding("20s"), early="10s").count().to("out"))
     pipe(test, ("a", 1), ("a", 5), ("b", 10))
     assert read(test) == [("a", -19, 1, 1), ("a", -15, 5, 2), ("a", 1, 21, 1)]
 
 
-def test_windows_that_close_are_told_of_once() -> None:
+def test_windows_that_close_are_emitted_once() -> None:
     test = driver(lambda s: s.window(tumbling("10s"), early="10s").count().to("out"))
     pipe(test, ("a", 1), ("a", 10), ("a", 20))
     assert read(test) == [("a", 0, 10, 1), ("a", 10, 20, 1)]
 
 
-def test_a_deleted_state_is_taken_back_if_it_was_told_of() -> None:
+def test_a_deleted_state_is_taken_back_if_it_was_emitted() -> None:
     topology = Topology("app")
     stream = topology.stream("in", value=int).group_by_key()
     windows = stream.window(tumbling("1m"), early="10s")
@@ -189,7 +189,7 @@ def test_the_description_says_how_often() -> None:
     assert "count per tumbling 1m, emit close, early every 10s" in describe(plan(topology))
 
 
-def test_what_is_told_of_a_window_that_is_gone_is_not_ahead_of_the_stream_time() -> None:
+def test_what_is_emitted_of_a_window_that_is_gone_is_not_ahead_of_the_stream_time() -> None:
     def fold(so_far: int | None, value: int) -> int | None:
         return None if value == 0 else (so_far or 0) + value
 

@@ -61,7 +61,7 @@ ROWS = batch(row(1, "a"), row(2, "b"), row(4, "a"), row(None, "b"), row(8, "b"))
     ],
     ids=["latest", "count"],
 )
-def test_a_table_tells_the_old_value_with_each_change(
+def test_a_table_emits_the_old_value_with_each_change(
     step: TableOperator, value: Serde[Any], told: list[tuple[Any, Any]]
 ) -> None:
     assert run(step, ROWS, pairing(value)) == told
@@ -123,7 +123,7 @@ CHANGES = batch(
     ],
     ids=["filter", "filter-not", "map-values", "map to nothing"],
 )
-def test_a_derived_table_tells_tombstones_only_of_what_it_told(
+def test_a_derived_table_emits_tombstones_only_of_what_it_emitted(
     step: Derived, told: list[tuple[Any, Any]]
 ) -> None:
     news, changes = step.process(CHANGES, context())
@@ -273,7 +273,7 @@ def test_a_row_is_judged_alike_whatever_fails_beside_it(emit: Emit) -> None:
 @pytest.mark.parametrize("last", [None, 6])
 @pytest.mark.parametrize("one_batch", [True, False])
 @pytest.mark.parametrize("emits", list(product(["change", "checkpoint"], repeat=3)), ids="-".join)
-def test_tables_of_tables_take_back_what_they_added_whenever_they_tell(
+def test_tables_of_tables_take_back_what_they_added_whenever_they_emit(
     emits: tuple[Any, Any, Any], *, one_batch: bool, last: int | None
 ) -> None:
     def add(so_far: int, n: int) -> int:

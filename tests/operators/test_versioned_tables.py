@@ -84,7 +84,7 @@ def test_a_value_stays_for_as_long_as_it_is_the_latest() -> None:
     assert prices.at(0, 500_000) == ["a", "a"]
 
 
-def test_an_update_out_of_order_is_not_told() -> None:
+def test_an_update_out_of_order_is_not_emitted() -> None:
     prices = Prices()
     prices.put((5, "b"), (3, "a"), (4, None), (7, None), (6, "c"))
     assert prices.driver.read("latest") == [("k", "b"), ("k", None)]

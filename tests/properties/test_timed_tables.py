@@ -98,7 +98,7 @@ def test_values_expire_record_by_record(batches: list[list[Put]], ttl: int, stre
 
 @settings(COMMON)
 @given(BATCHES, st.sampled_from([7, 20]))
-def test_expired_values_are_told_once_at_checkpoints(batches: list[list[Put]], ttl: int) -> None:
+def test_expired_values_are_emitted_once_at_checkpoints(batches: list[list[Put]], ttl: int) -> None:
     driver, told = driven(lambda app: app.table("in", name="t", ttl=ttl / 1000), batches)
     values, _ = expired([put for batch in batches for put in batch], ttl)
     last = {key: value for key, value in told if value is not None or key in values}

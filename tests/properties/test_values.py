@@ -345,7 +345,7 @@ class Order:
     amount: int
 
 
-def test_a_topic_of_the_user_is_written_for_others_behind_a_repartition() -> None:
+def test_a_topic_of_the_user_is_written_for_others_downstream_of_a_repartition() -> None:
     topology = Topology("app")
     topology.stream("in", value=Order).repartition(value=Order).to("out")
     driver = TopologyDriver(topology)

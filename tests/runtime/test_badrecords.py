@@ -32,7 +32,7 @@ def origin(record: RawBatch, policy: Policy | None = None) -> Origin:
     return Origin(SOURCE, Offset(17), record, policy)
 
 
-def test_a_dead_letter_is_the_record_with_headers_that_tell_why() -> None:
+def test_a_dead_letter_is_the_record_with_headers_that_say_why() -> None:
     bad = make()
     output = bad.handle(REJECTED, origin(record(headers=(("own", None),))))
     assert output is not None
@@ -94,7 +94,7 @@ def test_skip_counts_only() -> None:
     assert bad.unreported == {("check", "function"): "ValueError: no \ud800 good"}
 
 
-def test_fail_tells_where_and_what_to_do() -> None:
+def test_fail_says_where_and_what_to_do() -> None:
     bad = make("fail")
     with pytest.raises(BadRecordError) as raised:
         bad.handle(REJECTED, origin(record()))

@@ -116,7 +116,7 @@ def test_marks_name_the_letters(offsets: set[int]) -> None:
         assert list(replayed_by(raw._replace(value=b""))) == []
 
 
-def test_a_mark_tells_spans() -> None:
+def test_a_replay_marker_has_spans() -> None:
     assert replay_marker(map(Offset, [9, 3, 4, 5])) == (("kproc.replayed", b"3-5,9-9"),)
 
 

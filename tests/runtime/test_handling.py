@@ -90,7 +90,7 @@ def test_a_record_takes_the_place_of_the_one_that_failed() -> None:
     assert driver.bad_records == {}
 
 
-def test_behind_a_split_it_goes_to_the_rest() -> None:
+def test_downstream_of_a_split_it_goes_to_the_rest() -> None:
     topology = Topology("app")
     stream = topology.stream("in").on_bad_record(lambda _, record: record)
     small, rest = stream.split(small=lambda value: value < 10).values()

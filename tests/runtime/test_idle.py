@@ -104,7 +104,7 @@ def check(world: World) -> None:
     assert all(not store for store in world.stores().values())
 
 
-def test_all_windows_are_told_and_then_it_is_quiet() -> None:
+def test_all_windows_are_emitted_and_then_it_is_quiet() -> None:
     world = new_world()
     finish(world)
     check(world)
@@ -188,7 +188,7 @@ def test_the_driver_lets_input_be_idle() -> None:
     assert driver.bad_records == {("counts", "late"): 1}
 
 
-def test_rows_without_a_match_are_told_when_input_is_idle() -> None:
+def test_rows_without_a_match_are_emitted_when_input_is_idle() -> None:
     made = Topology("app")
     left, right = (made.stream(topic, value=str) for topic in INPUTS)
     left.left_join(right, lambda one, other: f"{one}+{other}", within="1m").to("out")
@@ -201,7 +201,7 @@ def test_rows_without_a_match_are_told_when_input_is_idle() -> None:
     assert driver.read("out") == []
 
 
-def test_suppressed_changes_are_told_when_input_is_idle() -> None:
+def test_suppressed_changes_are_emitted_when_input_is_idle() -> None:
     made = Topology("app")
     table = (
         made.stream("a", value=str)

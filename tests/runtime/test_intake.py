@@ -8,6 +8,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.operators.base import NO_TIME
 from processor.records import Batch, Offset, Partition, RawBatch, Timestamp, TopicPartition
 from processor.runtime import intake as module
 from processor.runtime.intake import Intake
@@ -16,7 +17,7 @@ from processor.runtime.task_batch import TaskBatch
 from processor.runtime.upstream import Upstream
 from processor.topology.plan import TaskId
 
-A, B, C = (TopicPartition(name, Partition(0)) for name in "abc")
+A, B, C, D = (TopicPartition(name, Partition(0)) for name in "abcd")
 
 
 def batch(*times: int, first: int = 0) -> RawBatch:
@@ -147,7 +148,7 @@ def test_what_waits_for_another_partition_is_fetched_no_more_until_most_is_gone(
     assert intake.surplus(frozenset({A})) == nothing
 
 
-def test_a_portion_is_no_larger_than_what_may_be_at_work_at_once() -> None:
+def test_a_batch_is_no_larger_than_what_may_be_at_work_at_once() -> None:
     intake = Intake(frozenset({A, B}), 0)
     intake.add(A, batch(*range(module._MOST)))
     intake.add(B, batch(*range(module._MOST)))
@@ -206,7 +207,7 @@ def test_it_is_idle_once_all_ends_are_reached_for_long() -> None:
     assert intake.is_idle(6100, 100)
 
 
-def test_what_alternates_is_one_portion() -> None:
+def test_what_alternates_is_one_batch() -> None:
     intake = Intake(frozenset({A, B}), 0)
     intake.add(A, batch(1, 4, 5, 9))
     intake.add(B, batch(2, 3, 5, 7))
@@ -265,6 +266,30 @@ def test_what_waits_for_tasks_upstream_is_not_passed_over() -> None:
     assert intake.positions({A: Offset(0)}) == {A: Offset(1)}
     assert intake.notes()[A].done == (7, 0)
     assert intake.time() == 6
+
+
+def test_what_waits_for_a_partition_that_is_empty_is_taken_once_its_writers_have_read_all() -> None:
+    first, second = TaskId(0, Partition(0)), TaskId(1, Partition(0))
+    done = {first: Progress(Timestamp(9), (Offset(2),))}
+    none = {second: Progress(NO_TIME, (Offset(0),))}
+    upstream = {
+        A: Upstream(A, {first: (C,)}, 0, Offset(0), reported=done),
+        B: Upstream(B, {second: (D,)}, 0, Offset(0), reported=none),
+    }
+    intake = Intake(frozenset({A, B}), 0, upstream)
+    intake.add(A, batch(5, 8))
+    assert taken(intake) == []
+    assert intake.ask() == [D]
+    assert [hold.task for hold in intake.holds(1000, 0)] == [second]
+    intake.look_at({C: Offset(2), D: Offset(1)}, 1000)
+    assert taken(intake, 1001) == []  # there is a record that the second has not read
+    intake.add(B, marker({second: Progress(Timestamp(6), (Offset(1),))}, 0, Timestamp(1)))
+    assert taken(intake, 1002) == [("a", [5])]
+    intake.look_at({C: Offset(2)}, 1003)
+    assert taken(intake, 1004) == []  # that says nothing of what the second may have got since
+    intake.ask()
+    intake.look_at({C: Offset(2), D: Offset(1)}, 1005)
+    assert taken(intake, 1006) == [("a", [8])]
 
 
 @given(

@@ -42,7 +42,7 @@ def batch(*keys: bytes | None) -> RawBatch:
     return Batch(keys, [b""] * size, times, offsets)
 
 
-def test_a_key_in_its_place_is_nothing_to_tell_of() -> None:
+def test_a_key_in_its_place_is_nothing_to_report() -> None:
     partitioning = looking()
     for number in range(100):
         key = b"key-%d" % number
@@ -51,7 +51,7 @@ def test_a_key_in_its_place_is_nothing_to_tell_of() -> None:
     assert not partitioning.misplaced
 
 
-def test_a_key_elsewhere_is_told_of_once_and_counted() -> None:
+def test_a_key_elsewhere_is_reported_once_and_counted() -> None:
     partitioning = looking()
     wrong = Partition((partition_of(b"k", 4) + 1) % 4)
     said = partitioning.look(TopicPartition("orders", wrong), batch(b"k", b"k"))

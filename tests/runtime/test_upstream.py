@@ -57,7 +57,7 @@ def ends(a: int, b: int) -> Mapping[TopicPartition, Offset]:
     return {IN_A: Offset(a), IN_B: Offset(b)}
 
 
-def test_nothing_is_released_until_all_writers_have_told() -> None:
+def test_nothing_is_released_until_all_writers_have_reported() -> None:
     made = upstream()
     assert made.add(rows(1, 5, 9)) == 3
     assert times(made.release()) == []
@@ -108,7 +108,7 @@ def test_whatever_comes_is_given_on_in_order_and_the_first_left_is_known(
     assert len(given) + len(left) == sum(map(len, batches))
 
 
-def test_a_record_of_the_very_time_that_was_told_waits() -> None:
+def test_a_record_of_the_very_time_that_was_reported_waits() -> None:
     made = upstream()
     made.add(rows(6))
     made.add(told(1, a=(6, 1), b=(6, 1)))
@@ -159,7 +159,7 @@ def test_what_has_come_since_it_was_asked_is_not_released_by_the_answer() -> Non
     assert made.first == 2
 
 
-def test_what_was_told_by_another_topology_says_nothing() -> None:
+def test_what_was_reported_by_another_topology_says_nothing() -> None:
     made = Upstream(HERE, WRITERS, LAYOUT + 1, Offset(0))
     assert made.add(told(0, a=(9, 3), b=(9, 3))) == 0
     assert made.time == -1

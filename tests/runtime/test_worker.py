@@ -253,7 +253,7 @@ def test_the_order_of_a_checkpoint() -> None:
     ]
 
 
-def test_with_every_change_told_the_checkpoint_tells_none() -> None:
+def test_with_every_change_emitted_the_checkpoint_emits_none() -> None:
     worker = running(counting("change"))
     produced = worker.handle(fetched(("a", 1), ("a", 3)))
     assert [each.topic for each in produced if isinstance(each, Produce)] == ["copies", "counts"]

@@ -110,7 +110,7 @@ def test_it_decides_no_more_often_than_it_should() -> None:
     assert len(turns(work, *[overview(100)] * 21, every=0.5)) == 3
 
 
-def test_what_fails_is_told_and_tried_again() -> None:
+def test_what_fails_is_reported_and_tried_again() -> None:
     nodes = Nodes(1)
     nodes.fails = True
     work = Autoscaling(POLICY, nodes, 5.0)

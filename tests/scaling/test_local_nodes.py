@@ -118,7 +118,7 @@ def test_a_node_that_is_wrongly_set_up_ends_all(make: Callable[..., LocalNodes])
         news(nodes, "never")
 
 
-def test_who_does_not_finish_in_time_is_killed_and_told_of(
+def test_who_does_not_finish_in_time_is_killed_and_reported(
     make: Callable[..., LocalNodes], tmp_path: Path
 ) -> None:
     nodes = make(STUBBORN, patience=0.2)

@@ -218,7 +218,7 @@ EVENT = record(
 )
 
 
-def test_unions_of_records_are_told_apart_by_their_classes() -> None:
+def test_unions_of_records_are_distinguished_by_their_classes() -> None:
     serde = avro(EVENT, Event)
     for what in (Created(1), Deleted(1), "text", None):
         event = Event(what)
@@ -276,7 +276,7 @@ def test_columns_name_the_rows_that_fail() -> None:
     assert "can't decode 1 bytes as avro(Point" in str(fault.error)
 
 
-def test_single_objects_tell_their_schema() -> None:
+def test_single_objects_name_their_schema() -> None:
     old = record("Point", x="int")
     new = {**POINT, "fields": [POINT["fields"][0], {**POINT["fields"][1], "default": None}]}
     before, after = avro(old, framing="single-object"), avro(new, framing="single-object")

@@ -219,7 +219,7 @@ class Tree:
     parts: "list[Tree] | None" = None
 
 
-def test_shapes_tell_the_fields_of_all_models() -> None:
+def test_shapes_have_the_fields_of_all_models() -> None:
     assert internal_of(dict[str, list[Tree] | kinds.Point]).shape == {
         "Tree": {"name": "str", "parts?": "list[Tree] | None"},
         "Point": {"x": "int", "color?": "Color"},

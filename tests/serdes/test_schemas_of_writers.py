@@ -68,7 +68,7 @@ def test_a_last_name_of_two_records_names_neither() -> None:
         avro(TWO_ORDERS).encode({"-type": "Order", "name": "q"})
 
 
-def test_a_dict_of_several_records_is_told_what_to_say() -> None:
+def test_the_error_of_a_dict_of_several_records_says_what_to_write() -> None:
     with pytest.raises(TypeError, match=r'which record it is: add \{"-type": "v1.Order"\}'):
         avro(TWO_ORDERS).encode({"name": "q"})
 

@@ -165,7 +165,7 @@ def test_field_type(model: Any, field: str, annotation: Any) -> None:
     assert field_type(model, field) == annotation
 
 
-def test_classes_of_one_name_are_told_apart_by_their_modules() -> None:
+def test_classes_of_one_name_are_distinguished_by_their_modules() -> None:
     other = type("Flight", (), {"__module__": "topologies.flights"})
     assert mismatch(Flight, Point(1)) == "expected Flight, not Point"
     assert mismatch(list[int], ()) == "expected list[int], not tuple"

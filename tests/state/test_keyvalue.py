@@ -136,7 +136,7 @@ READS = [
 
 
 @pytest.mark.parametrize("read", [lambda store: list(store.items()), lambda store: store.changes()])
-def test_a_key_that_can_not_be_read_is_told_with_its_store(read: Any) -> None:
+def test_a_key_that_can_not_be_read_is_reported_with_its_store(read: Any) -> None:
     store = make(key=bytes_serde, value=text)
     store.put(b"1", "a")
     store.put(b"{", "b")
@@ -150,7 +150,7 @@ def test_a_key_that_can_not_be_read_is_told_with_its_store(read: Any) -> None:
 
 
 @pytest.mark.parametrize("read", READS)
-def test_a_value_that_can_not_be_read_is_told_with_its_store_and_key(read: Any) -> None:
+def test_a_value_that_can_not_be_read_is_reported_with_its_store_and_key(read: Any) -> None:
     store = make(value=bytes_serde)
     store.put("a", b"1")
     store.put("b", b"{")

@@ -60,7 +60,7 @@ def test_a_store_lies_under_its_application_and_name(directory: Path, tmp_path: 
     assert directory == tmp_path / "order-totals" / "totals" / "3"
 
 
-def test_a_new_store_tells_what_it_holds(directory: Path, resources: RocksResources) -> None:
+def test_a_new_store_reports_what_it_holds(directory: Path, resources: RocksResources) -> None:
     written(directory, resources)
     meta = json.loads((directory / "store.json").read_bytes())
     assert meta == {"format": FORMAT, "key": "text", "value": "int64"}

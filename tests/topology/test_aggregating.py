@@ -330,7 +330,7 @@ def test_a_record_that_joins_sessions_to_what_the_model_refuses_is_bad() -> None
 
 
 @pytest.mark.parametrize("kind", ["table", "changes", "checkpoint", "close", "held"])
-def test_what_can_not_be_told_any_more_is_a_dead_letter(kind: str) -> None:
+def test_what_can_not_be_emitted_any_more_is_a_dead_letter(kind: str) -> None:
     limit = 10
 
     @dataclass
@@ -409,7 +409,7 @@ def test_what_can_be_no_aggregate_is_refused() -> None:
         grouped.window(session("1s")).agg(x=own)
 
 
-def test_what_several_aggregates_tell_is_kept_elsewhere_by_its_own_type() -> None:
+def test_what_several_aggregates_emit_is_kept_elsewhere_by_its_own_type() -> None:
     topology = Topology("app")
     sums = topology.stream("in", value=int).group_by_key().agg(name="sums", orders=count())
     sums.to_stream().to_table(name="again")

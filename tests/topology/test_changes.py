@@ -105,7 +105,7 @@ def test_other_partitions() -> None:
     assert "other topics are upstream of the store now" in moved.why
 
 
-def test_a_store_behind_another_topic() -> None:
+def test_a_store_downstream_of_another_topic() -> None:
     found = verdicts(COUNTS, layout(lambda t: counts(t, topic="other")))
     assert found["counts"].action == "migrate"
     assert "by records of other" in found["counts"].why

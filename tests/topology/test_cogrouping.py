@@ -44,7 +44,7 @@ def test_each_stream_is_added_by_its_own_function() -> None:
     assert driver.store("all") == {"k1": "A-B", "k2": "-CD"}
 
 
-def test_at_a_checkpoint_the_last_change_is_told() -> None:
+def test_at_a_checkpoint_the_last_change_is_emitted() -> None:
     driver = cogrouped("checkpoint")
     driver.pipe("one", Record("k", "A", Timestamp(0)), Record("k", "B", Timestamp(1)))
     assert driver.read("out") == [("k", "AB")]
@@ -65,7 +65,7 @@ def test_of_one_topic_each_record_is_added_in_its_turn() -> None:
     assert driver.read("out") == [("k", "A-AB-B")]
 
 
-def test_streams_with_new_keys_meet_behind_internal_topics() -> None:
+def test_streams_with_new_keys_meet_downstream_of_internal_topics() -> None:
     topology = Topology("app")
     one = topology.stream("one").group_by(lambda value: value[0], name="one-by")
     two = topology.stream("two").group_by(lambda value: value[0], name="two-by")

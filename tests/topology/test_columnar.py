@@ -217,4 +217,4 @@ def test_polars_is_loaded_when_it_is_needed() -> None:
 def test_without_polars() -> None:
     check = "import sys; sys.modules['polars'] = None; from processor import col"
     failed = subprocess.run([sys.executable, "-c", check], capture_output=True, check=False)
-    assert b'pip install "kproc[columns]"' in failed.stderr
+    assert b"uv add kproc --extra columns" in failed.stderr

@@ -43,7 +43,7 @@ def test_a_step_that_changes_keys_may_part_equal_ones(flow: Flow) -> None:
     assert later.then("filter", Filter(bool), None).rekeyed
 
 
-def test_equal_keys_meet_again_behind_a_repartition(flow: Flow) -> None:
+def test_equal_keys_meet_again_downstream_of_a_repartition(flow: Flow) -> None:
     parted = flow.then("map", Filter(bool), None, key=Form(int))
     met = parted.partitioned_by_key("n")
     assert not met.rekeyed
@@ -58,14 +58,14 @@ def test_a_repartition_topic_is_called_after_the_label_else_after_the_step(flow:
     assert parted.partitioned_by_key("n").edge.node.topics == ("app-n-repartition",)
 
 
-def test_a_repartition_keeps_what_it_is_told_to_write(flow: Flow) -> None:
+def test_a_repartition_keeps_what_it_is_to_write(flow: Flow) -> None:
     parted = flow.then("map", Filter(bool), None, key=Form(), value=Form())
     met = parted.repartitioned("r", key=int64)
     assert met.key == Form(None, int64, int64)
     assert met.value == Form()
 
 
-def test_a_table_tells_values_of_another_form(flow: Flow) -> None:
+def test_a_table_emits_values_of_another_form(flow: Flow) -> None:
     spec = StoreSpec("n", text, stamped(int64))
     made = flow.table("count", spec, Count("n", "change"), Form(int, int64))
     assert made.value == Form(int, kept=int64)
@@ -73,7 +73,7 @@ def test_a_table_tells_values_of_another_form(flow: Flow) -> None:
     assert made.edge.node.kind == "count"
 
 
-def test_when_a_table_tells_is_one_of_two_choices(flow: Flow) -> None:
+def test_when_a_table_emits_is_one_of_two_choices(flow: Flow) -> None:
     spec = StoreSpec("n", text, stamped(int64))
     with pytest.raises(TopologyError, match="count n: emit='always'"):
         flow.table("count", spec, Count("n", "always"), Form(int))

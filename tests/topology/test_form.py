@@ -87,7 +87,7 @@ def test_forms_of_each_of_several(function: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("function", [three, bare, nothing, generic, list, to_int])
-def test_forms_of_each_that_are_not_told(function: Callable[..., Any]) -> None:
+def test_forms_of_each_that_are_not_given(function: Callable[..., Any]) -> None:
     assert Form.each_returned_by(function) == Form()
 
 
@@ -163,7 +163,7 @@ def test_fields_that_a_model_does_not_have(model: type) -> None:
     assert str(caught.value) == f"'price' is no field of {model.__name__}, which has user, amount"
 
 
-def test_fields_that_are_not_told_but_may_be_there() -> None:
+def test_fields_that_are_not_given_but_may_be_there() -> None:
     assert Form(Data).field("half")[0](Data("ann", 7)) == 3.5
     assert Form(Open).field("more")[0](Open(user="ann", more=1)) == 1
 

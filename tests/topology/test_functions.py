@@ -90,7 +90,9 @@ COLUMNS_OF_TABLES: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("write", COLUMNS_OF_TABLES)
-def test_column_expressions_of_tables_are_told_where_they_go(write: Callable[[Any], Any]) -> None:
+def test_the_error_of_column_expressions_of_tables_says_where_they_go(
+    write: Callable[[Any], Any],
+) -> None:
     with pytest.raises(TopologyError, match="column expressions are for filter, filter_not"):
         write(None)
 
@@ -115,7 +117,7 @@ def test_functions_of_other_arguments(write: Callable[[Any], Any]) -> None:
         write(orders())
 
 
-def test_functions_that_do_not_tell_what_they_take() -> None:
+def test_functions_whose_parameters_are_not_known() -> None:
     functions: list[Any] = [bool, max, str.upper]
     for function in functions:
         assert checked_function("filter", function, "value") is function

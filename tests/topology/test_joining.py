@@ -85,7 +85,7 @@ def test_a_stream_and_a_table_of_the_same_topic() -> None:
     assert driver.read("out") == [("a", "0+0"), ("a", "1+1"), ("a", "2+2")]
 
 
-def test_a_stream_of_changes_with_the_table_that_tells_them() -> None:
+def test_a_stream_of_changes_with_the_table_that_emits_them() -> None:
     topology = Topology("app")
     counts = topology.stream("in").group_by_key().count(emit="change")
     counts.to_stream().join(counts, plus).to("out")
@@ -187,7 +187,7 @@ def test_changes_of_two_tables(kind: str, emit: Any) -> None:
         assert told(driver) == wanted, (side, key, value)
 
 
-def test_a_joined_table_tells_of_the_last_change_at_a_checkpoint_and_can_be_read() -> None:
+def test_a_joined_table_emits_the_last_change_at_a_checkpoint_and_can_be_read() -> None:
     topology = Topology("app")
     both = topology.table("left").outer_join(topology.table("right"), plus)
     both.to("out")

@@ -147,7 +147,7 @@ def test_asymmetric_times() -> None:
     assert after(driver, "left", "6", "end", 57) == [("1", "A1+None", 30), ("2", "None+12", 31)]
 
 
-def test_nothing_is_told_as_unmatched_that_may_be_matched_yet() -> None:
+def test_nothing_is_emitted_as_unmatched_that_may_be_matched_yet() -> None:
     """Kafka Streams tells of A0 at once, and again when the late a0 comes."""
     driver = driver_of("left_join", before=0.1, after=0)
     assert after(driver, "left", "0", "A0", 1000) == []
@@ -301,7 +301,7 @@ def test_a_result_that_fails_is_left_out_and_not_the_record_that_brought_its_tim
     assert driver.read("out") == [("k", 1)]
 
 
-def test_both_sides_with_new_keys_meet_behind_internal_topics() -> None:
+def test_both_sides_with_new_keys_meet_downstream_of_internal_topics() -> None:
     topology = Topology("app")
     orders = topology.stream("orders").key_by("user")
     clicks = topology.stream("clicks").key_by("by", name="clicks-by-user")

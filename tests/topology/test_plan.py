@@ -103,7 +103,7 @@ def test_a_repartition_topic_has_as_many_partitions_as_the_largest_input(app: To
     assert counts(app, a=3, b=5) == {"r": 5}
 
 
-def test_or_as_many_as_it_is_told(app: Topology) -> None:
+def test_or_as_many_as_are_asked_for(app: Topology) -> None:
     by(app.stream("a"), "r", partitions=7).group_by_key().count()
     assert counts(app, a=3) == {"r": 7}
 
@@ -126,7 +126,7 @@ def test_it_lines_up_with_the_topics_that_it_is_read_with(app: Topology) -> None
     assert counts(app, a=9, b=2) == {"r": 2}
 
 
-def test_it_lines_up_with_another_that_was_told(app: Topology) -> None:
+def test_it_lines_up_with_another_that_was_reported(app: Topology) -> None:
     told = by(app.stream("a"), "told", partitions=6)
     told.merge(by(app.stream("b"), "r"), name="both").group_by_key().count(name="n")
     assert counts(app, a=2, b=4) == {"told": 6, "r": 6}

@@ -97,7 +97,7 @@ def test_steps_that_leave_equal_keys_together(step: Callable[[Any2], Any2], app:
         lambda s: s.process(keep, stores=[key_value("n", key=str, value=str)], name="p"),
     ],
 )
-def test_state_behind_changed_keys_needs_a_repartition(
+def test_state_downstream_of_changed_keys_needs_a_repartition(
     step: Callable[[Any2], Any2], state: Callable[[Any2], object], app: Topology
 ) -> None:
     state(step(app.stream("in")))
@@ -220,7 +220,7 @@ def test_streams_are_immutable(stream: Any2) -> None:
         stream._flow = before
 
 
-def test_kinds_tell_steps_apart(stream: Any2, app: Topology) -> None:
+def test_kinds_distinguish_steps(stream: Any2, app: Topology) -> None:
     stream.filter_not(bool).print()
     stream.for_each(print)
     grouped = stream.group_by_key()

@@ -45,7 +45,7 @@ def test_a_table_knows_its_store_and_what_is_in_it(app: Topology) -> None:
 
 
 @pytest.mark.parametrize("kind", ["count", "reduce", "aggregate", "table"])
-def test_when_a_table_tells_of_changes_is_one_of_two(kind: str, stream: Stream[Any, Any]) -> None:
+def test_when_a_table_emits_changes_is_one_of_two(kind: str, stream: Stream[Any, Any]) -> None:
     grouped, emit = stream.group_by_key(), "now"
     make: dict[str, Any] = {
         "count": lambda: grouped.count(name="n", emit=emit),

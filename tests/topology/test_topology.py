@@ -8,12 +8,12 @@ from processor.topology.form import Form
 from processor.topology.table import values_of
 
 
-def test_a_stream_has_text_keys_and_json_values_unless_told() -> None:
+def test_a_stream_has_text_keys_and_json_values_unless_types_are_given() -> None:
     flow = flow_of(Topology("app").stream("in"))
     assert (flow.key, flow.value) == (Form(str, text), Form(None, json))
 
 
-def test_a_serde_tells_how_but_not_what() -> None:
+def test_a_serde_says_how_but_not_what() -> None:
     assert flow_of(Topology("app").stream("in", value=text)).value == Form(None, text)
 
 
@@ -32,7 +32,7 @@ def test_a_table_is_the_last_value_of_each_key() -> None:
     assert values_of(Topology("app").table("users", name="people")).store.name == "people"
 
 
-def test_when_a_table_tells_is_checked() -> None:
+def test_when_a_table_emits_is_checked() -> None:
     with pytest.raises(TopologyError, match="table users-table: emit='always': possible are"):
         Topology("app").table("users", emit="always")
 

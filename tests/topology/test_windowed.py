@@ -37,7 +37,7 @@ def read(driver: TopologyDriver, topic: str = "out") -> list[tuple[str, int, int
     ]
 
 
-def test_a_window_is_told_of_once_when_it_closes() -> None:
+def test_a_window_is_emitted_once_when_it_closes() -> None:
     test = driver(lambda s: s.window(tumbling("10s", grace="2s")).count().to("out"))
     pipe(test, ("a", 1, 0), ("b", 9, 0), ("a", 11, 0), ("a", 8, 0))
     assert read(test) == []
@@ -78,13 +78,13 @@ def test_results_come_before_the_record_that_brings_their_time() -> None:
     assert test.read("out") == [("a", 1), ("a", -1), ("b", 2), ("b", 3), ("b", -2), ("c", 4)]
 
 
-def test_every_change_can_be_told() -> None:
+def test_every_change_can_be_emitted() -> None:
     test = driver(lambda s: s.window(tumbling("10s"), emit="change").reduce(add).to("out"))
     pipe(test, ("a", 1, 5), ("a", 2, 6), ("a", 11, 7))
     assert read(test) == [("a", 0, 10, 5), ("a", 0, 10, 11), ("a", 10, 20, 7)]
 
 
-def test_changes_can_be_told_at_checkpoints() -> None:
+def test_changes_can_be_emitted_at_checkpoints() -> None:
     test = driver(
         lambda s: s.window(tumbling("10s"), emit="checkpoint").reduce(add).to("out"),
     )
@@ -116,7 +116,7 @@ def test_a_deleted_state_gives_no_result() -> None:
     assert read(test) == [("b", 0, 10, 1)]
 
 
-def test_a_result_that_was_deleted_before_its_window_closed_is_told_as_such() -> None:
+def test_a_result_that_was_deleted_before_its_window_closed_is_emitted_as_such() -> None:
     def make(stream: Grouped) -> None:
         stream.window(tumbling("10s"), emit="checkpoint").aggregate(int, add_or_delete).to("told")
 
@@ -360,7 +360,7 @@ def test_tables_of_equal_windows_can_be_joined(emit: WindowEmit) -> None:
     assert read(test) == [("a", 0, 10, [1, 10]), ("a", 10, 20, [3, 10])]
 
 
-def test_what_closed_windows_told_is_a_table_where_it_is_kept() -> None:
+def test_what_closed_windows_emitted_is_a_table_where_it_is_kept() -> None:
     topology = Topology("app")
     sums = topology.stream("in", value=int).group_by_key().window(tumbling("10s")).reduce(add)
     kept = sums.to_stream().to_table(name="kept")
@@ -398,7 +398,7 @@ def test_a_restart_goes_on_with_open_windows() -> None:
     assert read(test) == [("a", 0, 10, 3)]
 
 
-def test_windows_that_a_shorter_grace_has_closed_are_told_after_the_restart() -> None:
+def test_windows_that_a_shorter_grace_has_closed_are_emitted_after_the_restart() -> None:
     long = driver(lambda s: s.window(tumbling("10s", grace="1h")).count().to("out"))
     pipe(long, ("a", 1, 0), ("a", 50, 0))
     short = driver(lambda s: s.window(tumbling("10s")).count().to("out"))
@@ -418,7 +418,7 @@ def test_what_does_not_go_together_is_refused() -> None:
         grouped.window(tumbling("10s"), late="drop")  # pyright: ignore[reportArgumentType]
 
 
-def test_a_window_that_is_kept_is_not_told_again_after_a_restart() -> None:
+def test_a_window_that_is_kept_is_not_emitted_again_after_a_restart() -> None:
     test = driver(lambda s: s.window(tumbling("10s"), retention="1h").count().to("out"))
     pipe(test, ("a", 1, 0), ("a", 10, 0))
     assert read(test) == [("a", 0, 10, 1)]

@@ -53,7 +53,7 @@ def test_its_stores_follow_the_changelogs(kafka: str, topic_name: str, tmp_path:
     [{}, {"state_store": "memory"}, {"guarantee": "at-least-once"}],
     ids=["rocksdb", "memory", "at-least-once"],
 )
-def test_it_adopts_when_told(
+def test_it_adopts_when_asked(
     kafka: str, topic_name: str, tmp_path: Path, settings: dict[str, str]
 ) -> None:
     application = Application(kafka, topic_name, tmp_path, seed=2, **settings)
@@ -77,7 +77,7 @@ def test_it_adopts_when_told(
     application.check()
 
 
-def test_told_to_adopt_before_it_is_ready(kafka: str, topic_name: str, tmp_path: Path) -> None:
+def test_asked_to_adopt_before_it_is_ready(kafka: str, topic_name: str, tmp_path: Path) -> None:
     application = Application(kafka, topic_name, tmp_path, seed=3)
     application.feed.write(200)
     application.run_to_end()

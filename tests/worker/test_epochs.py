@@ -71,5 +71,5 @@ def test_the_record_before_a_committed_position_is_compared_once() -> None:
     assert epochs.to_compare(IN, Offset(7)) is None
 
 
-def test_brokers_that_tell_none() -> None:
+def test_brokers_that_report_none() -> None:
     assert known([(5, None), (6, None)]).of(IN, Offset(6)) == UNKNOWN

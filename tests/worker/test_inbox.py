@@ -91,7 +91,7 @@ def read(events: list[Event], source: TopicPartition) -> list[int]:
     ]
 
 
-def test_records_flow_from_where_it_is_told_to_the_end(
+def test_records_flow_from_where_it_is_asked_to_the_end(
     kafka: str, topic: str, make_inbox: MakeInbox
 ) -> None:
     write(kafka, topic, 3000)
@@ -151,7 +151,7 @@ def test_the_record_before_a_position_is_compared(
         until(inbox, lambda _: False)
 
 
-def test_a_position_that_is_gone_is_told(kafka: str, topic: str, make_inbox: MakeInbox) -> None:
+def test_a_position_that_is_gone_is_reported(kafka: str, topic: str, make_inbox: MakeInbox) -> None:
     write(kafka, topic, 10)
     first, second = sources(topic)
     ledger.delete_before(kafka, topic, {0: 5})

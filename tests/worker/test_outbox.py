@@ -44,7 +44,7 @@ def send_until_it_fails(outbox: TransactionalOutbox, command: Produce) -> None:
     pytest.fail(f"20,000 records were taken, of which {left} are not with the broker")
 
 
-def test_a_transaction_that_has_failed_tells_why_at_the_next_record(
+def test_a_transaction_that_has_failed_says_why_at_the_next_record(
     outbox: TransactionalOutbox, make_topic: MakeTopic
 ) -> None:
     topic = make_topic(**{"max.message.bytes": "1000"})

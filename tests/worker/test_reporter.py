@@ -36,7 +36,7 @@ def test_a_busy_loop_silences_nobody() -> None:
     reporter.close()
 
 
-def test_the_latest_status_is_told() -> None:
+def test_the_latest_status_is_reported() -> None:
     line = Line()
     reporter = Reporter(line.channel, Status(0, "starting"))
     reporter.report(lambda: Status(0, "restoring"))

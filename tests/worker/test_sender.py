@@ -80,7 +80,9 @@ def test_keys_choose_the_same_partitions(
     assert len(places) == 200
 
 
-def test_the_end_of_a_changelog_is_told(kafka: str, make_topic: MakeTopic, *, native: bool) -> None:
+def test_the_end_of_a_changelog_is_reported(
+    kafka: str, make_topic: MakeTopic, *, native: bool
+) -> None:
     topic, store = make_topic(partitions=1), StoreId("counts", Partition(0))
     sender = Sender(config(kafka), native=native)
     for last in (1, 2, 500):

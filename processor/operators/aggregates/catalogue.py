@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from processor.errors import TopologyError
 from processor.serdes.internal_values import pack, to_bytes
+from processor.wording import adding
 
 _INT64 = 2**63
 
@@ -392,7 +393,7 @@ def _sketches(asked: str) -> Any:
         return import_module("datasketches")
     except ImportError as error:
         raise TopologyError(
-            f"{asked} needs the package datasketches: install kproc[sketches], on Python 3.13 or "
+            f"{asked} needs the package datasketches: {adding('sketches')}, on Python 3.13 or "
             "older. It has no wheels for newer ones, so that the extra leaves it out there"
         ) from error
 

@@ -344,7 +344,7 @@ def states_serde(name: str, parts: Sequence[Part], types: Sequence[Any]) -> Serd
         types: Of their states, as they are kept.
 
     Raises:
-        TopologyError: A type is none that can be kept.
+        TopologyError: A type can't be kept.
     """
     dumps = [part.aggregator.dump for part in parts]
     loads = [part.aggregator.load for part in parts]

@@ -194,7 +194,7 @@ def _kind(value: Any) -> DataType:
     """The type that a column needs for a value.
 
     Raises:
-        ColumnError: There is none.
+        ColumnError: No column has that type.
     """
     scalar = _scalars().get(type(value))
     if scalar is not None:

@@ -143,7 +143,7 @@ def aggregate(expression: Expr, what: str) -> tuple[Callable[[Any], Aggregator[A
     That is a checked expression as well; None: of the records.
 
     Raises:
-        TopologyError: It is none of those that there are.
+        TopologyError: It is not one of those that are supported.
     """
     match _unnamed(_tree(expression, what)):
         case "Len":

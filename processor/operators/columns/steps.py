@@ -20,6 +20,7 @@ from processor.attempt import attempt
 from processor.errors import TopologyError
 from processor.operators.base import AnyBatch, Context, Operator, Outputs
 from processor.operators.columns.lazy import LazyValues, fill, made_of
+from processor.wording import adding
 
 if TYPE_CHECKING:
     from polars import Expr
@@ -39,9 +40,7 @@ def polars() -> Any:
     try:
         return import_module("polars")
     except ImportError as error:
-        raise TopologyError(
-            'column expressions need Polars: pip install "kproc[columns]"'
-        ) from error
+        raise TopologyError(f"column expressions need Polars: {adding('columns')}") from error
 
 
 def is_expression(thing: object) -> TypeIs[Expr]:

@@ -92,7 +92,7 @@ def hash_of(value: Any, serde: Serde[Any]) -> bytes:
 
 @dataclass(frozen=True)
 class Subscribe(Operator):
-    """Makes subscriptions of a table's changes; one for None is none."""
+    """Makes subscriptions of a table's changes; one for None is left out."""
 
     of_changes: ClassVar[bool] = True
 

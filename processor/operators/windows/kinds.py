@@ -139,7 +139,7 @@ class Calendar(Aligned):
         today = datetime.fromtimestamp(time // 1000, self.zone).date()
         day = _first_day(self.unit, today, get_args(Weekday).index(self.week_starts))
         end = self._begin(following := _next_day(self.unit, day))
-        if end <= time:  # clocks went back over midnight: the day before is shown once more
+        if end <= time:  # clocks went back over midnight: the day before is shown again
             day, end = following, self._begin(_next_day(self.unit, following))
         return (Span(self._begin(day), end),)
 

@@ -1,7 +1,7 @@
 """Reads Avro's single values from bytes that anybody may have written.
 
 Each function takes the data and a position, and returns the value and the position after it; a
-length is compared with what there is before anything is done with it.
+length is compared with what is left before anything is done with it.
 """
 
 from collections.abc import Callable, Mapping

@@ -18,7 +18,7 @@ _ONE_BYTE: Final = 128
 
 
 def plain_writer(type_: Type) -> Write:
-    """A function that writes a single value after what there is."""
+    """A function that appends a single value."""
     if isinstance(type_, Fixed):
         return _fixed(type_)
     if isinstance(type_, EnumType):

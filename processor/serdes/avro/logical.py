@@ -1,6 +1,6 @@
 """Logical types of Avro: dates, times, decimals and UUIDs from what they are written as, and back.
 
-Knows nothing of bytes on the wire or of models. What can't be said exactly is refused, not rounded.
+Knows nothing of bytes on the wire or of models. What has no exact form is refused, not rounded.
 """
 
 from collections.abc import Callable

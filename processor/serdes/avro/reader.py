@@ -2,7 +2,7 @@
 
 All that depends on the schemas alone is decided when the function is made; so is every bound that
 can be. Each function takes the data and a position and returns the value and the position after
-it; the data is never trusted: a length is compared with what there is before anything is done.
+it; the data is never trusted: a length is compared with what is left before anything is done.
 """
 
 from collections.abc import Callable, Mapping

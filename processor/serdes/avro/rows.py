@@ -57,7 +57,7 @@ def _of_union(union: UnionType, given: Any) -> Any:
     kinds = [each.kind for each in union.branches]
     if given is None or (given == "" and "null" in kinds):
         return None
-    problem = ValueError(f"{given!r:.40} is none of {', '.join(kinds)}")
+    problem = ValueError(f"{given!r:.40} is not one of {', '.join(kinds)}")
     for branch in union.branches:
         if branch.kind != "null":
             try:

@@ -136,7 +136,7 @@ def read_schema(source: Source) -> AvroSchema:
     in `flights.Airport.avsc`.
 
     Raises:
-        BadSchema: There is none, or it is not one.
+        BadSchema: It is missing or invalid.
     """
     if isinstance(source, AvroSchema):
         return source

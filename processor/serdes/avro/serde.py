@@ -82,7 +82,7 @@ def avro(
         The serde.
 
     Raises:
-        TopologyError: The schema is none, or does not fit the type.
+        TopologyError: The schema is invalid, or does not fit the type.
     """
     if schema is None:
         if registry is None:

@@ -8,7 +8,7 @@ from processor.errors import TopologyError
 
 
 class BadSchema(TopologyError):
-    """A schema is none, or one that kproc doesn't read."""
+    """A schema is invalid, or one that kproc doesn't read."""
 
 
 class UnknownName(BadSchema):

@@ -91,7 +91,7 @@ def default_of(type_: Type, default: Any, annotation: Any, name: str) -> Callabl
     """A function that makes the value that a default in a schema stands for.
 
     Raises:
-        TopologyError: The default is none of the type.
+        TopologyError: The default is not of the type.
     """
     try:
         value = _default(type_, default, annotation, name)

@@ -1,6 +1,5 @@
-"""A plan as a picture: Mermaid for pages that render it, SVG for everything else."""
+"""A plan as a picture: as Mermaid, and with a place for everything, as a node's page draws it."""
 
 from processor.topology.drawing.mermaid import mermaid
-from processor.topology.drawing.svg import svg
 
-__all__ = ["mermaid", "svg"]
+__all__ = ["mermaid"]

@@ -96,8 +96,8 @@ def _columns(
             columns[link.target] = max(columns[link.target], columns[link.source] + 1)
     targets = {link.target for link in links}
     for box in columns.keys() - targets - first:
-        behind = [columns[link.target] for link in links if link.source == box]
-        columns[box] = min(behind, default=1) - 1
+        downstream = [columns[link.target] for link in links if link.source == box]
+        columns[box] = min(downstream, default=1) - 1
     end = max((columns[box] for box in columns.keys() - last), default=-1) + 1
     return {box: end if box in last else column for box, column in columns.items()}
 

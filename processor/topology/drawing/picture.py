@@ -1,4 +1,4 @@
-"""What there is to draw of a plan: boxes and the arrows between them.
+"""A plan as boxes and the arrows between them.
 
 Topics take the place of sources and sinks and stand outside of subtopologies; stores stand with
 their step. Knows nothing of positions, colours or formats.
@@ -57,7 +57,7 @@ class Picture:
 
 
 def picture(plan: Plan) -> Picture:
-    """What there is to draw of a plan."""
+    """A plan as boxes and arrows."""
     boxes: dict[str, Box] = {}
     arrows: dict[tuple[str, str], Arrow] = {}
     for part in plan.subtopologies:

@@ -247,10 +247,10 @@ def _wrapped(text: str) -> list[str]:
 def _without_cycles(drawn: Picture) -> Picture:
     """A topic through which records come back is shown twice: written right, read left."""
     boxes, arrows = dict(drawn.boxes), list[Arrow]()
-    behind: dict[str, set[str]] = {}
+    downstream: dict[str, set[str]] = {}
 
     def reaches(start: str, end: str) -> bool:
-        return start == end or any(reaches(each, end) for each in behind.get(start, ()))
+        return start == end or any(reaches(each, end) for each in downstream.get(start, ()))
 
     def unit(box: str) -> str:
         part = drawn.boxes[box].part
@@ -267,6 +267,6 @@ def _without_cycles(drawn: Picture) -> Picture:
             made = arrow._replace(**{"source" if reading else "target": again})
             source, target = (again, target) if reading else (source, again)
         if source != target:
-            behind.setdefault(source, set()).add(target)
+            downstream.setdefault(source, set()).add(target)
         arrows.append(made)
     return Picture(boxes, tuple(arrows))
