@@ -1,8 +1,16 @@
-"""Which rows of a table the ordinary run leaves to the long suite."""
+"""What the ordinary run leaves to the long suite: rows of tables, and examples of properties."""
 
-from typing import Any
+import os
+from typing import Any, Final
 
 import pytest
+
+LONG: Final = "KPROC_LONG" in os.environ
+
+
+def examples(ordinary: int, long: int) -> int:
+    """How many examples a property tries: in the ordinary run, and with KPROC_LONG."""
+    return long if LONG else ordinary
 
 
 def long(*rows: Any) -> list[Any]:
