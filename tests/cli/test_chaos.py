@@ -16,6 +16,7 @@ from processor.cli.chaos import sources_of
 from processor.errors import UsageError
 from processor.local.embedded import free_port
 from processor.topology.plan import plan
+from tests.commands import kproc
 
 KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
 VICTIMS = ("worker", "node", "supervisor")
@@ -223,14 +224,14 @@ def test_what_is_wrong_is_told_before_anything_starts(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "job.py").write_text(NO_SAMPLE)
-    done = chaos(tmp_path, "job.py", *arguments)
+    done = kproc("chaos", "job.py", *arguments, folder=tmp_path)
     assert done.returncode == 2
     assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
 
 
-def test_help_teaches_by_examples(tmp_path: Path) -> None:
-    done = chaos(tmp_path, "--help")
+def test_help_teaches_by_examples() -> None:
+    done = kproc("chaos", "--help")
     for text in ("--input orders=orders.csv", "kill-supervisor", "Exit codes", "--seed"):
         assert text in done.stdout
 
@@ -272,7 +273,7 @@ topology.stream("orders", value=orders).to("out")
 
 def test_sample_data_that_needs_a_schema_registry(tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text(REGISTERED)
-    done = chaos(tmp_path, "job.py")
+    done = kproc("chaos", "job.py", folder=tmp_path)
     assert done.returncode == 2
     assert "set schema_registry.url" in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -14,9 +12,8 @@ from docker.errors import DockerException, ImageNotFound
 from testcontainers.core.network import Network
 
 import docker
-from processor.local.embedded import EmbeddedKafka
-from tests import ledger
-from tests.conftest import IMAGE, KIND, KafkaContainer
+from tests import forks, ledger
+from tests.brokers import IMAGE, KIND, KafkaContainer, address
 from tests.integration.node_process import NodeProcess
 
 PATIENCE = 120.0
@@ -94,14 +91,8 @@ class App:
         """Runs another command on it; what it printed. The exit code must be as expected."""
         sets = {"state_dir": self.folder / "state", **self.settings}
         given = [f"--set={key}={value}" for key, value in sets.items() if key != "slots"]
-        command = [sys.executable, "-m", "processor.cli", name, str(self.file)]
-        done = subprocess.run(
-            [*command, "--bootstrap", self.kafka, *given, *options],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        command = [name, str(self.file), "--bootstrap", self.kafka, *given, *options]
+        done = forks.run("processor.cli", *command)
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -150,20 +141,12 @@ class App:
 
 
 @pytest.fixture(scope="session")
-def strict_kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+def strict_kafka() -> str:
     """A broker that compacts, and aborts what was left open, at once; with access control.
 
     What has no rule is allowed.
     """
-    config = {
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "allow.everyone.if.no.acl.found": "true",
-        "log.cleaner.backoff.ms": "100",
-        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
-    }
-    folder = tmp_path_factory.mktemp("strict-kafka")
-    with EmbeddedKafka.start(folder, port=0, config=config) as broker:
-        yield broker.bootstrap
+    return address("strict")
 
 
 @pytest.fixture

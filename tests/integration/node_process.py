@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -13,11 +11,10 @@ from typing import Any, Self
 
 import psutil
 
-from processor.local.embedded import end_with_parent
 from processor.worker.channel import NAME
+from tests import forks
 
 _NUMBERS = count()
-_KPROC = "import sys; from processor.cli.main import main; sys.exit(main())"
 
 
 class NodeProcess:
@@ -38,15 +35,11 @@ class NodeProcess:
         defaults = {"state_dir": str(folder / "state"), "startup_timeout": "120s"}
         given = {**defaults, "bootstrap": kafka, **settings}
         sets = [f"--set={name}={_written(value)}" for name, value in given.items()]
-        command = [sys.executable, "-c", _KPROC, "run", str(topology), "--log-format=json"]
-        self.process = psutil.Popen(
-            [*command, *sets, *options],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=end_with_parent(),
-        )
+        command = ["run", str(topology), "--log-format=json", *sets, *options]
+        out = self._log.fileno()
+        with Path(os.devnull).open() as nothing:
+            files = [nothing.fileno(), out, out]
+            self.process = forks.start("processor.cli", *command, files=files)
 
     @property
     def workers(self) -> list[psutil.Process]:

@@ -14,6 +14,8 @@ from processor.testing import TopologyDriver
 from topologies import flights
 from topologies.flights import Delays, Flight, Punctuality
 
+pytestmark = pytest.mark.xdist_group("flights")
+
 SCHEMAS = Path("schemas")
 
 
