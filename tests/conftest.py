@@ -6,9 +6,11 @@ import random
 import sys
 import uuid
 from collections.abc import Callable, Generator
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from processor.local.brokers import Brokers
 from processor.native.client import missing
@@ -18,6 +20,7 @@ pytest.register_assert_rewrite("tests.crashes", "tests.integration", "tests.ledg
 
 from tests import brokers as shared_brokers  # noqa: E402
 from tests import ledger, watchdog  # noqa: E402
+from tests.suites import TOGETHER  # noqa: E402
 
 # The same examples in each run, so that what fails does so again; KPROC_LONG looks for others.
 settings.register_profile("kproc", derandomize="KPROC_LONG" not in os.environ, print_blob=True)
@@ -45,6 +48,19 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
         return 0
     each = 1 if config.option.markexpr == "not kafka" else _WAITING
     return min(len(os.sched_getaffinity(0)) * each, _MOST_WORKERS)
+
+
+class CaseByCase(LoadScopeScheduling):
+    """Gives each process a test at a time, or the tests of a file that stay together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file in TOGETHER else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> CaseByCase:
+    """How the tests are shared out."""
+    return CaseByCase(config, log)
 
 
 _RUN = pytest.StashKey[contextlib.ExitStack]()

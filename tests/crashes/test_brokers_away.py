@@ -16,7 +16,7 @@ from tests.integration.steady import PARTITIONS, TOPOLOGY, Steady
 from tests.integration.watch import Watch
 from tests.suites import long
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("brokers away")]
+pytestmark = pytest.mark.kafka
 
 SLOTS = 1
 HANGS = 30.0

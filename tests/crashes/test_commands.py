@@ -14,7 +14,7 @@ import pytest
 
 from tests.crashes.application import Application
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("commands")]
+pytestmark = pytest.mark.kafka
 
 SEED = int(os.environ.get("KPROC_SEED", "1"))
 KINDS = {

@@ -36,7 +36,7 @@ from processor.settings import load
 from tests import ledger
 from tests.integration.conftest import App
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("security")]
+pytestmark = pytest.mark.kafka
 
 CANARY = "canary-7f3a"
 HOST = "127.0.0.1"

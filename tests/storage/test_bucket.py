@@ -13,8 +13,6 @@ from processor.errors import SettingsError, SnapshotError, SnapshotsAway
 from processor.storage.bucket import Bucket, hashed, save, sha256
 from tests.storage.storage import SECRET, s3
 
-pytestmark = pytest.mark.xdist_group("bucket")
-
 
 @pytest.fixture(scope="module")
 def s3_url() -> Generator[str]:

@@ -14,8 +14,6 @@ from processor.testing import TopologyDriver
 from topologies import flights
 from topologies.flights import Delays, Flight, Punctuality
 
-pytestmark = pytest.mark.xdist_group("flights")
-
 SCHEMAS = Path("schemas")
 
 

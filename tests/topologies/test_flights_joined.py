@@ -11,8 +11,6 @@ from processor import Record
 from processor.loading import load
 from processor.testing import TopologyDriver
 
-pytestmark = pytest.mark.xdist_group("flights joined")
-
 TOPOLOGY = load("topologies/flights_joined.py")
 HOUR = 3_600_000
 DAYS = 4

@@ -11,8 +11,6 @@ from processor import Record
 from processor.loading import load
 from processor.testing import TopologyDriver
 
-pytestmark = pytest.mark.xdist_group("sessions")
-
 TOPOLOGY = load("topologies/sessions.py")
 HOUR = 3_600_000
 

@@ -25,8 +25,6 @@ from processor.worker.snapshots import Snapshots, _Round
 from processor.worker.stores import StoreOpener, meta_of
 from tests.storage.storage import SECRET, s3
 
-pytestmark = pytest.mark.xdist_group("snapshots of a worker")
-
 HERE = "0a"
 STORE = StoreId("totals", Partition(2))
 FACTS = Wanted({}, HERE, Offset(0), Offset(1000), 1000)
