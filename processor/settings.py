@@ -23,6 +23,7 @@ from processor.addresses import parse_address
 from processor.durations import POLL_INTERVAL, milliseconds
 from processor.errors import SettingsError, UsageError
 from processor.layers import CLIENTS, FILE, KAFKA, PREFIX, flat, from_environment, from_file
+from processor.options import ClientOptions, SnapshotOptions, StateOptions, WorkerOptions
 from processor.records import Policy
 
 _SECURITY: Final = ("security.", "sasl.", "ssl.")
@@ -379,6 +380,71 @@ class Settings(BaseSettings):
                 if name in _OWNED:
                     raise ValueError(f"{name} can't be set: {_OWNED[name]}")
         return self
+
+    @property
+    def options(self) -> WorkerOptions:
+        """What the core of a worker goes by; a transaction ends well before it is timed out."""
+        checkpoint = self._time("checkpoint_interval")
+        if self.guarantee == "exactly-once":
+            checkpoint = min(checkpoint, max(1, self._time("transaction_timeout") // 3))
+        return WorkerOptions(
+            guarantee=self.guarantee,
+            checkpoint_interval=checkpoint,
+            persist_interval=self._time("persist_interval"),
+            cache_bytes=self.cache_bytes,
+            uncommitted_bytes=self.uncommitted_bytes,
+            max_record_bytes=self.max_record_bytes,
+            on_bad_record=self.on_bad_record,
+            max_task_idle=self._time("max_task_idle") if self.max_task_idle else None,
+            max_time_ahead=self._time("max_time_ahead"),
+            max_lead=self.max_lead,
+            max_upstream_wait=self._time("max_upstream_wait"),
+            follows_progress=bool(self.max_task_idle),
+            idle_timeout=self._time("idle_timeout"),
+        )
+
+    @property
+    def clients(self) -> ClientOptions:
+        """What clients are made with; `kafka` is for each of them."""
+        return ClientOptions(
+            kafka={"client.id": "kproc", **self.kafka, "bootstrap.servers": self.bootstrap},
+            consumer=self.consumer,
+            producer=self.producer,
+            schema_registry=self.schema_registry,
+            fetch_bytes=self.fetch_bytes,
+            send_bytes=self.send_bytes,
+            session_timeout=self._time("session_timeout"),
+            transaction_timeout=self._time("transaction_timeout"),
+        )
+
+    @property
+    def state(self) -> StateOptions:
+        """Where state is kept."""
+        return StateOptions(
+            folder=str(self.state_dir.absolute()),
+            store=self.state_store,
+            block_cache_bytes=self.block_cache_bytes,
+            write_buffer_bytes=self.write_buffer_bytes,
+            flush_interval=self._time("flush_interval"),
+        )
+
+    @property
+    def snapshots(self) -> SnapshotOptions | None:
+        """Where snapshots go; None: there are none."""
+        if not self.snapshot_url:
+            return None
+        interval = self._time("snapshot_interval")
+        return SnapshotOptions(url=self.snapshot_url, interval=interval, kept=self.snapshots_kept)
+
+    @property
+    def stuck_milliseconds(self) -> int:
+        """Milliseconds after which a loop that does not turn is stuck; 0: never."""
+        return self._time("stuck_after")
+
+    def _time(self, name: str) -> int:
+        """Milliseconds of a duration; 0 where it is empty, which means never or any."""
+        text = getattr(self, name)
+        return milliseconds(text, name, least=0) if text else 0
 
     @classmethod
     def settings_customise_sources(

@@ -20,8 +20,8 @@ from processor.errors import KafkaError
 from processor.kafka.clients import QUIET, ClientConfig, committed, partitions_of, topics_of
 from processor.kafka.progress import list_offsets, partitions
 from processor.kafka.registry import Registry
+from processor.options import WorkerOptions
 from processor.records import Offset, Partition, RawBatch, TopicPartition
-from processor.runtime.options import WorkerOptions
 from processor.runtime.progress import without_progress
 from processor.topology.plan import Layout
 

@@ -26,7 +26,6 @@ from processor.errors import Fenced, StateError, StateMismatch
 from processor.kafka.clients import QUIET, committed_by, translated
 from processor.kafka.progress import list_offsets, partitions
 from processor.local.node_process import NodeProcess
-from processor.node.node import client_settings
 from processor.records import Offset, TopicPartition
 from processor.topology.plan import Layout
 
@@ -73,7 +72,7 @@ class Operator:
         self._problems = problems
         self._slots = layout.slots
         self._most_slots = layout.slots + _SPARE_SLOTS
-        self._admin: Any = AdminClient({**QUIET, **client_settings(site.settings)})
+        self._admin: Any = AdminClient({**QUIET, **site.settings.clients.kafka})
         self._steps: Steps | None = None
         self.resets: list[Reset] = []
         """Those that were made, for the comparison."""
@@ -197,7 +196,7 @@ class Operator:
         self.resets.append(Reset(until, ends, self._committed()))
 
     def _committed(self) -> dict[TopicPartition, Offset]:
-        client = client_settings(self._site.settings)
+        client = self._site.settings.clients.kafka
         found = committed_by(client, self._plan.application, self._sources)
         return {source: Offset(max(0, each.offset)) for source, each in found.items()}
 

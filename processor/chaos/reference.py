@@ -14,8 +14,8 @@ from processor.chaos.replay import RawRecord, TaskResult, replay
 from processor.chaos.resets import Reset, joined, pieces
 from processor.chaos.rules import Judgement, Rule, Rules, rules
 from processor.operators.aggregates.by_key import TableOperator
+from processor.options import WorkerOptions
 from processor.records import Headers, Partition, RawBatch, TopicPartition
-from processor.runtime.options import WorkerOptions
 from processor.topology.graph import Step
 from processor.topology.plan import Layout, Subtopology, TaskId
 

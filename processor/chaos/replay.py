@@ -12,6 +12,7 @@ from typing import TypeAlias
 from processor.chaos.outside import Outside
 from processor.errors import KprocError
 from processor.operators.base import NO_TIME
+from processor.options import WorkerOptions
 from processor.records import Offset, RawBatch, Record, Timestamp, TopicPartition
 from processor.runtime.commands import (
     Aborted,
@@ -30,7 +31,6 @@ from processor.runtime.commands import (
     Tick,
 )
 from processor.runtime.host import carry_out
-from processor.runtime.options import WorkerOptions
 from processor.runtime.progress import without_progress
 from processor.runtime.worker import Worker
 from processor.serdes import SchemasMissing

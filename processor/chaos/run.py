@@ -26,8 +26,6 @@ from processor.errors import WorkerFailed
 from processor.kafka.registry import Registry
 from processor.kafka.transfer import produce_rows
 from processor.local.node_process import logged
-from processor.node.node import client_settings
-from processor.runtime.options import WorkerOptions
 from processor.settings import Settings
 from processor.topology.plan import Layout, Plan
 from processor.worker.channel import ADOPTED
@@ -154,7 +152,7 @@ class ChaosRun:
             )
             self.bootstrap = settings.bootstrap
         layout = make_topics(order.plan, settings)
-        client = client_settings(settings)
+        client = settings.clients.kafka
         for topic, make in order.tables.items():
             produce_rows(client, topic, make())
         outputs = outputs_of(order.plan, client)
@@ -274,14 +272,9 @@ class ChaosRun:
         self._phase = "verifying"
         self._pass()
         witness.stop()
-        options = WorkerOptions(
-            on_bad_record=settings.on_bad_record,
-            max_record_bytes=settings.max_record_bytes,
-            follows_progress=bool(settings.max_task_idle),
-        )
         registry = Registry(settings.schema_registry)
-        client = client_settings(settings)
-        inspection = Inspection(client, layout, witness.reader, options, registry)
+        client = settings.clients.kafka
+        inspection = Inspection(client, layout, witness.reader, settings.options.alone(), registry)
         written = {load.topic: load.written for load in self._loads}
         resets = self._operator.resets if self._operator else ()
         verdict = inspection.judge(written, self._watcher.replayed, resets)

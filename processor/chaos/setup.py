@@ -18,7 +18,7 @@ from processor.errors import UsageError
 from processor.kafka.clients import QUIET, ClientConfig, partitions_of, topics_of
 from processor.kafka.progress import list_offsets, partitions
 from processor.local.brokers import REPLICAS, Brokers
-from processor.node.node import client_settings, prepare_topics
+from processor.node.setup import prepare
 from processor.settings import Settings, unsecured
 from processor.topology.graph import Sink
 from processor.topology.plan import Layout, Plan
@@ -68,8 +68,8 @@ def make_topics(plan: Plan, settings: Settings) -> Layout:
         UsageError: One of them holds records already.
         KafkaError: They don't fit the topology, or Kafka does not answer.
     """
-    _refuse_records(plan, client_settings(settings))
-    return prepare_topics(plan, settings)
+    _refuse_records(plan, settings.clients.kafka)
+    return prepare(plan, settings)
 
 
 def _refuse_records(plan: Plan, client: ClientConfig) -> None:

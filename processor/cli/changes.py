@@ -36,11 +36,10 @@ def show_changes(file: str, plan: "Plan", settings: "Settings", *, as_json: bool
         StateError: It is not to be known.
     """
     from processor.admin.planning import planned  # noqa: PLC0415
-    from processor.node.node import client_settings  # noqa: PLC0415
 
     found = [
         change._replace(why=naming(change.why, file))
-        for change in planned(plan, client_settings(settings), settings)
+        for change in planned(plan, settings.clients.kafka, settings)
     ]
     if as_json:
         reported = [change._asdict() for change in found]

@@ -157,9 +157,8 @@ def chaos(  # noqa: PLR0913 - options of a command
         failover_timeout=milliseconds(settings.failover_timeout, "failover_timeout"),
         brokers=brokers,
     )
-    columns = (key, timestamp, value_format)
     makers = {
-        topic: _maker(source, settings, *columns)
+        topic: _maker(source, settings, key, timestamp, value_format)
         for topic, source in sources_of(made, loaded.samples, inputs or ()).items()
     }
     for make in makers.values():
@@ -169,8 +168,16 @@ def chaos(  # noqa: PLR0913 - options of a command
     try:
         with redacting(settings, topology), _folder(keep=keep) as folder:
             order = Order(
-                *(topology, made, settings, terms, makers, rate, folder.path),
-                *(tables, embedded, keep),
+                topology=topology,
+                plan=made,
+                settings=settings,
+                terms=terms,
+                feeds=makers,
+                rate=rate,
+                folder=folder.path,
+                tables=tables,
+                embedded=embedded,
+                leave=keep,
             )
             report = _work(order, as_json=as_json)
             folder.keep = keep or not report.verdict.passed

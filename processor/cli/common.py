@@ -180,7 +180,7 @@ def client_config(settings: "Settings", more: Sequence[str] | None) -> dict[str,
         UsageError: One is not of that form.
         SettingsError: librdkafka refuses one.
     """
-    from processor.node.node import check_clients, client_settings  # noqa: PLC0415
+    from processor.node.node import check_clients  # noqa: PLC0415
 
     own: dict[str, Any] = {}
     for setting in more or ():
@@ -190,7 +190,7 @@ def client_config(settings: "Settings", more: Sequence[str] | None) -> dict[str,
         own[name] = value
     whole = settings.model_copy(update={"kafka": {**settings.kafka, **own}})
     check_clients("kproc", whole)
-    return {**client_settings(whole), **own}
+    return {**whole.clients.kafka, **own}
 
 
 class RecordsPerSecond(ProgressColumn):

@@ -137,8 +137,8 @@ class LogDisplay:
         fields["records_per_s"] = round(figures.mean_rate)
         self._log.info("finished" if run.is_done(state) else "stopped before the end", **fields)
         kept = {"dead_letters": run.plan.dead_letters} if run.keeps_dead_letters else {}
-        for step, count in figures.bad_records.items():
-            self._log.warning("bad records", step=step, count=count, **kept)
+        for cause, count in figures.bad_records.items():
+            self._log.warning("bad records", step=str(cause), count=count, **kept)
         for step, each in sorted(figures.late.items()):
             if each.late or each.partly:
                 self._log.warning("late records", step=step, **msgspec.structs.asdict(each))

@@ -195,7 +195,6 @@ def replay(  # noqa: PLR0913 - options of a command
     Example: kproc dlq replay orders.py --step check --dry-run
     """
     from processor.admin import dead_letters  # noqa: PLC0415
-    from processor.node.node import client_settings  # noqa: PLC0415
 
     wanted = _wanted(step, reason, topic, partition, key, since, until, letter)
     where = _where(topology, application, bootstrap, config, sets)
@@ -209,7 +208,7 @@ def replay(  # noqa: PLR0913 - options of a command
             return
         if not yes:
             confirm(f"Replay {several(len(asked.chosen), 'dead letter')}?")
-        own = {**client_settings(where.settings), **where.settings.producer}
+        own = {**where.settings.clients.kafka, **where.settings.producer}
         with record_progress("Replaying") as report:
             done = dead_letters.replay(letters, asked, to, own, report)
     say(f"{several(done, 'dead letter')} {'is' if done == 1 else 'are'} replayed.")
@@ -224,10 +223,9 @@ class _Where:
 
     def letters(self) -> "DeadLetters":
         from processor.admin.dead_letters import DeadLetters  # noqa: PLC0415
-        from processor.node.node import client_settings  # noqa: PLC0415
         from processor.topology.plan import DEAD_LETTERS  # noqa: PLC0415
 
-        return DeadLetters(client_settings(self.settings), self.application + DEAD_LETTERS)
+        return DeadLetters(self.settings.clients.kafka, self.application + DEAD_LETTERS)
 
 
 def _where(

@@ -131,12 +131,11 @@ def _measured(application: str, settings: "Settings") -> "Measured":
     from processor.cluster.capacity import measured  # noqa: PLC0415
     from processor.cluster.load import LoadMeter  # noqa: PLC0415
     from processor.cluster.measure import measure  # noqa: PLC0415
-    from processor.node.node import client_settings  # noqa: PLC0415
     from processor.node.observing import overviews  # noqa: PLC0415
 
     timeout = milliseconds(settings.failover_timeout, "failover_timeout")
     meter, began = LoadMeter(), time.monotonic()
-    for overview, problems in overviews(client_settings(settings), application, timeout):
+    for overview, problems in overviews(settings.clients.kafka, application, timeout):
         for problem in problems:
             say(problem)
         measurement = measure(overview, time.monotonic() - began)

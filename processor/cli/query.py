@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -93,7 +93,7 @@ def query(  # noqa: PLR0913 - options of a command
             text = {"count": found.count, "exact": found.exact}
             _write(text) if as_json else typer.echo(f"{found.count}{more}")
             return
-        wanted = _entries(client, store, kind, key, (first, end), stale=stale)
+        wanted = _entries(client, store, kind, key, _Span(first, end), stale=stale)
         entries = list(islice(wanted, None if every else limit + 1))
         _show(entries if every else entries[:limit], _columns(kind), as_json=as_json)
         if not entries and key is not None:
@@ -117,11 +117,10 @@ def _client(application: str, settings: "Settings", http: str | None) -> "Client
 def _nodes(application: str, settings: "Settings") -> list[str]:
     """The URLs of the nodes that run, by their heartbeats."""
     from processor.durations import milliseconds  # noqa: PLC0415
-    from processor.node.node import client_settings  # noqa: PLC0415
     from processor.node.observing import overviews  # noqa: PLC0415
 
     timeout = milliseconds(settings.failover_timeout, "failover_timeout")
-    overview, _ = next(overviews(client_settings(settings), application, timeout))
+    overview, _ = next(overviews(settings.clients.kafka, application, timeout))
     live = [node for node in overview.nodes if node.state in ("live", "leaving")]
     if not live:
         raise QueryError(f"no node of {application} runs: start one with kproc run", "moving")
@@ -146,12 +145,19 @@ def _view(client: "Client", store: str, kind: str, *, stale: bool) -> Any:
     return made(store, stale=stale)
 
 
+class _Span(NamedTuple):
+    """From where to where entries are asked for, as given; None: no bound."""
+
+    first: str | None
+    end: str | None
+
+
 def _entries(
     client: "Client",
     store: str,
     kind: str,
     key: str | None,
-    given: tuple[str | None, str | None],
+    span: _Span,
     *,
     stale: bool,
 ) -> Iterable[dict[str, Any]]:
@@ -159,13 +165,13 @@ def _entries(
     if kind == "windows":
         since, until = (
             None if text is None else moment(text, option)
-            for text, option in zip(given, ("--from", "--to"), strict=True)
+            for text, option in zip(span, ("--from", "--to"), strict=True)
         )
         found = view.items(since, until) if key is None else view.get(key, since, until)
         for window, value in found:
             yield {"key": window.key, "start": window.start, "end": window.end, "value": value}
     elif key is None:
-        for each, value in view.items(*given):
+        for each, value in view.items(*span):
             yield {"key": each, "value": value}
     elif (entry := view.entry(key)) is not None:
         time = {} if entry.timestamp is None else {"timestamp": entry.timestamp}

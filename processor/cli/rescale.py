@@ -73,9 +73,8 @@ def _rescale(
     dry_run: bool,
 ) -> None:
     from processor.admin import rescaling  # noqa: PLC0415
-    from processor.node.node import client_settings  # noqa: PLC0415
 
-    client = client_settings(settings)
+    client = settings.clients.kafka
     change = rescaling.survey(plan, client, slots=slots, partitions=partitions)
     if change.before == change.after:
         say(f"{plan.application} is like that already: nothing to do.")

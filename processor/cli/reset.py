@@ -76,9 +76,8 @@ def _reset(
 ) -> None:
     from processor.admin import resetting  # noqa: PLC0415
     from processor.admin.rescaling import check_stopped  # noqa: PLC0415
-    from processor.node.node import client_settings  # noqa: PLC0415
 
-    client, folder = client_settings(settings), Path(settings.state_dir)
+    client, folder = settings.clients.kafka, Path(settings.state_dir)
     asked = resetting.survey(plan, client, folder, stores=stores, to=to)
     for line in _lines(asked):
         say(line)

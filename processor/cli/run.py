@@ -211,12 +211,11 @@ def _show_results(made: "Plan", settings: "Settings") -> None:
     from processor.cli.summary import consume_command  # noqa: PLC0415
     from processor.kafka.registry import Registry  # noqa: PLC0415
     from processor.kafka.results import read_results  # noqa: PLC0415
-    from processor.node.node import client_settings  # noqa: PLC0415
 
     console = Console(highlight=False)
     asking = Registry(settings.schema_registry).asking
     for topic in made.outputs:
-        found = read_results(client_settings(settings), topic, _SHOWN_RECORDS)
+        found = read_results(settings.clients.kafka, topic, _SHOWN_RECORDS)
         hint = consume_command(topic, settings)
         key, value = (serde and asking(serde) for serde in serdes_of(made, topic))
         console.print("", *results(topic, found, (key, value), hint), sep="\n")
@@ -256,14 +255,11 @@ def _dev_port() -> int:
 def _load_sample(settings: "Settings", sample: "SampleData", *, quiet: bool) -> None:
     from processor.kafka.registry import Registry  # noqa: PLC0415
     from processor.local.dev import load_sample  # noqa: PLC0415
-    from processor.node.node import client_settings  # noqa: PLC0415
 
     began = time.monotonic()
     registry = Registry(settings.schema_registry)
     with record_progress(f"Loading {sample.topic}") as report:
-        count = load_sample(
-            client_settings(settings), sample, registry, settings.partitions, report
-        )
+        count = load_sample(settings.clients.kafka, sample, registry, settings.partitions, report)
     if count and not quiet:
         took = time.monotonic() - began
         say(f"Loaded {several(count, 'record')} into {sample.topic} in {took:.1f} s.")

@@ -241,7 +241,6 @@ def _overviews(asked: Asked, actuator: "Actuator") -> "Iterator[tuple[Overview, 
 
     A broker that can't be reached any more is waited for, and where nodes start so is their topic.
     """
-    from processor.node.node import client_settings  # noqa: PLC0415
     from processor.node.observing import overviews  # noqa: PLC0415
     from processor.settings import redacted  # noqa: PLC0415
 
@@ -252,7 +251,7 @@ def _overviews(asked: Asked, actuator: "Actuator") -> "Iterator[tuple[Overview, 
     reported = ""
     while True:
         try:
-            for seen in overviews(client_settings(settings), asked.application, timeout):
+            for seen in overviews(settings.clients.kafka, asked.application, timeout):
                 until, reported = time.monotonic() + patience, ""
                 yield seen
         except (BrokerUnreachable, TopicMismatch) as error:
@@ -269,11 +268,11 @@ def _overviews(asked: Asked, actuator: "Actuator") -> "Iterator[tuple[Overview, 
 def _make_topics(asked: Asked, nodes: int) -> None:
     """An application that is new gets a slot for each node that there may be."""
     from processor.loading import load  # noqa: PLC0415
-    from processor.node.node import prepare_topics  # noqa: PLC0415
+    from processor.node.setup import prepare  # noqa: PLC0415
     from processor.topology.plan import plan  # noqa: PLC0415
 
     if asked.topology is not None:
-        prepare_topics(plan(load(asked.topology)), asked.settings, nodes)
+        prepare(plan(load(asked.topology)), asked.settings, nodes)
 
 
 def _local_nodes(asked: Asked, most: int, file: Path) -> "LocalNodes":

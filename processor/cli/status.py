@@ -42,12 +42,11 @@ STATUS_EXIT_CODES = (
 def _applications(context: typer.Context, incomplete: str) -> Iterator[str]:
     """Names of applications that begin so, if the Kafka to ask is known and answers soon."""
     from processor.node import observing  # noqa: PLC0415 - only where it is needed
-    from processor.node.node import client_settings  # noqa: PLC0415
 
     try:
         bootstrap = context.params.get("bootstrap")
         settings = settings_here(None, None, None, bootstrap=bootstrap)
-        found = observing.applications(client_settings(settings), _PATIENCE)
+        found = observing.applications(settings.clients.kafka, _PATIENCE)
     except KprocError:  # a completion has nowhere to report it
         return
     yield from (name for name in found if name.startswith(incomplete))
@@ -107,12 +106,11 @@ def status(
 def _overviews(application: str, settings: "Settings") -> "Overviews":
     """What there is to see, for ever; what goes wrong is reported once."""
     from processor.durations import milliseconds  # noqa: PLC0415
-    from processor.node.node import client_settings  # noqa: PLC0415
     from processor.node.observing import overviews  # noqa: PLC0415
 
     timeout = milliseconds(settings.failover_timeout, "failover_timeout")
     reported: set[str] = set()
-    for overview, problems in overviews(client_settings(settings), application, timeout):
+    for overview, problems in overviews(settings.clients.kafka, application, timeout):
         for problem in dict.fromkeys(problems):
             if problem not in reported:
                 say(problem)

@@ -64,8 +64,8 @@ def print_summary(run: Run, figures: Figures, state: "NodeState") -> None:
     if figures.adoptions:
         adoptions = (f"{count} {reason}" for reason, count in figures.adoptions.most_common())
         lines.append(_line("adoptions", ", ".join(adoptions)))
-    for step, count in figures.bad_records.items():
-        lines.append(_line("bad records", f"{count:,}  {step}", "red"))
+    for cause, count in figures.bad_records.items():
+        lines.append(_line("bad records", f"{count:,}  {cause}", "red"))
     lines += [
         _line("late", f"{reported}  {step}", "yellow")
         for step, lateness in sorted(figures.late.items())

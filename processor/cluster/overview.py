@@ -230,11 +230,19 @@ def _primary(view: View, slot: int, node: NodeOverview) -> Worker:
 
 
 def _takeover(adoption: Adoption, now: float | None) -> Takeover:
-    steps = (adoption.fence, adoption.catch_up, adoption.join)
     took = max(adoption.fence + adoption.catch_up, adoption.join)  # it is joined meanwhile
     ago = max(0, now - adoption.at) / 1000 if adoption.at and now is not None else None
     at = adoption.at or None
-    return Takeover(adoption.reason, adoption.predecessor, at, ago, took, *steps)
+    return Takeover(
+        reason=adoption.reason,
+        predecessor=adoption.predecessor,
+        at=at,
+        ago=ago,
+        took=took,
+        fence=adoption.fence,
+        catch_up=adoption.catch_up,
+        join=adoption.join,
+    )
 
 
 def _by_name(node: NodeOverview) -> tuple[str, str]:

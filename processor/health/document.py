@@ -242,10 +242,7 @@ def steps(primaries: Iterable[int], flows: Mapping[int, SlotFlows]) -> tuple[Ste
 
 def bad_records(figures: Figures) -> tuple[BadRecords, ...]:
     """By step and reason, the most first."""
-    parted = (
-        (*where.rpartition(": ")[::2], count) for where, count in figures.bad_records.most_common()
-    )
-    return tuple(BadRecords(step, reason, count) for step, reason, count in parted)
+    return tuple(BadRecords(*cause, count) for cause, count in figures.bad_records.most_common())
 
 
 def late_records(figures: Figures) -> tuple[LateRecords, ...]:

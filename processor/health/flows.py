@@ -47,10 +47,10 @@ class SlotFlows:
         """Takes in what the worker reports; `now` in seconds of any clock that goes forward."""
         self.records.note(now, status.records)
         self.checkpoints.note(now, status.checkpoints)
-        self.commits.note(now, status.commit_seconds)
+        self.commits.note(now, status.spent.commits)
         for topic, reading in status.topics.items():
             self.topics[topic].note(now, reading.records)
-        for step, seconds in status.steps.items():
+        for step, seconds in status.spent.steps.items():
             self.steps[step].note(now, seconds)
         if status.checkpoints > self._checkpoints:
             self.checkpoint_at = now

@@ -148,9 +148,8 @@ def _totals(figures: Figures) -> Iterator[Metric]:
         checkpoints.add_metric(label, slot.checkpoints)
         overtaken.add_metric(label, slot.last.overtaken)
         restarts.add_metric(label, slot.restarts)
-        for step_and_reason, count in sorted(slot.bad_records.items()):
-            step, _, reason = step_and_reason.rpartition(": ")
-            bad.add_metric([*label, step, reason], count)
+        for cause, count in sorted(slot.bad_records.items()):
+            bad.add_metric([*label, *cause], count)
     yield from (records, busy, checkpoints, restarts, overtaken, bad, judged, late, partly)
 
 

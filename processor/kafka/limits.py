@@ -16,7 +16,7 @@ from confluent_kafka.admin._resource import ResourceType
 
 from processor.errors import PermissionDenied
 from processor.kafka.clients import QUIET, ClientConfig, translated
-from processor.runtime.options import TopicLimits
+from processor.options import TopicLimits
 from processor.topology.plan import InternalTopic
 
 _TIMEOUT = 30.0

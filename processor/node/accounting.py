@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 
-from processor.worker.channel import Lateness, Status
+from processor.worker.channel import Cause, Lateness, Status
 from processor.worker.rate import Rate
 
 
@@ -23,7 +23,7 @@ class SlotFigures:
     _records: int = 0
     _checkpoints: int = 0
     _busy: float = 0.0
-    _bad: Counter[str] = field(default_factory=Counter[str])
+    _bad: Counter[Cause] = field(default_factory=Counter[Cause])
     _late: dict[str, Lateness] = field(default_factory=dict[str, Lateness])
 
     def note(self, status: Status, now: float) -> None:
@@ -31,8 +31,8 @@ class SlotFigures:
         if _is_of_another_process(self.last, status):
             self._records += self.last.records
             self._checkpoints += self.last.checkpoints
-            self._busy += self.last.busy_seconds
-            self._bad.update(self.last.bad_records)
+            self._busy += self.last.spent.busy
+            self._bad = self.bad_records
             self._late = _sum(self._late, self.last.late)
         self.last = status
         self.rate.note(now, self.records)
@@ -50,12 +50,12 @@ class SlotFigures:
     @property
     def busy_seconds(self) -> float:
         """Time in which it worked."""
-        return self._busy + self.last.busy_seconds
+        return self._busy + self.last.spent.busy
 
     @property
-    def bad_records(self) -> Counter[str]:
-        """Bad records by `step: reason`."""
-        return self._bad + Counter(self.last.bad_records)
+    def bad_records(self) -> Counter[Cause]:
+        """Bad records by their cause."""
+        return self._bad + Counter({each.cause: each.count for each in self.last.bad_records})
 
     @property
     def late(self) -> Mapping[str, Lateness]:
@@ -73,7 +73,7 @@ def _is_of_another_process(before: Status, status: Status) -> bool:
     return (
         status.records < before.records
         or status.checkpoints < before.checkpoints
-        or status.busy_seconds < before.busy_seconds
+        or status.spent.busy < before.spent.busy
     )
 
 
@@ -151,9 +151,9 @@ class Figures:
         return sum(known) if known and len(known) == len(lags) else None
 
     @property
-    def bad_records(self) -> Counter[str]:
-        """Bad records by `step: reason`."""
-        return sum((slot.bad_records for slot in self.slots.values()), Counter[str]())
+    def bad_records(self) -> Counter[Cause]:
+        """Bad records by their cause."""
+        return sum((slot.bad_records for slot in self.slots.values()), Counter[Cause]())
 
     @property
     def late(self) -> Mapping[str, Lateness]:

@@ -23,9 +23,9 @@ class Figures:
     def note(self, now: float, status: Status) -> None:
         """Takes in what it reports; `now` in seconds of any clock that only goes forward."""
         self._records.note(now, status.records)
-        self._busy.note(now, status.busy_seconds)
-        self._cpu.note(now, status.cpu_seconds)
-        self._starved.note(now, status.starved_seconds)
+        self._busy.note(now, status.spent.busy)
+        self._cpu.note(now, status.spent.cpu)
+        self._starved.note(now, status.spent.starved)
         restore = status.restore
         if restore is not None and restore.seconds >= _LONG_ENOUGH:
             self._restored = restore.bytes / restore.seconds

@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 
 from processor.cluster.beats import Role
 from processor.cluster.view import View
-from processor.durations import POLL_INTERVAL, milliseconds, seconds
+from processor.durations import milliseconds, seconds
 from processor.errors import Interrupted, SettingsError, SnapshotsAway
 from processor.kafka.broker_clock import clock_offset
 from processor.kafka.clients import QUIET
@@ -38,8 +38,8 @@ from processor.node.pool import WorkerPool
 from processor.node.setup import prepare
 from processor.node.slots_topic import SlotsTopic
 from processor.node.supervisor import Supervisor
+from processor.options import TopicLimits
 from processor.runtime.dataflow import NO_LIMITS
-from processor.runtime.options import TopicLimits, WorkerOptions
 from processor.settings import Settings
 from processor.storage.bucket import Bucket
 from processor.storage.leftovers import Leftovers
@@ -117,14 +117,14 @@ class Node:
         check_clients(plan.application, settings)
         uses_native(settings.native)  # or says why it can't
         away = _snapshots_away(settings)
-        client = client_settings(settings)
+        client = settings.clients.kafka
         self._settings = settings
         self._watchers = watchers
         pool = WorkerPool(spec)
         # More would only get in each other's way, and a node that joins others has few slots.
         pool.warm(min(settings.slots, math.ceil(cores())))
         try:
-            layout = prepare_topics(plan, settings)
+            layout = prepare(plan, settings)
             self.state = NodeState(layout, time.monotonic())
             if until_end:
                 self.state.backlog = Backlog(client, layout)
@@ -315,33 +315,7 @@ def _member_options(settings: Settings, layout: Layout, http: str) -> MemberOpti
     )
 
 
-def prepare_topics(plan: Plan, settings: Settings, nodes: int = 1) -> Layout:
-    """Checks and makes the application's topics, as `setup.prepare` does, by these settings.
-
-    Unless `slots` is set, an application keeps the number that it has; one that is new gets a slot
-    for each of so many nodes.
-    """
-    is_set = "slots" in settings.model_fields_set
-    return prepare(
-        plan,
-        client_settings(settings),
-        create=settings.partitions if settings.create_topics else None,
-        replication=settings.replication_factor,
-        slots=settings.slots if is_set else max(settings.slots, nodes),
-        keep_slots=not is_set,
-        startup_timeout=seconds(settings.startup_timeout, "startup_timeout"),
-        failover_timeout=milliseconds(settings.failover_timeout, "failover_timeout"),
-        max_record_bytes=settings.max_record_bytes,
-    )
-
-
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
-
-
-def client_settings(settings: Settings) -> dict[str, Any]:
-    """What every client of the application is set to."""
-    client_id = {"client.id": "kproc"}
-    return {**client_id, **settings.kafka, "bootstrap.servers": settings.bootstrap}
 
 
 def check_clients(application: str, settings: Settings) -> None:
@@ -350,12 +324,12 @@ def check_clients(application: str, settings: Settings) -> None:
     Raises:
         SettingsError: librdkafka refuses a setting.
     """
-    common = {**QUIET, **client_settings(settings)}
-    session = session_timeout(settings, {**settings.kafka, **settings.consumer})
+    clients = settings.clients
+    common = {**QUIET, **clients.kafka}
     makers: dict[str, tuple[Any, dict[str, Any]]] = {
         "kafka": (AdminClient, {}),
-        "consumer": (Consumer, {"group.id": application, **session, **settings.consumer}),
-        "producer": (Producer, settings.producer),
+        "consumer": (Consumer, {"group.id": application, **clients.membership, **clients.consumer}),
+        "producer": (Producer, clients.producer),
     }
     for part, (make, own) in makers.items():
         try:
@@ -365,14 +339,6 @@ def check_clients(application: str, settings: Settings) -> None:
                 f"librdkafka refuses the settings in `{part}`: {error.args[0].str()}; "
                 "`kproc config` shows where each is from"
             ) from error
-
-
-def session_timeout(settings: Settings, own: Mapping[str, Any]) -> dict[str, int]:
-    """How long a session lasts: as librdkafka demands, no longer than is waited for a poll."""
-    timeout = milliseconds(settings.session_timeout, "session_timeout")
-    given = own.get("max.poll.interval.ms")
-    longest = max(POLL_INTERVAL, timeout) if given is None else given
-    return {"session.timeout.ms": min(timeout, int(longest)), "max.poll.interval.ms": longest}
 
 
 def _store_ids(layout: Layout) -> dict[str, str]:
@@ -398,26 +364,7 @@ def worker_spec(
     `state_dir` is the node's, if not that of the settings, `broker_clock` a `clock_offset`, and
     `limits` are those of outputs.
     """
-
-    def time_of(name: str) -> int:
-        return milliseconds(getattr(settings, name), name, least=0)
-
-    options = WorkerOptions(
-        guarantee=settings.guarantee,
-        checkpoint_interval=_checkpoint_interval(settings),
-        persist_interval=time_of("persist_interval"),
-        cache_bytes=settings.cache_bytes,
-        uncommitted_bytes=settings.uncommitted_bytes,
-        max_record_bytes=settings.max_record_bytes,
-        on_bad_record=settings.on_bad_record,
-        max_task_idle=time_of("max_task_idle") if settings.max_task_idle else None,
-        max_time_ahead=time_of("max_time_ahead") if settings.max_time_ahead else 0,
-        max_lead=settings.max_lead,
-        max_upstream_wait=time_of("max_upstream_wait") if settings.max_upstream_wait else 0,
-        follows_progress=bool(settings.max_task_idle),
-        idle_timeout=time_of("idle_timeout") if settings.idle_timeout else 0,
-        limits=_limits(settings, limits),
-    )
+    state = settings.state
     return WorkerSpec(
         topology=topology,
         supervisor=os.getpid(),
@@ -425,44 +372,20 @@ def worker_spec(
         slot=slot,
         slots=layout.slots,
         partitions=dict(layout.partitions),
-        ledger_topic=layout.plan.ledger_topic,
-        ledger=dict(layout.settled.ledger),
-        began=dict(layout.settled.began),
-        topic_ids=dict(layout.settled.ids),
+        settled=layout.settled,
         store_ids=_store_ids(layout),
-        stamp=layout.settled.stamp,
         clock_offset=clock_offset() if broker_clock is None else broker_clock,
-        options=options,
-        kafka=client_settings(settings),
-        consumer=settings.consumer,
-        producer=settings.producer,
-        schema_registry=settings.schema_registry,
-        state_dir=str((state_dir or settings.state_dir).absolute()),
-        state_store=settings.state_store,
+        options=replace(settings.options, limits=_limits(settings, limits)),
+        clients=settings.clients,
+        state=replace(state, folder=str((state_dir or settings.state_dir).absolute())),
+        snapshots=settings.snapshots,
         start_from=settings.start_from,
-        block_cache_bytes=settings.block_cache_bytes,
-        write_buffer_bytes=settings.write_buffer_bytes,
-        fetch_bytes=settings.fetch_bytes,
-        send_bytes=settings.send_bytes,
-        batch_bytes=_batch_bytes(limits),
         max_batch=settings.max_batch,
-        flush_interval=time_of("flush_interval"),
-        session_timeout=time_of("session_timeout"),
-        transaction_timeout=time_of("transaction_timeout"),
-        stuck_after=time_of("stuck_after") if settings.stuck_after else 0,
-        snapshot_url=settings.snapshot_url,
-        snapshot_interval=time_of("snapshot_interval") if settings.snapshot_url else 0,
-        snapshots_kept=settings.snapshots_kept,
+        batch_bytes=_batch_bytes(limits),
+        stuck_after=settings.stuck_milliseconds,
         native=uses_native(settings.native),
         role=role,
     )
-
-
-def _checkpoint_interval(settings: Settings) -> int:
-    """Milliseconds; a transaction has to end well before it is timed out."""
-    interval = milliseconds(settings.checkpoint_interval, "checkpoint_interval")
-    timeout = milliseconds(settings.transaction_timeout, "transaction_timeout")
-    return min(interval, max(1, timeout // 3)) if settings.guarantee == "exactly-once" else interval
 
 
 def _limits(settings: Settings, limits: Mapping[str, TopicLimits]) -> Mapping[str, TopicLimits]:

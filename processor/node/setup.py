@@ -15,6 +15,7 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 from msgspec.structs import replace as replaced
 
+from processor.durations import milliseconds, seconds
 from processor.errors import SettingsError, StateMismatch, TopicMismatch
 from processor.kafka.changelogs import topic_ids
 from processor.kafka.clients import QUIET, ClientConfig, await_topics, topics_of, translated
@@ -26,6 +27,7 @@ from processor.kafka.description import (
 )
 from processor.kafka.limits import TIMES, alter, fitted, lacking, settings_of
 from processor.node.observing import live_nodes
+from processor.settings import Settings
 from processor.topology.changes import Description, following, is_alike, stamp
 from processor.topology.plan import (
     DESCRIPTION,
@@ -40,30 +42,16 @@ from processor.topology.plan import (
 _TIMEOUT = 30.0
 
 
-def prepare(  # noqa: PLR0913 - as the settings have it
-    plan: Plan,
-    client: ClientConfig,
-    *,
-    create: int | None,
-    replication: int,
-    slots: int,
-    keep_slots: bool = False,
-    startup_timeout: float = _TIMEOUT,
-    failover_timeout: int = 1000,
-    max_record_bytes: int = 1_000_000,
-) -> Layout:
+def prepare(plan: Plan, settings: Settings, nodes: int = 1) -> Layout:
     """Checks the topics of a plan, creates those that are missing and the application's own.
+
+    Unless `slots` is set, an application keeps the number that it has; one that is new gets a slot
+    for each node at least.
 
     Args:
         plan: The plan.
-        client: librdkafka settings.
-        create: The partitions of input and output topics to create; None: they must be there.
-        replication: Of topics created here; -1: as the brokers' default.
-        slots: Of the application, when it is started for the first time.
-        keep_slots: Whether an application that has another number keeps that.
-        startup_timeout: Seconds to wait for a broker.
-        failover_timeout: Milliseconds of silence after which a node counts as dead.
-        max_record_bytes: That internal topics take, at least.
+        settings: The application's.
+        nodes: How many nodes are started.
 
     Raises:
         SettingsError: The application has another number of slots, and is not to keep it.
@@ -72,12 +60,13 @@ def prepare(  # noqa: PLR0913 - as the settings have it
         StateMismatch: The topology would lose what the application holds.
         PermissionDenied: A topic may not be seen or created.
     """
+    client = settings.clients.kafka
     admin: Any = AdminClient({**QUIET, **client})
-    found = topics_of(client, admin, startup_timeout)
+    found = topics_of(client, admin, seconds(settings.startup_timeout, "startup_timeout"))
     there = {name: len(topic.partitions) for name, topic in found.items()}
-    counts = counts_of(plan, there, create)
+    counts = counts_of(plan, there, settings.partitions if settings.create_topics else None)
     missing = [topic for topic in _users(plan) if topic not in there]
-    layout = lay_out(plan, counts, there, _slots(plan, there, slots, keep=keep_slots))
+    layout = lay_out(plan, counts, there, _slots(plan, there, settings, nodes))
     check_existing(layout, there)
     before = last_description(client, plan, there)
     after = following(before, layout)
@@ -91,28 +80,19 @@ def prepare(  # noqa: PLR0913 - as the settings have it
         check_changes(client, layout, there, before)
     _check_owners(client, layout, there, before)
     if before is not None and not is_alike(before, after) and plan.slots_topic in there:
-        names = live_nodes(client, plan.application, failover_timeout, before.epoch)
+        silence = milliseconds(settings.failover_timeout, "failover_timeout")
+        names = live_nodes(client, plan.application, silence, before.epoch)
         if names and last_description(client, plan, there) != before:
             # One that was started at the same time was faster: what it has written counts now.
-            return prepare(
-                plan,
-                client,
-                create=create,
-                replication=replication,
-                slots=slots,
-                keep_slots=keep_slots,
-                startup_timeout=startup_timeout,
-                failover_timeout=failover_timeout,
-                max_record_bytes=max_record_bytes,
-            )
+            return prepare(plan, settings, nodes)
         _check_alone(plan.application, names)
-    wanted = [fitted(topic, max_record_bytes) for topic in layout.internal_topics]
+    wanted = [fitted(topic, settings.max_record_bytes) for topic in layout.internal_topics]
     internal = [topic for topic in wanted if topic.name not in there]
     for topic in wanted:
         if topic.name in there:
             _check_config(admin, topic, plan)
-    needed = [InternalTopic(topic, create or 0, {}) for topic in missing] + internal
-    create_topics(admin, needed, replication)
+    needed = [InternalTopic(topic, settings.partitions, {}) for topic in missing] + internal
+    create_topics(admin, needed, settings.replication_factor)
     found = settings_of(admin, [topic.name for topic in wanted])
     for topic in wanted:
         if values := lacking(topic, found.get(topic.name, {})):
@@ -242,9 +222,12 @@ def _missing(topics: Sequence[str], plan: Plan) -> str:
     )
 
 
-def _slots(plan: Plan, there: Mapping[str, int], slots: int, *, keep: bool) -> int:
+def _slots(plan: Plan, there: Mapping[str, int], settings: Settings, nodes: int) -> int:
+    slots = settings.slots
+    if "slots" not in settings.model_fields_set:
+        return there.get(plan.slots_topic, max(slots, nodes))
     found = there.get(plan.slots_topic, slots)
-    if found != slots and not keep:
+    if found != slots:
         raise SettingsError(
             f"{plan.application} has {found} slots, and the setting `slots` is {slots} here. Leave "
             f"the setting out, or stop all nodes and run: kproc rescale FILE.py --slots {slots}"

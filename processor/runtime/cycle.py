@@ -3,6 +3,7 @@
 The order of the steps, and why it is safe, is at the head of `runtime.worker`.
 """
 
+from processor.options import WorkerOptions
 from processor.records import Batch, Offset, RawBatch, TopicPartition
 from processor.runtime.badrecords import BadRecords
 from processor.runtime.commands import (
@@ -19,7 +20,6 @@ from processor.runtime.commands import (
 )
 from processor.runtime.dataflow import Output
 from processor.runtime.markers import Markers
-from processor.runtime.options import WorkerOptions
 from processor.runtime.task_batch import TaskBatch
 from processor.runtime.tasks import Now, TaskSet
 from processor.state.overlay import Overlay

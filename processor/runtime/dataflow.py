@@ -28,6 +28,7 @@ from processor.operators.base import (
 )
 from processor.operators.changes import CHANGES, ChangeOperator
 from processor.operators.event_time import InvalidTimestampError
+from processor.options import TopicLimits
 from processor.records import (
     LATEST,
     Headers,
@@ -40,7 +41,6 @@ from processor.records import (
 )
 from processor.runtime.copies import copied
 from processor.runtime.handling import by_number, process, renumbered, with_policy
-from processor.runtime.options import TopicLimits
 from processor.runtime.progress import stamped
 from processor.serdes import decode_column, encode_column
 from processor.topology.builder import check_name

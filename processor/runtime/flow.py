@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
+from processor.options import WorkerOptions
 from processor.records import Offset, RawBatch, Timestamp, TopicPartition
 from processor.runtime.alignment import Alignment
 from processor.runtime.commands import (
@@ -24,7 +25,6 @@ from processor.runtime.commands import (
 )
 from processor.runtime.cycle import CommitCycle
 from processor.runtime.markers import Asked
-from processor.runtime.options import WorkerOptions
 from processor.runtime.task import Task
 from processor.runtime.task_batch import TaskBatch
 from processor.runtime.tasks import Now, TaskSet

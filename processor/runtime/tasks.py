@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from processor.operators.base import Punctuality
+from processor.options import WorkerOptions
 from processor.records import Timestamp, TopicPartition
 from processor.runtime.alignment import State
 from processor.runtime.badrecords import BadRecords
 from processor.runtime.commands import CloseTask, OpenTask, Position, TaskOpened
 from processor.runtime.dataflow import Dataflow, nobody
 from processor.runtime.intake import Intake
-from processor.runtime.options import WorkerOptions
 from processor.runtime.progress import read_note
 from processor.runtime.task import Task
 from processor.runtime.upstream import Upstream

@@ -20,6 +20,7 @@ from functools import partial
 
 from processor.errors import BadRecordError, KprocError
 from processor.operators.base import Punctuality
+from processor.options import WorkerOptions
 from processor.records import Offset, Timestamp, TopicPartition
 from processor.runtime.badrecords import BadRecords
 from processor.runtime.commands import (
@@ -50,7 +51,6 @@ from processor.runtime.commands import (
 from processor.runtime.cycle import CommitCycle
 from processor.runtime.dataflow import nobody
 from processor.runtime.flow import Flow
-from processor.runtime.options import WorkerOptions
 from processor.runtime.task import Task
 from processor.runtime.task_batch import TaskBatch
 from processor.runtime.tasks import Now, TaskSet

@@ -4,12 +4,13 @@ Knows nothing of files and the environment: a test must not depend on them.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import get_args
 
-from processor import settings
 from processor.errors import UsageError
+from processor.options import WorkerOptions
 from processor.records import Policy
-from processor.runtime.options import WorkerOptions
+from processor.settings import of_topology
 from processor.topology.plan import Plan
 from processor.topology.topology import Topology
 
@@ -23,15 +24,14 @@ def worker_options(
         SettingsError: The topology's settings are refused by `kproc run`, too.
         UsageError: There is no such policy.
     """
-    own = settings.of_topology(topology.settings)
+    own = of_topology(topology.settings)
     if on_bad_record not in (None, *get_args(Policy)):
         possible = ", ".join(map(repr, get_args(Policy)))
         raise UsageError(f"on_bad_record={on_bad_record!r}: possible are {possible}")
-    return WorkerOptions(
+    return replace(
+        own.options.alone(),
         checkpoint_interval=checkpoint_interval,
         idle_timeout=idle_timeout,
-        follows_progress=bool(own.max_task_idle),
-        max_record_bytes=own.max_record_bytes,
         on_bad_record=on_bad_record or own.on_bad_record,
     )
 

@@ -5,7 +5,7 @@ Each method adds nodes to the builder and returns a new table; nothing is comput
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, cast, get_args, overload
 
@@ -20,7 +20,13 @@ from processor.operators.base import (
 )
 from processor.operators.windows.aligned import AlignedStep
 from processor.operators.windows.early import Early
-from processor.operators.windows.keyed import CountedStep, SessionStep, SlidingStep, entries_serde
+from processor.operators.windows.keyed import (
+    CountedStep,
+    KeyedStep,
+    SessionStep,
+    SlidingStep,
+    entries_serde,
+)
 from processor.operators.windows.kinds import (
     AnyWindows,
     Calendar,
@@ -54,6 +60,14 @@ if TYPE_CHECKING:
     from polars import Expr
 
     from processor.topology.stream import Stream
+
+
+_KEYED: Mapping[type[Windows], type[KeyedStep]] = {
+    Session: SessionStep,
+    Sliding: SlidingStep,
+    Counted: CountedStep,
+}
+"""The steps of windows that depend on the records of a key."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -255,23 +269,19 @@ class WindowedStream(FromFlow, Generic[K, V]):
         windows = self._windows
         early = None if self._early is None else Early(f"{name}-early", self._early)
         changed = () if early is None else (early.spec,)
-        rest: tuple[Aggregation, Serde[Any], WindowEmit, Policy | None, int, Early | None]
-        rest = aggregation, key, self._emit, self._late, self._kept, early
+        emit, late, kept = self._emit, self._late, self._kept
         if isinstance(windows, Hopping | Calendar):
-            return AlignedStep(name, windows, *rest), changed
+            return AlignedStep(name, windows, aggregation, key, emit, late, kept, early), changed
+        if isinstance(windows, Session) and not aggregation.can_merge:
+            raise TopologyError(
+                f"{name}: sessions grow together, so say how their aggregates do: "
+                "merge=function(earlier, later)"
+            )
         index = StoreSpec(f"{name}-windows", key, entries_serde)
-        match windows:
-            case Session():
-                if not aggregation.can_merge:
-                    raise TopologyError(
-                        f"{name}: sessions grow together, so say how their aggregates do: "
-                        "merge=function(earlier, later)"
-                    )
-                return SessionStep(name, windows, *rest, index.name), (index, *changed)
-            case Sliding():
-                return SlidingStep(name, windows, *rest, index.name), (index, *changed)
-            case Counted():
-                return CountedStep(name, windows, *rest, index.name), (index, *changed)
+        step = _KEYED[type(windows)](
+            name, windows, aggregation, key, emit, late, kept, early, index.name
+        )
+        return step, (index, *changed)
 
 
 def windowed_stream(

@@ -9,7 +9,7 @@ import signal
 import struct
 import time
 from threading import Lock
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -62,6 +62,40 @@ class Lateness(msgspec.Struct, frozen=True):
         )
 
 
+class Cause(NamedTuple):
+    """Why records are bad: the step that they failed in, and for what reason."""
+
+    step: str
+    reason: str
+
+    def __str__(self) -> str:
+        """As people read it."""
+        return f"{self.step}: {self.reason}"
+
+
+class BadRecords(msgspec.Struct, frozen=True):
+    """How many records were bad for one cause."""
+
+    step: str
+    reason: str
+    count: int
+
+    @property
+    def cause(self) -> Cause:
+        """Why."""
+        return Cause(self.step, self.reason)
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """Seconds that a worker process has spent since its start."""
+
+    busy: float = 0.0  # all but waiting for records
+    cpu: float = 0.0  # of all its threads
+    starved: float = 0.0  # ready to work, but no processor was free
+    commits: float = 0.0  # until brokers had committed
+    steps: dict[str, float] = {}  # by step
+
+
 class Reading(msgspec.Struct, frozen=True):
     """How far a worker is with a topic that it reads."""
 
@@ -83,15 +117,13 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
         "starting", "restoring", "ready", "waiting", "running", "deprived", "stuck", "stopping"
     ]
     records: int = 0
-    busy_seconds: float = 0.0  # all but waiting for records
-    cpu_seconds: float = 0.0  # of all its threads
-    starved_seconds: float = 0.0  # ready to work, but no processor was free
+    spent: Spent = Spent()
     state_bytes: int = 0  # of its stores on disk
     checkpoints: int = 0
     lag: int | None = None
     tasks: int = 0
     partitions: int = 0
-    bad_records: dict[str, int] = {}
+    bad_records: tuple[BadRecords, ...] = ()
     late: dict[str, Lateness] = {}  # by step
     held: tuple[str, ...] = ()  # tasks whose time waits for others, and for whom
     overtaken: int = 0  # how often that went on without them, by max_upstream_wait
@@ -103,8 +135,6 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     turn_age: float = 0.0  # seconds since its loop last turned, or went on to another record
     stuck: Standstill | None = None  # what it is at, if it is stuck
     topics: dict[str, Reading] = {}  # those that a primary reads
-    steps: dict[str, float] = {}  # seconds that each step has worked
-    commit_seconds: float = 0.0  # that commits have taken, all together
     native: bool = False  # whether batches go by the native plane
 
 

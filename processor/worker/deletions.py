@@ -47,7 +47,7 @@ class Deletions:
         plan = layout.plan
         self._needed = {*plan.inputs, *plan.tables, *plan.outputs}
         self._own = {topic.name for topic in layout.internal_topics}
-        self._known = {**dict.fromkeys(plan.outputs, ""), **spec.topic_ids}
+        self._known = {**dict.fromkeys(plan.outputs, ""), **spec.settled.ids}
         self._turned = time.monotonic()
         self._due = self._turned + _LOOK
         self._asked: Mapping[str, Future[Any]] = {}
@@ -97,11 +97,11 @@ class Deletions:
             TopicMismatch: Another topic that is needed.
             KafkaError: Kafka does not answer.
         """
-        client, plan = self._spec.kafka, self._layout.plan
+        client, plan = self._spec.clients.kafka, self._layout.plan
         found = topics_of(client, self._admin)
         there = {name: len(topic.partitions) for name, topic in found.items()}
         before = last_description(client, plan, there)
-        check_current(before, self._spec.stamp, plan.application)
+        check_current(before, self._spec.settled.stamp, plan.application)
         refused = [
             each for each in changes(client, self._layout, there, before) if each.action == "refuse"
         ]
@@ -145,4 +145,4 @@ class Deletions:
     @cached_property
     def _admin(self) -> Any:
         # Kept: a client that is let go of gives up what it was asked for.
-        return AdminClient({**QUIET, **self._spec.kafka})
+        return AdminClient({**QUIET, **self._spec.clients.kafka})

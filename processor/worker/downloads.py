@@ -22,7 +22,6 @@ from processor.storage.bucket import Bucket
 from processor.storage.rocksdb import position_in
 from processor.topology.plan import StoreId
 from processor.worker.channel import Channel, RestoreStatus
-from processor.worker.spec import WorkerSpec
 from processor.worker.stores import StoreOpener
 
 _STORES, _FILES = 4, 8
@@ -52,7 +51,8 @@ class Downloads:
     """Restores stores from snapshots.
 
     Args:
-        spec: The slot's work.
+        url: Where snapshots are.
+        application: Whose.
         stores: Puts stores in place.
         channel: To report what is used, and what is not.
 
@@ -60,10 +60,10 @@ class Downloads:
         SettingsError: The URL of the snapshots is malformed.
     """
 
-    def __init__(self, spec: WorkerSpec, stores: StoreOpener, channel: Channel) -> None:
-        self._application = spec.application
-        self._prompt = Bucket(spec.snapshot_url, patient=False)
-        self._bucket = Bucket(spec.snapshot_url)
+    def __init__(self, url: str, application: str, stores: StoreOpener, channel: Channel) -> None:
+        self._application = application
+        self._prompt = Bucket(url, patient=False)
+        self._bucket = Bucket(url)
         self._away_until = 0.0
         self._stores = stores
         self._channel = channel

@@ -112,15 +112,20 @@ class Follower:
     """Stores that follow their changelogs.
 
     Args:
-        spec: The slot's work.
+        eager: What restores; it is closed with the follower.
+        make_calm: Makes what asks the broker less often, once nothing has to be reached.
+        bootstrap: The brokers' addresses, as commands that are advised have to name them.
         channel: To report what passes.
     """
 
-    def __init__(self, spec: WorkerSpec, channel: Channel) -> None:
-        self._spec = spec
+    def __init__(
+        self, eager: Fetcher, make_calm: Callable[[], Fetcher], bootstrap: str, channel: Channel
+    ) -> None:
+        self._bootstrap = bootstrap
         self._channel = channel
         self._followed: dict[TopicPartition, _Followed] = {}
-        self._eager = self._fetcher = self._made(spec.restore_config())
+        self._eager = self._fetcher = eager
+        self._make_calm = make_calm
         self._calm: Fetcher | None = None
         self._assigned = True
         self._contact = _Contact()
@@ -215,9 +220,6 @@ class Follower:
         if self._calm is not None:
             self._calm.close()
 
-    def _made(self, config: Mapping[str, Any]) -> Fetcher:
-        return fetcher(config, native=self._spec.native, bare=True)
-
     def _pending(self) -> list[_Followed]:
         return [each for each in list(self._followed.values()) if not each.done]
 
@@ -230,7 +232,7 @@ class Follower:
     def _choose(self, *, calm: bool) -> None:
         """Takes the consumer that asks the broker less often when nothing has to be reached."""
         if calm and self._calm is None:
-            self._calm = self._made(self._spec.following_config())
+            self._calm = self._make_calm()
         chosen = self._calm if calm and self._calm is not None else self._eager
         if chosen is not self._fetcher:
             self._fetcher.consumer.unassign()
@@ -323,9 +325,22 @@ class Follower:
 
     def _endings(self) -> Iterator[str]:
         """What would end the transactions that may hold up what is not read to its end."""
-        bootstrap = str(self._spec.kafka["bootstrap.servers"])
         for source, each in self._followed.items():
             # To who reads committed records, the first open transaction is the end.
             stable = self._high(source)
             if not each.done and stable is not None:
-                yield ending(bootstrap, source, Offset(stable))
+                yield ending(self._bootstrap, source, Offset(stable))
+
+
+def follower(spec: WorkerSpec, channel: Channel) -> Follower:
+    """A follower with consumers as the slot's settings want them."""
+
+    def made(config: Mapping[str, Any]) -> Fetcher:
+        return fetcher(config, native=spec.native, bare=True)
+
+    return Follower(
+        made(spec.restore_config()),
+        lambda: made(spec.following_config()),
+        str(spec.clients.kafka["bootstrap.servers"]),
+        channel,
+    )

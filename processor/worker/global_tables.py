@@ -28,7 +28,7 @@ from processor.state.store import outlived
 from processor.storage.state_dir import destroy
 from processor.topology.plan import Layout, Plan, StoreId
 from processor.worker.channel import Channel, RestoreStatus
-from processor.worker.follower import Follower
+from processor.worker.follower import Follower, follower
 from processor.worker.spec import WorkerSpec
 from processor.worker.stores import StoreOpener
 
@@ -146,12 +146,12 @@ class GlobalTables:
 
     def _run(self) -> None:
         try:
-            self._follow(Follower(self._spec, self._channel))
+            self._follow(follower(self._spec, self._channel))
         except Exception as error:  # noqa: BLE001 - the loop of the worker raises it
             self._error = error
 
     def _follow(self, follower: Follower) -> None:
-        admin = AdminClient({**QUIET, **self._spec.kafka})
+        admin = AdminClient({**QUIET, **self._spec.clients.kafka})
         with contextlib.closing(follower):
             for table in self._tables:
                 self._open(table, admin, follower)
@@ -162,7 +162,7 @@ class GlobalTables:
                 self._ready = self._ready or all(map(follower.is_done, self._parts))
 
     def _open(self, table: GlobalSpec[Any, Any], admin: Any, follower: Follower) -> None:
-        count = partitions_of(self._spec.kafka, table.topic)
+        count = partitions_of(self._spec.clients.kafka, table.topic)
         sources = [TopicPartition(table.topic, Partition(number)) for number in range(count)]
         firsts = list_offsets(admin, sources, OffsetSpec.earliest())
         # What others have not committed yet may take them long: tasks don't wait for it.

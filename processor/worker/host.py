@@ -7,7 +7,10 @@ command comes when is the core's business, and what follows from a failure is th
 import time
 from collections.abc import Mapping
 
+from confluent_kafka.admin import AdminClient
+
 from processor.errors import KprocError
+from processor.kafka.clients import QUIET
 from processor.kafka.fetching import fetcher
 from processor.kafka.registry import Registry
 from processor.records import Offset, TopicPartition
@@ -25,12 +28,14 @@ from processor.serdes import SchemasMissing
 from processor.topology.plan import Layout, StoreId, TaskId
 from processor.worker.channel import Channel
 from processor.worker.deletions import Deletions
+from processor.worker.downloads import Downloads
 from processor.worker.effort import Effort
 from processor.worker.ends import EndsReader
 from processor.worker.epochs import Epochs
+from processor.worker.follower import follower
 from processor.worker.inbox import Inbox
 from processor.worker.ledger import Ledger
-from processor.worker.opener import TaskOpener
+from processor.worker.opener import Readers, TaskOpener
 from processor.worker.outbox import Outbox, PlainOutbox, TransactionalOutbox
 from processor.worker.purger import Purger
 from processor.worker.spec import WorkerSpec
@@ -59,14 +64,16 @@ class SlotHost:
         self._spec, self._layout, self._channel = spec, layout, channel
         self._stores, self._effort = stores, effort
         self._epochs = Epochs()
-        self.opener = TaskOpener(spec, layout, stores, channel, self._epochs)
+        self.admin = AdminClient({**QUIET, **spec.clients.kafka})
+        self.ledger = Ledger(spec, layout.plan.ledger_topic)
+        readers = Readers(self.admin, follower(spec, channel), self.ledger, self._downloads())
+        self.opener = TaskOpener(spec, layout, stores, readers, channel, self._epochs)
         self.inbox = self._make_inbox()
-        self.ledger = Ledger(spec)
         self.deletions = Deletions(spec, layout)
         self.outbox = self._make_outbox()
-        self._purger = Purger(spec.kafka, channel)
-        self.ends = EndsReader(spec.kafka, spec.application, channel)
-        self.registry = Registry(spec.schema_registry)
+        self._purger = Purger(spec.clients.kafka, channel)
+        self.ends = EndsReader(spec.clients.kafka, spec.application, channel)
+        self.registry = Registry(spec.clients.schema_registry)
         self.rewound = False
         """Whether `fetch` has set positions since somebody has cleared this."""
         self.finished = False
@@ -151,6 +158,12 @@ class SlotHost:
         self.finished = True
         if error is not None:
             raise error
+
+    def _downloads(self) -> Downloads | None:
+        spec = self._spec
+        if spec.snapshots is None:
+            return None
+        return Downloads(spec.snapshots.url, spec.application, self._stores, self._channel)
 
     def _make_inbox(self) -> Inbox:
         spec, aside = self._spec, self._layout.plan.slots_topic

@@ -18,17 +18,18 @@ class Ledger:
 
     Args:
         spec: The slot's work.
+        topic: Where they are written.
     """
 
-    def __init__(self, spec: WorkerSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: WorkerSpec, topic: str) -> None:
+        self._spec, self._topic = spec, topic
 
     def place_of(self, source: TopicPartition) -> TopicPartition | None:
         """The ledger's partition for a partition that is read; None if nothing is written."""
-        numbers = self._spec.ledger.get(source.topic, ())
+        numbers = self._spec.settled.ledger.get(source.topic, ())
         if source.partition >= len(numbers):
             return None
-        return TopicPartition(self._spec.ledger_topic, Partition(numbers[source.partition]))
+        return TopicPartition(self._topic, Partition(numbers[source.partition]))
 
     def begin_of(self, changelog: TopicPartition) -> Offset:
         """From where on a changelog's partition is whole: it was emptied, or refilled, on purpose.
@@ -39,7 +40,7 @@ class Ledger:
         place, spec = self.place_of(changelog), self._spec
         if place is None:
             return Offset(0)
-        value = last_value(spec.kafka, spec.application, place, key_of(changelog))
+        value = last_value(spec.clients.kafka, spec.application, place, key_of(changelog))
         return Offset(0) if value is None else decoded(changelog, value).offset
 
     def whole_from(self, changelog: TopicPartition, first: Offset) -> Iterator[Produce]:
@@ -48,11 +49,14 @@ class Ledger:
 
     def records(self, positions: Mapping[TopicPartition, Position]) -> Iterator[Produce]:
         """What is to be written for these positions."""
-        exact, ids = self._spec.exactly_once, self._spec.topic_ids
+        exact, ids = self._spec.exactly_once, self._spec.settled.ids
         for source, position in positions.items():
             place = self.place_of(source)
             if place is not None:
                 topic = ids.get(source.topic, "")
                 entry = Entry(position.offset, position.metadata, topic, exact)
-                row = ([key_of(source)], [encoded(entry)], [Timestamp(0)], [NO_OFFSET])
-                yield Produce(place.topic, Batch(*row), place.partition)
+                yield Produce(
+                    place.topic,
+                    Batch([key_of(source)], [encoded(entry)], [Timestamp(0)], [NO_OFFSET]),
+                    place.partition,
+                )

@@ -105,7 +105,7 @@ class _OpenTransactions:
             for each, start in held.items()
         }
         lasting = [each for each, (_, since) in self._since.items() if now - since >= _LASTING]
-        bootstrap = str(self._spec.kafka["bootstrap.servers"])
+        bootstrap = str(self._spec.clients.kafka["bootstrap.servers"])
         self.reported = "; ".join(
             f"a transaction is open in {each} since offset {held[each]}, and what comes after it "
             f"waits. If nobody works on it any more, end it: {ending(bootstrap, each, held[each])}"
@@ -119,7 +119,7 @@ class _OpenTransactions:
     @cached_property
     def _admin(self) -> Any:
         # Kept: a client that is let go of gives up what it was asked for.
-        return AdminClient({**QUIET, **self._spec.kafka})
+        return AdminClient({**QUIET, **self._spec.clients.kafka})
 
 
 def _known(answers: Mapping[ClientPartition, Future[Any]]) -> dict[TopicPartition, Offset]:

@@ -21,12 +21,11 @@ from typing import Any
 
 from confluent_kafka import IsolationLevel
 from confluent_kafka import TopicPartition as ClientPartition
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.errors import KafkaError, KprocError, StateMismatch
 from processor.kafka.changelogs import changelog_id, tombstone_retention
-from processor.kafka.clients import QUIET, committed, listed
+from processor.kafka.clients import committed, listed
 from processor.kafka.description import KEY, check_current
 from processor.kafka.description import decoded as decoded_description
 from processor.kafka.hanging import holding_offsets
@@ -65,6 +64,17 @@ class _Asked:
     topics: Mapping[TopicPartition, Topic]
 
 
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """What the opener learns by what is committed, and where stores begin and end."""
+
+    admin: Any
+    follower: Follower
+    ledger: Ledger
+    downloads: Downloads | None = None
+    """None: there are no snapshots."""
+
+
 class TaskOpener:
     """Holds the stores of tasks that are not at work, and gives them away ready; in a thread.
 
@@ -72,6 +82,7 @@ class TaskOpener:
         spec: The slot's work.
         layout: The plan with its partition counts.
         stores: Opens and holds the stores.
+        readers: What it reads with; only it uses them but for the client.
         channel: To report progress.
         epochs: Where the leader epochs of committed positions are noted.
     """
@@ -81,6 +92,7 @@ class TaskOpener:
         spec: WorkerSpec,
         layout: Layout,
         stores: StoreOpener,
+        readers: Readers,
         channel: Channel,
         epochs: Epochs,
     ) -> None:
@@ -89,14 +101,12 @@ class TaskOpener:
         self._layout = layout
         self._stores = stores
         self._channel = channel
-        self._admin = AdminClient({**QUIET, **spec.kafka})
-        self._follower = Follower(spec, channel)
-        self._ledger = Ledger(spec)
+        self._admin, self._follower = readers.admin, readers.follower
+        self._ledger, self._downloads = readers.ledger, readers.downloads
         self._entries: dict[TopicPartition, MemoryStore] = {}  # by the ledger's partition
         self._readers = Counter[TopicPartition]()  # how many tasks are held that read its entries
         self._described = TopicPartition(layout.plan.description_topic, Partition(0))
         self._shortened = set[TopicPartition]()  # those of which records were deleted
-        self._downloads = Downloads(spec, stores, channel) if spec.snapshot_url else None
         self._wanted: SimpleQueue[TaskId | None] = SimpleQueue()
         self._opened: SimpleQueue[TaskOpened | Exception] = SimpleQueue()
         self._held: dict[TaskId, dict[TopicPartition, StoreSpec[Any, Any]]] = {}
@@ -132,7 +142,7 @@ class TaskOpener:
         (value,) = followed.get_many([KEY]) if followed is not None else (None,)
         if value is not None:
             found = decoded_description(self._described.topic, value)
-            check_current(found, self._spec.stamp, self._layout.plan.application)
+            check_current(found, self._spec.settled.stamp, self._layout.plan.application)
 
     def hurry(self) -> None:
         """Asks the broker more often from now on: all tasks are to be opened in a moment."""
@@ -264,7 +274,7 @@ class TaskOpener:
     def _places(self, task: TaskId) -> list[TopicPartition]:
         """The ledger's partitions with the task's entries; and the application's description."""
         places = map(self._ledger.place_of, self._layout.sources_of(task))
-        described = [self._described] if self._spec.stamp else []
+        described = [self._described] if self._spec.settled.stamp else []
         return [*described, *(place for place in places if place is not None)]
 
     def _read_ledger(self, places: list[TopicPartition]) -> None:
@@ -393,7 +403,7 @@ class TaskOpener:
             return committed(self._follower.consumer, asked)
         except KafkaError as error:
             spec = self._spec
-            bootstrap = str(spec.kafka["bootstrap.servers"])
+            bootstrap = str(spec.clients.kafka["bootstrap.servers"])
             advice = holding_offsets(self._admin, bootstrap, spec.application)
             if advice:
                 raise KafkaError(f"{error}{advice}") from error
@@ -438,10 +448,10 @@ class TaskOpener:
                 {each: _position(known[each]) for each in self._layout.sources_of(task)},
                 {
                     each: Topic(
-                        id=self._spec.topic_ids.get(each.topic, ""),
+                        id=self._spec.settled.ids.get(each.topic, ""),
                         first=firsts[each],
                         fresh=begin[each],
-                        is_new=each.partition >= self._spec.began.get(each.topic, math.inf),
+                        is_new=each.partition >= self._spec.settled.began.get(each.topic, math.inf),
                         is_reported=self._ledger.place_of(each) not in self._shortened,
                     )
                     for each in self._layout.sources_of(task)

@@ -39,6 +39,7 @@ from processor.errors import (
     TopicMismatch,
     TransactionTimedOut,
 )
+from processor.kafka.changelogs import changelog_id
 from processor.kafka.description import check_current, read_description
 from processor.kafka.registry import prepare
 from processor.records import Offset, Timestamp, TopicPartition
@@ -62,7 +63,7 @@ from processor.runtime.worker import Worker
 from processor.topology.plan import Layout, Plan, TaskId
 from processor.worker.aborts import Aborts
 from processor.worker.adoption import Adoption, Step
-from processor.worker.channel import ADOPTED, Channel, Lateness, Reading, Status
+from processor.worker.channel import ADOPTED, BadRecords, Channel, Lateness, Reading, Spent, Status
 from processor.worker.effort import Effort, Size, cpu_seconds, starved_seconds
 from processor.worker.global_tables import GlobalTables
 from processor.worker.host import SlotHost
@@ -134,7 +135,7 @@ class Slot:
         )
         self.answerer = answerer(spec, self._layout, opened)
         """Answers queries, from any thread."""
-        self._snapshots = Snapshots(spec, self._layout, self._stores, self._at_work, channel)
+        self._snapshots = self._take_snapshots()
         self._news = Signal()  # that there is something to be done
         self._adopt_asked = spec.role == "primary"
         self._adoption: Adoption | None = None
@@ -233,10 +234,10 @@ class Slot:
         """
         if self._spec.role == "backup":
             self._opener.check_current()
-        elif self._spec.stamp:
+        elif self._spec.settled.stamp:
             plan = self._layout.plan
-            found = read_description(self._spec.kafka, plan)
-            check_current(found, self._spec.stamp, plan.application)
+            found = read_description(self._spec.clients.kafka, plan)
+            check_current(found, self._spec.settled.stamp, plan.application)
 
     def passed(self, step: Step) -> None:
         """Notes a step of the adoption that is done, and reports the whole of it at its end."""
@@ -393,7 +394,7 @@ class Slot:
             MembershipTimedOut: It comes of the group having waited in vain for the worker.
             Interrupted: There were too many.
         """
-        longest = self._spec.longest_turn / 1000
+        longest = self._spec.clients.longest_turn / 1000
         if self._effort.worked > longest:
             raise MembershipTimedOut(
                 "the worker asked for no records for longer than consumer.max.poll.interval.ms "
@@ -435,6 +436,20 @@ class Slot:
         unreported.clear()
         self._reporter.report(self._status, now=now)
 
+    def _take_snapshots(self) -> Snapshots | None:
+        if self._spec.snapshots is None:
+            return None
+        snapshots = Snapshots(
+            self._spec.snapshots,
+            partial(changelog_id, self._host.admin),
+            self._layout,
+            self._stores,
+            self._at_work,
+            self._channel,
+        )
+        snapshots.start()
+        return snapshots
+
     def _at_work(self) -> list[TaskId]:
         return list(self._worker.tasks)
 
@@ -446,15 +461,13 @@ class Slot:
             state=self._state(),
             records=self._worker.fetched,
             misplaced=dict(self._partitioning.misplaced),
-            busy_seconds=round(self._effort.busy, 3),
-            cpu_seconds=round(cpu_seconds(), 3),
-            starved_seconds=round(starved_seconds(), 3),
+            spent=self._spent(),
             state_bytes=self._size.bytes,
             checkpoints=self._worker.checkpoints,
             lag=self._lag(lags),
             tasks=len(self._worker.tasks),
             partitions=len(self._worker.active),
-            bad_records={f"{step}: {reason}": count for (step, reason), count in bad},
+            bad_records=tuple(BadRecords(*cause, count) for cause, count in bad),
             late=self._late(),
             held=self._held(),
             overtaken=self._worker.overtaken,
@@ -463,9 +476,16 @@ class Slot:
             reported=self._worker.reported,
             withheld=self._obstacles.withheld,
             topics={topic: Reading(self._fetched[topic], lag) for topic, lag in lags.items()},
-            steps={step: round(seconds, 3) for step, seconds in self._effort.steps.items()},
-            commit_seconds=round(self._host.commit_seconds, 4),
             native=self._spec.native,
+        )
+
+    def _spent(self) -> Spent:
+        return Spent(
+            busy=round(self._effort.busy, 3),
+            cpu=round(cpu_seconds(), 3),
+            starved=round(starved_seconds(), 3),
+            commits=round(self._host.commit_seconds, 4),
+            steps={step: round(seconds, 3) for step, seconds in self._effort.steps.items()},
         )
 
     def _held(self) -> tuple[str, ...]:
@@ -528,7 +548,8 @@ class Slot:
 
     def _close(self) -> None:
         self._report(now=True)
-        threads = self._snapshots, self._opener, self._tables, self._host.ends
+        snapshots = () if self._snapshots is None else (self._snapshots,)
+        threads = *snapshots, self._opener, self._tables, self._host.ends
         first = tuple(each.close for each in threads)
         # The consumer ends with the process: a static member stays in the group either way, and an
         # assignment that comes while it is closed can block librdkafka, and so Python, for ever.

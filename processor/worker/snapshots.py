@@ -21,11 +21,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from confluent_kafka.admin import AdminClient
-
 from processor.errors import KprocError
-from processor.kafka.changelogs import changelog_id
-from processor.kafka.clients import QUIET
+from processor.options import SnapshotOptions
 from processor.state import snapshot
 from processor.state.keyvalue import StoreSpec
 from processor.state.snapshot import FORMAT, File, Manifest
@@ -33,7 +30,6 @@ from processor.storage.archive import Archive
 from processor.storage.bucket import Bucket, sha256
 from processor.topology.plan import Layout, StoreId, TaskId
 from processor.worker.channel import Channel
-from processor.worker.spec import WorkerSpec
 from processor.worker.stores import Checkpoint, StoreOpener, meta_of
 
 _LOOK = 1.0
@@ -62,10 +58,11 @@ class _Stopped(Exception):
 
 
 class Snapshots:
-    """Takes snapshots in a thread, if there is a URL to take them to.
+    """Takes snapshots, in a thread once it is started.
 
     Args:
-        spec: The slot's work.
+        options: Where to, and how often.
+        id_of: The id of a topic.
         layout: The plan with its partition counts.
         stores: Where the stores are.
         at_work: The tasks whose stores are the committed state.
@@ -77,27 +74,31 @@ class Snapshots:
 
     def __init__(
         self,
-        spec: WorkerSpec,
+        options: SnapshotOptions,
+        id_of: Callable[[str], str],
         layout: Layout,
         stores: StoreOpener,
         at_work: Callable[[], Iterable[TaskId]],
         channel: Channel,
     ) -> None:
-        self._spec = spec
+        self._bucket = Bucket(options.url)
+        self._kept = options.kept
+        self._id_of = id_of
         self._layout = layout
         self._stores = stores
         self._at_work = at_work
         self._channel = channel
-        self._interval = spec.snapshot_interval / 1000
+        self._interval = options.interval / 1000
         self._ids: dict[str, str] = {}
         self._due: dict[StoreId, float] = {}
         self._hashes: dict[tuple[int, int, int], str] = {}
         self._stopped = Event()
         self._thread: Thread | None = None
-        if spec.snapshot_url:
-            bucket = Bucket(spec.snapshot_url)
-            self._thread = Thread(target=self._run, args=(bucket,), name="snapshots", daemon=True)
-            self._thread.start()
+
+    def start(self) -> None:
+        """Takes them from now on."""
+        self._thread = Thread(target=self._run, name="snapshots", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Ends them."""
@@ -105,12 +106,12 @@ class Snapshots:
         if self._thread is not None:
             self._thread.join(_CLOSE)
 
-    def _run(self, bucket: Bucket) -> None:
+    def _run(self) -> None:
         while not self._stopped.wait(min(_LOOK, self._interval)):
             round_ = _Round()
             for store, spec in self._due_stores():
                 try:
-                    archive = Archive(bucket, self._spec.application, store)
+                    archive = Archive(self._bucket, self._layout.plan.application, store)
                     self._look(store, spec, archive, round_)
                 except _Stopped:
                     return
@@ -156,7 +157,7 @@ class Snapshots:
             self._upload(archive, manifest, checkpoint.folder, round_)
         finally:
             shutil.rmtree(checkpoint.folder, ignore_errors=True)
-        archive.prune(identity, self._spec.snapshots_kept)
+        archive.prune(identity, self._kept)
         round_.stores += 1
 
     def _manifest(
@@ -164,7 +165,7 @@ class Snapshots:
     ) -> Manifest:
         return Manifest(
             format=FORMAT,
-            application=self._spec.application,
+            application=self._layout.plan.application,
             store=store.name,
             partition=store.partition,
             meta=dict(meta_of(spec)),
@@ -199,7 +200,7 @@ class Snapshots:
     def _changelog_id(self, store: StoreId) -> str:
         topic = self._layout.plan.changelog(store.name)
         if topic not in self._ids:
-            self._ids[topic] = changelog_id(AdminClient({**QUIET, **self._spec.kafka}), topic)
+            self._ids[topic] = self._id_of(topic)
         return self._ids[topic]
 
     def _report(self, round_: _Round) -> None:

@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from processor.cluster.beats import Role
 from processor.cluster.slots import slot_name, slot_partitions
-from processor.durations import POLL_INTERVAL
+from processor.options import ClientOptions, SnapshotOptions, StateOptions, WorkerOptions
 from processor.records import TopicPartition
-from processor.runtime.options import WorkerOptions
+from processor.topology.plan import Settled
 
 _UNANSWERED = 5_000
 """Milliseconds after which a broker that answers nothing is asked no more: its connection stays up
@@ -23,7 +23,7 @@ _RECONNECT: Mapping[str, Any] = {
 
 
 class WorkerSpec(Struct, frozen=True):
-    """One slot's work. Times in milliseconds, sizes in bytes; the settings may hold secrets."""
+    """One slot's work. Times are in milliseconds, sizes in bytes; secrets are not shown."""
 
     topology: str
     supervisor: int  # its process: whoever starts the worker and ends it
@@ -31,37 +31,20 @@ class WorkerSpec(Struct, frozen=True):
     slot: int
     slots: int
     partitions: dict[str, int]
-    ledger_topic: str
-    ledger: dict[str, tuple[int, ...]]
-    began: dict[str, int]
-    topic_ids: dict[str, str]
+    settled: Settled
     store_ids: dict[str, str]  # store → the id of the topic that it is made of
-    stamp: str
     clock_offset: float
     options: WorkerOptions
-    kafka: dict[str, Any]
-    consumer: dict[str, Any]
-    producer: dict[str, Any]
-    schema_registry: dict[str, Any]
-    state_dir: str
-    state_store: Literal["rocksdb", "memory"]
+    clients: ClientOptions
+    state: StateOptions
+    snapshots: SnapshotOptions | None
     start_from: Literal["earliest", "latest"]
-    block_cache_bytes: int
-    write_buffer_bytes: int
-    fetch_bytes: int
-    send_bytes: int
-    batch_bytes: int
     max_batch: int
-    flush_interval: int
-    session_timeout: int
-    transaction_timeout: int
-    stuck_after: int = 0  # the loop is never stuck
-    snapshot_url: str = ""  # none are taken or used
-    snapshot_interval: int = 0
-    snapshots_kept: int = 1
+    batch_bytes: int  # of what is produced, as the brokers of the outputs take it
+    stuck_after: int  # 0: the loop is never stuck
+    native: bool  # batches go by the native plane, which is there
+    role: Role  # a backup becomes primary when it is asked to adopt the slot
     suspects: int = 0  # among so many records one has taken too long
-    native: bool = False  # batches go by the native plane, which is there
-    role: Role = "primary"  # a backup becomes primary when it is asked to adopt the slot
 
     @property
     def name(self) -> str:
@@ -78,18 +61,12 @@ class WorkerSpec(Struct, frozen=True):
         """Whether outputs, state and offsets are committed together."""
         return self.options.guarantee == "exactly-once"
 
-    @property
-    def longest_turn(self) -> int:
-        """Milliseconds after which the group gives up a worker that asks for no records."""
-        given = {**self.kafka, **self.consumer}.get("max.poll.interval.ms")
-        return max(POLL_INTERVAL, self.session_timeout) if given is None else int(given)
-
     def input_config(self) -> Mapping[str, Any]:
         """Librdkafka settings of the consumer in the group."""
         return {
             # The queue is counted in messages too: enough for one large batch to be waiting.
             "queued.min.messages": 10 * self.max_batch,
-            "queued.max.messages.kbytes": max(1, self.fetch_bytes // 1024),
+            "queued.max.messages.kbytes": max(1, self.clients.fetch_bytes // 1024),
             "max.partition.fetch.bytes": 4 * 2**20,
             "fetch.error.backoff.ms": 100,
             # By default a queue that was full is filled again a second later, empty by then.
@@ -101,11 +78,9 @@ class WorkerSpec(Struct, frozen=True):
             "socket.timeout.ms": _UNANSWERED,
             **_RECONNECT,
             "heartbeat.interval.ms": 500,
-            # As librdkafka demands, a session lasts no longer than the group waits for a poll.
-            "session.timeout.ms": min(self.session_timeout, self.longest_turn),
-            "max.poll.interval.ms": self.longest_turn,
-            **self.kafka,
-            **self.consumer,
+            **self.clients.membership,
+            **self.clients.kafka,
+            **self.clients.consumer,
             "group.id": self.application,
             "group.instance.id": self.name,
             "group.protocol": "classic",
@@ -151,7 +126,7 @@ class WorkerSpec(Struct, frozen=True):
             # A topic refuses batches that are larger than its limit, however small the records.
             "batch.size": self.batch_bytes,
             "queue.buffering.max.messages": 1_000_000,
-            "queue.buffering.max.kbytes": max(1, self.send_bytes // 1024),
+            "queue.buffering.max.kbytes": max(1, self.clients.send_bytes // 1024),
             "message.max.bytes": max(self.options.max_record_bytes, 1_000_000),
             # Without any broker the client would forget them all, and with them the answer that a
             # commit waits for: https://github.com/confluentinc/librdkafka/issues/5511
@@ -160,11 +135,12 @@ class WorkerSpec(Struct, frozen=True):
             "partitioner": "murmur2_random",
             "enable.idempotence": True,
             # No longer than a transaction lasts, or the client refuses it.
-            "socket.timeout.ms": min(_UNANSWERED, self.transaction_timeout),
+            "socket.timeout.ms": min(_UNANSWERED, self.clients.transaction_timeout),
             **_RECONNECT,
         }
         identity = {
             "transactional.id": self.name,
-            "transaction.timeout.ms": self.transaction_timeout,
+            "transaction.timeout.ms": self.clients.transaction_timeout,
         }
-        return {**ours, **self.kafka, **self.producer, **(identity if self.exactly_once else {})}
+        given = {**self.clients.kafka, **self.clients.producer}
+        return {**ours, **given, **(identity if self.exactly_once else {})}

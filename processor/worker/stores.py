@@ -81,7 +81,7 @@ class StoreOpener:
             StateError: It belongs to another changelog or topology, or the disk is unusable.
         """
         directory = self._directory(store)
-        if self._spec.state_store == "memory" or not has_store(directory):
+        if self._spec.state.store == "memory" or not has_store(directory):
             return None
         try:
             opened = self._open(spec, store)
@@ -132,7 +132,7 @@ class StoreOpener:
 
     def folders(self) -> list[Path]:
         """Where the open stores lie; none where they are in memory."""
-        if self._spec.state_store == "memory":
+        if self._spec.state.store == "memory":
             return []
         return [self._directory(store) for store in list(self.stores)]
 
@@ -215,7 +215,7 @@ class StoreOpener:
             self._resources.close()
 
     def _open(self, spec: StoreSpec[Any, Any], store: StoreId) -> Store:
-        if self._spec.state_store == "memory":
+        if self._spec.state.store == "memory":
             return MemoryStore()
         directory = self._directory(store)
         return self._unlocked(
@@ -243,11 +243,11 @@ class StoreOpener:
     def _shared(self) -> RocksResources:
         with self._lock:  # tasks' stores and global tables are opened in threads of their own
             if self._resources is None:
-                spec = self._spec
+                given = self._spec.state
                 self._resources = RocksResources(
-                    spec.block_cache_bytes,
-                    spec.write_buffer_bytes,
-                    spec.flush_interval / 1000,
+                    given.block_cache_bytes,
+                    given.write_buffer_bytes,
+                    given.flush_interval / 1000,
                     self.clock.now,
                 )
             return self._resources
@@ -256,7 +256,7 @@ class StoreOpener:
         return self._spec.store_ids.get(store.name, "")
 
     def _directory(self, store: StoreId) -> Path:
-        folder = Path(self._spec.state_dir)
+        folder = Path(self._spec.state.folder)
         return store_directory(folder, self._spec.application, store.name, store.partition)
 
 

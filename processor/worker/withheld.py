@@ -101,7 +101,7 @@ class Withheld:
     @cached_property
     def _admin(self) -> Any:
         # Kept: a client that is let go of gives up what it was asked for.
-        return AdminClient({**QUIET, **self._spec.kafka})
+        return AdminClient({**QUIET, **self._spec.clients.kafka})
 
 
 def _member(member: Any) -> str:

@@ -24,7 +24,7 @@ from msgspec import structs
 
 from processor.cluster.beats import Role
 from processor.loading import load
-from processor.node.node import client_settings, worker_spec
+from processor.node.node import worker_spec
 from processor.node.setup import prepare
 from processor.settings import Settings
 from processor.topology.plan import plan
@@ -41,10 +41,8 @@ class Pair:
     def __init__(self, kafka: str, name: str, folder: Path) -> None:
         file = folder / "counting.py"
         file.write_text(TOPOLOGY.format(name=name))
-        settings = Settings(bootstrap=kafka, slots=1)
-        layout = prepare(
-            plan(load(str(file))), client_settings(settings), create=None, replication=1
-        )
+        settings = Settings(bootstrap=kafka, slots=1, replication_factor=1)
+        layout = prepare(plan(load(str(file))), settings)
         self._spec = worker_spec(str(file), layout, settings, 0)
         self._folders = [str(folder / "one"), str(folder / "other")]
         self.primary = self._start("primary")

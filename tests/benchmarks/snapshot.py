@@ -28,7 +28,7 @@ from confluent_kafka import Producer
 from processor.kafka.progress import Backlog
 from processor.loading import load
 from processor.local.embedded import EmbeddedKafka
-from processor.node.node import client_settings, worker_spec
+from processor.node.node import worker_spec
 from processor.node.setup import prepare
 from processor.records import Partition
 from processor.runtime.commands import Command, Commit, Event
@@ -84,8 +84,10 @@ class Benchmark:
         self.file.write_text(TOPOLOGY)
         ledger.create(kafka, {f"{APPLICATION}-{each}": PARTITIONS for each in ("in", "out")})
         self.plan = plan(load(str(self.file)))
-        self.settings = Settings(bootstrap=kafka, slots=1, state_dir=folder / "state")
-        self.layout = prepare(self.plan, client_settings(self.settings), create=None, replication=1)
+        self.settings = Settings(
+            bootstrap=kafka, slots=1, replication_factor=1, state_dir=folder / "state"
+        )
+        self.layout = prepare(self.plan, self.settings)
 
     def start(self, interval: str = "", **env: str) -> WorkerProcess:
         url = str(self.folder / "snapshots") if interval else ""
@@ -99,7 +101,7 @@ class Benchmark:
         """Counts every key once, and takes a snapshot of it."""
         self.feed(range(self.keys))
         process = self.start()
-        backlog = Backlog(client_settings(self.settings), self.layout)
+        backlog = Backlog(self.settings.clients.kafka, self.layout)
         while not backlog.look():
             time.sleep(0.1)
         time.sleep(2)  # for the last state to be persisted

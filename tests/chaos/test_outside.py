@@ -4,14 +4,14 @@ from processor import SchemaRegistry, Timestamp, Topology, avro
 from processor.chaos.outside import Outside, tables_of
 from processor.chaos.replay import replay
 from processor.records import Batch, Offset, Partition, RawBatch, TopicPartition
-from processor.runtime.options import WorkerOptions
 from processor.serdes.avro.schema import read_schema
 from processor.serdes.memory_registry import MemoryRegistry
 from processor.serdes.registry import SchemaText, prefix
+from processor.settings import Settings
 from processor.topology.plan import TaskId, lay_out, plan
 
 SCHEMA = {"type": "record", "name": "Order", "fields": [{"name": "n", "type": "int"}]}
-OPTIONS = WorkerOptions(on_bad_record="fail")
+OPTIONS = Settings(on_bad_record="fail").options.alone()
 
 
 def source(topic: str, partition: int = 0) -> TopicPartition:

@@ -12,7 +12,7 @@ from processor.chaos.reference import Reference, State, make_reference
 from processor.chaos.rules import Rule
 from processor.errors import BadRecordError
 from processor.records import Batch, Offset, Partition, RawBatch, TopicPartition
-from processor.runtime.options import WorkerOptions
+from processor.settings import Settings
 from processor.topology.plan import lay_out, plan
 
 Logs = dict[TopicPartition, RawBatch]
@@ -37,7 +37,7 @@ def reference(topology: Topology, logs: Logs, unread: frozenset[str] = frozenset
     every = {source(topic, number): log() for topic in layout.partitions for number in (0, 1)}
     outside = Outside(tables_of(made, logs))
     return make_reference(
-        layout, every | logs, unread, WorkerOptions(), outside, lambda _done, _all: None
+        layout, every | logs, unread, Settings().options.alone(), outside, lambda _done, _all: None
     )
 
 

@@ -6,7 +6,7 @@ from processor.chaos.reference import make_reference
 from processor.chaos.replay import RawRecord, TaskResult
 from processor.chaos.resets import Reset, joined, pieces, without_marks
 from processor.records import Batch, Offset, Partition, RawBatch, Record, Timestamp, TopicPartition
-from processor.runtime.options import WorkerOptions
+from processor.settings import Settings
 from processor.topology.plan import lay_out, plan
 
 IN = TopicPartition("in", Partition(0))
@@ -70,7 +70,7 @@ def test_an_application_counts_from_the_beginning_after_a_reset() -> None:
         layout,
         {IN: log(0, 1, 2)},
         frozenset(),
-        WorkerOptions(),
+        Settings().options.alone(),
         Outside(),
         lambda _done, _total: None,
         [reset(2, 2, 1)],

@@ -26,7 +26,15 @@ from processor.records import Timestamp
 from processor.serdes import int64, text
 from processor.settings import Settings, load
 from processor.topology.plan import Plan, lay_out, plan
-from processor.worker.channel import CRASHED, Failure, Lateness, Log, RestoreStatus, Status
+from processor.worker.channel import (
+    CRASHED,
+    BadRecords,
+    Failure,
+    Lateness,
+    Log,
+    RestoreStatus,
+    Status,
+)
 from tests.cluster.topic import Topic, backup, primary
 
 CANARY = "canary-7f3a"
@@ -60,7 +68,7 @@ class Logged:
 
 def test_figures_of_a_worker_that_was_started_again_are_added() -> None:
     figures = Figures(100.0)
-    bad = {"json: not JSON": 2}
+    bad = (BadRecords("json", "not JSON", 2),)
     figures.note(Status(0, "starting"), 100.0)
     figures.note(Status(0, "running", records=50, checkpoints=5, bad_records=bad), 101.0)
     figures.note(Status(1, "starting"), 101.0)
@@ -70,7 +78,7 @@ def test_figures_of_a_worker_that_was_started_again_are_added() -> None:
     figures.note(Status(0, "running", records=7, checkpoints=1, bad_records=bad), 102.0)
     figures.note(Status(1, "running", records=3, checkpoints=2, lag=4), 102.0)
     assert (figures.records, figures.checkpoints, figures.restarts) == (60, 8, 1)
-    assert figures.bad_records == {"json: not JSON": 4}
+    assert figures.bad_records == {("json", "not JSON"): 4}
     assert figures.seconds == 2.0
     assert figures.mean_rate == 30.0
     assert figures.slots[0].restarts == 1
@@ -172,7 +180,7 @@ def test_a_traceback_is_told_once() -> None:
 
 def test_quiet_tells_warnings_only() -> None:
     logged = Logged(quiet=True)
-    logged.display.report(Status(0, "running", bad_records={"json: not JSON": 2}))
+    logged.display.report(Status(0, "running", bad_records=(BadRecords("json", "not JSON", 2),)))
     logged.display.report(Log(0, "warning", "purge failed"))
     logged.display.summarize(state(logged.plan))
     assert [line["event"] for line in logged.lines] == ["purge failed", "bad records"]
@@ -181,7 +189,9 @@ def test_quiet_tells_warnings_only() -> None:
 def test_the_last_lines_of_a_log_sum_up() -> None:
     logged = Logged()
     logged.display.report(Status(0, "starting"))
-    logged.display.report(Status(0, "running", records=9, bad_records={"json: not JSON": 2}))
+    logged.display.report(
+        Status(0, "running", records=9, bad_records=(BadRecords("json", "not JSON", 2),))
+    )
     logged.display.summarize(state(logged.plan))
     *_, finished, bad = logged.lines
     assert finished["event"] == "finished"
@@ -219,7 +229,7 @@ def drawn(*reports: Status, node: str = "", view: View | None = None) -> str:
 def test_the_live_area_shows_figures_and_slots() -> None:
     shown = drawn(
         Status(0, "running", records=1234, partitions=4, lag=5),
-        Status(1, "waiting", lag=0, bad_records={"json: not JSON": 2}),
+        Status(1, "waiting", lag=0, bad_records=(BadRecords("json", "not JSON", 2),)),
     )
     assert "orders · exactly-once" in shown
     assert "1,234 records" in shown
@@ -286,7 +296,9 @@ def test_the_summary_says_where_bad_records_went(capsys: pytest.CaptureFixture[s
     made, figures = orders(), Figures(0.0)
     for reason in ("start", "failure", "move", "failure"):
         figures.note_adoption(reason)
-    figures.note(Status(0, "running", records=10, bad_records={"count: null-key": 3}), 2.0)
+    figures.note(
+        Status(0, "running", records=10, bad_records=(BadRecords("count", "null-key", 3),)), 2.0
+    )
     for policy, expected in (
         ("dead-letter", "kproc consume orders-dead-letters --until-end"),
         ("skip", "dropped"),

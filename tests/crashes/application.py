@@ -18,7 +18,7 @@ from msgspec import structs
 from processor.cluster.beats import Role
 from processor.kafka.progress import Backlog
 from processor.loading import load
-from processor.node.node import client_settings, worker_spec
+from processor.node.node import worker_spec
 from processor.node.setup import prepare
 from processor.settings import Settings
 from processor.topology.plan import plan
@@ -170,8 +170,7 @@ class Application:
         )
         self.plan = plan(load(self.file))
         ledger.create(kafka, {f"{name}-{each}": PARTITIONS for each in ("in", *OUTPUTS)})
-        client = client_settings(self.settings)
-        self.layout = prepare(self.plan, client, create=None, replication=-1, slots=slots)
+        self.layout = prepare(self.plan, self.settings.model_copy(update={"slots": slots}))
         self.feed = Feed(kafka, f"{name}-in", seed)
 
     def moved(self, state_dir: Path) -> Self:
@@ -191,7 +190,7 @@ class Application:
 
     def is_drained(self, patience: float = DRAIN_TIMEOUT) -> bool:
         """Whether all input is processed and committed within so many seconds."""
-        backlog = Backlog(client_settings(self.settings), self.layout)
+        backlog = Backlog(self.settings.clients.kafka, self.layout)
         deadline = time.monotonic() + patience
         while not (done := backlog.look()) and time.monotonic() < deadline:
             time.sleep(0.02)

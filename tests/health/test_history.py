@@ -10,7 +10,7 @@ from processor.health.flows import Flow, SlotFlows
 from processor.health.history import MINUTES, History
 from processor.health.problems import Problem, problems
 from processor.node.accounting import Figures
-from processor.worker.channel import CRASHED, Log, Status
+from processor.worker.channel import CRASHED, BadRecords, Log, Spent, Status
 
 NOON = 1_700_000_000_000
 MINUTE = 60_000
@@ -140,7 +140,8 @@ def test_slots_without_a_backup() -> None:
 
 def test_what_becomes_of_bad_records() -> None:
     figures = Figures(0)
-    figures.note(Status(0, "running", bad_records={"sum: decode": 3, "sum: late": 9}), 1)
+    bad = (BadRecords("sum", "decode", 3), BadRecords("sum", "late", 9))
+    figures.note(Status(0, "running", bad_records=bad), 1)
     (kept,) = wrong(seen(), figures)
     assert kept.what == "3 records could not be processed at sum: decode"
     assert "kproc dlq list" in kept.advice
@@ -171,7 +172,7 @@ def test_how_long_checkpoints_take() -> None:
     flows = SlotFlows()
     assert (flows.checkpoint_seconds, flows.checkpoint_at) == (None, None)
     for now in range(4):
-        flows.note(Status(0, "running", checkpoints=2 * now, commit_seconds=0.1 * now), now)
+        flows.note(Status(0, "running", checkpoints=2 * now, spent=Spent(commits=0.1 * now)), now)
     assert flows.checkpoint_seconds == pytest.approx(0.05)
-    flows.note(Status(0, "running", checkpoints=6, commit_seconds=0.3), 9)
+    flows.note(Status(0, "running", checkpoints=6, spent=Spent(commits=0.3)), 9)
     assert flows.checkpoint_at == 3

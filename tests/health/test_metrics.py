@@ -7,7 +7,7 @@ from prometheus_client.metrics_core import Metric
 from processor.cluster.beats import Replica
 from processor.health.metrics import families
 from processor.node.accounting import Figures
-from processor.worker.channel import Lateness, RestoreStatus, Status
+from processor.worker.channel import BadRecords, Lateness, RestoreStatus, Spent, Status
 from tests.cluster.topic import Topic, backup, primary
 
 
@@ -35,10 +35,10 @@ def test_the_application_as_the_node_sees_it() -> None:
 def test_totals_outlast_a_worker_and_gauges_do_not() -> None:
     topic = Topic(slots=2).says("a", primary(0), backup(1, "restoring", 7), claims={0: 1})
     figures = Figures(0)
-    bad, late = {"step: x: decode": 2}, {"sums": Lateness(10, 3, 1)}
-    figures.note(Status(0, "running", 90, 2.5, checkpoints=4, bad_records=bad, late=late), 1)
+    bad, late = (BadRecords("step: x", "decode", 2),), {"sums": Lateness(10, 3, 1)}
+    figures.note(Status(0, "running", 90, Spent(2.5), checkpoints=4, bad_records=bad, late=late), 1)
     figures.note_restart(0)
-    figures.note(Status(0, "running", 10, 0.5, checkpoints=1, partitions=3, tasks=2), 2)
+    figures.note(Status(0, "running", 10, Spent(0.5), checkpoints=1, partitions=3, tasks=2), 2)
     restore = RestoreStatus(1, 5, 12, 100, 0.1, 30, 90)
     figures.note(Status(1, "restoring", restore=restore, role="backup"), 2)
     figures.note(Status(5, "running", 7, partitions=9), 2)  # it has moved away since

@@ -24,10 +24,12 @@ from processor.settings import load
 from processor.topology.plan import Plan, lay_out, plan
 from processor.worker.channel import (
     CRASHED,
+    BadRecords,
     Lateness,
     Log,
     Reading,
     RestoreStatus,
+    Spent,
     Status,
 )
 from tests.cluster.topic import Topic, backup, primary
@@ -91,14 +93,12 @@ def at_work(endpoint: Endpoint) -> None:
             0,
             "running",
             records=100,
-            busy_seconds=1.0,
+            spent=Spent(busy=1.0, commits=0.1, steps={"keep": 0.5, "counts": 0.25}),
             checkpoints=4,
             lag=7,
-            bad_records={f"{HOSTILE}: decode": 3, "counts: late": 5},
+            bad_records=(BadRecords(HOSTILE, "decode", 3), BadRecords("counts", "late", 5)),
             late={"counts": Lateness(100, 5, 1)},
             topics={"in": Reading(100, 7), "orders-x-repartition": Reading(0, None)},
-            steps={"keep": 0.5, "counts": 0.25},
-            commit_seconds=0.1,
         )
     )
     restore = RestoreStatus(1, 5, 10, 100, 2.0)

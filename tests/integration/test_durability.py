@@ -14,6 +14,7 @@ from processor.kafka.durability import _old, shortcomings
 from processor.kafka.limits import settings_of
 from processor.local.brokers import Brokers
 from processor.node.setup import prepare
+from processor.settings import Settings
 from processor.topology.plan import Layout, Plan, plan
 from tests import ledger
 from tests.integration.conftest import App
@@ -28,8 +29,8 @@ def planned(name: str) -> Plan:
 
 
 def prepared(kafka: str, name: str, replication: int) -> Layout:
-    client = {"bootstrap.servers": kafka}
-    return prepare(planned(name), client, create=None, replication=replication, slots=1)
+    settings = Settings(bootstrap=kafka, replication_factor=replication, slots=1)
+    return prepare(planned(name), settings)
 
 
 UNCLEAN = "unclean.leader.election.enable"

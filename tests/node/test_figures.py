@@ -1,6 +1,6 @@
 from processor.cluster.beats import Replica
 from processor.node.figures import Figures
-from processor.worker.channel import RestoreStatus, Status
+from processor.worker.channel import RestoreStatus, Spent, Status
 from processor.worker.standstill import Standstill
 
 
@@ -15,9 +15,7 @@ def test_rates_of_what_grows() -> None:
         0,
         "running",
         records=500,
-        busy_seconds=0.8,
-        cpu_seconds=0.5,
-        starved_seconds=0.2,
+        spent=Spent(busy=0.8, cpu=0.5, starved=0.2),
         state_bytes=77,
         lag=3,
     )

@@ -3,19 +3,19 @@
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from processor import Topology
 from processor.cluster.slots import slot_partitions
 from processor.records import Partition, Record, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Revoked
-from processor.runtime.options import WorkerOptions
 from processor.testing.memory import partition_of
 from processor.topology.plan import Layout, lay_out, plan
 from tests.properties.one_record import Raw
 from tests.properties.reference import Reference
 from tests.properties.world import (
-    CHECKPOINT_INTERVAL,
+    OPTIONS,
     Kafka,
     Saved,
     When,
@@ -23,9 +23,7 @@ from tests.properties.world import (
     letter,
 )
 
-OPTIONS = WorkerOptions(
-    checkpoint_interval=CHECKPOINT_INTERVAL, max_task_idle=0, follows_progress=True, max_lead=3
-)
+FLEET = replace(OPTIONS, max_task_idle=0, follows_progress=True, max_lead=3)
 
 Results = Mapping[tuple[str, bytes | None], list[Raw]]
 """What was written, by topic and key, in order."""
@@ -62,7 +60,7 @@ class Fleet:
         """All slots begin where the last ones were."""
         shares = [slot_partitions(n, self.slots, self.layout.partitions) for n in range(self.slots)]
         self.worlds = [
-            World(self.layout, {}, OPTIONS, kafka=self.kafka, own=own, name=f"slot-{number}")
+            World(self.layout, {}, FLEET, kafka=self.kafka, own=own, name=f"slot-{number}")
             for number, own in enumerate(shares)
             if own
         ]

@@ -1,6 +1,7 @@
 """Whatever the topology, the input, the batches and the crashes: as if one record at a time."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,6 @@ from processor import Topology
 from processor.operators.joins import pages as joins_pages
 from processor.records import Offset, Partition, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Commit, Revoked, Tick
-from processor.runtime.options import WorkerOptions
 from processor.testing import TopologyDriver
 from processor.testing.memory import partition_of
 from tests.properties import columns, global_tables, joined, tabled, windows
@@ -35,7 +35,7 @@ from tests.properties.topologies import (
     topologies,
 )
 from tests.properties.world import (
-    CHECKPOINT_INTERVAL,
+    OPTIONS,
     Saved,
     When,
     World,
@@ -67,7 +67,7 @@ class Twins:
 
     def __init__(self, case: Case, *, ordered: bool = False) -> None:
         idle = 0 if ordered else None
-        options = WorkerOptions(checkpoint_interval=CHECKPOINT_INTERVAL, max_task_idle=idle)
+        options = replace(OPTIONS, max_task_idle=idle)
         self.world = World(case.layout, case.inputs, options)
         self.reference = Reference(case.layout, case.inputs, partition_of)
         self.ordered = Ordered(self.reference, case.layout) if ordered else None

@@ -6,10 +6,11 @@ crash or the command fail; what is left then is what real Kafka and a real disk 
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from processor.errors import KprocError
+from processor.options import WorkerOptions
 from processor.records import Offset, Partition, Timestamp, TopicPartition
 from processor.runtime.commands import (
     Assigned,
@@ -25,9 +26,9 @@ from processor.runtime.commands import (
     Turn,
 )
 from processor.runtime.host import carry_out
-from processor.runtime.options import WorkerOptions
 from processor.runtime.worker import Worker
 from processor.serdes.memory_registry import MemoryRegistry
+from processor.settings import Settings
 from processor.state.store import MemoryStore
 from processor.testing.host import MemoryDisk, MemoryHost
 from processor.testing.memory import MemoryKafka, MemoryProducer, batch_of
@@ -37,6 +38,9 @@ from tests.properties.one_record import Raw
 from tests.properties.reference import Letter
 
 CHECKPOINT_INTERVAL = 100
+OPTIONS = replace(
+    Settings().options.alone(), checkpoint_interval=CHECKPOINT_INTERVAL, follows_progress=False
+)
 
 
 class Crash(Exception):
@@ -164,7 +168,7 @@ class World:
     ) -> None:
         self.layout = layout
         self.name = name
-        self.options = options or WorkerOptions(checkpoint_interval=CHECKPOINT_INTERVAL)
+        self.options = options or OPTIONS
         self.kafka = kafka or Kafka.of(layout, inputs)
         self.own = own or frozenset(
             TopicPartition(topic, Partition(number))

@@ -7,6 +7,7 @@ had. In the end everything that is committed must be as the reference has it, wh
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,12 +30,11 @@ from processor.runtime.commands import (
     SendOffsets,
     Stop,
 )
-from processor.runtime.options import WorkerOptions
 from processor.testing.memory import partition_of
 from processor.topology.plan import Layout, lay_out, plan
 from tests.properties.one_record import Raw
 from tests.properties.reference import Reference
-from tests.properties.world import CHECKPOINT_INTERVAL, Crash, Saved, When, World
+from tests.properties.world import CHECKPOINT_INTERVAL, OPTIONS, Crash, Saved, When, World
 from tests.suites import long
 
 PARTITIONS = 2
@@ -139,7 +139,7 @@ def new_world(**options: Any) -> World:
     return World(
         LAYOUT,
         inputs(),
-        WorkerOptions(checkpoint_interval=CHECKPOINT_INTERVAL, **options),
+        replace(OPTIONS, **options),
     )
 
 

@@ -16,11 +16,10 @@ import pytest
 from processor import Topology, tumbling
 from processor.records import Partition, Record, Timestamp, TopicPartition
 from processor.runtime.commands import Begin, Command, Commit, InputEnded, Produce, SendOffsets
-from processor.runtime.options import WorkerOptions
 from processor.testing import TopologyDriver
 from processor.topology.plan import Layout, lay_out, plan
 from tests.properties.one_record import Raw
-from tests.properties.world import CHECKPOINT_INTERVAL, Crash, Saved, When, World
+from tests.properties.world import CHECKPOINT_INTERVAL, OPTIONS, Crash, Saved, When, World
 
 IDLE = 10_000
 INPUTS = ("a", "b")
@@ -63,9 +62,7 @@ def new_world(**options: Any) -> World:
     return World(
         LAYOUT,
         inputs(),
-        WorkerOptions(
-            checkpoint_interval=CHECKPOINT_INTERVAL, max_task_idle=0, idle_timeout=IDLE, **options
-        ),
+        replace(OPTIONS, max_task_idle=0, idle_timeout=IDLE, **options),
     )
 
 
@@ -132,7 +129,7 @@ def test_input_that_has_ended_is_idle_at_once() -> None:
 
 
 def test_without_the_setting_the_last_windows_stay_open() -> None:
-    world = World(LAYOUT, inputs(), WorkerOptions(checkpoint_interval=CHECKPOINT_INTERVAL))
+    world = World(LAYOUT, inputs(), OPTIONS)
     finish(world)
     assert sum(told(world).values()) < len(expected())
 

@@ -9,6 +9,7 @@ import pytest
 from processor import Topology, every, key_value, tumbling
 from processor.errors import BadRecordError, PermissionDenied, RecordRefused, TopicMismatch
 from processor.operators.base import NO_TIME
+from processor.options import TopicLimits
 from processor.records import Batch, Offset, Partition, RawBatch, Record, Timestamp, TopicPartition
 from processor.runtime.commands import (
     Abort,
@@ -38,12 +39,13 @@ from processor.runtime.commands import (
     Tick,
     Turn,
 )
-from processor.runtime.options import TopicLimits, WorkerOptions
 from processor.runtime.worker import Worker
+from processor.settings import Settings
 from processor.state.store import MemoryStore, Store
 from processor.topology.plan import StoreId, TaskId, lay_out, plan
 
 INPUT = TopicPartition("in", Partition(0))
+OPTIONS = replace(Settings().options.alone(), follows_progress=False)
 OTHER = TopicPartition("in", Partition(1))
 TASK = TaskId(0, Partition(0))
 STORE = StoreId("count", Partition(0))
@@ -76,7 +78,7 @@ def make(
 ) -> Worker:
     layout = lay_out(plan(topology or counting()), {"in": partitions})
     mine = frozenset(TopicPartition("in", Partition(number)) for number in range(own))
-    return Worker(layout, mine, WorkerOptions(**options))
+    return Worker(layout, mine, replace(OPTIONS, **options))
 
 
 def opened(
@@ -351,7 +353,7 @@ def test_markers_behind_records_that_waited_are_committed_as_well() -> None:
     topology.stream("in", "other", value=bytes).merge().group_by_key().count(name="count")
     other = TopicPartition("other", Partition(0))
     layout = lay_out(plan(topology), {"in": 1, "other": 1})
-    worker = Worker(layout, frozenset({INPUT, other}), WorkerOptions(max_task_idle=0))
+    worker = Worker(layout, frozenset({INPUT, other}), replace(OPTIONS, max_task_idle=0))
     places = {source: Position(Offset(0), Timestamp(-1)) for source in (INPUT, other)}
     worker.handle(TaskOpened(TASK, {"count": MemoryStore()}, places))
     worker.handle(Assigned(frozenset({INPUT, other})))
@@ -442,7 +444,7 @@ def test_repartition_topics_are_purged_up_to_what_is_committed() -> None:
     topology.stream("in").repartition(name="again").to("out")
     layout = lay_out(plan(topology), {"in": 1})
     again = TopicPartition("app-again-repartition", Partition(0))
-    worker = Worker(layout, frozenset({INPUT, again}), WorkerOptions())
+    worker = Worker(layout, frozenset({INPUT, again}), OPTIONS)
     for task, source in ((TASK, INPUT), (TaskId(1, Partition(0)), again)):
         worker.handle(TaskOpened(task, {}, {source: Position(Offset(0), NO_TIME)}))
     worker.handle(Assigned(frozenset({INPUT, again})))

@@ -25,7 +25,7 @@ def _await_followed(backup: WorkerProcess) -> None:
     deadline = time.monotonic() + 120
     while True:
         news = [each for each in backup.reports[told:] if isinstance(each, Status)]
-        if len({each.cpu_seconds for each in news if each.lag == 0}) >= 10 and news[-1].lag == 0:
+        if len({each.spent.cpu for each in news if each.lag == 0}) >= 10 and news[-1].lag == 0:
             return
         assert backup.process.poll() is None, backup.failure
         assert time.monotonic() < deadline, backup.status

@@ -16,7 +16,7 @@ from processor.state.store import MemoryStore
 from processor.topology.plan import Layout, plan
 from processor.worker import follower as module
 from processor.worker.channel import Channel
-from processor.worker.follower import Follower
+from processor.worker.follower import follower
 
 pytestmark = pytest.mark.kafka
 
@@ -35,7 +35,7 @@ class Following:
         way = "on" if native else "off"
         settings = Settings(state_dir=folder, bootstrap=kafka, native=way)
         spec = worker_spec("none.py", Layout(plan(topology), {"in": 1}), settings, 0)
-        self.follower = Follower(spec, Channel(os.open(os.devnull, os.O_WRONLY), 0))
+        self.follower = follower(spec, Channel(os.open(os.devnull, os.O_WRONLY), 0))
         self.follower.add(self.source, self.store, Offset(0))
 
     def write(self, *keys: str) -> None:

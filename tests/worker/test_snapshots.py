@@ -54,11 +54,12 @@ class Machine:
         channel = Channel(self._write, 0)
         self.archive = Archive(Bucket(url), "orders", STORE)
         self.stores = StoreOpener(spec, channel)
-        # Without a thread: the test says when there is something to be looked at.
-        off = msgspec.structs.replace(spec, snapshot_url="")
-        self._snapshots = Snapshots(off, LAYOUT, self.stores, list, channel)
-        self._snapshots._ids[LAYOUT.plan.changelog(STORE.name)] = HERE
-        self._downloads = Downloads(spec, self.stores, channel)
+        assert settings.snapshots is not None
+        # It is not started: the test says when there is something to be looked at.
+        self._snapshots = Snapshots(
+            settings.snapshots, lambda _topic: HERE, LAYOUT, self.stores, list, channel
+        )
+        self._downloads = Downloads(url, "orders", self.stores, channel)
 
     def write(self, position: int, count: int = 1000) -> Store:
         """Writes so many keys that no other position has, and brings the store to the position."""

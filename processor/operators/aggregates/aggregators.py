@@ -12,8 +12,8 @@ from processor.operators.aggregates.by_key import (
     UNCHANGING,
     Aggregate,
     Count,
+    Emit,
     Stamped,
-    TableOperator,
 )
 from processor.operators.base import AnyBatch, Context
 from processor.records import Timestamp
@@ -96,7 +96,7 @@ class Counting(Aggregation):
         emitted: bool,
     ) -> tuple[Sequence[Any], AnyBatch]:
         """Counts a batch at once."""
-        return _table(Count, emitted).fold(held, keys, batch, context)
+        return Count("", _emit(emitted=emitted)).fold(held, keys, batch, context)
 
     def add(self, before: Any, value: Any, timestamp: Timestamp) -> Any:
         """One more."""
@@ -131,7 +131,8 @@ class Adding(Aggregation):
         emitted: bool,
     ) -> tuple[Sequence[Any], AnyBatch]:
         """Calls the function row by row."""
-        table = _table(Aggregate, emitted, self.start, self.function, self.value)
+        emit = _emit(emitted=emitted)
+        table = Aggregate("", emit, self.start, self.function, self.value)
         return table.fold(held, keys, batch, context)
 
     def add(self, before: Any, value: Any, timestamp: Timestamp) -> Any:
@@ -150,5 +151,5 @@ class Adding(Aggregation):
         return self.merger(one, other)
 
 
-def _table(kind: Callable[..., TableOperator], emitted: bool, *rest: Any) -> TableOperator:  # noqa: FBT001
-    return kind("", "change" if emitted else "checkpoint", *rest)
+def _emit(*, emitted: bool) -> Emit:
+    return "change" if emitted else "checkpoint"
