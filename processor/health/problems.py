@@ -15,8 +15,6 @@ from processor.node.lateness import LATE_ADVICE, most_late
 _STARVED: Final = 0.3
 """A larger share of the time without a free processor is worth a word."""
 
-"""The end of what late records count as, where they are kept; there is a problem of their own."""
-
 _BUSY: Final = 0.95
 _BEHIND: Final = 10.0
 """Seconds of work that wait: more than that is worth a word."""
@@ -96,6 +94,7 @@ def _logged(warnings: Iterable[Event]) -> Iterator[Problem]:
 
 
 def _of_records(figures: Figures, dead_letters: str) -> Iterator[Problem]:
+    # Those that were late have a problem of their own.
     bad = Counter({why: n for why, n in figures.bad_records.items() if why.reason != "late"})
     if bad:
         place, count = bad.most_common(1)[0]

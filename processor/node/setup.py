@@ -88,14 +88,14 @@ def prepare(plan: Plan, settings: Settings, nodes: int = 1) -> Layout:
         _check_alone(plan.application, names)
     wanted = [fitted(topic, settings.max_record_bytes) for topic in layout.internal_topics]
     internal = [topic for topic in wanted if topic.name not in there]
-    for topic in wanted:
-        if topic.name in there:
-            _check_config(admin, topic, plan)
+    configs: dict[str, Mapping[str, str]] = {
+        topic.name: _checked_config(admin, topic, plan) for topic in wanted if topic.name in there
+    }
     needed = [InternalTopic(topic, settings.partitions, {}) for topic in missing] + internal
     create_topics(admin, needed, settings.replication_factor)
-    found = settings_of(admin, [topic.name for topic in wanted])
+    configs |= settings_of(admin, [topic.name for topic in internal])
     for topic in wanted:
-        if values := lacking(topic, found.get(topic.name, {})):
+        if values := lacking(topic, configs.get(topic.name, {})):
             alter(admin, topic.name, values)
     _fit_ledger(admin, layout, there)
     after = replaced(after, ids=topic_ids(admin, _identified(layout)))
@@ -235,8 +235,8 @@ def _slots(plan: Plan, there: Mapping[str, int], settings: Settings, nodes: int)
     return found
 
 
-def _check_config(admin: Any, topic: InternalTopic, plan: Plan) -> None:
-    """Makes sure that an internal topic that is there keeps what it has to.
+def _checked_config(admin: Any, topic: InternalTopic, plan: Plan) -> Mapping[str, str]:
+    """The settings of an internal topic that is there.
 
     Raises:
         TopicMismatch: It would lose something.
@@ -253,6 +253,7 @@ def _check_config(admin: Any, topic: InternalTopic, plan: Plan) -> None:
                 f"{topic.name} has {name}={value}, but must have {wanted} so as to lose "
                 f"nothing: alter the topic, or delete it if it is not {plan.application}'s"
             )
+    return {name: each.value for name, each in found.items()}
 
 
 def create_topics(admin: Any, topics: Sequence[InternalTopic], replication: int) -> None:

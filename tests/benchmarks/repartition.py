@@ -181,7 +181,7 @@ def measure_cost(given: argparse.Namespace, sides: list[Side], scratch: Path, ka
         for job in given.jobs:
             found: dict[str, list[tuple[float, float, float, float]]] = {}
             for number in range(given.rounds):
-                for side in sides:
+                for side in sides if number % 2 == 0 else sides[::-1]:
                     run = f"{job.replace(' ', '-')}-{partitions}-{number}-{side.name}"
                     place = Place(kafka, scratch, run, partitions)
                     took = spent(side, place, place.write(topic, job))

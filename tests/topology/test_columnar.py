@@ -55,6 +55,29 @@ BOB = {"user": "Bob", "price": 7, "quantity": None}
 AMY = {"user": "Ann", "price": 1, "quantity": 3}
 
 
+def test_what_one_step_changes_in_place_no_other_one_sees() -> None:
+    def changed(order: dict[str, Any]) -> dict[str, Any]:
+        order["total"] = 0
+        order["tags"].append("changed")
+        return order
+
+    def build(orders: Stream[str, Any]) -> None:
+        selected = orders.select("user", "tags")
+        selected.map_values(changed).to("changed")
+        selected.to("selected")
+        selected.map_values(changed).filter(col("total") == 0).to("again")
+        selected.filter(col("user") == "Ann").to("some")
+
+    tried = driver(build, None)
+    pipe(tried, {"user": "Ann", "tags": ["a"]}, value=None)
+    as_selected = {"user": "Ann", "tags": ["a"]}
+    as_changed = {"user": "Ann", "tags": ["a", "changed"], "total": 0}
+    assert [each for _, each in tried.read("selected")] == [as_selected]
+    assert [each for _, each in tried.read("some")] == [as_selected]
+    for topic in ("changed", "again"):
+        assert [each for _, each in tried.read(topic)] == [as_changed]
+
+
 @pytest.mark.parametrize("value", [None, Order])
 def test_steps(value: Any) -> None:
     def build(orders: Stream[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """What the follower makes of what its clients say, without a broker."""
 
 import os
-from collections.abc import Collection, Generator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from processor.records import Batch, Offset, Partition, RawBatch, Timestamp, Top
 from processor.state.store import MemoryStore
 from processor.worker.channel import Channel
 from processor.worker.follower import Follower
+from tests.worker.fetching import Fetching
 
 SOURCE = TopicPartition("changelog", Partition(0))
 
@@ -39,31 +40,11 @@ class Client:
         return None
 
 
-class Fetching:
-    """Gives once what the test has put there."""
-
-    def __init__(self) -> None:
-        self.consumer = Client()
-        self.runs: list[Run] = []
-        self.others: list[Message] = []
-        self.closed = False
-
-    def fetch(
-        self, _limit: int, _timeout: float, _flowing: Collection[TopicPartition]
-    ) -> tuple[list[Run], list[Message]]:
-        runs, others = self.runs, self.others
-        self.runs, self.others = [], []
-        return runs, others
-
-    def close(self) -> None:
-        self.closed = True
-
-
 class Following:
     """A store that follows a changelog, up to offset 2 as a restore."""
 
     def __init__(self) -> None:
-        self.eager, self.calm = Fetching(), Fetching()
+        self.eager, self.calm = Fetching(Client()), Fetching(Client())
         self.store = MemoryStore()
         self._line = os.open(os.devnull, os.O_WRONLY)
         given: tuple[Any, Any] = (self.eager, self.calm)

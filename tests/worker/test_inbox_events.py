@@ -1,6 +1,6 @@
 """What the inbox makes of what its client says, without a group."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from processor.runtime.commands import Assigned, Fetched, Lost, ReachedEnd, Revo
 from processor.worker import inbox as module
 from processor.worker.epochs import Epochs
 from processor.worker.inbox import Inbox, check_partitions
+from tests.worker.fetching import Fetching
 
 ONE, OTHER = (TopicPartition("in", Partition(number)) for number in range(2))
 OWN = frozenset([ONE, OTHER])
@@ -50,27 +51,11 @@ class Client:
         return self.member
 
 
-class Fetching:
-    """Gives once what the test has put there."""
-
-    def __init__(self) -> None:
-        self.consumer = Client()
-        self.runs: list[Run] = []
-        self.others: list[Message] = []
-
-    def fetch(
-        self, _limit: int, _timeout: float, _flowing: Collection[TopicPartition]
-    ) -> tuple[list[Run], list[Message]]:
-        runs, others = self.runs, self.others
-        self.runs, self.others = [], []
-        return runs, others
-
-
 class Group:
     """An inbox that has joined, and what its group may do."""
 
     def __init__(self, epochs: Epochs | None = None) -> None:
-        self.fetching: Any = Fetching()
+        self.fetching: Any = Fetching(Client())
         self.client: Client = self.fetching.consumer
         self.inbox = Inbox(self.fetching, ["in"], OWN, "aside", epochs or Epochs())
         self.inbox.subscribe()
