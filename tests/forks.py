@@ -6,6 +6,7 @@ given, and what it does from then on, is its own.
 """
 
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -19,11 +20,13 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 _LONGEST = 1 << 17
 _FILES = 16
+_FORK_SERVER = "processor.worker.fork_server"
 _LOADED = (
     *("processor.cli.main", "processor.cli.run", "processor.cli.display", "processor.node.node"),
     *("processor.health.server", "processor.worker.process"),
@@ -155,7 +158,56 @@ def _begin(message: bytes, status: int, *files: int) -> str:
     os.chdir(folder)
     sys.path[0] = folder
     sys.argv = [module, *arguments, *map(str, passed)]
-    return module
+    return _fork_server(module) if arguments[:1] == ["run"] else module
+
+
+def _fork_server(node: str) -> str:
+    """Forks what a node forks its workers from before it has threads, and has it use that.
+
+    Returns the module that this process is to run. Another one that a node needs, it starts.
+    """
+    requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if child := os.fork():
+        theirs.close()
+        _give(_Child(child), requests)
+        return node
+    requests.close()
+    if not (files := socket.recv_fds(theirs, 1, 1)[1]):
+        os._exit(0)  # the node has ended before
+    theirs.close()
+    sys.argv = [_FORK_SERVER, str(files[0])]
+    return _FORK_SERVER
+
+
+class _Child:
+    """What of `subprocess.Popen` a fork server is ended by."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):  # the node takes in all that end
+            os.kill(self._pid, signal.SIGKILL)
+
+    def wait(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
+
+
+def _give(process: _Child, requests: socket.socket) -> None:
+    """Has this process's first fork server be one that is there, and waits for a socket."""
+    from processor.node import pool  # noqa: PLC0415 - the tests' own process need not load it
+
+    start = pool.ForkServer._start
+
+    def use(server: Any) -> None:
+        pool.ForkServer._start = start
+        server._process = process
+        server._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with requests, theirs:
+            socket.send_fds(requests, [b"."], [theirs.fileno()])
+
+    pool.ForkServer._start = use
 
 
 def _report(child: int, status: int) -> None:
@@ -175,6 +227,7 @@ def _report(child: int, status: int) -> None:
 if __name__ == "__main__":
     for each in _LOADED:
         __import__(each)
+    gc.freeze()  # no collection writes to what is shared
     runpy.run_module(
         _serve(socket.socket(fileno=int(sys.argv[1]))), run_name="__main__", alter_sys=True
     )

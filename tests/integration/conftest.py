@@ -76,9 +76,11 @@ class App:
         """Writes (partition, key, value, timestamp, headers), the last two if given."""
         ledger.write(self.kafka, topic or self.input, rows)
 
-    def start(self, *options: str, **settings: Any) -> NodeProcess:
+    def start(
+        self, *options: str, kind: type[NodeProcess] = NodeProcess, **settings: Any
+    ) -> NodeProcess:
         """Starts `kproc run`."""
-        return NodeProcess(self.kafka, self.file, *options, **{**self.settings, **settings})
+        return kind(self.kafka, self.file, *options, **{**self.settings, **settings})
 
     def run(self, *options: str, expect: int = 0, **settings: Any) -> NodeProcess:
         """Runs it until the end of the input; the exit code must be as expected."""

@@ -35,6 +35,7 @@ from processor.local.embedded import EmbeddedKafka, free_ports
 from processor.settings import load
 from tests import ledger
 from tests.integration.conftest import App
+from tests.integration.node_process import StartedNode
 
 pytestmark = pytest.mark.kafka
 
@@ -214,7 +215,7 @@ def _work(app: App, bootstrap: str, settings: Mapping[str, str]) -> list[str]:
     """Runs the application as long as it takes to count; all that is to be seen of it."""
     config = _configure(app, bootstrap, settings)
     app.write(*((n % 2, f"k{n}", f'{{"user": "u{n % 3}"}}') for n in range(30)))
-    with app.start(config, bootstrap=bootstrap, http=":0") as node:
+    with app.start(config, kind=StartedNode, bootstrap=bootstrap, http=":0") as node:
         counts = {f"u{n}": b"10" for n in range(3)}
         while _latest(app) != counts:
             assert node.process.poll() is None, node.output
