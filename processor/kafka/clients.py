@@ -50,8 +50,9 @@ QUIET: Mapping[str, Any] = {"log_level": 0, "logger": _logger()}
 
 _REQUEST_TIMEOUT = 10.0
 _PROMPT = 2.0
+"""Seconds after which another broker is asked, or why none answers."""
 _ASKED = 3
-"""Seconds after which it is asked why no broker answers."""
+"""How many are asked for so long each."""
 
 _CREATION_TIMEOUT = 30.0
 _TRANSACTION_TRY = 0.05
@@ -265,10 +266,7 @@ def connect(client: Producer | Consumer) -> None:
     Raises:
         KprocError: no broker answers.
     """
-    try:
-        client.list_topics(timeout=_REQUEST_TIMEOUT)
-    except KafkaException as error:
-        raise translated(error, "list the topics") from error
+    listed(client, "list the topics", _REQUEST_TIMEOUT)
 
 
 def watermarks(consumer: Consumer, partition: ClientPartition) -> tuple[int, int]:

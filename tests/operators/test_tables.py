@@ -234,6 +234,42 @@ def test_a_value_that_can_not_be_added_is_left_out_and_what_it_replaces_taken_ba
     assert b"unsupported operand" in (dict(letter.headers)["kproc.error"] or b"")
 
 
+@pytest.mark.parametrize("one_batch", [True, False])
+@pytest.mark.parametrize("emit", ["checkpoint", "change"])
+def test_a_result_that_can_not_be_kept_is_a_bad_record(emit: Emit, *, one_batch: bool) -> None:
+    topology = Topology("app")
+    grouped = topology.table("in", name="t", emit="change").group_by(lambda _: "g", name="g")
+    grouped.aggregate(
+        int, lambda so_far, n: so_far + n, lambda so_far, n: {so_far, n}, name="sum", emit=emit
+    ).to("out")
+    driver = TopologyDriver(topology, auto_checkpoint=not one_batch)
+    for value in (21, None):
+        driver.pipe("in", key="k", value=value)
+    driver.checkpoint()
+    assert driver.store("sum") == {"g": 21}
+    assert driver.read("out") == [("g", 21)]
+    (letter,) = driver.dead_letters()
+    assert dict(letter.headers)["kproc.step"] == b"sum"
+
+
+@pytest.mark.parametrize("emit", ["checkpoint", "change"])
+def test_a_row_is_judged_alike_whatever_fails_beside_it(emit: Emit) -> None:
+    def add(so_far: Any, n: int) -> int:
+        return n if so_far is None or isinstance(so_far, set) else so_far + 10 // n
+
+    topology = Topology("app")
+    grouped = topology.table("in", name="t", emit="change").group_by(lambda _: "g", name="g")
+    grouped.aggregate(
+        lambda: None, add, lambda so_far, n: {so_far, n}, name="sum", emit=emit, value=Any
+    )
+    driver = TopologyDriver(topology, auto_checkpoint=False)
+    for key, value in (("k", 5), ("k", 6), ("other", 0)):
+        driver.pipe("in", key=key, value=value)
+    driver.checkpoint()
+    assert driver.store("sum") == {"g": 6}
+    assert len(driver.dead_letters()) == 1
+
+
 @pytest.mark.parametrize("last", [None, 6])
 @pytest.mark.parametrize("one_batch", [True, False])
 @pytest.mark.parametrize("emits", list(product(["change", "checkpoint"], repeat=3)), ids="-".join)

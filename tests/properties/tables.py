@@ -1,5 +1,6 @@
 """What tables of tables mean, one record at a time: for the reference interpreter alone."""
 
+from types import NoneType
 from typing import Any
 
 from processor.operators.changes import Change
@@ -53,13 +54,16 @@ def counted(before: Held, change: Change) -> int | None:
 def added(operator: AggregateChanges, before: Held, change: Change) -> Any:
     held = None if before is None else before[1]
     if change.old is not None and held is not None:
-        held = operator.subtract(held, change.old)
+        held = apart(operator, operator.subtract(held, change.old), change.old)
     if change.new is None:
         return held
     if held is None and operator.start is None:
         result = change.new
     else:
         result = operator.add(operator.start() if held is None else held, change.new)
-    if result is change.new and isinstance(result, (dict, list)):
-        return operator.value.decode(operator.value.encode(result))
-    return result
+    return apart(operator, result, change.new)
+
+
+def apart(operator: AggregateChanges, result: Any, given: Any) -> Any:
+    changeable = result is given and type(result) not in (int, str, float, bool, bytes, NoneType)
+    return operator.value.decode(operator.value.encode(result)) if changeable else result

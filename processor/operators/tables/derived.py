@@ -12,7 +12,14 @@ from typing import Any, ClassVar
 
 from processor.attempt import Fault
 from processor.operators.aggregates.by_key import UNCHANGING, Aggregate, Stamped, TableOperator
-from processor.operators.base import NO_TIME, AnyBatch, Context, Operator, Outputs
+from processor.operators.base import (
+    NO_TIME,
+    AnyBatch,
+    Context,
+    Operator,
+    Outputs,
+    Unattributed,
+)
 from processor.operators.changes import NOTHING, Change, ChangeOperator
 
 
@@ -142,32 +149,57 @@ class AggregateChanges(Aggregate):
     def _half_by_half(
         self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
     ) -> tuple[Sequence[Any], AnyBatch]:
+        """Each row as a whole, or where that fails the old value and the new one by themselves."""
         results: list[Any] = []
         failed: dict[int, Exception] = {}
         rejected: list[Fault] = []
         for row, (key, change, time) in enumerate(
             zip(keys, batch.values, batch.timestamps, strict=True)
         ):
-            latest, value = held.get(key, (NO_TIME, None))
-            for half in (Change(change.old, None), Change(None, change.new)):
-                try:
-                    value = self.result(
-                        None if value is None else (latest, self._copy(value)), half
-                    )
-                except Exception as error:  # noqa: BLE001 - whatever a user's function raises
-                    if half.old is None or self._takes(value, half.old):
-                        failed[row] = error
-            if row in failed and change.old is None:  # nothing of it is to be done
-                rejected.append(Fault(row, failed.pop(row)))
+            before = held.get(key)
+            value, error = self._whole_or_halves(before, change)
+            if error is not None and change.old is None:  # nothing of it is to be done
+                rejected.append(Fault(row, error))
                 continue
+            try:
+                result = self._copy(value)
+            except Exception as unkept:
+                if self.emit == "checkpoint":
+                    raise Unattributed from unkept
+                rejected.append(Fault(row, unkept))
+                continue
+            results.append(result)
+            if error is not None:
+                failed[row] = error
             if value is None:
                 held.pop(key, None)
             else:
-                held[key] = max(latest, time), value
-            results.append(self._copy(value))
+                held[key] = max(NO_TIME if before is None else before[0], time), value
         rows = batch.take(list(failed))
         context.note(rows, list(failed.values()), "function", None)
         return results, context.reject(batch, rejected, "function")
+
+    def _whole_or_halves(
+        self, before: Stamped | None, change: Change
+    ) -> tuple[Any, Exception | None]:
+        """The aggregate after a change, and why a part of it was left out."""
+        latest, value = before or (NO_TIME, None)
+
+        def after(part: Change) -> Any:
+            return self.result(None if value is None else (latest, self._copy(value)), part)
+
+        try:
+            return after(change), None
+        except Exception:  # noqa: BLE001, S110 - whatever a user's function raises; its parts say it again
+            pass
+        failure: Exception | None = None
+        for half in (Change(change.old, None), Change(None, change.new)):
+            try:
+                value = after(half)
+            except Exception as error:  # noqa: BLE001 - whatever a user's function raises
+                if half.old is None or self._takes(value, half.old):
+                    failure = error
+        return value, failure
 
     def _takes(self, value: Any, old: Any) -> bool:
         """Whether a value could have been added; if not, there is nothing to take back."""
@@ -181,7 +213,7 @@ class AggregateChanges(Aggregate):
         """The aggregate without the change's old value and with its new one."""
         held = None if before is None else before[1]
         if value.old is not None and held is not None:
-            held = self.subtract(held, value.old)
+            held = self._apart(self.subtract(held, value.old), value.old)
         if value.new is None:
             return held
         if held is None and self.start is None:
@@ -189,6 +221,10 @@ class AggregateChanges(Aggregate):
         else:
             so_far = self.start() if held is None and self.start is not None else held
             result = self.add(so_far, value.new)
-        if result is value.new and type(result) not in UNCHANGING:
-            return self._copy(result)  # steps beside this one see the new value as well
+        return self._apart(result, value.new)
+
+    def _apart(self, result: Any, given: Any) -> Any:
+        """The result as an object of its own: steps beside this one see what was given, too."""
+        if result is given and type(result) not in UNCHANGING:
+            return self._copy(result)
         return result
