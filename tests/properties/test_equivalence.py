@@ -162,13 +162,13 @@ def pick(saved: list[Saved], number: int) -> Saved | None:
     return None if number == 0 else saved[-min(number, len(saved))]
 
 
-@settings(COMMON, max_examples=examples(200, 20_000))
+@settings(COMMON, max_examples=examples(80, 20_000))
 @given(cases(), histories())
 def test_as_the_reference_does(case: Case, history: list[Action]) -> None:
     Twins(case).run(history)
 
 
-@settings(COMMON, max_examples=examples(120, 20_000))
+@settings(COMMON, max_examples=examples(50, 20_000))
 @given(cases(), histories())
 def test_as_the_reference_does_in_the_order_of_time(case: Case, history: list[Action]) -> None:
     Twins(case, ordered=True).run(history)
