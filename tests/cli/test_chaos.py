@@ -4,7 +4,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ from processor.cli.chaos import sources_of
 from processor.errors import UsageError
 from processor.local.embedded import free_port
 from processor.topology.plan import plan
+from tests import forks
 from tests.commands import kproc
 
-KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
 VICTIMS = ("worker", "node", "supervisor")
 FLIGHTS = Path("topologies/flights.py").absolute()
 SAMPLE = """
@@ -89,15 +88,8 @@ def define(folder: Path, name: str, body: str, **values: str) -> str:
 def chaos(
     folder: Path, *arguments: str, timeout: float = 280
 ) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*KPROC, "chaos", *arguments],
-        cwd=folder,
-        env={**os.environ, "TMPDIR": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout,
-    )
+    env = {**os.environ, "TMPDIR": str(folder)}
+    return forks.run("processor.cli", "chaos", *arguments, cwd=folder, env=env, timeout=timeout)
 
 
 def compared(report: Any) -> dict[str, Any]:
