@@ -99,7 +99,7 @@ def compared(report: Any) -> dict[str, Any]:
 @pytest.mark.kafka
 def test_a_topology_that_survives(tmp_path: Path) -> None:
     file = define(tmp_path, "survives", RIGHT)
-    options = ["--minutes", "0.2", "--every", "2s", "--nodes", "2", "--rate", "200", "--json"]
+    options = ["--minutes", "0.12", "--every", "2s", "--nodes", "2", "--rate", "200", "--json"]
     faults = [word for victim in VICTIMS for word in ("--faults", victim)]
     # Two nodes of one machine can't have this port both.
     http = f"http=:{free_port()}"
@@ -107,7 +107,7 @@ def test_a_topology_that_survives(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr + done.stdout
     report = json.loads(done.stdout)
     assert report["passed"]
-    planned = schedule(Terms(11, 12_000, 2, kinds_of(VICTIMS), every=2_000))
+    planned = schedule(Terms(11, 7_200, 2, kinds_of(VICTIMS), every=2_000))
     assert [each["at"] for each in report["schedule"]] == [fault.at / 1000 for fault in planned]
     # On a slow machine most victims are not back yet when the next fault is due.
     assert any(each["fault"] for each in report["happenings"])

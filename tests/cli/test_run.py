@@ -267,8 +267,6 @@ def test_version_and_help() -> None:
         (["--help"], "kproc run topologies/flights.py --dev --until-end"),
         (["run", "--help"], "Exit codes"),
     ):
-        done = subprocess.run(
-            [*KPROC, *arguments], capture_output=True, text=True, check=False, timeout=120
-        )
+        done = forks.run("processor.cli", *arguments)
         assert done.returncode == 0
         assert expected in done.stdout

@@ -17,6 +17,9 @@ from tests.brokers import IMAGE, KIND, KafkaContainer, address
 from tests.integration.node_process import NodeProcess
 
 PATIENCE = 120.0
+LOOK = 0.1
+"""Seconds between two looks at a broker or a log: each takes processor time from all tests."""
+
 """Seconds for what must come, on a machine that does much else at the same time."""
 
 PYTHON = os.environ.get("KPROC_PYTHON_IMAGE", "python:3.11-slim-bookworm")
@@ -111,7 +114,7 @@ class App:
         deadline = time.monotonic() + timeout
         while min(ledger.committed(self.kafka, self.name, [self.input]).values()) < 0:
             assert time.monotonic() < deadline, "no checkpoint"
-            time.sleep(0.02)
+            time.sleep(LOOK)
 
     def await_output(self, count: int, name: str = "out", timeout: float = PATIENCE) -> None:
         """Waits until so many records are committed."""
@@ -119,14 +122,14 @@ class App:
         topic, found = f"{self.name}-{name}", list[ledger.Row]()
         while len(found := ledger.read_on(self.kafka, topic, found)) < count:
             assert time.monotonic() < deadline, f"{len(found)} of {count} records"
-            time.sleep(0.05)
+            time.sleep(LOOK)
 
     def await_written(self, name: str, count: int, timeout: float = PATIENCE) -> None:
         """Waits until so many records are written, committed or not."""
         deadline = time.monotonic() + timeout
         while (found := sum(ledger.offsets(self.kafka, f"{self.name}-{name}").values())) < count:
             assert time.monotonic() < deadline, f"{found} of {count} records"
-            time.sleep(0.02)
+            time.sleep(LOOK)
 
     def await_log(
         self, node: NodeProcess, *events: str, timeout: float = PATIENCE
@@ -139,7 +142,7 @@ class App:
                 return found[0]
             assert time.monotonic() < deadline, node.output
             assert node.process.poll() is None, node.output
-            time.sleep(0.02)
+            time.sleep(LOOK)
 
 
 @pytest.fixture(scope="session")
