@@ -205,9 +205,9 @@ def at(number: int, when: When, *others: int) -> Callable[[int, Command], When |
 
 
 WRONG = [
-    *(("before", "nothing"), ("before", "the last but one"), ("before", "all")),
-    *(("after", "the first state"), ("after", "all"), ("fails", "all")),
-    *long(("before", "the first state"), ("after", "nothing"), ("after", "the last but one")),
+    *(("before", "nothing"), ("before", "all"), ("after", "the first state"), ("fails", "all")),
+    *long(("before", "the first state"), ("before", "the last but one")),
+    *long(("after", "nothing"), ("after", "the last but one"), ("after", "all")),
 ]
 """Where nothing crashes, it makes no difference what the disk would have kept."""
 
