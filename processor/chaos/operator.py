@@ -20,7 +20,6 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 from processor.admin.resetting import delete_before
 from processor.chaos.resets import Reset
 from processor.chaos.schedule import Fault
-from processor.chaos.site import Site
 from processor.chaos.victims import ChaosNode, Victim
 from processor.errors import Fenced, StateError, StateMismatch
 from processor.kafka.clients import QUIET, committed_by, translated
@@ -28,6 +27,7 @@ from processor.kafka.progress import list_offsets, partitions
 from processor.local.node_process import NodeProcess
 from processor.records import Offset, TopicPartition
 from processor.topology.plan import Layout
+from processor.trial.site import Site
 
 Steps: TypeAlias = Iterator[str]
 """An act, carried on turn by turn: a text says what was done, an empty one that it waits."""

@@ -13,11 +13,9 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from processor.chaos.inspection import Inspection
-from processor.chaos.load import Load, RowsMaker
 from processor.chaos.operator import Operator
 from processor.chaos.schedule import ALL, BROKER, Fault, Terms, schedule
-from processor.chaos.setup import make_nodes, make_topics, outputs_of, start_brokers
-from processor.chaos.site import Site
+from processor.chaos.setup import make_nodes, start_victims
 from processor.chaos.standstill import Standstill
 from processor.chaos.verdict import Happening, Report, Verdict
 from processor.chaos.victims import ChaosBrokers, ChaosNode, Victim
@@ -28,6 +26,9 @@ from processor.kafka.transfer import produce_rows
 from processor.local.node_process import logged
 from processor.settings import Settings
 from processor.topology.plan import Layout, Plan
+from processor.trial.load import Load, RowsMaker, rounds
+from processor.trial.setup import make_topics, outputs_of
+from processor.trial.site import Site
 from processor.worker.channel import ADOPTED
 
 _TURN = 0.05
@@ -147,7 +148,7 @@ class ChaosRun:
         order, settings = self._order, self._order.settings
         if order.embedded:
             folder = order.folder / "kafka"
-            self._brokers, settings = start_brokers(
+            self._brokers, settings = start_victims(
                 folder, order.plan, settings, order.terms.brokers, leave=order.leave
             )
             self.bootstrap = settings.bootstrap
@@ -161,7 +162,10 @@ class ChaosRun:
         self._nodes = make_nodes(site, order.terms.nodes)
         others = [self._brokers] if self._brokers else []
         self._operator = Operator(site, layout, self._nodes, others, self._problems)
-        self._loads = [Load(client, *feed, order.rate) for feed in order.feeds.items()]
+        self._loads = [
+            Load(client, topic, rounds(make, topic), order.rate)
+            for topic, make in order.feeds.items()
+        ]
         for load in self._loads:
             load.start()
         self._await_start(witness)
@@ -198,7 +202,7 @@ class ChaosRun:
                     raise WorkerFailed(
                         f"node {node.number} {ended} before there was any fault; see whether "
                         f"`kproc run` works with this topology and load. The end of its log, "
-                        f"{node.process.log}:\n{node.log_end()}"
+                        f"{node.process.log}:\n{node.process.log_end()}"
                     )
             self._pass()
         self._phase = "faults"

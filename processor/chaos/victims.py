@@ -26,7 +26,6 @@ _RESTART_PAUSE = 500
 _ENDINGS = 20
 """A node that ends by itself more often than this is not started again."""
 
-_LOG_END = 2_000
 _SIGNALLED = (130, -signal.SIGTERM)
 """How one ends that has hardly begun when it is asked to finish."""
 
@@ -177,16 +176,12 @@ class ChaosNode:
             process.resume()
             process.kill()
 
-    def log_end(self) -> str:
-        """The last lines that it printed."""
-        return self.process.log.read_bytes()[-_LOG_END:].decode(errors="replace")
-
     def _count_ending(self, code: int) -> None:
         self._endings += 1
         if self._endings > _ENDINGS:
             raise WorkerFailed(
                 f"node {self.number} keeps ending by itself, the last time with exit code {code}. "
-                f"The end of its log, {self.process.log}:\n{self.log_end()}"
+                f"The end of its log, {self.process.log}:\n{self.process.log_end()}"
             )
 
     def _afflict_worker(self, fault: Fault, until: int) -> None:

@@ -1,30 +1,35 @@
 """`kproc chaos`: a topology of the user's own against failures, for real."""
 
-import contextlib
 import json
 import random
-import shutil
-import tempfile
-from collections.abc import Generator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from processor.cli.common import TopologyArgument, redacting, say
+from processor.cli.feeds import (
+    BootstrapOption,
+    InputsOption,
+    KeyOption,
+    TimestampOption,
+    ValueFormatOption,
+    maker_of,
+    sources_of,
+    trial_folder,
+)
 from processor.cli.run import ConfigOption, SetOption
-from processor.errors import BadRecordError, KprocError, SettingsError, UsageError
+from processor.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
-    from processor.chaos.load import RowsMaker
     from processor.chaos.possible import Scene
     from processor.chaos.run import Order
     from processor.chaos.schedule import Kind
     from processor.chaos.verdict import Report
     from processor.settings import Settings
     from processor.topology.plan import Plan
-    from processor.topology.topology import SampleData, Topology
+    from processor.topology.topology import Topology
 
 _FAILED = 9
 _INTERRUPTED = 130
@@ -88,31 +93,12 @@ def chaos(  # noqa: PLR0913 - options of a command
     every: Annotated[
         str, typer.Option(metavar="TIME", help="Between two faults, in the mean.")
     ] = "5s",
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            metavar="[TOPIC=]FILE",
-            help="Records: JSON lines, CSV, Parquet or text. By default the topology's sample "
-            "data. Repeatable, one for each topic that is read.",
-        ),
-    ] = None,
+    inputs: InputsOption = None,
     rate: Annotated[float, typer.Option(min=1, help="Records a second, for each topic.")] = 1000,
-    key: Annotated[str | None, typer.Option(help="The files' column that is the key.")] = None,
-    timestamp: Annotated[
-        str | None, typer.Option(help="The files' column with the time; by default it is now.")
-    ] = None,
-    value_format: Annotated[
-        Literal["json", "text"] | None,
-        typer.Option(help="The value: the row as JSON, or the text of its only other column."),
-    ] = None,
-    bootstrap: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="A Kafka where the topology's topics are empty; by default one of its own.",
-        ),
-    ] = None,
+    key: KeyOption = None,
+    timestamp: TimestampOption = None,
+    value_format: ValueFormatOption = None,
+    bootstrap: BootstrapOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
     keep: Annotated[
@@ -157,8 +143,9 @@ def chaos(  # noqa: PLR0913 - options of a command
         failover_timeout=milliseconds(settings.failover_timeout, "failover_timeout"),
         brokers=brokers,
     )
+    refuse_changing_tables(made)
     makers = {
-        topic: _maker(source, settings, key, timestamp, value_format)
+        topic: maker_of(source, settings, key, timestamp, value_format)
         for topic, source in sources_of(made, loaded.samples, inputs or ()).items()
     }
     for make in makers.values():
@@ -166,7 +153,7 @@ def chaos(  # noqa: PLR0913 - options of a command
     tables = {topic: makers.pop(topic) for topic in made.tables}
     embedded = bootstrap is None
     try:
-        with redacting(settings, topology), _folder(keep=keep) as folder:
+        with redacting(settings, topology), trial_folder("chaos", keep=keep) as folder:
             order = Order(
                 topology=topology,
                 plan=made,
@@ -231,13 +218,11 @@ def _kinds(words: Sequence[str], scene: "Scene") -> "tuple[Kind, ...]":
     return found
 
 
-def sources_of(
-    plan: "Plan", samples: "Sequence[SampleData]", inputs: Sequence[str]
-) -> "dict[str, SampleData | str]":
-    """Where the records for each input topic come from: a file, or sample data.
+def refuse_changing_tables(plan: "Plan") -> None:
+    """Refuses what chaos can't compare.
 
     Raises:
-        UsageError: A topic has neither, or a file is for none; or global tables change meanwhile.
+        UsageError: A global table changes while the application runs.
     """
     if changing := sorted({*plan.tables} & {*plan.inputs, *plan.outputs}):
         raise UsageError(
@@ -245,81 +230,6 @@ def sources_of(
             "besides. What a record meets there depends on when it is worked on, so that no two "
             "runs need be alike; chaos compares topologies whose global tables stay as they are"
         )
-    fed = [topic for topic in plan.inputs if topic not in plan.outputs]
-    topics = [*fed, *plan.tables]
-    found: dict[str, SampleData | str] = {
-        sample.topic: sample for sample in samples if sample.topic in topics
-    }
-    for given in inputs:
-        topic, equals, file = given.partition("=")
-        if not (equals and topic in topics):
-            if len(topics) > 1:
-                listed = ", ".join(topics)
-                raise UsageError(
-                    f"--input {given}: the topology reads {listed}; say --input {topics[0]}=FILE"
-                )
-            topic, file = topics[0], given
-        if not Path(file).is_file():
-            raise UsageError(f"--input {given}: there is no file {file}.")
-        found[topic] = file
-    if missing := [topic for topic in topics if topic not in found]:
-        raise UsageError(
-            f"there are no records for {', '.join(missing)}: say --input {missing[0]}=FILE, or "
-            f'give the topology some with topology.sample_data("{missing[0]}", ...)'
-        )
-    return found
-
-
-def _maker(
-    source: "SampleData | str",
-    settings: "Settings",
-    key: str | None,
-    timestamp: str | None,
-    value_format: Literal["json", "text"] | None,
-) -> "RowsMaker":
-    """What gives the records, from the first to the last each time."""
-    from processor.kafka.registry import Registry  # noqa: PLC0415
-    from processor.local.dev import sample_rows  # noqa: PLC0415
-    from processor.local.readers import (  # noqa: PLC0415
-        Columns,
-        FileFormat,
-        ValueFormat,
-        format_of,
-        read_rows,
-    )
-
-    if not isinstance(source, str):
-        return partial(sample_rows, source, Registry(settings.schema_registry))
-    kind = format_of(source)
-    usual = "text" if kind is FileFormat.TEXT else "json"
-    columns: Columns = Columns(key, timestamp, ValueFormat(value_format or usual))
-    return partial(read_rows, source, kind, columns, partial(_refuse, source))
-
-
-def _refuse(file: str, line: int, why: str) -> None:
-    raise BadRecordError(f"{file}, line {line}: {why}. Fix it, or leave it out.")
-
-
-class _Folder:
-    """A folder for a run, and whether it is kept."""
-
-    def __init__(self, path: Path, *, keep: bool) -> None:
-        self.path, self.keep = path, keep
-
-
-@contextlib.contextmanager
-def _folder(*, keep: bool) -> Generator[_Folder]:
-    folder = _Folder(Path(tempfile.mkdtemp(prefix="kproc-chaos-")), keep=keep)
-    try:
-        yield folder
-    except KprocError:
-        folder.keep = True  # its logs say more
-        raise
-    finally:
-        if folder.keep:
-            say(f"Logs, state and Kafka's data are kept in {folder.path}")
-        else:
-            shutil.rmtree(folder.path, ignore_errors=True)
 
 
 def _work(order: "Order", *, as_json: bool) -> "Report":

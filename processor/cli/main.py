@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from processor.cli.autoscale import AUTOSCALE_EXAMPLES, autoscale
+from processor.cli.bench import BENCH_EXAMPLES, bench
 from processor.cli.chaos import CHAOS_EXAMPLES, chaos
 from processor.cli.config import config
 from processor.cli.dev import dev
@@ -61,6 +62,7 @@ app.command()(config)
 app.command()(dev)
 app.command()(produce)
 app.command()(consume)
+app.command(epilog=BENCH_EXAMPLES)(bench)
 app.command(epilog=CHAOS_EXAMPLES)(chaos)
 app.add_typer(dlq_app, name="dlq", help="Counts, shows and replays dead letters.")
 app.add_typer(

@@ -32,7 +32,7 @@ from processor.kafka.clients import (
     watermarks,
 )
 from processor.kafka.reader import Reader, reading_config
-from processor.records import Offset, Partition, Timestamp, TopicPartition
+from processor.records import Headers, Offset, Partition, Timestamp, TopicPartition
 
 OnProgress: TypeAlias = Callable[[int, int | None], None]
 """Called ten times a second and at the end with how many records of how many were handed over."""
@@ -60,6 +60,7 @@ class Row(NamedTuple):
     key: bytes | None
     value: bytes | None
     timestamp: Timestamp | None = None
+    headers: Headers = ()
 
 
 def paced(rows: Iterable[Row], rate: float) -> Iterator[Row]:
@@ -265,7 +266,13 @@ class _Outlet:
     def _produce(self, row: Row) -> None:
         while True:
             try:
-                self.producer.produce(self._topic, row.value, row.key, timestamp=row.timestamp or 0)
+                self.producer.produce(
+                    self._topic,
+                    row.value,
+                    row.key,
+                    timestamp=row.timestamp or 0,
+                    headers=list(row.headers) or None,
+                )
             except BufferError:
                 self._poll(0.1)
             else:

@@ -20,6 +20,7 @@ from processor.worker.channel import NAME
 
 KPROC = (sys.executable, "-c", "import sys; from processor.cli.main import main; sys.exit(main())")
 _FIRST = "connecting"
+_LOG_END = 2000
 
 
 class NodeProcess:
@@ -77,6 +78,10 @@ class NodeProcess:
         with contextlib.suppress(psutil.NoSuchProcess):
             return [child for child in self._process.children() if _is_worker(child)]
         return []
+
+    def log_end(self) -> str:
+        """The last lines that it printed."""
+        return self.log.read_bytes()[-_LOG_END:].decode(errors="replace")
 
     def terminate(self) -> None:
         """Asks it to finish, as a container's stop does; one that has ended is left alone."""

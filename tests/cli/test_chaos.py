@@ -11,7 +11,8 @@ import pytest
 
 from processor import Topology
 from processor.chaos.schedule import OF_ROLES, Terms, kinds_of, schedule
-from processor.cli.chaos import sources_of
+from processor.cli.chaos import refuse_changing_tables
+from processor.cli.feeds import sources_of
 from processor.errors import UsageError
 from processor.local.embedded import free_port
 from processor.topology.plan import plan
@@ -249,7 +250,7 @@ def test_global_tables_have_records_of_their_own_and_stay_as_they_are(tmp_path: 
     assert list(sources_of(plan(topology), [], given)) == ["airports", "flights"]
     flights.to("airports")
     with pytest.raises(UsageError, match="airports: the topology reads or writes the topic of a"):
-        sources_of(plan(topology), [], given)
+        refuse_changing_tables(plan(topology))
 
 
 REGISTERED = """

@@ -1,6 +1,6 @@
-"""Where the application of a chaos run lives: its file, its settings, its nodes' folders.
+"""Where the application of a trial lives: its file, its settings, its nodes' folders.
 
-Starts nodes and commands there; knows nothing of faults.
+Starts nodes and commands there.
 """
 
 import subprocess

@@ -1,14 +1,14 @@
-"""The load of a chaos run: the same records round by round, with times that go on."""
+"""The load of a trial: the same records round by round, with times that go on."""
 
 import time
 from itertools import islice
 
 import pytest
 
-from processor.chaos.load import rounds
 from processor.errors import UsageError
 from processor.kafka.transfer import Row
 from processor.records import Timestamp
+from processor.trial.load import rounds
 
 
 def times(*given: int, count: int) -> list[int | None]:

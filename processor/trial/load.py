@@ -1,4 +1,4 @@
-"""The load of a chaos run: a topic's records again and again, at a steady rate, until stopped.
+"""The load of a trial: a topic's records again and again, at a steady rate, until stopped.
 
 Knows nothing of where the records come from. Writing is idempotent and outlasts a broker's absence,
 so that each record is in its topic once.
@@ -56,14 +56,16 @@ class Load:
     Args:
         client: librdkafka settings.
         topic: The topic.
-        make: Gives its records.
+        rows: Its records, without end.
         rate: Records a second.
+        finish: Makes each what it is when it is written.
     """
 
     client: ClientConfig
     topic: str
-    make: RowsMaker
+    rows: Iterator[Row]
     rate: float
+    finish: Callable[[Row], Row] | None = None
     written: int = 0
     """How many records were handed over; when it has stopped, acknowledged."""
     has_begun: bool = False
@@ -100,6 +102,7 @@ class Load:
     def _run(self) -> None:
         try:
             rows = paced(self._until_stopped(), self.rate)
+            rows = rows if self.finish is None else map(self.finish, rows)
             self.written = produce_rows(
                 {**self.client, **_PATIENT}, self.topic, rows, None, self._note
             )
@@ -107,7 +110,7 @@ class Load:
             self._error = error
 
     def _until_stopped(self) -> Iterator[Row]:
-        for row in rounds(self.make, self.topic):
+        for row in self.rows:
             self.has_begun = True
             if self._stop.is_set():
                 return

@@ -1,0 +1,93 @@
+"""`kproc bench` as a user runs it: real nodes on a real Kafka, and figures that add up."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
+TOPOLOGY = """
+from collections.abc import Iterator
+
+from processor import Record, Timestamp, Topology
+
+
+def sample() -> Iterator[Record[str, dict[str, int]]]:
+    for number in range(500):
+        yield Record(f"k{number % 50}", {"n": number}, Timestamp(1_600_000_000_000 + number))
+
+
+topology = Topology("measured", settings={"partitions": 2})
+topology.sample_data("measured-in", sample, count=500)
+rows = topology.stream("measured-in")
+"""
+COUNTS = "rows.group_by('n', name='by-n').count(name='counts', emit={emit!r}).to('measured-out')\n"
+MISSING = "rows.map_values(lambda v: v['missing']).to('measured-out')\n"
+
+
+def bench(folder: Path, body: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    file = folder / "job.py"
+    file.write_text(TOPOLOGY + body)
+    return subprocess.run(
+        [*KPROC, "bench", str(file), "--records", "3000", *options],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("emit", ["change", "checkpoint"])
+def test_a_topology_is_measured(emit: str, tmp_path: Path) -> None:
+    options = ["--seconds", "2", "--rate", "500", "--json", "--html", "report.html"]
+    done = bench(tmp_path, COUNTS.format(emit=emit), *options)
+    assert done.returncode == 0, done.stderr + done.stdout
+    found: Any = json.loads(done.stdout)
+    assert (found["application"], found["nodes"], found["slots"]) == ("measured", 1, 2)
+    backlog = found["backlog"]
+    assert backlog["records"] == backlog["samples"][-1]["records"] == 3000
+    assert backlog["peak_memory"] > 10_000_000
+    assert backlog["samples"][-1]["cpu"] > 0
+    latency = found["latency"]
+    assert latency["results"] > 100
+    assert 0 < latency["p50"] <= latency["p99"] <= latency["most"]
+    assert found["state"] > 0
+    page = (tmp_path / "report.html").read_text()
+    assert "Benchmark of measured" in page
+    assert "<script src" not in page
+    assert not list(tmp_path.glob("kproc-bench-*")), "nothing is left behind"
+
+
+@pytest.mark.kafka
+def test_bad_records_are_counted(tmp_path: Path) -> None:
+    done = bench(tmp_path, MISSING, "--seconds", "0", "--json")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert json.loads(done.stdout)["bad"] == 3000
+
+
+@pytest.mark.kafka
+def test_a_topology_without_results_says_so(tmp_path: Path) -> None:
+    done = bench(tmp_path, "rows.to_table(name='latest')\n", "--seconds", "1")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "not measured: the topology writes to no topic" in " ".join(done.stdout.split())
+
+
+@pytest.mark.kafka
+def test_a_topology_that_fails_shows_why(tmp_path: Path) -> None:
+    done = bench(tmp_path, MISSING, "--set", "on_bad_record=fail")
+    assert done.returncode == 7, done.stderr + done.stdout
+    assert "node 1 ended with exit code 4" in done.stderr
+    assert "KeyError" in done.stderr
+
+
+def test_a_report_that_can_not_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    done = bench(tmp_path, "rows.to('measured-out')\n", "--html", "nowhere/report.html")
+    assert done.returncode == 2
+    assert "there is no folder nowhere" in done.stderr
