@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
+from tests import forks
+
 TOPOLOGY = """
 from collections.abc import Iterator
 
@@ -32,15 +32,9 @@ MISSING = "rows.map_values(lambda v: v['missing']).to('measured-out')\n"
 def bench(folder: Path, body: str, *options: str) -> "subprocess.CompletedProcess[str]":
     file = folder / "job.py"
     file.write_text(TOPOLOGY + body)
-    return subprocess.run(
-        [*KPROC, "bench", str(file), "--records", "3000", *options],
-        cwd=folder,
-        env={**os.environ, "TMPDIR": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
+    command = ["bench", str(file), "--records", "3000", *options]
+    env = {**os.environ, "TMPDIR": str(folder)}
+    return forks.run("processor.cli", *command, cwd=folder, env=env, timeout=280)
 
 
 @pytest.mark.kafka
