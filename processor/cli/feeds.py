@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator, Sequence
 from functools import partial
@@ -121,7 +122,11 @@ class TrialFolder:
 
 @contextlib.contextmanager
 def trial_folder(name: str, *, keep: bool) -> Generator[TrialFolder]:
-    """A folder that is gone afterwards, unless it is to be kept, or an error needs its logs."""
+    """A folder that is gone afterwards, unless it is to be kept, or an error needs its logs.
+
+    SIGTERM ends the command as Ctrl-C does, so that it goes then as well.
+    """
+    before = signal.signal(signal.SIGTERM, _terminate)
     folder = TrialFolder(Path(tempfile.mkdtemp(prefix=f"kproc-{name}-")), keep=keep)
     try:
         yield folder
@@ -129,7 +134,12 @@ def trial_folder(name: str, *, keep: bool) -> Generator[TrialFolder]:
         folder.keep = True  # its logs say more
         raise
     finally:
+        signal.signal(signal.SIGTERM, before)
         if folder.keep:
             say(f"Logs, state and Kafka's data are kept in {folder.path}")
         else:
             shutil.rmtree(folder.path, ignore_errors=True)
+
+
+def _terminate(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)

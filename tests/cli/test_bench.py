@@ -3,13 +3,17 @@
 import json
 import os
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests import forks
 
+KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
 TOPOLOGY = """
 from collections.abc import Iterator
 
@@ -79,6 +83,22 @@ def test_a_topology_that_fails_shows_why(tmp_path: Path) -> None:
     assert done.returncode == 7, done.stderr + done.stdout
     assert "node 1 ended with exit code 4" in done.stderr
     assert "KeyError" in done.stderr
+
+
+@pytest.mark.kafka
+def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(TOPOLOGY + COUNTS.format(emit="change"))
+    command = [*KPROC, "bench", "job.py", "--records", "1000000000"]
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    with psutil.Popen(command, cwd=tmp_path, env=env) as process:
+        while not list(tmp_path.glob("kproc-bench-*/kafka/*/kafka.json")):
+            assert process.poll() is None
+            time.sleep(0.1)
+        started = process.children(recursive=True)
+        process.terminate()
+        assert process.wait(60) == 143
+    assert not list(tmp_path.glob("kproc-bench-*"))
+    assert not psutil.wait_procs(started, 30)[1]
 
 
 def test_a_report_that_can_not_be_written_is_refused_at_once(tmp_path: Path) -> None:

@@ -53,6 +53,47 @@ def test_hopping_windows(size: int, every: int, time: int, starts: list[int]) ->
     assert spans == tuple(Span(start * 1000, (start + size) * 1000) for start in starts)
 
 
+@pytest.mark.parametrize(
+    ("windows", "time", "starts"),
+    [
+        (tumbling(10, offset=3), 12, [3]),
+        (tumbling(10, offset=3), 13, [13]),
+        (tumbling(10, offset=3), 2, [-7]),  # every time has a window
+        (hopping(10, every=5, offset=2), 13, [7, 12]),
+        (hopping(10, every=5, offset=2), 1, [-3]),
+        (hopping(10, every=5, offset=2), 4, [-3, 2]),
+    ],
+)
+def test_windows_with_an_offset(windows: Aligned, time: int, starts: list[int]) -> None:
+    expected = tuple(Span(start * 1000, start * 1000 + 10_000) for start in starts)
+    assert windows.spans(time * 1000) == expected
+
+
+@pytest.mark.parametrize("offset", [0, 1, 1.5])
+@pytest.mark.parametrize("every", [7, 4, 2])
+def test_windows_follow_each_other_without_gaps(offset: float, every: int) -> None:
+    windows = hopping(7, every=every, offset=offset)
+    for time in range(0, 60_000, 250):
+        spans = windows.spans(time)
+        assert spans
+        assert all(span.start <= time < span.end for span in spans)
+        assert all((span.start - offset * 1000) % (every * 1000) == 0 for span in spans)
+        if time > 7000:
+            assert len(spans) in {7 // every, 7 // every + 1}
+        assert windows.spans(time // windows.granule * windows.granule) == spans
+
+
+@pytest.mark.parametrize(
+    ("starts", "first"), [("monday", "02-26"), ("sunday", "02-25"), ("friday", "02-23")]
+)
+def test_weeks_start_with_any_day(starts: str, first: str) -> None:
+    windows = calendar("week", week_starts=starts)  # pyright: ignore[reportArgumentType]
+    for time in ("2024-02-29T13:00+00:00", "2024-02-26T00:00+00:00"):  # a Thursday and a Monday
+        (span,) = windows.spans(at(time))
+        assert span.start == at(f"2024-{first}T00:00+00:00")
+        assert span.end - span.start == 7 * DAY
+
+
 ZONES = ["UTC", "Europe/Berlin", "America/Havana", "America/Sao_Paulo", "Australia/Lord_Howe"]
 ZONES += ["America/St_Johns", "Asia/Kathmandu", "Pacific/Apia", "Africa/Monrovia"]
 UNITS = ["day", "week", "month", "quarter", "year"]
@@ -116,7 +157,15 @@ def test_a_day_that_clocks_enter_twice_is_one_window() -> None:
 
 @pytest.mark.parametrize(
     "windows",
-    [tumbling("7s"), hopping("10s", every="3s"), hopping("12s", every="5s"), calendar("day")],
+    [
+        tumbling("7s"),
+        tumbling("7s", offset="2s"),
+        hopping("10s", every="3s"),
+        hopping("12s", every="5s"),
+        hopping("12s", every="5s", offset="4s"),
+        calendar("day"),
+        calendar("week", week_starts="sunday"),
+    ],
     ids=str,
 )
 def test_ends_are_never_missed(windows: Aligned) -> None:
@@ -146,6 +195,9 @@ def test_windows_read_as_they_are_written() -> None:
     assert str(tumbling("90s", grace="1h")) == "tumbling 90s, grace 1h"
     assert str(hopping("2h", every=0.5)) == "hopping 2h every 500ms"
     assert str(calendar("week", tz="Asia/Tokyo")) == "each week, Asia/Tokyo"
+    assert str(calendar("week", week_starts="sunday")) == "each week from Sunday, UTC"
+    assert str(tumbling("1d", offset="6h")) == "tumbling 1d, offset 6h"
+    assert str(hopping("1h", every="5m", offset="1m")) == "hopping 1h every 5m, offset 1m"
     assert str(sliding("1d")) == "sliding 1d"
     assert str(session("5m", grace=1)) == "session, gap 5m, grace 1s"
     assert str(counted(5)) == "each 5 records"
@@ -165,3 +217,9 @@ def test_what_can_be_no_window_is_refused() -> None:
         calendar("day", tz="Europe/Atlantis")
     with pytest.raises(TopologyError, match="possible are day, week"):
         calendar("fortnight")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TopologyError, match="week_starts='funday'"):
+        calendar("week", week_starts="funday")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TopologyError, match="only weeks have a first day"):
+        calendar("month", week_starts="sunday")
+    with pytest.raises(TopologyError, match="offset='10s' of tumbling"):
+        tumbling("10s", offset="10s")

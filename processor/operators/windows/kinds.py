@@ -14,7 +14,12 @@ from processor.durations import Duration, milliseconds
 from processor.errors import TopologyError
 
 Unit: TypeAlias = Literal["day", "week", "month", "quarter", "year"]
-"""What a calendar window is; weeks begin on Monday."""
+"""What a calendar window is."""
+
+Weekday: TypeAlias = Literal[
+    "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
+]
+"""What a week begins with."""
 
 _UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms"))
 
@@ -70,10 +75,14 @@ class Aligned(Windows):
 
 @dataclass(frozen=True)
 class Hopping(Aligned):
-    """Windows of one size, one beginning at each multiple of `every`; as wide as that: tumbling."""
+    """Windows of one size, one beginning every so often; as wide as that: tumbling.
+
+    They begin at the multiples of `every` and `offset` after them.
+    """
 
     size: int
     every: int
+    offset: int = 0
 
     @property
     def span(self) -> int:
@@ -83,21 +92,25 @@ class Hopping(Aligned):
     @property
     def granule(self) -> int:
         """Starts and ends are multiples of it."""
-        return gcd(self.size, self.every)
+        return gcd(self.size, self.every, self.offset)
 
     def spans(self, time: int) -> tuple[Span, ...]:
-        """The windows that have the time; none begins before 1970."""
-        first = max(0, time - self.size + self.every) // self.every * self.every
-        return tuple(Span(start, start + self.size) for start in range(first, time + 1, self.every))
+        """The windows that have the time; the first of all has the beginning of 1970."""
+        size, every, offset = self.size, self.every, self.offset
+        first = (time - size + every - offset) // every * every + offset
+        first = max(first, offset - every if offset else 0)
+        return tuple(Span(start, start + size) for start in range(first, time + 1, every))
 
     def ends_in(self, after: int, to: int) -> bool:
-        """Ends are `size` after the multiples."""
-        return (after - self.size) // self.every < (to - self.size) // self.every
+        """Ends are `size` after the starts."""
+        first = self.size + self.offset
+        return (after - first) // self.every < (to - first) // self.every
 
     def __str__(self) -> str:
+        offset = f", offset {shown(self.offset)}" if self.offset else ""
         if self.every == self.size:
-            return self._shown(f"tumbling {shown(self.size)}")
-        return self._shown(f"hopping {shown(self.size)} every {shown(self.every)}")
+            return self._shown(f"tumbling {shown(self.size)}{offset}")
+        return self._shown(f"hopping {shown(self.size)} every {shown(self.every)}{offset}")
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,7 @@ class Calendar(Aligned):
 
     unit: Unit
     zone: ZoneInfo
+    week_starts: Weekday = "monday"
 
     @property
     def span(self) -> int:
@@ -122,7 +136,8 @@ class Calendar(Aligned):
 
     def spans(self, time: int) -> tuple[Span, ...]:
         """The one window that has the time."""
-        day = _first_day(self.unit, datetime.fromtimestamp(time // 1000, self.zone).date())
+        today = datetime.fromtimestamp(time // 1000, self.zone).date()
+        day = _first_day(self.unit, today, get_args(Weekday).index(self.week_starts))
         end = self._begin(following := _next_day(self.unit, day))
         if end <= time:  # clocks went back over midnight: the day before is shown once more
             day, end = following, self._begin(_next_day(self.unit, following))
@@ -136,7 +151,8 @@ class Calendar(Aligned):
         return int(datetime(day.year, day.month, day.day, tzinfo=self.zone).timestamp()) * 1000
 
     def __str__(self) -> str:
-        return self._shown(f"each {self.unit}, {self.zone.key}")
+        starts = f" from {self.week_starts.title()}" if self.week_starts != "monday" else ""
+        return self._shown(f"each {self.unit}{starts}, {self.zone.key}")
 
 
 @dataclass(frozen=True)
@@ -187,7 +203,7 @@ AnyWindows: TypeAlias = Hopping | Calendar | Sliding | Session | Counted
 """What `GroupedStream.window` takes."""
 
 
-def tumbling(size: Duration, *, grace: Duration = 0) -> Hopping:
+def tumbling(size: Duration, *, offset: Duration = 0, grace: Duration = 0) -> Hopping:
     """Windows one after the other: of "10s", the first of each minute is from :00 to before :10.
 
     Example: `tumbling("10s", grace="1s")`.
@@ -195,6 +211,8 @@ def tumbling(size: Duration, *, grace: Duration = 0) -> Hopping:
 
     Args:
         size: Such as "10s", "5m" or "1d" (of UTC; for others see `calendar`), or seconds.
+        offset: How long after the multiples of the size windows begin, such as "6h" for days from
+            six to six, or "30m" for the hours of India; or seconds.
         grace: How long of stream time after its end a window still takes records: a duration, or
             seconds.
 
@@ -203,12 +221,15 @@ def tumbling(size: Duration, *, grace: Duration = 0) -> Hopping:
 
     Raises:
         UsageError: A duration is malformed.
+        TopologyError: `offset` is no shorter than `size`.
     """
     width = milliseconds(size, "the size of tumbling()")
-    return Hopping(_grace(grace), width, width)
+    return Hopping(_grace(grace), width, width, _offset(offset, width, "tumbling()"))
 
 
-def hopping(size: Duration, *, every: Duration, grace: Duration = 0) -> Hopping:
+def hopping(
+    size: Duration, *, every: Duration, offset: Duration = 0, grace: Duration = 0
+) -> Hopping:
     """Windows that overlap: of `size`, one beginning at each multiple of `every`.
 
     Example: `hopping("1h", every="10m")`.
@@ -217,6 +238,7 @@ def hopping(size: Duration, *, every: Duration, grace: Duration = 0) -> Hopping:
     Args:
         size: Such as "1h", or seconds.
         every: How far apart windows begin, such as "10m", or seconds.
+        offset: How long after the multiples of `every` they begin: a duration, or seconds.
         grace: How long of stream time after its end a window still takes records: a duration, or
             seconds.
 
@@ -225,7 +247,8 @@ def hopping(size: Duration, *, every: Duration, grace: Duration = 0) -> Hopping:
 
     Raises:
         UsageError: A duration is malformed.
-        TopologyError: `every` is longer than `size`, so that times would be in no window.
+        TopologyError: `every` is longer than `size`, so that times would be in no window; or
+            `offset` is no shorter than `every`.
     """
     width = milliseconds(size, "the size of hopping()")
     step = milliseconds(every, "every= of hopping()")
@@ -234,7 +257,7 @@ def hopping(size: Duration, *, every: Duration, grace: Duration = 0) -> Hopping:
             f"hopping({size!r}, every={every!r}): records between two windows would be lost; "
             "choose every= no longer than the size"
         )
-    return Hopping(_grace(grace), width, step)
+    return Hopping(_grace(grace), width, step, _offset(offset, step, "hopping()"))
 
 
 def sliding(size: Duration, *, grace: Duration = 0) -> Sliding:
@@ -295,14 +318,17 @@ def counted(size: int) -> Counted:
     return Counted(size)
 
 
-def calendar(unit: Unit, *, tz: str = "UTC", grace: Duration = 0) -> Calendar:
+def calendar(
+    unit: Unit, *, tz: str = "UTC", week_starts: Weekday = "monday", grace: Duration = 0
+) -> Calendar:
     """Days, weeks, months, quarters or years of a time zone.
 
     Example: `calendar("day", tz="Europe/Berlin")`.
 
     Args:
-        unit: "day", "week" (from Monday), "month", "quarter" or "year".
+        unit: "day", "week", "month", "quarter" or "year".
         tz: Such as "Europe/Berlin": days there have 23 or 25 hours when clocks change.
+        week_starts: What weeks begin with, such as "sunday".
         grace: How long of stream time after its end a window still takes records: a duration, or
             seconds.
 
@@ -311,8 +337,16 @@ def calendar(unit: Unit, *, tz: str = "UTC", grace: Duration = 0) -> Calendar:
 
     Raises:
         UsageError: A duration is malformed.
-        TopologyError: There is no such unit or time zone.
+        TopologyError: There is no such unit, time zone or day of the week.
     """
+    if week_starts not in get_args(Weekday):
+        raise TopologyError(
+            f"calendar(week_starts={week_starts!r}): possible are {', '.join(get_args(Weekday))}"
+        )
+    if week_starts != "monday" and unit != "week":
+        raise TopologyError(
+            f"calendar({unit!r}, week_starts={week_starts!r}): only weeks have a first day"
+        )
     if unit not in get_args(Unit):
         raise TopologyError(f"calendar({unit!r}): possible are {', '.join(get_args(Unit))}")
     try:
@@ -322,7 +356,7 @@ def calendar(unit: Unit, *, tz: str = "UTC", grace: Duration = 0) -> Calendar:
             f"calendar(tz={tz!r}): no such time zone here; use a name such as Europe/Berlin, or "
             "install the package tzdata if this system has no time zones"
         ) from error
-    return Calendar(_grace(grace), unit, zone)
+    return Calendar(_grace(grace), unit, zone, week_starts)
 
 
 def shown(duration: int) -> str:
@@ -335,12 +369,22 @@ def _grace(grace: Duration) -> int:
     return 0 if grace == 0 else milliseconds(grace, "grace")
 
 
-def _first_day(unit: Unit, day: date) -> date:
+def _offset(offset: Duration, every: int, where: str) -> int:
+    found = 0 if offset == 0 else milliseconds(offset, f"offset= of {where}")
+    if found >= every:
+        raise TopologyError(
+            f"offset={offset!r} of {where}: windows begin every {shown(every)}, so that an offset "
+            "is shorter than that"
+        )
+    return found
+
+
+def _first_day(unit: Unit, day: date, week_starts: int = 0) -> date:
     match unit:
         case "day":
             return day
         case "week":
-            return day - timedelta(days=day.weekday())
+            return day - timedelta(days=(day.weekday() - week_starts) % 7)
         case "month":
             return day.replace(day=1)
         case "quarter":
