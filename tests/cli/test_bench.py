@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests import forks
+from tests.suites import long
 
 KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
 TOPOLOGY = """
@@ -42,7 +43,7 @@ def bench(folder: Path, body: str, *options: str) -> "subprocess.CompletedProces
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("emit", ["change", "checkpoint"])
+@pytest.mark.parametrize("emit", ["change", *long("checkpoint")])
 def test_a_topology_is_measured(emit: str, tmp_path: Path) -> None:
     options = ["--seconds", "2", "--rate", "500", "--json", "--html", "report.html"]
     done = bench(tmp_path, COUNTS.format(emit=emit), *options)
