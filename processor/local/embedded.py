@@ -322,8 +322,7 @@ def _format(jars: KafkaJars, data_dir: Path, seat: Seat) -> None:
     data = data_dir / "data"
     if (data / "meta.properties").exists():
         return
-    data.mkdir(exist_ok=True)
-    shutil.copyfile(jars.checkpoint, data / "bootstrap.checkpoint")
+    shutil.copytree(jars.formatted, data, dirs_exist_ok=True)
     fresh = data / "meta.properties.new"
     fresh.write_text(
         f"version=1\ncluster.id={seat.cluster}\nnode.id={seat.node}\n"

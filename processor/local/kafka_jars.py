@@ -1,6 +1,6 @@
 """The files that an embedded Kafka runs from: fetched once, whole or not at all, then offline.
 
-Owns the cache folder, one folder a version: `libs/` with the jars, `bootstrap.checkpoint` that
+Owns the cache folder, one folder a version: `libs/` with the jars, `formatted/` that
 every new data folder starts from, and `manifest.json` that names each file with its size.
 Knows nothing of brokers, ports or data folders.
 """
@@ -36,6 +36,10 @@ log.dirs={folder}
 """
 
 
+_FORMATTED = "formatted"
+"""A file `bootstrap.checkpoint`, or since Kafka 4.4 a first snapshot of the metadata's log."""
+
+
 @dataclass(frozen=True, slots=True)
 class KafkaJars:
     """A version of Kafka that is on this machine and complete."""
@@ -50,9 +54,9 @@ class KafkaJars:
         return str(self.folder / "libs" / "*")
 
     @property
-    def checkpoint(self) -> Path:
-        """The feature levels that this version gives to a new cluster."""
-        return self.folder / "bootstrap.checkpoint"
+    def formatted(self) -> Path:
+        """What the storage tool makes of an empty data folder, without the identity of a broker."""
+        return self.folder / _FORMATTED
 
 
 def default_cache() -> Path:
@@ -116,7 +120,8 @@ def _locked(path: Path) -> Generator[None]:
 def _is_complete(folder: Path) -> bool:
     try:
         sizes: dict[str, int] = json.loads((folder / "manifest.json").read_text())
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+        whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
+        return whole and (folder / _FORMATTED).is_dir()
     except (FileNotFoundError, json.JSONDecodeError):
         return False
 
@@ -132,7 +137,7 @@ def _fetch(jars: KafkaJars, on_progress: FetchProgress) -> None:
     for jar in _download(jars.version, partial / "maven", on_progress):
         jar.rename(libs / jar.name)
     shutil.rmtree(partial / "maven")
-    _make_checkpoint(jars.java, partial)
+    _make_formatted(jars.java, partial)
     files = [file for file in partial.rglob("*") if file.is_file()]
     sizes = {str(file.relative_to(partial)): file.stat().st_size for file in files}
     (partial / "manifest.json").write_text(json.dumps(sizes, indent=1))
@@ -180,8 +185,8 @@ def _resolve(artifact: Any, attempts: int = _ATTEMPTS) -> Path:
         return _resolve(artifact, attempts - 1)
 
 
-def _make_checkpoint(java: Path, folder: Path) -> None:
-    data = folder / "format"
+def _make_formatted(java: Path, folder: Path) -> None:
+    data = folder / _FORMATTED
     config = folder / "format.properties"
     config.write_text(_FORMAT_CONFIG.format(folder=data))
     command = [java, "-cp", folder / "libs" / "*", "kafka.tools.StorageTool"]
@@ -192,6 +197,5 @@ def _make_checkpoint(java: Path, folder: Path) -> None:
             "The fetched Kafka does not work: its storage tool failed. Delete "
             f"{folder.parent} and try again.\n{done.stderr[-2000:]}"
         )
-    (data / "bootstrap.checkpoint").rename(folder / "bootstrap.checkpoint")
-    shutil.rmtree(data)
+    (data / "meta.properties").unlink()
     config.unlink()

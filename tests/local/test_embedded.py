@@ -18,7 +18,10 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from processor.errors import KafkaError, UsageError
+from processor.kafka.clients import create_topic
+from processor.kafka.transfer import Row, has_records, load_once, read
 from processor.local.embedded import EmbeddedKafka, free_ports, running
+from tests.suites import long
 
 pytestmark = pytest.mark.kafka
 
@@ -107,3 +110,16 @@ def test_a_stale_identity_is_not_taken_for_a_running_kafka(tmp_path: Path) -> No
 def test_free_ports_are_all_different(count: int) -> None:
     ports = free_ports(count)
     assert len(set(ports)) == len(ports) == count
+
+
+@pytest.mark.parametrize("version", long("4.0.0", "4.4.0"))
+def test_other_versions_start_and_take_transactions(version: str, tmp_path: Path) -> None:
+    with EmbeddedKafka.start(tmp_path / "kafka", port=0, version=version) as kafka:
+        client = {"bootstrap.servers": kafka.bootstrap}
+        create_topic(client, "rows", 1)
+        rows = [Row(b"k", b"%d" % number) for number in range(10)]
+        assert load_once(client, "rows", rows) == 10
+        while not has_records(client, "rows"):  # markers come after the commit is acknowledged
+            time.sleep(0.05)
+        found = [each.value() for batch in read(client, "rows", until_end=True) for each in batch]
+        assert found == [row.value for row in rows]
