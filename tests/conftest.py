@@ -138,18 +138,10 @@ def native(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def topic_name(request: pytest.FixtureRequest) -> Generator[str]:
-    """A name that no other test uses, for topics, groups and applications.
-
-    Topics of the shared broker that begin with it are deleted at the end: each node that starts
-    has all topics listed.
-    """
-    shared = [request.getfixturevalue("kafka")] if "kafka" in request.fixturenames else []
+def topic_name(request: pytest.FixtureRequest) -> str:
+    """A name that no other test uses, for topics, groups and applications."""
     test = "".join(each if each.isalnum() else "-" for each in request.node.name)
-    name = f"{test[:80]}-{uuid.uuid4().hex[:8]}"
-    yield name
-    for kafka in shared:
-        ledger.forget(kafka, name)
+    return f"{test[:80]}-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture

@@ -110,14 +110,6 @@ def delete(kafka: str, topics: Iterable[str]) -> None:
         time.sleep(0.01)
 
 
-def forget(kafka: str, prefix: str) -> None:
-    """Has the broker delete all topics whose names begin with something, soon."""
-    client = admin(kafka)
-    found = [each for each in client.list_topics(timeout=30).topics if each.startswith(prefix)]
-    if found:
-        client.delete_topics(found)
-
-
 def configure(kafka: str, topic: str, config: Mapping[str, str]) -> None:
     """Sets a topic's settings."""
     entries = [
