@@ -11,9 +11,11 @@ import traceback
 from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import partial
+from importlib.machinery import SourceFileLoader
 from itertools import count
 from pathlib import Path
 from types import ModuleType
+from typing import Never
 
 from processor.errors import TopologyError
 from processor.topology.topology import Topology
@@ -27,6 +29,18 @@ _under_way: list[str] = []
 def is_loading() -> bool:
     """Whether a topology's file runs at this moment because it is loaded."""
     return bool(_under_way)
+
+
+class _AsItIs(SourceFileLoader):
+    """Compiles a file each time: bytecode of an earlier text of the same second may be kept."""
+
+    def path_stats(self, path: str) -> Never:
+        """Says that bytecode can't be compared with the file.
+
+        Raises:
+            OSError: Always.
+        """
+        raise OSError(path)
 
 
 def load(spec: str) -> Topology:
@@ -69,14 +83,16 @@ def _run(path: Path) -> ModuleType:
     name = next(filter(partial(_is_free, file=file), _names(path.stem)))
     if name in sys.modules:
         return sys.modules[name]
-    found = importlib.util.spec_from_file_location(name, file)
-    if found is None or found.loader is None:
+    if path.suffix != ".py":
         raise TopologyError(f"{path}: a topology is written in a Python file, called NAME.py")
+    loader = _AsItIs(name, file)
+    found = importlib.util.spec_from_file_location(name, file, loader=loader)
+    assert found is not None
     # Classes are looked up in the module by their annotations while it still runs.
     module = sys.modules[name] = importlib.util.module_from_spec(found)
     sys.path[:] = [str(Path(file).parent), *sys.path, str(Path.cwd())]
     try:
-        found.loader.exec_module(module)
+        loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _explained(error, file, path) from error

@@ -1,4 +1,4 @@
-"""A real Kafka for the tests that need one: a container where there are some, else the embedded."""
+"""What all tests share: how they are run, the brokers, names of their own, seeds."""
 
 import contextlib
 import os
@@ -6,22 +6,21 @@ import random
 import sys
 import uuid
 from collections.abc import Callable, Generator
+from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-from docker.errors import DockerException
 from hypothesis import settings
-from testcontainers.core.container import DockerContainer
+from xdist.scheduler import LoadScopeScheduling
 
 from processor.local.brokers import Brokers
-from processor.local.embedded import BROKER_DEFAULTS, EmbeddedKafka, free_port
 from processor.native.client import missing
 
 # So that a wait which ran out says so: pyproject.toml has it tried once more by its words.
 pytest.register_assert_rewrite("tests.crashes", "tests.integration", "tests.ledger")
 
-from tests import ledger  # noqa: E402
+from tests import brokers as shared_brokers  # noqa: E402
+from tests import ledger, watchdog  # noqa: E402
+from tests.suites import TOGETHER  # noqa: E402
 
 # The same examples in each run, so that what fails does so again; KPROC_LONG looks for others.
 settings.register_profile("kproc", derandomize="KPROC_LONG" not in os.environ, print_blob=True)
@@ -30,28 +29,55 @@ settings.load_profile("kproc")
 # Hundreds of processes are started, which need not compile all that they import each time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-# Brokers live for minutes: what Java's second compiler takes never comes back.
-os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
-
-IMAGE = os.environ.get("KPROC_KAFKA_IMAGE", "apache/kafka:4.1.0")
-KIND = os.environ.get("KPROC_TEST_KAFKA", "")
-
-
-_PROMPT = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "500"}
-"""Brokers look for transactions that take too long more often than every ten seconds."""
+# Nor look through all packages for one that adds to pydantic: none here does.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")
+os.environ.setdefault("JAVA_TOOL_OPTIONS", shared_brokers.JAVA_OPTIONS)
 
 SEED = int(os.environ.get("KPROC_SEED", "1"))
 RUNS = int(os.environ.get("KPROC_RUNS", "1"))
-_MOST_WORKERS = 4
+_WAITING = 3
+_MOST_WORKERS = 12
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Where all tests run, as many files at a time as there are cores, up to four.
+    """Where all tests run, as many at a time as there are cores, or three times as many.
 
-    Each worker has a broker of its own. Tests that are named run in this process.
+    Those that need Kafka mostly wait. Tests that are named run in this process.
     """
-    is_all = config.args_source is not pytest.Config.ArgsSource.ARGS
-    return min(len(os.sched_getaffinity(0)), _MOST_WORKERS) if is_all else 0
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
+        return 0
+    each = 1 if config.option.markexpr == "not kafka" else _WAITING
+    return min(len(os.sched_getaffinity(0)) * each, _MOST_WORKERS)
+
+
+class CaseByCase(LoadScopeScheduling):
+    """Gives each process a test at a time, or the tests of a file that stay together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file in TOGETHER else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> CaseByCase:
+    """How the tests are shared out."""
+    return CaseByCase(config, log)
+
+
+_RUN = pytest.StashKey[contextlib.ExitStack]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The first process of a run owns what all share, and leaves nothing that it has started."""
+    if not hasattr(config, "workerinput"):
+        config.stash[_RUN] = contextlib.ExitStack()
+        shared = config.stash[_RUN].enter_context(shared_brokers.SharedBrokers())
+        config.stash[_RUN].enter_context(watchdog.watched(shared.mark))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Ends what all share."""
+    if _RUN in config.stash:
+        config.stash[_RUN].close()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -86,20 +112,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    """The address of a Kafka that all tests of the session share: use topics of your own.
+def kafka() -> str:
+    """The address of a Kafka that all tests of the run share: use topics of your own.
 
     KPROC_TEST_KAFKA=container or =embedded says which. Without it, it is a container where one can
     be had, that is where a Docker engine runs and has or gets the image KPROC_KAFKA_IMAGE.
     """
-    container = None if KIND == "embedded" else _start_container()
-    if container:
-        yield container.address
-        container.stop()
-    else:
-        folder = tmp_path_factory.mktemp("kafka")
-        with EmbeddedKafka.start(folder, port=0, config=_PROMPT) as embedded:
-            yield embedded.bootstrap
+    return shared_brokers.address("any")
 
 
 @pytest.fixture(scope="module")
@@ -137,53 +156,3 @@ def make_topic(kafka: str, topic_name: str) -> Callable[..., str]:
         return name
 
     return make
-
-
-class KafkaContainer(DockerContainer):
-    """The official image, or one with its interface; on a port of the host that is known before.
-
-    Other containers on its network reach it as `inside`, on port 9092.
-    """
-
-    def __init__(self, image: str, inside: str = "localhost") -> None:
-        super().__init__(image)
-        port = free_port()
-        self.address = f"{self.get_docker_client().host()}:{port}"
-        self.with_bind_ports(port, port)
-        settings = {
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": "1@localhost:9093",
-            "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://:{port},INSIDE://:9092,CONTROLLER://localhost:9093",
-            "advertised.listeners": f"PLAINTEXT://{self.address},INSIDE://{inside}:9092",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,"
-            "CONTROLLER:PLAINTEXT",
-            "log.dirs": "/tmp/kafka",
-            **BROKER_DEFAULTS,
-            **_PROMPT,
-        }
-        for key, value in settings.items():
-            self.with_env("KAFKA_" + key.upper().replace(".", "_"), value)
-
-    def await_answer(self) -> None:
-        """Waits until it answers; ends the container if it doesn't."""
-        client = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
-        for _ in range(60):
-            with contextlib.suppress(KafkaException):
-                client.list_topics(timeout=1)
-                return
-        stdout, stderr = self.get_logs()
-        self.stop()
-        pytest.fail(f"Kafka in a container did not answer:\n{stdout!r}\n{stderr!r}")
-
-
-def _start_container() -> KafkaContainer | None:
-    try:
-        container = KafkaContainer(IMAGE).start()
-    except DockerException:
-        if KIND == "container":
-            raise
-        return None
-    container.await_answer()
-    return container

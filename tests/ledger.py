@@ -215,7 +215,7 @@ def read_all(
     }
     left = {each for each, end in ends.items() if end > firsts[each]}
     # With the topics known, the client need not wait for its one-second timer to ask about them.
-    _patiently(lambda: consumer.list_topics(timeout=5))
+    _patiently(lambda: [consumer.list_topics(topic, timeout=5) for topic in rows])
     consumer.assign([ClientPartition(*each, firsts[each]) for each in left])
     deadline = time.monotonic() + READ_TIMEOUT
     while left:

@@ -1,8 +1,29 @@
-"""Which rows of a table the ordinary run leaves to the long suite."""
+"""What the ordinary run leaves to the long suite: rows of tables, and examples of properties.
 
-from typing import Any
+And which tests stay together when a run's processes share them out.
+"""
+
+import os
+from typing import Any, Final
 
 import pytest
+
+TOGETHER: Final = frozenset(
+    f"tests/{each}.py"
+    for each in (
+        *("crashes/test_brokers_away", "crashes/test_commands", "integration/test_security"),
+        *("storage/test_bucket", "topologies/test_flights", "topologies/test_flights_joined"),
+        *("topologies/test_sessions", "worker/test_snapshots"),
+    )
+)
+"""Files whose tests share what is expensive, or go on where the one before has ended."""
+
+LONG: Final = "KPROC_LONG" in os.environ
+
+
+def examples(ordinary: int, long: int) -> int:
+    """How many examples a property tries: in the ordinary run, and with KPROC_LONG."""
+    return long if LONG else ordinary
 
 
 def long(*rows: Any) -> list[Any]:

@@ -1,3 +1,4 @@
+import os
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -51,6 +52,16 @@ def test_the_only_topology_of_a_file(write: Write) -> None:
 def test_a_file_is_run_once(write: Write) -> None:
     path = write(TOPOLOGY)
     assert load(str(path)) is load("flows_a.py")
+
+
+def test_a_file_that_was_written_twice_in_a_second_is_run_as_it_is(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for name in ("one", "two"):
+        os.utime(write(TOPOLOGY.replace("app", name)), (1, 1))
+        assert load("flows_a.py").name == name
+        del sys.modules["flows_a"]
 
 
 def test_one_of_several_is_named(write: Write) -> None:

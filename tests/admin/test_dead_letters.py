@@ -2,10 +2,7 @@
 
 import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +11,10 @@ from confluent_kafka import Producer
 from processor.admin.dead_letters import DeadLetters, replay, survey
 from processor.errors import KafkaError, TopicMismatch
 from processor.runtime.dead_letters import Wanted
-from tests import ledger
+from tests import forks, ledger
 
 pytestmark = pytest.mark.kafka
 SEED = int(os.environ.get("KPROC_SEED", "5"))
-DYING = Path(__file__).with_name("dying_replay.py")
 
 
 class Fixture:
@@ -153,12 +149,9 @@ def test_a_replay_that_is_killed_and_repeated_does_not_double(
 ) -> None:
     count = 35
     dead.add(count)
-    command = [sys.executable, str(DYING), "dlq", "replay", "-a", dead.app, "--yes"]
-    command += ["--bootstrap", dead.kafka]
+    command = ["dlq", "replay", "-a", dead.app, "--yes", "--bootstrap", dead.kafka]
     for point in (*points, ""):
         environment = {**os.environ, "DIE_AT": point}
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        done = forks.run("tests.admin.dying_replay", *command, env=environment)
         assert done.returncode in ((-9, 0) if point else (0,)), done.stderr
     assert dead.values() == sorted(f"check-{number}" for number in range(count)), points

@@ -11,6 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
+from tests import forks
+from tests.suites import long
+
 KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
 TOPOLOGY = """
 from collections.abc import Iterator
@@ -34,19 +37,13 @@ MISSING = "rows.map_values(lambda v: v['missing']).to('measured-out')\n"
 def bench(folder: Path, body: str, *options: str) -> "subprocess.CompletedProcess[str]":
     file = folder / "job.py"
     file.write_text(TOPOLOGY + body)
-    return subprocess.run(
-        [*KPROC, "bench", str(file), "--records", "3000", *options],
-        cwd=folder,
-        env={**os.environ, "TMPDIR": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
+    command = ["bench", str(file), "--records", "3000", *options]
+    env = {**os.environ, "TMPDIR": str(folder)}
+    return forks.run("processor.cli", *command, cwd=folder, env=env, timeout=280)
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("emit", ["change", "checkpoint"])
+@pytest.mark.parametrize("emit", ["change", *long("checkpoint")])
 def test_a_topology_is_measured(emit: str, tmp_path: Path) -> None:
     options = ["--seconds", "2", "--rate", "500", "--json", "--html", "report.html"]
     done = bench(tmp_path, COUNTS.format(emit=emit), *options)

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ from processor.cli.feeds import sources_of
 from processor.errors import UsageError
 from processor.local.embedded import free_port
 from processor.topology.plan import plan
+from tests import forks
+from tests.commands import kproc
 
-KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
 VICTIMS = ("worker", "node", "supervisor")
 FLIGHTS = Path("topologies/flights.py").absolute()
 SAMPLE = """
@@ -89,15 +89,8 @@ def define(folder: Path, name: str, body: str, **values: str) -> str:
 def chaos(
     folder: Path, *arguments: str, timeout: float = 280
 ) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*KPROC, "chaos", *arguments],
-        cwd=folder,
-        env={**os.environ, "TMPDIR": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout,
-    )
+    env = {**os.environ, "TMPDIR": str(folder)}
+    return forks.run("processor.cli", "chaos", *arguments, cwd=folder, env=env, timeout=timeout)
 
 
 def compared(report: Any) -> dict[str, Any]:
@@ -107,7 +100,7 @@ def compared(report: Any) -> dict[str, Any]:
 @pytest.mark.kafka
 def test_a_topology_that_survives(tmp_path: Path) -> None:
     file = define(tmp_path, "survives", RIGHT)
-    options = ["--minutes", "0.2", "--every", "2s", "--nodes", "2", "--rate", "200", "--json"]
+    options = ["--minutes", "0.12", "--every", "2s", "--nodes", "2", "--rate", "200", "--json"]
     faults = [word for victim in VICTIMS for word in ("--faults", victim)]
     # Two nodes of one machine can't have this port both.
     http = f"http=:{free_port()}"
@@ -115,7 +108,7 @@ def test_a_topology_that_survives(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr + done.stdout
     report = json.loads(done.stdout)
     assert report["passed"]
-    planned = schedule(Terms(11, 12_000, 2, kinds_of(VICTIMS), every=2_000))
+    planned = schedule(Terms(11, 7_200, 2, kinds_of(VICTIMS), every=2_000))
     assert [each["at"] for each in report["schedule"]] == [fault.at / 1000 for fault in planned]
     # On a slow machine most victims are not back yet when the next fault is due.
     assert any(each["fault"] for each in report["happenings"])
@@ -224,14 +217,14 @@ def test_what_is_wrong_is_reported_before_anything_starts(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "job.py").write_text(NO_SAMPLE)
-    done = chaos(tmp_path, "job.py", *arguments)
+    done = kproc("chaos", "job.py", *arguments, folder=tmp_path)
     assert done.returncode == 2
     assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
 
 
-def test_help_teaches_by_examples(tmp_path: Path) -> None:
-    done = chaos(tmp_path, "--help")
+def test_help_teaches_by_examples() -> None:
+    done = kproc("chaos", "--help")
     for text in ("--input orders=orders.csv", "kill-supervisor", "Exit codes", "--seed"):
         assert text in done.stdout
 
@@ -273,7 +266,7 @@ topology.stream("orders", value=orders).to("out")
 
 def test_sample_data_that_needs_a_schema_registry(tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text(REGISTERED)
-    done = chaos(tmp_path, "job.py")
+    done = kproc("chaos", "job.py", folder=tmp_path)
     assert done.returncode == 2
     assert "set schema_registry.url" in done.stderr
     assert "Traceback" not in done.stderr

@@ -8,19 +8,12 @@ from pathlib import Path
 
 from processor.addresses import Address
 from processor.health.http import Endpoint
-
-KPROC = [sys.executable, "-m", "processor.cli", "health"]
+from tests import forks
 
 
 def health(folder: Path, *options: str, http: str = "") -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*KPROC, *options],
-        cwd=folder,
-        env={**os.environ, "KPROC_HTTP": http, "PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    env = {**os.environ, "KPROC_HTTP": http}
+    return forks.run("processor.cli", "health", *options, cwd=folder, env=env)
 
 
 def test_nothing_says_where(tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
 """`kproc plan --capacity` as a user runs it, with and without nodes to listen to."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.commands import Done, kproc
 from tests.integration.node_process import NodeProcess
 
 APP = (
@@ -22,9 +21,8 @@ def file(tmp_path: Path) -> Path:
     return found
 
 
-def plan(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "processor.cli", "plan", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+def plan(*arguments: str | Path) -> Done:
+    return kproc("plan", *arguments)
 
 
 def test_by_the_model_alone(file: Path) -> None:

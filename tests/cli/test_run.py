@@ -15,6 +15,7 @@ from processor.kafka import transfer
 from processor.kafka.clients import create_topic
 from processor.kafka.transfer import Row, produce_rows
 from processor.local.embedded import running
+from tests import forks
 from tests.suites import long
 
 pytestmark = pytest.mark.kafka
@@ -48,15 +49,8 @@ class Project:
         produce_rows(config, f"{self.name}-in", rows)
 
     def run(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*KPROC, "run", *arguments],
-            cwd=self.folder,
-            env={**os.environ, "KPROC_BOOTSTRAP": self.bootstrap, **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        env = {**os.environ, "KPROC_BOOTSTRAP": self.bootstrap, **variables}
+        return forks.run("processor.cli", "run", *arguments, cwd=self.folder, env=env)
 
     def values(self, topic: str) -> list[bytes | None]:
         config = {"bootstrap.servers": self.bootstrap}
@@ -273,8 +267,6 @@ def test_version_and_help() -> None:
         (["--help"], "kproc run topologies/flights.py --dev --until-end"),
         (["run", "--help"], "Exit codes"),
     ):
-        done = subprocess.run(
-            [*KPROC, *arguments], capture_output=True, text=True, check=False, timeout=120
-        )
+        done = forks.run("processor.cli", *arguments)
         assert done.returncode == 0
         assert expected in done.stdout

@@ -17,6 +17,7 @@ from confluent_kafka import Producer
 
 from processor.cluster.beats import Adoption, Beat, Claim, Replica
 from processor.kafka.clients import create_topic
+from tests import forks
 
 pytestmark = pytest.mark.kafka
 KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
@@ -90,9 +91,7 @@ def start(kafka: str, topic_name: str) -> Generator[Callable[..., Cluster]]:
 
 
 def status(*arguments: str, **more: Any) -> "subprocess.CompletedProcess[str]":
-    command = [*KPROC, "status", *arguments]
-    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 60}
-    return subprocess.run(command, check=False, **options, **more)
+    return forks.run("processor.cli", "status", *arguments, **more)
 
 
 def test_a_healthy_application(start: Callable[..., Cluster]) -> None:

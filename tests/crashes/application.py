@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -25,12 +24,17 @@ from processor.settings import Settings
 from processor.topology.plan import plan
 from processor.worker.channel import ADOPT, Failure, Report, Status, parse
 from processor.worker.spec import WorkerSpec
-from tests import ledger
+from tests import forks, ledger
 from tests.crashes.expected import OUTPUTS, PARTITIONS, STORES, Expected, Feed
 
 WORKER = "tests.crashes.ordinary"
 DRAIN_TIMEOUT = 120.0
 PATIENCE = 120.0
+LOOK = 0.1
+"""Seconds between two looks at a broker: each takes processor time from all tests."""
+
+RUNNING: list[forks.Forked] = []
+"""The worker processes of a test, which are over when it is, however it ends."""
 
 
 class WorkerProcess:
@@ -49,27 +53,26 @@ class WorkerProcess:
         module: str = WORKER,
     ) -> None:
         read, write = os.pipe()
+        given, ours = os.pipe()
         self.reports: list[Report] = []
         with tempfile.TemporaryFile() as stack:
-            files = [write, stack.fileno()]
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *map(str, files)],
-                stdin=subprocess.PIPE,
-                pass_fds=files,
+            self.process = forks.start(
+                module,
+                files=[given, 1, 2],
+                passed=[write, stack.fileno()],
                 env={**os.environ, **env},
             )
+        RUNNING.append(self.process)
+        os.close(given)
         os.close(write)
-        assert self.process.stdin is not None
-        self.process.stdin.write(msgspec.json.encode(spec) + b"\n")
-        self.process.stdin.flush()
+        self.input = os.fdopen(ours, "wb", 0)
+        self.input.write(msgspec.json.encode(spec) + b"\n")
         self._reader = Thread(target=self._hear, args=(read,), daemon=True)
         self._reader.start()
 
     def adopt(self) -> None:
         """Tells a backup to take the slot over, as the supervisor does."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(ADOPT + b"\n")
-        self.process.stdin.flush()
+        self.input.write(ADOPT + b"\n")
 
     def await_state(self, state: str, timeout: float = PATIENCE) -> Status:
         """Waits until it reports a state; the report."""
@@ -107,14 +110,12 @@ class WorkerProcess:
             self.process.kill()
             raise
         self._reader.join()
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self.input.close()
         return code
 
     def ask_to_stop(self) -> None:
         """Asks it to finish, as the supervisor does."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self.input.close()
 
     def stop(self) -> int:
         """Asks it to finish and waits for that; the exit code."""
@@ -195,7 +196,7 @@ class Application:
         backlog = Backlog(self.settings.clients.kafka, self.layout)
         deadline = time.monotonic() + patience
         while not (done := backlog.look()) and time.monotonic() < deadline:
-            time.sleep(0.02)
+            time.sleep(LOOK)
         return done
 
     def drain(self, worker: WorkerProcess) -> None:

@@ -1,8 +1,12 @@
 """The pages of the docs, and the blocks of code in them."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
+
+from tests import forks
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -28,6 +32,14 @@ def blocks(page: Path, *languages: str) -> list[Block]:
         for _, language, title, text in found
         if language in languages
     ]
+
+
+def run_tests(folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Has pytest run the files of a folder, without the options and plugins of this run."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    options = ("-q", "-p", "no:cacheprovider")
+    return forks.run("pytest", *options, str(folder), cwd=folder, env=env, timeout=240)
 
 
 def name_of(page: Path) -> str:

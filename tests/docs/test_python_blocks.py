@@ -4,15 +4,13 @@ A block with a title is a file that later ones import; test_*.py is run by pytes
 of a page's topology are is for the page's own tests.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from processor import Topology
 from processor.testing import TopologyDriver
-from tests.docs.pages import ROOT, TEXTS, blocks, name_of
+from tests.docs.pages import ROOT, TEXTS, blocks, name_of, run_tests
 
 WITH_PYTHON = [page for page in TEXTS if blocks(page, "python")]
 WITH_TESTS = [
@@ -44,11 +42,7 @@ def test_blocks_run_and_make_topologies(page: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("page", WITH_TESTS, ids=name_of)
-def test_tests_pass(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # they are for this run
+def test_tests_pass(page: Path, tmp_path: Path) -> None:
     write_files(page, tmp_path)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240
-    )
+    done = run_tests(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

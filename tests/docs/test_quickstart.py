@@ -1,19 +1,17 @@
 """The quickstart works, command by command, on a real Kafka; its own Kafka is not started."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forks
 from tests.docs.pages import ROOT, blocks
 from tests.docs.test_shell_blocks import commands
 
 pytestmark = pytest.mark.kafka
 
 PAGE = ROOT / "docs/quickstart.md"
-KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
 
 
 def test_its_commands_do_what_the_page_says(kafka: str, tmp_path: Path) -> None:
@@ -25,15 +23,7 @@ def test_its_commands_do_what_the_page_says(kafka: str, tmp_path: Path) -> None:
     for arguments in commands(PAGE):
         if arguments[0] == "dev":
             continue
-        done = subprocess.run(
-            [*KPROC, *arguments],
-            cwd=tmp_path,
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        done = forks.run("processor.cli", *arguments, cwd=tmp_path, env=env)
         assert done.returncode == 0, (arguments, done.stdout, done.stderr)
         said[" ".join(arguments[:2])] = done.stdout + done.stderr
     assert "5 records to purchases" in said["produce purchases.csv"]

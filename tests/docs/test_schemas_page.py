@@ -1,30 +1,22 @@
 """The examples of docs/guides/schemas.md run as they stand there."""
 
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from processor import Topology, avro, tumbling
 from processor.settings import Settings
 from processor.topology.flow import flow_of
-from tests.docs.pages import ROOT, blocks
+from tests.docs.pages import ROOT, blocks, run_tests
 
 PAGE = ROOT / "docs/guides/schemas.md"
 
 
-def test_its_topology_passes_its_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # they are for this run
+def test_its_topology_passes_its_tests(tmp_path: Path) -> None:
     topology, tests, _ = blocks(PAGE, "python")
     (tmp_path / "orders.py").write_text(topology.text)
     (tmp_path / "test_orders.py").write_text(tests.text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_orders.py"]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
-    )
+    done = run_tests(tmp_path)
     assert "1 passed" in done.stdout, done.stdout
 
 

@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -14,12 +12,14 @@ from docker.errors import DockerException, ImageNotFound
 from testcontainers.core.network import Network
 
 import docker
-from processor.local.embedded import EmbeddedKafka
-from tests import ledger
-from tests.conftest import IMAGE, KIND, KafkaContainer
+from tests import forks, ledger
+from tests.brokers import IMAGE, KIND, KafkaContainer, address
 from tests.integration.node_process import NodeProcess
 
 PATIENCE = 120.0
+LOOK = 0.1
+"""Seconds between two looks at a broker or a log: each takes processor time from all tests."""
+
 """Seconds for what must come, on a machine that does much else at the same time."""
 
 PYTHON = os.environ.get("KPROC_PYTHON_IMAGE", "python:3.11-slim-bookworm")
@@ -79,9 +79,11 @@ class App:
         """Writes (partition, key, value, timestamp, headers), the last two if given."""
         ledger.write(self.kafka, topic or self.input, rows)
 
-    def start(self, *options: str, **settings: Any) -> NodeProcess:
+    def start(
+        self, *options: str, kind: type[NodeProcess] = NodeProcess, **settings: Any
+    ) -> NodeProcess:
         """Starts `kproc run`."""
-        return NodeProcess(self.kafka, self.file, *options, **{**self.settings, **settings})
+        return kind(self.kafka, self.file, *options, **{**self.settings, **settings})
 
     def run(self, *options: str, expect: int = 0, **settings: Any) -> NodeProcess:
         """Runs it until the end of the input; the exit code must be as expected."""
@@ -94,14 +96,8 @@ class App:
         """Runs another command on it; what it printed. The exit code must be as expected."""
         sets = {"state_dir": self.folder / "state", **self.settings}
         given = [f"--set={key}={value}" for key, value in sets.items() if key != "slots"]
-        command = [sys.executable, "-m", "processor.cli", name, str(self.file)]
-        done = subprocess.run(
-            [*command, "--bootstrap", self.kafka, *given, *options],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        command = [name, str(self.file), "--bootstrap", self.kafka, *given, *options]
+        done = forks.run("processor.cli", *command)
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -118,7 +114,7 @@ class App:
         deadline = time.monotonic() + timeout
         while min(ledger.committed(self.kafka, self.name, [self.input]).values()) < 0:
             assert time.monotonic() < deadline, "no checkpoint"
-            time.sleep(0.02)
+            time.sleep(LOOK)
 
     def await_output(self, count: int, name: str = "out", timeout: float = PATIENCE) -> None:
         """Waits until so many records are committed."""
@@ -126,14 +122,14 @@ class App:
         topic, found = f"{self.name}-{name}", list[ledger.Row]()
         while len(found := ledger.read_on(self.kafka, topic, found)) < count:
             assert time.monotonic() < deadline, f"{len(found)} of {count} records"
-            time.sleep(0.05)
+            time.sleep(LOOK)
 
     def await_written(self, name: str, count: int, timeout: float = PATIENCE) -> None:
         """Waits until so many records are written, committed or not."""
         deadline = time.monotonic() + timeout
         while (found := sum(ledger.offsets(self.kafka, f"{self.name}-{name}").values())) < count:
             assert time.monotonic() < deadline, f"{found} of {count} records"
-            time.sleep(0.02)
+            time.sleep(LOOK)
 
     def await_log(
         self, node: NodeProcess, *events: str, timeout: float = PATIENCE
@@ -146,24 +142,16 @@ class App:
                 return found[0]
             assert time.monotonic() < deadline, node.output
             assert node.process.poll() is None, node.output
-            time.sleep(0.02)
+            time.sleep(LOOK)
 
 
 @pytest.fixture(scope="session")
-def strict_kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+def strict_kafka() -> str:
     """A broker that compacts, and aborts what was left open, at once; with access control.
 
     What has no rule is allowed.
     """
-    config = {
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "allow.everyone.if.no.acl.found": "true",
-        "log.cleaner.backoff.ms": "100",
-        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
-    }
-    folder = tmp_path_factory.mktemp("strict-kafka")
-    with EmbeddedKafka.start(folder, port=0, config=config) as broker:
-        yield broker.bootstrap
+    return address("strict")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`kproc run` as a process of its own, as a user starts it."""
+"""`kproc run` as a process of its own."""
 
 import json
 import os
@@ -15,9 +15,9 @@ import psutil
 
 from processor.local.embedded import end_with_parent
 from processor.worker.channel import NAME
+from tests import forks
 
 _NUMBERS = count()
-_KPROC = "import sys; from processor.cli.main import main; sys.exit(main())"
 
 
 class NodeProcess:
@@ -38,15 +38,12 @@ class NodeProcess:
         defaults = {"state_dir": str(folder / "state"), "startup_timeout": "120s"}
         given = {**defaults, "bootstrap": kafka, **settings}
         sets = [f"--set={name}={_written(value)}" for name, value in given.items()]
-        command = [sys.executable, "-c", _KPROC, "run", str(topology), "--log-format=json"]
-        self.process = psutil.Popen(
-            [*command, *sets, *options],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=end_with_parent(),
-        )
+        self.process = self._started("run", str(topology), "--log-format=json", *sets, *options)
+
+    def _started(self, *command: str) -> forks.Forked | psutil.Popen:
+        out = self._log.fileno()
+        with Path(os.devnull).open() as nothing:
+            return forks.start("processor.cli", *command, files=[nothing.fileno(), out, out])
 
     @property
     def workers(self) -> list[psutil.Process]:
@@ -107,6 +104,20 @@ class NodeProcess:
         if self.process.poll() is None:
             self.kill()
         self._log.close()
+
+
+class StartedNode(NodeProcess):
+    """One that is started as a user does, so that it and its workers have own command lines."""
+
+    def _started(self, *command: str) -> psutil.Popen:
+        return psutil.Popen(
+            [sys.executable, "-m", "processor.cli", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=end_with_parent(),
+        )
 
 
 def _is_worker(process: psutil.Process) -> bool:

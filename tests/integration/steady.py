@@ -12,6 +12,9 @@ from tests import ledger
 from tests.integration.conftest import App
 
 PARTITIONS = 3
+LOOK = 0.3
+"""Seconds between two looks at the results, which only say when to go on."""
+
 TOPOLOGY = """
 source = topology.stream(IN, value=dict[str, Any])
 source.group_by_key().count(name="counts", emit="change").to(OUT)
@@ -24,7 +27,7 @@ class Steady:
     Each partition has a key of its own. The topics must set the times of their records themselves.
     """
 
-    def __init__(self, app: App, pause: float = 0.1) -> None:
+    def __init__(self, app: App, pause: float = 0.2) -> None:
         self._app = app
         self._seen: dict[str, list[ledger.Row]] = {"in": [], "out": []}
         self._pause = pause
@@ -43,14 +46,14 @@ class Steady:
         deadline = time.monotonic() + timeout
         while any(self._count("out")[each] < count for each, count in wanted.items()):
             assert time.monotonic() < deadline, f"{self._count('out')} of {wanted}"
-            time.sleep(0.1)
+            time.sleep(LOOK)
 
     def await_all(self, timeout: float = 120) -> None:
         """Waits, when it is stopped, until all that was written has its result."""
         deadline, wanted = time.monotonic() + timeout, self._count("in")
         while (found := self._count("out")) != wanted:
             assert time.monotonic() < deadline, f"{found} of {wanted}"
-            time.sleep(0.1)
+            time.sleep(LOOK)
 
     def check(self) -> None:
         """Checks that each record was counted once."""

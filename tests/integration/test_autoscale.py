@@ -18,7 +18,7 @@ from processor.cli.scaling import Asked, scale_here
 from processor.cluster.autoscale import Policy
 from processor.scaling.autoscaling import Turn
 from processor.settings import load
-from tests import ledger
+from tests import forks, ledger
 from tests.integration.conftest import App
 
 pytestmark = pytest.mark.kafka
@@ -133,15 +133,15 @@ def test_a_recommendation_and_its_metrics(app: App) -> None:
         serving.send_signal(signal.SIGTERM)
         serving.communicate()
         assert serving.returncode == 0
-    shown = kproc("autoscale", app.name, *where, "--history").communicate()[0]
-    assert told["text"][:20] in shown
+    shown = forks.run("processor.cli", "autoscale", app.name, *where, "--history")
+    assert told["text"][:20] in shown.stdout
 
 
 def test_an_application_that_nobody_started(app: App) -> None:
-    asked = kproc("autoscale", app.name, "--bootstrap", app.kafka, cwd=app.folder)
-    _, error = asked.communicate()
+    command = ["autoscale", app.name, "--bootstrap", app.kafka]
+    asked = forks.run("processor.cli", *command, cwd=app.folder)
     assert asked.returncode == 3
-    assert f"No application {app.name!r} has been started" in " ".join(error.split())
+    assert f"No application {app.name!r} has been started" in " ".join(asked.stderr.split())
 
 
 @pytest.mark.parametrize(
@@ -155,10 +155,9 @@ def test_an_application_that_nobody_started(app: App) -> None:
     ],
 )
 def test_what_can_not_be_asked_for(tmp_path: Path, options: tuple[str, ...], text: str) -> None:
-    asked = kproc("autoscale", "app", *options, cwd=tmp_path)
-    _, error = asked.communicate()
+    asked = forks.run("processor.cli", "autoscale", "app", *options, cwd=tmp_path)
     assert asked.returncode == 2
-    assert text in " ".join(error.split())
+    assert text in " ".join(asked.stderr.split())
 
 
 def test_nodes_finish_in_good_order_when_the_autoscaler_fails(

@@ -19,7 +19,7 @@ from testcontainers.core.network import Network
 import docker
 from processor.durations import milliseconds
 from processor.settings import Settings
-from tests.conftest import IMAGE
+from tests.brokers import IMAGE
 from tests.integration.conftest import needs_engine
 
 FOLDER = Path("docker").absolute()

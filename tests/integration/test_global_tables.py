@@ -1,8 +1,5 @@
 """Global tables on a real Kafka: there before the first record, followed, and there again."""
 
-import subprocess
-import sys
-
 import pytest
 
 from tests import ledger
@@ -114,8 +111,6 @@ def test_copies_of_former_slots_are_dropped(flights: App) -> None:
     fly(app, "ham", "muc")
     app.run(slots=2, session_timeout="6s")
     assert sorted(each.parent.name for each in copies.glob("*/data")) == ["0", "1"]
-    kproc = [sys.executable, "-m", "processor.cli", "rescale", str(app.file), "--slots=1", "--yes"]
-    where = ["--bootstrap", app.kafka, "--set=session_timeout=6s"]
-    subprocess.run([*kproc, *where], check=True, timeout=120)
+    app.kproc("rescale", "--slots=1", "--yes", "--set=session_timeout=6s")
     app.run(slots=1)
     assert [each.parent.name for each in copies.glob("*/data")] == ["0"]

@@ -1,7 +1,6 @@
 """Another number of slots, and inputs that grow, between two runs of a real application."""
 
 import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +9,7 @@ from processor.admin import rescaling
 from processor.errors import KafkaError
 from processor.loading import load
 from processor.topology.plan import plan
-from tests import ledger
+from tests import forks, ledger
 from tests.integration.conftest import App
 from tests.suites import long
 
@@ -28,11 +27,8 @@ def rescale(app: App) -> Rescale:
     """Runs the command; the exit code must be as expected."""
 
     def run(*options: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        kproc = "import sys; from processor.cli.main import main; sys.exit(main())"
-        command = [sys.executable, "-c", kproc, "rescale", str(app.file), "--bootstrap", app.kafka]
-        done = subprocess.run(
-            [*command, *options], capture_output=True, text=True, timeout=120, check=False
-        )
+        command = ["rescale", str(app.file), "--bootstrap", app.kafka, *options]
+        done = forks.run("processor.cli", *command)
         assert done.returncode == expect, done.stdout + done.stderr
         return done
 

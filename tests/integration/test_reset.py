@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import ledger
+from tests import forks, ledger
 from tests.integration.conftest import App
 
 pytestmark = pytest.mark.kafka
@@ -32,10 +32,9 @@ def kproc(app: App) -> Kproc:
     """Runs a command on the application; the exit code must be as expected."""
 
     def run(name: str, *options: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "processor.cli", name, str(app.file)]
         state = f"--set=state_dir={app.folder / 'state'}"
-        command += ["--bootstrap", app.kafka, state, *options]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        command = [name, str(app.file), "--bootstrap", app.kafka, state, *options]
+        done = forks.run("processor.cli", *command)
         assert done.returncode == expect, done.stdout + done.stderr
         return done
 

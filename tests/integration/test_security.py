@@ -5,9 +5,6 @@ docs/operations/security.md and no more.
 """
 
 import contextlib
-import os
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Generator, Mapping
@@ -33,8 +30,9 @@ from processor.errors import BrokerUnreachable, KprocError, PermissionDenied, Se
 from processor.kafka.clients import topics_of
 from processor.local.embedded import EmbeddedKafka, free_ports
 from processor.settings import load
-from tests import ledger
+from tests import forks, ledger
 from tests.integration.conftest import App
+from tests.integration.node_process import StartedNode
 
 pytestmark = pytest.mark.kafka
 
@@ -198,15 +196,7 @@ def _configure(app: App, bootstrap: str, settings: Mapping[str, str]) -> str:
 
 def _kproc(app: App, *arguments: str) -> str:
     """What a command says, on whatever channel."""
-    done = subprocess.run(
-        [sys.executable, "-m", "processor.cli", *arguments],
-        cwd=app.folder,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = forks.run("processor.cli", *arguments, cwd=app.folder)
     return done.stdout + done.stderr
 
 
@@ -214,7 +204,7 @@ def _work(app: App, bootstrap: str, settings: Mapping[str, str]) -> list[str]:
     """Runs the application as long as it takes to count; all that is to be seen of it."""
     config = _configure(app, bootstrap, settings)
     app.write(*((n % 2, f"k{n}", f'{{"user": "u{n % 3}"}}') for n in range(30)))
-    with app.start(config, bootstrap=bootstrap, http=":0") as node:
+    with app.start(config, kind=StartedNode, bootstrap=bootstrap, http=":0") as node:
         counts = {f"u{n}": b"10" for n in range(3)}
         while _latest(app) != counts:
             assert node.process.poll() is None, node.output

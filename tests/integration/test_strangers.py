@@ -1,8 +1,6 @@
 """Somebody else's consumer in the application's group: it is told of, and nothing is lost."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -11,11 +9,11 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer
 
+from tests import forks
 from tests.integration.conftest import App
 from tests.integration.watch import Watch
 
 pytestmark = pytest.mark.kafka
-KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
 
 
 @contextmanager
@@ -48,7 +46,7 @@ def stranger(app: App) -> Generator[Consumer]:
 
 def status(app: App) -> tuple[int, dict[str, Any]]:
     options = ["status", "--json", "--application", app.name, "--bootstrap", app.kafka]
-    done = subprocess.run([*KPROC, *options], capture_output=True, text=True, check=False)
+    done = forks.run("processor.cli", *options)
     return done.returncode, json.loads(done.stdout)
 
 

@@ -3,21 +3,19 @@
 import http.client
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import forks
 from tests.integration.conftest import App
 from tests.integration.node_process import NodeProcess
 from tests.integration.watch import Watch
 
 pytestmark = pytest.mark.kafka
 
-KPROC = [sys.executable, "-c", "from processor.cli.main import main; main()"]
 
 TOPOLOGY = """
 import itertools
@@ -65,13 +63,7 @@ def hanging(app: App) -> None:
 
 def status(app: App, *options: str) -> tuple[int, str]:
     given = ["--application", app.name, "--bootstrap", app.kafka, *options]
-    done = subprocess.run(
-        [*KPROC, "status", *given],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "300"},
-    )
+    done = forks.run("processor.cli", "status", *given, env={**os.environ, "COLUMNS": "300"})
     return done.returncode, done.stdout
 
 

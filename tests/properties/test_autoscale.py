@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from processor.cluster.autoscale import Policy
 from tests.cluster.simulation import Outcome, World, best_fixed, interpolated, scaled
+from tests.suites import examples, long
 
 POLICY = Policy(1, 8)
 MOST_LAG = 5.0  # seconds of work
@@ -52,7 +53,7 @@ def test_a_wave_of_eight_times_the_load(rise: int, lasts: int, noise: float) -> 
     assert outcome.node_seconds <= 1.3 * best.node_seconds
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.05, 0.1])
+@pytest.mark.parametrize("noise", [0.1, *long(0.0, 0.05)])
 def test_a_day(noise: float) -> None:
     """Up once, down once, and never behind."""
     hour = 300
@@ -68,16 +69,17 @@ def test_a_day(noise: float) -> None:
     assert outcome.node_seconds <= 1.3 * best.node_seconds
 
 
-def test_a_recorded_week() -> None:
+@pytest.mark.parametrize("days", [2, *long(7)])
+def test_a_recorded_week(days: int) -> None:
     """Of flights, an hour in five minutes, so that the busiest needs some nodes."""
     with (Path(__file__).parent / "flights_per_hour.csv").open() as file:
-        hours = [int(row["departures"]) for row in csv.DictReader(file)]
+        hours = [int(row["departures"]) for row in csv.DictReader(file)][: 24 * days]
     hour = 300
     points = {(number + 0.5) * hour: 400.0 * count for number, count in enumerate(hours)}
     world = World(interpolated(points), len(hours) * hour, noise=0.05)
     outcome = scaled(world, POLICY)
     assert max(outcome.lag) < MOST_LAG
-    assert outcome.reversals <= 7 * 4  # each day has a morning and an afternoon
+    assert outcome.reversals <= days * 4  # each day has a morning and an afternoon
     best = best_fixed(world, POLICY.most, lambda each: max(each.lag) < MOST_LAG)
     assert outcome.node_seconds <= best.node_seconds
 
@@ -181,7 +183,7 @@ UP_TWICE = World(
 
 @given(worlds())
 @example((UP_TWICE, Policy(1, 10), 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 2_000), deadline=None)
 def test_what_holds_for_any_load(drawn: tuple[World, Policy, int]) -> None:
     world, policy, nodes = drawn
     outcome = scaled(world, policy, nodes)

@@ -1,16 +1,15 @@
 """Whatever happens to nodes, workers, clocks and broker: all slots get held, warm, balanced."""
 
-import os
 from dataclasses import dataclass
 
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from tests.cluster.world import INTERVAL, TICK, TIMEOUT, World
+from tests.suites import LONG, examples
 
-LONG = "KPROC_LONG" in os.environ
 COMMON = settings(
-    max_examples=500 if LONG else 25,
+    max_examples=examples(15, 500),
     deadline=None,
     derandomize=not LONG,
     print_blob=True,

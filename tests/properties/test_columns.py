@@ -1,6 +1,5 @@
 """Whatever the expressions, the values and the batches: each row as if it were alone."""
 
-import os
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -12,8 +11,8 @@ from polars import Expr, col
 from processor.operators.columns import expressions
 from processor.operators.columns.evaluation import Columns
 from processor.topology.form import Form
+from tests.suites import LONG, examples
 
-LONG = "KPROC_LONG" in os.environ
 NAMES = ("a", "b", "c")
 LOW, HIGH = datetime(1, 1, 3), datetime(9999, 12, 29)  # noqa: DTZ001 - without a zone, too
 
@@ -102,7 +101,7 @@ def same(one: Any, other: Any) -> bool:
     return repr(one) == repr(other)  # nan, and 1 is neither 1.0 nor True
 
 
-@settings(deadline=None, derandomize=not LONG, max_examples=20_000 if LONG else 300)
+@settings(deadline=None, derandomize=not LONG, max_examples=examples(150, 20_000))
 @given(st.lists(trees, min_size=1, max_size=2), st.lists(values, max_size=6))
 def test_each_row_gives_what_it_gives_alone(asked: list[Expr], batch: list[Any]) -> None:
     tried = columns(*asked)

@@ -1,6 +1,5 @@
 """Whatever the topology, the input, the batches and the crashes: as if one record at a time."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -42,8 +41,8 @@ from tests.properties.world import (
     World,
     letter,
 )
+from tests.suites import LONG, examples
 
-LONG = "KPROC_LONG" in os.environ
 COMMON = settings(
     deadline=None,
     derandomize=not LONG,
@@ -163,13 +162,13 @@ def pick(saved: list[Saved], number: int) -> Saved | None:
     return None if number == 0 else saved[-min(number, len(saved))]
 
 
-@settings(COMMON, max_examples=20_000 if LONG else 200)
+@settings(COMMON, max_examples=examples(80, 20_000))
 @given(cases(), histories())
 def test_as_the_reference_does(case: Case, history: list[Action]) -> None:
     Twins(case).run(history)
 
 
-@settings(COMMON, max_examples=20_000 if LONG else 120)
+@settings(COMMON, max_examples=examples(50, 20_000))
 @given(cases(), histories())
 def test_as_the_reference_does_in_the_order_of_time(case: Case, history: list[Action]) -> None:
     Twins(case, ordered=True).run(history)
@@ -246,7 +245,7 @@ class DriverTwins:
             assert self.driver.bad_records == self.reference.world.bad
 
 
-@settings(COMMON, max_examples=10_000 if LONG else 80)
+@settings(COMMON, max_examples=examples(40, 10_000))
 @given(topologies(), st.integers(1, 3), scripts())
 def test_the_driver_does_as_the_reference(
     topology: Topology, partitions: int, script: list[Pipe | TickOn | Checkpoint | Restart]

@@ -14,7 +14,7 @@ from processor.records import Offset, Partition, TopicPartition
 from processor.testing import TopologyDriver
 from tests.properties import global_tables, joined, windows
 from tests.properties.one_record import Raw
-from tests.properties.test_equivalence import COMMON, LONG
+from tests.properties.test_equivalence import COMMON
 from tests.properties.topologies import (
     STEPS,
     AnyStream,
@@ -25,6 +25,7 @@ from tests.properties.topologies import (
     records,
 )
 from tests.properties.world import letter
+from tests.suites import examples
 
 
 class Idle(NamedTuple):
@@ -103,7 +104,7 @@ class Runs:
         return written, stores, [letter(each) for each in dead]
 
 
-@settings(COMMON, max_examples=5000 if LONG else 60)
+@settings(COMMON, max_examples=examples(30, 5_000))
 @given(holding(), scripts())
 def test_idle_inputs_lead_to_the_same(topology: Topology, script: Script) -> None:
     plain, rough = (Runs(topology, plain=each) for each in (True, False))

@@ -5,7 +5,6 @@ Functions that depend on the order of records of one time and key from several p
 out: that order is undefined.
 """
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -33,8 +32,8 @@ from tests.properties.fleets import (
     record,
 )
 from tests.properties.one_record import Raw
+from tests.suites import LONG, examples
 
-LONG = "KPROC_LONG" in os.environ
 COMMON = settings(
     deadline=None,
     derandomize=not LONG,
@@ -266,7 +265,7 @@ LATER_THAN_THE_WAIT = Case(
 
 
 @pytest.mark.timeout(0)
-@settings(COMMON, max_examples=20_000 if LONG else 80)
+@settings(COMMON, max_examples=examples(40, 20_000))
 @example(WAITED_FOR_ANOTHER_KEY, [])
 @example(LATER_THAN_THE_WAIT, [])
 @given(cases(), moves)
@@ -285,7 +284,7 @@ def test_as_if_all_had_come_in_the_order_of_time(case: Case, history: list[Move]
 
 
 @pytest.mark.timeout(0)
-@settings(COMMON, max_examples=5_000 if LONG else 25)
+@settings(COMMON, max_examples=examples(15, 5_000))
 @given(cases(), moves, st.sampled_from((2, 7)))
 def test_turns_that_are_cut_short_come_to_the_same(
     case: Case, history: list[Move], budget: int

@@ -1,6 +1,5 @@
 """Records of many schemas, known and not, in any batches: as if all schemas had been known."""
 
-import os
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -11,8 +10,7 @@ from processor import SchemaRegistry, Topology, avro
 from processor.serdes.avro.schema import read_schema
 from processor.serdes.registry import SchemaText, prefix
 from processor.testing import TopologyDriver
-
-EXAMPLES = 2000 if os.environ.get("KPROC_LONG") else 60
+from tests.suites import examples
 
 
 def schema(*more: dict[str, Any], kind: str = "int") -> dict[str, Any]:
@@ -66,7 +64,7 @@ def encoded(driver: TopologyDriver, record: Written) -> bytes:
     return prefix(known) + avro(form).encode(value)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=examples(30, 2_000), deadline=None)
 @given(STEPS)
 def test_as_if_all_schemas_had_been_known(steps: list[Any]) -> None:
     registry = SchemaRegistry(auto_register=True)

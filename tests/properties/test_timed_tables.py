@@ -4,7 +4,6 @@ The driver takes records in batches of any size, with checkpoints and restarts i
 account takes one record after the other.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -15,12 +14,12 @@ from hypothesis import strategies as st
 from processor import Record, Table, Topology, collect_of, count
 from processor.records import Timestamp
 from processor.testing import TopologyDriver
+from tests.suites import LONG, examples
 
-LONG = "KPROC_LONG" in os.environ
 COMMON = settings(
     deadline=None,
     derandomize=not LONG,
-    max_examples=5_000 if LONG else 60,
+    max_examples=examples(30, 5_000),
     suppress_health_check=[HealthCheck.too_slow],
 )
 

@@ -13,6 +13,7 @@ from processor.records import Offset
 from processor.state.committed import Committed
 from processor.state.overlay import Overlay
 from processor.state.store import MemoryStore
+from tests.suites import examples
 
 KEYS = [bytes([letter]) * length for letter in b"abc" for length in (1, 2)] + [b""]
 VALUES = [b"", b"1", b"2" * 50, None]
@@ -135,7 +136,7 @@ class Model(RuleBasedStateMachine):
 
 TestModel: Any = Model.TestCase
 TestModel.settings = settings(
-    max_examples=150, stateful_step_count=30, deadline=None, derandomize=True
+    max_examples=examples(50, 5_000), stateful_step_count=30, deadline=None, derandomize=True
 )
 
 

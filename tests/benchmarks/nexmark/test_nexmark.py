@@ -26,8 +26,9 @@ from tests.benchmarks.nexmark.inputs import (
     records,
     side_input,
 )
+from tests.suites import examples
 
-COUNT, AT_A_TIME, PARTITIONS = 6_000, 100, 3
+COUNT, AT_A_TIME, PARTITIONS = examples(4_000, 6_000), 100, 3
 
 Rows: TypeAlias = list[tuple[Any, Any]]
 
@@ -142,7 +143,7 @@ def test_q11_sessions_of_bidders(run: Run) -> None:
 
 
 def test_q12_bids_by_the_wall_clock() -> None:
-    bids = recomputed.log(events(1000)).bids
+    bids = recomputed.log(events(500)).bids
     driver = TopologyDriver(queries.q12, partitions=PARTITIONS, start=BEGIN)
     times: list[int] = []
     for bid in bids:
