@@ -134,7 +134,7 @@ class Flow:
             return []
         commands: list[Command] = []
         for number, intake in self._set.intakes.items():
-            intake.look_at(event.ends, event.asked_at)
+            intake.look_at(event.ends, self._now.elapsed)
             commands += self._work(number)
         return [*commands, *self._cycle.checkpoint_if_full()]
 

@@ -33,7 +33,10 @@ _FULL, _FULL_BYTES = 100_000, 32 * 2**20
 """Records of one partition that wait; then no more of it is fetched until a quarter is left."""
 
 _FRESH = 100
-"""Milliseconds for which it counts that the tasks upstream had nothing left to read."""
+"""Milliseconds for which it counts that the tasks upstream had nothing left to read.
+
+They count from the answer: a broker that takes longer for each would hold everything up for good.
+"""
 
 _BEFORE_ALL = TopicPartition("", Partition(-1))
 
@@ -63,7 +66,7 @@ class Intake:
     _lacking: dict[TopicPartition, int] = field(default_factory=dict[TopicPartition, int])
     """Since when partitions at their ends have been waited for."""
     _drained_at: dict[TopicPartition, int] = field(default_factory=dict[TopicPartition, int])
-    """When it was asked last whether the tasks upstream have anything left to read."""
+    """When it was known last that the tasks upstream have nothing left to read."""
     _idle_since: int | None = None
     is_idle_reported: bool = False
     """Whether `is_idle` has said so and nothing has come since."""
@@ -168,11 +171,11 @@ class Intake:
             for asked in upstream.ask(is_awaited=source in awaited)
         ]
 
-    def look_at(self, ends: Mapping[TopicPartition, Offset], asked_at: int) -> None:
-        """The ends that were asked for, as they were after that moment."""
+    def look_at(self, ends: Mapping[TopicPartition, Offset], elapsed: int) -> None:
+        """The ends that were asked for, which are known from now on."""
         for source, upstream in self.upstream.items():
             if all(each in ends for known in upstream.writers.values() for each in known):
-                self._drained_at[source] = asked_at
+                self._drained_at[source] = elapsed
                 self._queue(source, upstream.release_at(ends))
 
     def holds(self, elapsed: int, longest: int) -> list[Hold]:
