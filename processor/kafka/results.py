@@ -1,16 +1,21 @@
 """Reads back what an application wrote: the last value of each key of an output topic."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.kafka.clients import QUIET, ClientConfig, partitions_of, watermarks
+from processor.kafka.progress import list_offsets, partitions
 from processor.kafka.reader import Reader, reading_config
-from processor.records import Partition, TopicPartition
+from processor.records import TopicPartition
 
 _TIMEOUT = 30.0
+_SETTLE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ def read_results(client: ClientConfig, topic: str, limit: int) -> Results:
     """
     consumer = Consumer({**QUIET, **client, **reading_config("kproc-results")})
     try:
-        ranges = _ranges(consumer, topic, partitions_of(client, topic, consumer))
+        ranges = _settled_ranges(client, consumer, topic)
         kept = max(1, limit // len(ranges))
         starts = {source: max(low, high - kept) for source, (low, high) in ranges.items()}
         ends = {source: high for source, (_, high) in ranges.items()}
@@ -57,9 +62,20 @@ def read_results(client: ClientConfig, topic: str, limit: int) -> Results:
         consumer.close()
 
 
-def _ranges(
-    consumer: Consumer, topic: str, partitions: int
+def _settled_ranges(
+    client: ClientConfig, consumer: Consumer, topic: str
 ) -> dict[TopicPartition, tuple[int, int]]:
-    """The first offset and the end of each partition."""
-    sources = [TopicPartition(topic, Partition(each)) for each in range(partitions)]
-    return {source: watermarks(consumer, ClientPartition(*source)) for source in sources}
+    """The first offset of each partition, and the end of what is committed.
+
+    A commit is acknowledged a moment before the brokers of its partitions know of it, so that what
+    was written last is waited for; a transaction that stays open is not.
+    """
+    sources = partitions({topic: partitions_of(client, topic, consumer)})
+    written = list_offsets(AdminClient({**QUIET, **client}), sources, OffsetSpec.latest())
+    deadline = time.monotonic() + _SETTLE
+    while True:
+        ranges = {each: watermarks(consumer, ClientPartition(*each)) for each in sources}
+        is_settled = all(high >= written[each] for each, (_, high) in ranges.items())
+        if is_settled or time.monotonic() > deadline:
+            return ranges
+        time.sleep(0.02)

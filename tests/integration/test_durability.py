@@ -1,5 +1,6 @@
 """What is told of brokers and topics at the start."""
 
+import time
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -69,9 +70,10 @@ def test_no_leader_of_an_own_topic_may_lack_records(unclean: str) -> None:
     """Whatever the brokers' default, in topics that are made, and in those that are there."""
     client: Any = ledger.admin(unclean)
     ledger.create(unclean, {"unclean-in": 1})
+    while settings_of(client, ["unclean-in"])["unclean-in"][UNCLEAN] != "true":
+        time.sleep(0.05)  # the broker knows of its new default a moment later
     layout = prepared(unclean, "unclean", -1)
     names = [topic.name for topic in layout.internal_topics]
-    assert settings_of(client, ["unclean-in"])["unclean-in"][UNCLEAN] == "true"
     assert {each[UNCLEAN] for each in settings_of(client, names).values()} == {"false"}
     ledger.configure(unclean, "unclean-counts-changelog", {UNCLEAN: "true"})
     (told,) = shortcomings({"bootstrap.servers": unclean}, layout)

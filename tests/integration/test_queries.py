@@ -290,6 +290,8 @@ def test_answers_while_slots_move_are_those_of_a_recomputation(
             return Asked(stack.enter_context(app.start(**settings)), app)
 
         nodes = [started(), started()]
+        for each in nodes:
+            app.await_log(each.node, "worker running")  # its topics are there
         for turn in range(1, kills + 1):
             _await_backups(app, nodes[0].node)
             app.write(*((n % 4, key, "{}") for n, key in enumerate(keys)))
