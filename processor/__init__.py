@@ -3,8 +3,6 @@
 A topology is written with `Topology`, and run with `kproc run FILE` or by its file with `run`.
 """
 
-import typing as _typing
-
 from processor.errors import BadRecordError, KprocError, TopologyError, UsageError
 from processor.operators.aggregates.catalogue import (
     Aggregator,
@@ -21,7 +19,6 @@ from processor.operators.aggregates.catalogue import (
     sum_of,
     top_of,
 )
-from processor.operators.columns.steps import polars as _polars
 from processor.operators.event_time import wall_clock
 from processor.operators.process import ProcessContext, Punctuator
 from processor.operators.windows.kinds import calendar, counted, hopping, session, sliding, tumbling
@@ -37,9 +34,6 @@ from processor.topology.stream import JoinedStream, Stream
 from processor.topology.table import GroupedTable, Table
 from processor.topology.topology import Topology, every, key_value
 from processor.topology.windowed import WindowedStream, WindowedTable
-
-if _typing.TYPE_CHECKING:
-    from polars import col
 
 __all__ = [
     "Aggregator",
@@ -72,7 +66,6 @@ __all__ = [
     "approx_quantiles_of",
     "avro",
     "calendar",
-    "col",
     "collect_of",
     "count",
     "counted",
@@ -100,10 +93,3 @@ __all__ = [
 def __dir__() -> list[str]:
     """What is public: the modules of the package are not."""
     return __all__
-
-
-def __getattr__(name: str) -> _typing.Any:
-    """`col` is Polars' own; it is loaded when a topology asks for it."""
-    if name == "col":
-        return _polars().col
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -46,7 +46,7 @@ def entries(text: str, name: str) -> set[str]:
 
 
 def classes() -> Iterator[type]:
-    named = (getattr(processor, name) for name in processor.__all__ if name != "col")
+    named = (getattr(processor, name) for name in processor.__all__)
     found = (each for each in (*named, TopologyDriver) if inspect.isclass(each))
     yield from (each for each in found if not issubclass(each, (BaseException, tuple)))
 
@@ -62,7 +62,7 @@ def methods(owner: type) -> Iterator[tuple[str, Callable[..., Any]]]:
 def callables() -> Iterator[tuple[str, Any]]:
     """Everything that is called, with what describes it."""
     for name in processor.__all__:
-        if name != "col" and inspect.isfunction(found := getattr(processor, name)):
+        if inspect.isfunction(found := getattr(processor, name)):
             yield name, found
     for owner in classes():
         yield from methods(owner)

@@ -23,7 +23,7 @@ PACKAGE = """
 Aggregator BadRecordError CogroupedStream GlobalTable GroupedStream GroupedTable Headers
 JoinWindow JoinedStream KeyValueStore KprocError ProcessContext Punctuator Record SchemaRegistry
 Serde StoreSpec Stream Table Timestamp Topology TopologyError UsageError Windowed WindowedStream
-WindowedTable approx_distinct_of approx_quantiles_of avro calendar col collect_of count
+WindowedTable approx_distinct_of approx_quantiles_of avro calendar collect_of count
 counted distinct_of every first_of hopping json_schema key_value last_of max_of mean_of min_of
 protobuf run session sliding sum_of top_of tumbling wall_clock
 """
@@ -32,8 +32,8 @@ METHODS = {
     Stream: """
         deduplicate enrich filter filter_not flat_map flat_map_values for_each group_by
         group_by_key join key_by left_join map map_async
-        map_values merge on_bad_record outer_join peek print process repartition select split
-        through to to_table with_columns
+        map_values merge on_bad_record outer_join peek print process repartition split
+        through to to_table
     """,
     GroupedStream: "agg cogroup aggregate count reduce window",
     WindowedStream: "agg aggregate count reduce",

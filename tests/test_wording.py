@@ -18,7 +18,7 @@ def test_several(count: int, text: str) -> None:
 
 
 def test_adding_an_extra() -> None:
-    assert adding("columns") == "uv add kproc --extra columns, or pip install 'kproc[columns]'"
+    assert adding("parquet") == "uv add kproc --extra parquet, or pip install 'kproc[parquet]'"
 
 
 def test_errors_name_each_extra_and_no_other() -> None:

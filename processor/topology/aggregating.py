@@ -1,28 +1,20 @@
 """What `agg` makes of aggregators: an aggregation with its serde, and the form of its results."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any, TypedDict, cast, is_typeddict
+from typing import Any, TypedDict, cast, is_typeddict
 
 from processor.errors import TopologyError
 from processor.operators.aggregates.catalogue import Aggregator, Of, Ranked, names_of
-from processor.operators.columns.composed import ColumnItem, Composed, Part, careful, states_serde
-from processor.operators.columns.steps import is_expression
+from processor.operators.aggregates.composed import Composed, Part, careful, states_serde
 from processor.serdes.types import type_name
 from processor.topology.form import Form
 from processor.topology.functions import described, getter
 
-if TYPE_CHECKING:
-    from polars import Expr
-
-    from processor.operators.columns.evaluation import Columns
-
 
 def composed(
     value: Form,
-    given: Mapping[str, Aggregator[Any] | Expr],
+    given: Mapping[str, Aggregator[Any]],
     model: Callable[..., Any],
     what: str,
 ) -> tuple[Composed, Form]:
@@ -31,36 +23,35 @@ def composed(
     Raises:
         TopologyError: No aggregate is given, or a field is not there.
     """
-    if isinstance(model, Aggregator) or is_expression(model):
+    if isinstance(model, Aggregator):
         raise TopologyError(f"{what}: name each aggregate, such as agg(orders=count())")
     if not callable(model):
         raise TopologyError(f"{what}: the model is a type, not {described(model)}")
     if not given:
         raise TopologyError(f"{what}: name at least one aggregate, such as agg(orders=count())")
     for name, each in given.items():
-        if not (isinstance(each, Aggregator) or is_expression(each)):
+        if not isinstance(cast("object", each), Aggregator):
             raise TopologyError(
-                f"{what}: {name}={described(each)} is no aggregate: give one such as count() or "
-                'sum_of("amount"), called, or col("amount").sum()'
+                f"{what}: {name}={described(each)} is no aggregate: call one with a field's name "
+                'or a function, such as sum_of("amount"), or count()'
             )
     _check_names(model, given, what)
     bound: list[Part] = []
     states: list[Any] = []
     results: dict[str, Any] = {}
-    parts, columns, items = _aggregators(value, given, what)
-    for name, aggregator in parts.items():
-        part, item = items.get(name) or _bound(value, name, aggregator)
+    for name, aggregator in given.items():
+        part, item = _bound(value, name, aggregator)
         bound.append(part)
         states.append(aggregator.state(item))
         results[name] = aggregator.type(item)
-    each_named = (f"{name}={_named(each)}" for name, each in parts.items())
+    each_named = (f"{name}={_named(each)}" for name, each in given.items())
     serde_name = f"agg({', '.join(each_named)})"
     try:
         serde = states_serde(serde_name, bound, states)
     except TopologyError as error:
         raise TopologyError(f"{what}: no aggregate can keep that: {error}") from error
     form = Form(_record(results) if model is dict else model)
-    return Composed(serde, tuple(bound), model, columns), form
+    return Composed(serde, tuple(bound), model), form
 
 
 def _check_names(model: Callable[..., Any], names: Iterable[str], what: str) -> None:
@@ -98,26 +89,6 @@ def _names_taken(model: Any) -> dict[str, bool] | None:
         return None
     named = {Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD}
     return {each.name: each.default is Parameter.empty for each in parameters if each.kind in named}
-
-
-def _aggregators(
-    value: Form, given: Mapping[str, Aggregator[Any] | Expr], what: str
-) -> tuple[Mapping[str, Aggregator[Any]], Columns | None, dict[str, tuple[Part, Any]]]:
-    """All as aggregators, the columns that some are of, and the parts that these are."""
-    if not any(map(is_expression, given.values())):
-        return cast("Mapping[str, Aggregator[Any]]", given), None, {}
-    from processor.topology import columnar  # noqa: PLC0415 - where Polars is wanted
-
-    parts, columns = columnar.aggregates(value, given, what)
-    items: dict[str, tuple[Part, Any]] = {}
-    types = () if columns is None else columnar.forms(columns)
-    for name, aggregator in parts.items():
-        if columns is not None and isinstance(aggregator.of, columnar.Number):
-            number = aggregator.of.number
-            item = types[number].type
-            get = ColumnItem(columns, number, careful(None) if item is None else None)
-            items[name] = Part(name, aggregator, get), Any if item is None else item
-    return parts, columns, items
 
 
 def _bound(value: Form, name: str, aggregator: Aggregator[Any]) -> tuple[Part, Any]:

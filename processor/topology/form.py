@@ -170,13 +170,6 @@ class Form:
             return itemgetter(name), Form()
         return lambda value: _field(value, name), Form()
 
-    def fields(self) -> dict[str, "Form"] | None:
-        """The forms of the values' fields; None where they may have any."""
-        annotation = plain_type(self.type)
-        model = get_origin(annotation) or annotation
-        names = _fields(model) if isinstance(model, type) and self.type is not None else []
-        return {name: _form(field_type(self.type, name)) for name in names} or None
-
 
 def _field(value: Any, name: str) -> Any:
     return cast("Any", value)[name] if isinstance(value, dict) else getattr(value, name)

@@ -8,12 +8,10 @@ from inspect import isasyncgenfunction, iscoroutinefunction, signature
 from typing import Any, TypeVar
 
 from processor.errors import TopologyError
-from processor.operators.columns.steps import is_expression
 from processor.topology.form import Form
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_FOR_COLUMNS = "filter, filter_not, with_columns, select, key_by, group_by and agg of a stream"
 _FOR_FIELDS = "key_by, group_by, deduplicate(by=...), join(on=...) and aggregates such as sum_of"
 
 
@@ -88,14 +86,12 @@ def folded(what: str, start: Callable[[], Any], add: Callable[..., Any]) -> Form
 
 def described(thing: object) -> str:
     """A wrong argument in an error: what is long is named by its type."""
-    if thing is None or isinstance(thing, str | int | float) or is_expression(thing):
-        return str(thing) if is_expression(thing) else repr(thing)
+    if thing is None or isinstance(thing, str | int | float):
+        return repr(thing)
     return _named(thing) if callable(thing) else f"a {type(thing).__name__}"
 
 
 def _hint(given: object) -> str:
-    if is_expression(given):
-        return f": column expressions are for {_FOR_COLUMNS}"
     if isinstance(given, str):
         return f": names of fields are for {_FOR_FIELDS}, text can't be called"
     return ""

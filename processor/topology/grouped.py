@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast, overload
+from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
 
 from processor.durations import Duration
 from processor.errors import TopologyError
 from processor.operators.aggregates.by_key import Aggregate, Count, Emit, stamped
 from processor.operators.aggregates.catalogue import Aggregator
-from processor.operators.columns.composed import AggregateTable
+from processor.operators.aggregates.composed import AggregateTable
 from processor.operators.joins.tables import Cogroup
 from processor.operators.windows.kinds import AnyWindows
 from processor.operators.windows.windowed import WindowEmit
@@ -36,9 +36,6 @@ from processor.topology.joining import together
 from processor.topology.keeping import lasting
 from processor.topology.table import Table
 from processor.topology.windowed import WindowedStream, WindowedTable, windowed_stream
-
-if TYPE_CHECKING:
-    from polars import Expr
 
 VO = TypeVar("VO")
 
@@ -210,7 +207,7 @@ class GroupedStream(FromFlow, Generic[K, V]):
         name: str | None = None,
         emit: Emit = "checkpoint",
         ttl: Duration | None = None,
-        **parts: Aggregator[Any] | Expr,
+        **parts: Aggregator[Any],
     ) -> Table[K, dict[str, Any]]: ...
     @overload
     def agg(
@@ -221,7 +218,7 @@ class GroupedStream(FromFlow, Generic[K, V]):
         name: str | None = None,
         emit: Emit = "checkpoint",
         ttl: Duration | None = None,
-        **parts: Aggregator[Any] | Expr,
+        **parts: Aggregator[Any],
     ) -> Table[K, V2]: ...
     def agg(
         self,
@@ -231,9 +228,9 @@ class GroupedStream(FromFlow, Generic[K, V]):
         name: str | None = None,
         emit: Emit = "checkpoint",
         ttl: Duration | None = None,
-        **parts: Aggregator[Any] | Expr,
+        **parts: Aggregator[Any],
     ) -> Table[K, Any]:
-        """Several aggregates at once: `agg(total=sum_of("amount"), most=col("amount").max())`.
+        """Several aggregates at once: `agg(total=sum_of("amount"), most=max_of("amount"))`.
 
         Args:
             model: What the results are, made with their names as keywords; by default a dict.

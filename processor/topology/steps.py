@@ -3,22 +3,12 @@
 Gives points of the dataflow, which `Stream` makes streams of.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from processor.durations import Duration, milliseconds
 from processor.errors import TopologyError
-from processor.operators.base import Operator
-from processor.operators.columns.steps import (
-    FilterColumns,
-    KeyByColumn,
-    SelectColumns,
-    is_expression,
-    polars,
-)
 from processor.operators.deduplicate import Deduplicate
 from processor.operators.stateless import Filter, KeyBy, Merge, Split
 from processor.records import Record
@@ -29,63 +19,19 @@ from processor.topology.form import Form
 from processor.topology.functions import checked_function, getter
 from processor.topology.graph import Edge
 
-if TYPE_CHECKING:
-    from polars import Expr
-
 
 def filtered(
-    flow: Flow,
-    kind: str,
-    predicate: Callable[[Any], object] | Expr,
-    name: str | None,
-    *,
-    keep: bool,
+    flow: Flow, kind: str, predicate: Callable[[Any], object], name: str | None, *, keep: bool
 ) -> Flow:
-    """The records whose value a function or a column of bools accepts, or does not."""
-    operator: Operator
-    if is_expression(predicate):
-        from processor.topology import columnar  # noqa: PLC0415 - where Polars is wanted
-
-        operator = FilterColumns(columnar.predicate(flow.value, predicate, kind), keep)
-    else:
-        operator = Filter(checked_function(kind.replace("-", "_"), predicate, "value"), keep)
+    """The records whose value a function accepts, or does not."""
+    operator = Filter(checked_function(kind.replace("-", "_"), predicate, "value"), keep)
     return flow.then(kind, operator, name)
 
 
-def selected(
-    flow: Flow,
-    kind: str,
-    positional: tuple[Expr | str, ...],
-    by_name: dict[str, Expr | str],
-    value: type[Any] | None,
-    name: str | None,
-) -> Flow:
-    """Values made of columns, for `with-columns` with the fields that were there."""
-    polars()
-    from processor.topology import columnar  # noqa: PLC0415 - where Polars is wanted
-
-    asked, added = columnar.named(positional, by_name, kind), kind == "with-columns"
-    evaluated = columnar.columns(flow.value, list(asked.values()), kind)
-    form = Form(value)
-    if value is None:
-        form = columnar.record(flow.value, list(asked), evaluated, added=added)
-    operator = SelectColumns(evaluated, tuple(asked), added, value)
-    return flow.then(kind, operator, name, value=form)
-
-
-def keyed(flow: Flow, by: Callable[[Any], Any] | str | Expr, name: str | None) -> Flow:
+def keyed(flow: Flow, by: Callable[[Any], Any] | str, name: str | None) -> Flow:
     """The same records with other keys."""
-    if is_expression(by) and by.meta.is_column():
-        by = by.meta.output_name()
-    if is_expression(by):
-        from processor.topology import columnar  # noqa: PLC0415 - where Polars is wanted
-
-        columns = columnar.columns(flow.value, [by], "key_by")
-        operator, (form,) = KeyByColumn(columns), columnar.forms(columns)
-    else:
-        function, form = getter("key_by", flow.value, by)
-        operator = KeyBy(function)
-    made = flow.then("key-by", operator, name, key=form)
+    function, form = getter("key_by", flow.value, by)
+    made = flow.then("key-by", KeyBy(function), name, key=form)
     return replace(made, label=flow.grouped_by(by, name))
 
 

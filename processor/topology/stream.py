@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args, overload
+from typing import Any, Generic, TypeVar, cast, get_args, overload
 
 from processor.durations import Duration
 from processor.errors import TopologyError
@@ -51,14 +51,10 @@ from processor.topology.steps import (
     keyed,
     merged,
     reread,
-    selected,
     split,
     written,
 )
 from processor.topology.table import Table, checked_table, table_of
-
-if TYPE_CHECKING:
-    from polars import Expr
 
 VO = TypeVar("VO")
 KG = TypeVar("KG")
@@ -73,16 +69,14 @@ class Stream(FromFlow, Generic[K, V]):
     as it is. Null values reach the functions as None.
     """
 
-    def filter(
-        self, predicate: Callable[[V], object] | Expr, *, name: str | None = None
-    ) -> Stream[K, V]:
-        """Keeps the records whose value the predicate accepts: a function, or a column of bools.
+    def filter(self, predicate: Callable[[V], object], *, name: str | None = None) -> Stream[K, V]:
+        """Keeps the records whose value the predicate accepts.
 
         Example: `orders.filter(lambda order: order.amount > 5)`.
         In Kafka Streams: `KStream#filter`.
 
         Args:
-            predicate: A function of the value, or a column of bools.
+            predicate: A function of the value.
             name: Of the step, by default made of its kind and a number.
 
         Returns:
@@ -94,7 +88,7 @@ class Stream(FromFlow, Generic[K, V]):
         return Stream(filtered(self._flow, "filter", predicate, name, keep=True))
 
     def filter_not(
-        self, predicate: Callable[[V], object] | Expr, *, name: str | None = None
+        self, predicate: Callable[[V], object], *, name: str | None = None
     ) -> Stream[K, V]:
         """Keeps the records whose value the predicate does not accept.
 
@@ -102,7 +96,7 @@ class Stream(FromFlow, Generic[K, V]):
         In Kafka Streams: `KStream#filterNot`.
 
         Args:
-            predicate: A function of the value, or a column of bools.
+            predicate: A function of the value.
             name: Of the step, by default made of its kind and a number.
 
         Returns:
@@ -112,68 +106,6 @@ class Stream(FromFlow, Generic[K, V]):
             TopologyError: A function takes other arguments, or the name is taken or malformed.
         """
         return Stream(filtered(self._flow, "filter-not", predicate, name, keep=False))
-
-    @overload
-    def with_columns(
-        self, *columns: Expr | str, value: None = None, name: str | None = None, **named: Expr | str
-    ) -> Stream[K, dict[str, Any]]: ...
-    @overload
-    def with_columns(
-        self, *columns: Expr | str, value: type[V2], name: str | None = None, **named: Expr | str
-    ) -> Stream[K, V2]: ...
-    def with_columns(
-        self,
-        *columns: Expr | str,
-        value: type[Any] | None = None,
-        name: str | None = None,
-        **named: Expr | str,
-    ) -> Stream[K, Any]:
-        """Adds fields to the values: `with_columns(total=col("price") * col("quantity"))`.
-
-        Args:
-            columns: Expressions that have a name, such as by `alias`.
-            value: What the new values are, made with all fields as keywords; by default a dict.
-            name: Of the step.
-            named: Expressions, or names of fields, by the names that they are to have.
-
-        Returns:
-            The stream of the new values.
-
-        Raises:
-            TopologyError: A column is unknown, has no name, or depends on other rows.
-        """
-        return Stream(selected(self._flow, "with-columns", columns, named, value, name))
-
-    @overload
-    def select(
-        self, *columns: Expr | str, value: None = None, name: str | None = None, **named: Expr | str
-    ) -> Stream[K, dict[str, Any]]: ...
-    @overload
-    def select(
-        self, *columns: Expr | str, value: type[V2], name: str | None = None, **named: Expr | str
-    ) -> Stream[K, V2]: ...
-    def select(
-        self,
-        *columns: Expr | str,
-        value: type[Any] | None = None,
-        name: str | None = None,
-        **named: Expr | str,
-    ) -> Stream[K, Any]:
-        """Makes new values of some fields: `select("user", big=col("amount") > 5)`.
-
-        Args:
-            columns: Names of fields, and expressions that have a name, such as by `alias`.
-            value: What the new values are, made with the fields as keywords; by default a dict.
-            name: Of the step.
-            named: Expressions, or names of fields, by the names that they are to have.
-
-        Returns:
-            The stream of the new values.
-
-        Raises:
-            TopologyError: A column is unknown, has no name, or depends on other rows.
-        """
-        return Stream(selected(self._flow, "select", columns, named, value, name))
 
     def map_values(self, function: Callable[[V], V2], *, name: str | None = None) -> Stream[K, V2]:
         """Replaces each value by `function(value)`; key, timestamp and headers stay.
@@ -332,17 +264,15 @@ class Stream(FromFlow, Generic[K, V]):
     @overload
     def key_by(self, by: Callable[[V], K2], *, name: str | None = None) -> Stream[K2, V]: ...
     @overload
-    def key_by(self, by: str | Expr, *, name: str | None = None) -> Stream[Any, V]: ...
-    def key_by(
-        self, by: Callable[[V], Any] | str | Expr, *, name: str | None = None
-    ) -> Stream[Any, V]:
-        """Replaces each key by `by(value)`, by the field of that name or by a column.
+    def key_by(self, by: str, *, name: str | None = None) -> Stream[Any, V]: ...
+    def key_by(self, by: Callable[[V], Any] | str, *, name: str | None = None) -> Stream[Any, V]:
+        """Replaces each key by `by(value)`, or by the field of that name.
 
         Example: `orders.key_by("customer")`.
         In Kafka Streams: `KStream#selectKey`.
 
         Args:
-            by: A function of the value, the name of a field, or a column.
+            by: A function of the value, or the name of a field.
             name: Of the step, by default made of its kind and a number.
 
         Returns:
@@ -358,17 +288,17 @@ class Stream(FromFlow, Generic[K, V]):
         self, by: Callable[[V], K2], *, name: str | None = None
     ) -> GroupedStream[K2, V]: ...
     @overload
-    def group_by(self, by: str | Expr, *, name: str | None = None) -> GroupedStream[Any, V]: ...
+    def group_by(self, by: str, *, name: str | None = None) -> GroupedStream[Any, V]: ...
     def group_by(
-        self, by: Callable[[V], Any] | str | Expr, *, name: str | None = None
+        self, by: Callable[[V], Any] | str, *, name: str | None = None
     ) -> GroupedStream[Any, V]:
-        """Groups by `by(value)`, the field of that name or a column: `key_by`, `group_by_key`.
+        """Groups by `by(value)`, or the field of that name: `key_by`, `group_by_key`.
 
         Example: `orders.group_by("customer").count()`.
         In Kafka Streams: `KStream#groupBy`.
 
         Args:
-            by: A function of the value, the name of a field, or a column.
+            by: A function of the value, or the name of a field.
             name: Of the step, by default made of its kind and a number.
 
         Returns:

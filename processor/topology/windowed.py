@@ -57,8 +57,6 @@ from processor.topology.graph import Edge
 from processor.topology.table import JoinableTable
 
 if TYPE_CHECKING:
-    from polars import Expr
-
     from processor.topology.stream import Stream
 
 
@@ -211,16 +209,16 @@ class WindowedStream(FromFlow, Generic[K, V]):
 
     @overload
     def agg(
-        self, /, *, name: str | None = None, **parts: Aggregator[Any] | Expr
+        self, /, *, name: str | None = None, **parts: Aggregator[Any]
     ) -> WindowedTable[K, V, dict[str, Any]]: ...
     @overload
     def agg(
-        self, model: type[V2], /, *, name: str | None = None, **parts: Aggregator[Any] | Expr
+        self, model: type[V2], /, *, name: str | None = None, **parts: Aggregator[Any]
     ) -> WindowedTable[K, V, V2]: ...
     def agg(
-        self, model: Any = dict, /, *, name: str | None = None, **parts: Aggregator[Any] | Expr
+        self, model: Any = dict, /, *, name: str | None = None, **parts: Aggregator[Any]
     ) -> WindowedTable[K, V, Any]:
-        """Several aggregates at once: `agg(total=sum_of("amount"), most=col("amount").max())`.
+        """Several aggregates at once: `agg(total=sum_of("amount"), most=max_of("amount"))`.
 
         Args:
             model: What the results are, made with their names as keywords; by default a dict.

@@ -15,7 +15,6 @@ from typing import Any
 from processor.operators import stateless
 from processor.operators.aggregates import by_key as aggregate
 from processor.operators.changes import Change, ChangeOperator
-from processor.operators.columns.steps import FilterColumns, KeyByColumn, SelectColumns
 from processor.operators.concurrent import MapAsync
 from processor.operators.deduplicate import Deduplicate
 from processor.operators.joins.foreign_key import ForeignKeyJoin, Respond, Subscribe
@@ -28,7 +27,7 @@ from processor.operators.windows.windowed import WindowStep
 from processor.records import Record, Timestamp
 from processor.state.keyvalue import StoreSpec
 from processor.topology.graph import Edge, Node, Sink, Source, Step
-from tests.properties import columned, global_tables, joins, policies, tables, windowed
+from tests.properties import global_tables, joins, policies, tables, windowed
 
 Raw = Record[bytes | None, bytes | None]
 Rows = list[Record[Any, Any]]
@@ -167,8 +166,6 @@ class Trial:
                 if (join := operator.join) is not None:
                     made = [call(node, join, r.value, v) for r, v in zip(rows, made, strict=True)]
                 return {0: [r._replace(value=v) for r, v in zip(rows, made, strict=True)]}
-            case FilterColumns() | KeyByColumn() | SelectColumns():
-                return {0: [m for r in rows for m in call(node, columned.step, operator, r)]}
             case stateless.KeyBy():
                 return {0: [r._replace(key=call(node, operator.function, r.value)) for r in rows]}
             case stateless.Map():

@@ -13,7 +13,7 @@ from processor.records import Offset, Partition, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Commit, Revoked, Tick
 from processor.testing import TopologyDriver
 from processor.testing.memory import partition_of
-from tests.properties import columns, global_tables, joined, tabled, windows
+from tests.properties import global_tables, joined, tabled, windows
 from tests.properties.one_record import Raw
 from tests.properties.ordered import Ordered
 from tests.properties.reference import Letter, Reference
@@ -51,7 +51,7 @@ COMMON = settings(
 )
 
 
-STEPS.extend([*columns.STEPS, *joined.STEPS, *tabled.STEPS, *windows.STEPS])
+STEPS.extend([*joined.STEPS, *tabled.STEPS, *windows.STEPS])
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -7,8 +7,8 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from processor.operators.aggregates.aggregators import Adding, Counting
+from processor.operators.aggregates.composed import Composed
 from processor.operators.base import LATE
-from processor.operators.columns.composed import Composed
 from processor.operators.joins.streams import StreamStreamJoin
 from processor.operators.windows.keyed import (
     CountedStep,
@@ -22,7 +22,7 @@ from processor.operators.windows.windowed import WindowStep
 from processor.records import Record, Timestamp
 from processor.serdes.windowed import Windowed, windowed
 from processor.topology.graph import Edge, Node, Step
-from tests.properties import columned, policies
+from tests.properties import policies
 
 if TYPE_CHECKING:
     from tests.properties.one_record import Bad, Trial
@@ -495,7 +495,7 @@ def _composed(aggregation: Composed, before: Held, row: AnyRecord) -> Any:
     )
     made: list[Any] = []
     for (_, aggregator, get), state in zip(aggregation.parts, states, strict=True):
-        item = row.value if get is None else columned.getter(get)(row.value)
+        item = row.value if get is None else get(row.value)
         if item is not None and aggregator.timed:
             item = row.timestamp, item
         made.append(state if item is None else aggregator.add(state, item))

@@ -11,7 +11,6 @@ from processor import (
     Serde,
     Topology,
     avro,
-    col,
     json_schema,
     last_of,
     max_of,
@@ -58,11 +57,6 @@ def test_fields_are_checked(serde: Serde[Any]) -> None:
     stream = Topology("app").stream("in", value=serde)
     with pytest.raises(TopologyError, match=r"'nope' is no field of (Pay|Order), which has "):
         stream.group_by("nope")
-
-
-def test_columns_are_checked() -> None:
-    with pytest.raises(TopologyError, match="nope"):
-        Topology("app").stream("in", value=avro(SCHEMA, Pay)).filter(col("nope") > 1)
 
 
 def test_without_a_type_any_field_may_be_there() -> None:

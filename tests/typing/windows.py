@@ -58,5 +58,6 @@ def aggregates() -> None:
     assert_type(model, WindowedTable[str, Order, Total])
     assert_type(orders.group_by_key().agg(n=count()), Table[str, dict[str, Any]])
     assert_type(orders.group_by_key().agg(Total, total=sum_of("amount")), Table[str, Total])
+    windows.agg(total="amount")  # pyright: ignore[reportArgumentType]
     assert_type(count(), Aggregator[int])
     assert_type(mean_of("amount"), Aggregator[float | None])

@@ -53,10 +53,6 @@ class Aggregation:
             those that did not fail.
         """
 
-    def prepared(self, values: Sequence[Any]) -> Sequence[Any]:
-        """The values of a batch as `add` takes them for less; it takes them as they are, too."""
-        return values
-
     @abstractmethod
     def add(self, before: Any, value: Any, timestamp: Timestamp) -> Any:
         """The state with one more value; `before` is None where there is none yet."""

@@ -58,8 +58,7 @@ class KeyedStep(WindowStep):
         def take(*columns: Any) -> list[Change] | None:
             return self.take(Row(*columns), work)
 
-        values = self.aggregation.prepared(batch.values)
-        columns = keys, batch.keys, values, batch.timestamps, times, range(len(batch))
+        columns = keys, batch.keys, batch.values, batch.timestamps, times, range(len(batch))
         changes, left = context.call(take, batch, *columns)
         if len(left) < len(batch):  # all of it is undone, and tried again without the others
             return batch.select(()), batch.select(())

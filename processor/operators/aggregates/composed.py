@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress, repeat
 from operator import add, is_
-from typing import TYPE_CHECKING, Any, NamedTuple, is_typeddict
+from typing import Any, NamedTuple, is_typeddict
 
 from processor.operators.aggregates.aggregators import Aggregation
 from processor.operators.aggregates.by_key import (
@@ -29,58 +29,6 @@ from processor.serdes.internal import internal_list
 from processor.serdes.internal_values import pack
 from processor.state.keyvalue import EncodedStore
 
-if TYPE_CHECKING:
-    from processor.operators.columns.evaluation import Columns
-
-
-class Prepared(NamedTuple):
-    """A value, with what columns give of it, or why they don't."""
-
-    value: Any
-    items: Sequence[Any]
-    error: Exception | None
-
-
-@dataclass(frozen=True, eq=False)
-class ColumnItem:
-    """Gets an item that a column expression gives.
-
-    Args:
-        columns: The expressions of all parts.
-        number: Which of them.
-        check: Refuses items that can't be kept; None where their type is known.
-    """
-
-    columns: "Columns"
-    number: int
-    check: Callable[[Any], Any] | None
-
-    def __call__(self, value: Any) -> Any:
-        """The item of one value, which better is prepared together with others."""
-        ready = value if type(value) is Prepared else prepared(self.columns, [value])[0]
-        if ready.error is not None:
-            raise ready.error
-        item = ready.items[self.number]
-        return item if self.check is None else self.check(item)
-
-    def of_all(self, evaluated: Sequence[Sequence[Any]]) -> Sequence[Any]:
-        """The items of a batch, whose columns have been evaluated."""
-        items = evaluated[self.number]
-        if self.check is None or UNCHANGING.issuperset(map(type, items)):
-            return items
-        return list(map(self.check, items))
-
-
-def prepared(columns: "Columns", values: Sequence[Any]) -> list[Prepared]:
-    """The values with what columns give of them."""
-    results, faults = columns.evaluate(values)
-    errors = dict(faults)
-    rows = zip(*results, strict=True)
-    return [
-        Prepared(value, (), errors[row]) if row in errors else Prepared(value, next(rows), None)
-        for row, value in enumerate(values)
-    ]
-
 
 class Part(NamedTuple):
     """One aggregate: its name in the result, what it does, and how it gets its items."""
@@ -94,13 +42,12 @@ class Part(NamedTuple):
 class Composed(Aggregation):
     """States are lists, one state for each part; results are the model made of what these emit.
 
-    `columns` are the expressions that parts are of, evaluated on a batch at a time. Where the model
-    may refuse values, it is tried with each one added: no state is kept that can't be emitted.
+    Where the model may refuse values, it is tried with each one added: no state is kept that can't
+    be emitted.
     """
 
     parts: tuple[Part, ...]
     model: Callable[..., Any]
-    columns: "Columns | None" = None
 
     @cached_property
     def may_refuse(self) -> bool:
@@ -135,16 +82,11 @@ class Composed(Aggregation):
         """Part by part, or row by row where every change is emitted, or tried, or of one record."""
         if emitted or self.may_refuse or not len(batch) or batch.offsets[0] == batch.offsets[-1]:
             return self._row_by_row(held, keys, batch, context, emitted=emitted)
-        evaluated: Sequence[Sequence[Any]] = ()
-        if self.columns is not None:
-            evaluated, faults = self.columns.evaluate(batch.values)
-            if faults:
-                return self._row_by_row(held, keys, batch, context, emitted=emitted)
         latest = highest_times(keys, batch.timestamps)
         states = {key: held[key][1] if key in held else self._start() for key in latest}
         for number, part in enumerate(self.parts):
             try:
-                self._column(number, part, states, keys, batch, evaluated)
+                self._column(number, part, states, keys, batch)
             except Exception as error:
                 raise Unattributed from error
         for key, time in latest.items():
@@ -167,12 +109,7 @@ class Composed(Aggregation):
             held[key] = max(latest, timestamp), state
             return self.result(state) if emitted or self.may_refuse else None
 
-        values = self.prepared(batch.values)
-        return context.call(step, batch, keys, values, batch.timestamps)
-
-    def prepared(self, values: Sequence[Any]) -> Sequence[Any]:
-        """The values as `add` takes them for less than one by one."""
-        return values if self.columns is None else prepared(self.columns, values)
+        return context.call(step, batch, keys, batch.values, batch.timestamps)
 
     def _column(
         self,
@@ -181,11 +118,10 @@ class Composed(Aggregation):
         states: dict[bytes, list[Any]],
         keys: Sequence[bytes],
         batch: AnyBatch,
-        evaluated: Sequence[Sequence[Any]],
     ) -> None:
         """Folds one part of all rows."""
-        aggregator = part.aggregator
-        items = _items(part.get, batch.values, evaluated)
+        aggregator, get = part.aggregator, part.get
+        items = batch.values if get is None else list(map(get, batch.values))
         if aggregator.timed:
             pairs = zip(batch.timestamps, items, strict=True)
             items = [None if item is None else (time, item) for time, item in pairs]
@@ -219,10 +155,8 @@ class Composed(Aggregation):
 
     def _added(self, before: Any, value: Any, timestamp: Timestamp) -> list[Any]:
         state: list[Any] = self._start() if before is None else before
-        plain = value.value if type(value) is Prepared else value
         for number, (_, aggregator, get) in enumerate(self.parts):
-            given = value if type(get) is ColumnItem else plain
-            item = given if get is None else get(given)
+            item = value if get is None else get(value)
             if item is not None:
                 added = (timestamp, item) if aggregator.timed else item
                 state[number] = aggregator.add(state[number], added)
@@ -320,14 +254,6 @@ class AggregateTable(TableOperator):
             return self.aggregation.result(state)
         except Exception as error:
             raise Unattributed from error
-
-
-def _items(
-    get: Callable[[Any], Any] | None, values: Sequence[Any], evaluated: Sequence[Sequence[Any]]
-) -> Sequence[Any]:
-    if isinstance(get, ColumnItem):
-        return get.of_all(evaluated)
-    return values if get is None else list(map(get, values))
 
 
 def _merge(aggregator: Aggregator[Any]) -> Callable[[Any, Any], Any]:
