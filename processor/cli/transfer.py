@@ -20,7 +20,7 @@ from processor.cli.common import (
 )
 from processor.cli.formats import OutputFormat, Shown, fields_of, formatter, header_of
 from processor.cli.run import ConfigOption, SetOption
-from processor.errors import BadRecordError, UsageError
+from processor.errors import BadRecordError, TopicMismatch, UsageError
 from processor.records import Offset, Partition, Timestamp
 from processor.wording import several
 
@@ -118,14 +118,17 @@ def produce(  # noqa: PLR0913 - options of a command
     bad = _BadLines(file, fail=on_error == "fail")
     rows = readers.read_rows(file, kind, columns, bad.note)
     start = time.monotonic()
-    with record_progress(f"{file} → {topic}") as report:
-        count = transfer.produce_rows(
-            connection,
-            topic,
-            rows if rate is None else transfer.paced(rows, rate),
-            readers.count_rows(file, kind),
-            report,
-        )
+    try:
+        with record_progress(f"{file} → {topic}") as report:
+            count = transfer.produce_rows(
+                connection,
+                topic,
+                rows if rate is None else transfer.paced(rows, rate),
+                readers.count_rows(file, kind),
+                report,
+            )
+    except TopicMismatch as error:
+        raise TopicMismatch(f"{error} --create does that here.") from error
     took = time.monotonic() - start
     skipped = f"; skipped {several(bad.count, 'bad line')}" if bad.count else ""
     say(f"{several(count, 'record')} to {topic} in {took:.1f} s{skipped}")

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, TypeAlias, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Producer
@@ -55,6 +56,9 @@ _ASKED = 3
 """How many are asked for so long each."""
 
 _CREATION_TIMEOUT = 30.0
+_MOST_NAMED = 10
+"""Topics that an error lists."""
+
 _TRANSACTION_TRY = 0.05
 _UNREACHABLE = {
     ClientError._ALL_BROKERS_DOWN,  # noqa: SLF001 - the client's names for its own, local errors
@@ -379,8 +383,14 @@ def partitions_of(
     """
     topics = topics_of(config, client)
     if topic not in topics:
-        names = ", ".join(sorted(name for name in topics if not name.startswith("__"))) or "none"
-        raise TopicMismatch(f"There is no topic {topic!r}; create it first. There are: {names}.")
+        known = sorted(name for name in topics if not name.startswith("__"))
+        named = get_close_matches(topic, known) or known
+        alike = "Names like it" if len(named) < len(known) else "There are"
+        listed = ", ".join(named[:_MOST_NAMED]) or "none"
+        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+        raise TopicMismatch(
+            f"There is no topic {topic!r}; create it first. {alike}: {listed}{more}."
+        )
     return len(topics[topic].partitions)
 
 

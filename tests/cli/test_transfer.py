@@ -111,7 +111,7 @@ def test_bad_lines_stop_it_or_are_counted(run: Run, make_topic: MakeTopic, tmp_p
 def test_what_is_wrong_is_said_so(run: Run, topic_name: str, tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("id,name\n1,x\n")
-    with pytest.raises(TopicMismatch, match=topic_name):
+    with pytest.raises(TopicMismatch, match=f"'{topic_name}'; create it .* --create does that"):
         run("produce", file, "-t", topic_name)
     with pytest.raises(TopicMismatch, match=topic_name):
         run("consume", topic_name)

@@ -106,6 +106,9 @@ def test_missing_topics_and_brokers_are_said_so(config: dict[str, str], topic_na
         produce_rows(config, topic_name, rows(1))
     with pytest.raises(TopicMismatch):
         every(config, topic_name)
+    create_topic(config, topic_name, 1)
+    with pytest.raises(TopicMismatch, match=f"Names like it: {topic_name}"):
+        every(config, f"{topic_name}s")
     nobody = {"bootstrap.servers": f"127.0.0.1:{free_port()}"}
     with pytest.raises(BrokerUnreachable, match="kproc dev"):
         partitions_of(nobody, topic_name)
