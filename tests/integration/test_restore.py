@@ -113,10 +113,10 @@ def test_from_a_compacted_changelog(counting: Counting) -> None:
 
 
 def test_behind_an_aborted_transaction(counting: Counting) -> None:
-    counting.foreign("somebody").abort_transaction(30)
+    counting.foreign(f"{counting.app.name}-somebody").abort_transaction(30)
     counting.run()
     # The changelog ends in markers and aborted records alone.
-    counting.foreign("somebody").abort_transaction(30)
+    counting.foreign(f"{counting.app.name}-somebody").abort_transaction(30)
     counting.wipe()
     counting.feed()
     counting.run()
@@ -130,7 +130,7 @@ def test_behind_its_own_dead_writer(counting: Counting) -> None:
 
 
 def test_behind_a_foreign_open_transaction(counting: Counting) -> None:
-    writer = counting.foreign("somebody")
+    writer = counting.foreign(f"{counting.app.name}-somebody")
     counting.wipe()
     with counting.app.start("--until-end", "--no-show") as node:
         counting.app.await_log(node, "restore waits")
