@@ -104,7 +104,8 @@ class Reader:
                     "open there"
                 )
             records = self.read(_POLL)
-            yield [each for each in records if (each.offset() or 0) < ends[source_of(each)]]
+            # Of a partition that had none yet, some may have been committed meanwhile.
+            yield [each for each in records if (each.offset() or 0) < ends.get(source_of(each), 0)]
 
     def _note(self, message: Message) -> None:
         error: Any = message.error()

@@ -63,6 +63,12 @@ def test_what_comes_after_the_ends_is_left_out() -> None:
     assert values(found) == [(0, b"0"), (1, b"0"), (0, b"1")]
 
 
+def test_a_partition_that_had_nothing_at_first_has_nothing_before_the_ends() -> None:
+    client = Client([record(OTHER, 0), record(ONE, 0)], [record(ONE, 1)])
+    found = reader(client, {ONE: 0, OTHER: 0}).until({ONE: 2})
+    assert values(found) == [(0, b"0"), (0, b"1")]
+
+
 def test_markers_and_aborted_records_at_the_end_are_never_seen_but_read() -> None:
     client = Client([record(ONE, 0)], [end(ONE, 3)])
     assert values(reader(client, {ONE: 0}).until({ONE: 3})) == [(0, b"0")]
