@@ -16,8 +16,7 @@ from processor.cli.feeds import (
     KeyOption,
     TimestampOption,
     ValueFormatOption,
-    maker_of,
-    sources_of,
+    feeds_of,
     trial_folder,
 )
 from processor.cli.run import ConfigOption, SetOption
@@ -97,21 +96,15 @@ def bench(  # noqa: PLR0913 - options of a command
     made = plan(loaded)
     given = {**assigned(sets or ()), **({} if bootstrap is None else {"bootstrap": bootstrap})}
     settings = load(given, loaded.settings, config).settings
-    makers = {
-        topic: maker_of(source, settings, key, timestamp, value_format)
-        for topic, source in sources_of(made, loaded.samples, inputs or ()).items()
-    }
-    for make in makers.values():
-        next(iter(make()), None)  # what can't be made is reported before anything starts
-    tables = {topic: makers.pop(topic) for topic in made.tables}
+    feeds = feeds_of(made, loaded.samples, inputs or (), settings, key, timestamp, value_format)
     try:
         with redacting(settings, topology), trial_folder("bench", keep=False) as folder:
             order = Order(
                 topology=topology,
                 plan=made,
                 settings=settings,
-                feeds=makers,
-                tables=tables,
+                feeds=feeds.inputs,
+                tables=feeds.tables,
                 records=records,
                 seconds=seconds,
                 rate=rate,

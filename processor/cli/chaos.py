@@ -15,8 +15,7 @@ from processor.cli.feeds import (
     KeyOption,
     TimestampOption,
     ValueFormatOption,
-    maker_of,
-    sources_of,
+    feeds_of,
     trial_folder,
 )
 from processor.cli.run import ConfigOption, SetOption
@@ -144,13 +143,7 @@ def chaos(  # noqa: PLR0913 - options of a command
         brokers=brokers,
     )
     refuse_changing_tables(made)
-    makers = {
-        topic: maker_of(source, settings, key, timestamp, value_format)
-        for topic, source in sources_of(made, loaded.samples, inputs or ()).items()
-    }
-    for make in makers.values():
-        next(iter(make()), None)  # what can't be made is reported before anything starts
-    tables = {topic: makers.pop(topic) for topic in made.tables}
+    feeds = feeds_of(made, loaded.samples, inputs or (), settings, key, timestamp, value_format)
     embedded = bootstrap is None
     try:
         with redacting(settings, topology), trial_folder("chaos", keep=keep) as folder:
@@ -159,10 +152,10 @@ def chaos(  # noqa: PLR0913 - options of a command
                 plan=made,
                 settings=settings,
                 terms=terms,
-                feeds=makers,
+                feeds=feeds.inputs,
                 rate=rate,
                 folder=folder.path,
-                tables=tables,
+                tables=feeds.tables,
                 embedded=embedded,
                 leave=keep,
             )

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -79,18 +79,51 @@ def sources_of(
     return found
 
 
-def maker_of(
+class Feeds(NamedTuple):
+    """What gives the records of each topic.
+
+    Attributes:
+        inputs: By input topic.
+        tables: By topic of a global table.
+    """
+
+    inputs: "dict[str, RowsMaker]"
+    tables: "dict[str, RowsMaker]"
+
+
+def feeds_of(
+    plan: "Plan",
+    samples: "Sequence[SampleData]",
+    inputs: Sequence[str],
+    settings: "Settings",
+    key: str | None,
+    timestamp: str | None,
+    value_format: Literal["json", "text"] | None,
+) -> Feeds:
+    """What gives the records, tried with the first of each: what can't be made is reported now.
+
+    Raises:
+        UsageError: As `sources_of`; or a file's format is not known, or sample data fails.
+        BadRecordError: A file's first record can't be read.
+    """
+    makers = {
+        topic: _maker(source, settings, key, timestamp, value_format)
+        for topic, source in sources_of(plan, samples, inputs).items()
+    }
+    for make in makers.values():
+        next(iter(make()), None)
+    tables = {topic: makers.pop(topic) for topic in plan.tables}
+    return Feeds(makers, tables)
+
+
+def _maker(
     source: "SampleData | str",
     settings: "Settings",
     key: str | None,
     timestamp: str | None,
     value_format: Literal["json", "text"] | None,
 ) -> "RowsMaker":
-    """What gives the records, from the first to the last each time.
-
-    Raises:
-        UsageError: A file's format is not known.
-    """
+    """What gives the records, from the first to the last each time."""
     from processor.kafka.registry import Registry  # noqa: PLC0415
     from processor.local.dev import sample_rows  # noqa: PLC0415
     from processor.local.readers import (  # noqa: PLC0415
