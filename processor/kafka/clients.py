@@ -110,12 +110,13 @@ OUTDATED = {
     ClientError._NOENT,  # noqa: SLF001
     ClientError._TIMED_OUT,  # noqa: SLF001
     ClientError._TRANSPORT,  # noqa: SLF001
+    ClientError._UNKNOWN_PARTITION,  # noqa: SLF001
     ClientError.LEADER_NOT_AVAILABLE,
     ClientError.NOT_LEADER_FOR_PARTITION,
     ClientError.FENCED_LEADER_EPOCH,
     ClientError.UNKNOWN_LEADER_EPOCH,
 }
-"""What comes of a client's knowledge of leaders being older than the cluster, or newer."""
+"""What comes of a client's knowledge of topics being older than the cluster, or newer."""
 
 _SETTLING = OUTDATED | {
     ClientError._TIMED_OUT,  # noqa: SLF001
@@ -279,10 +280,16 @@ def watermarks(consumer: Consumer, partition: ClientPartition) -> tuple[int, int
     Raises:
         KprocError: The broker does not answer.
     """
-    return patiently(
-        lambda: consumer.get_watermark_offsets(partition, _REQUEST_TIMEOUT),
-        f"find the end of {partition.topic}",
-    )
+
+    def ask() -> tuple[int, int]:
+        try:
+            return consumer.get_watermark_offsets(partition, _REQUEST_TIMEOUT)
+        except KafkaException as error:
+            if error.args[0].code() == ClientError._UNKNOWN_PARTITION:  # noqa: SLF001
+                connect(consumer)  # it would go by the partitions it knows for minutes
+            raise
+
+    return patiently(ask, f"find the end of {partition.topic}")
 
 
 def listed(

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import structs
 
 from processor.cluster.beats import Role
+from processor.errors import Interrupted
 from processor.kafka.progress import Backlog
 from processor.loading import load
 from processor.node.node import worker_spec
@@ -52,23 +53,34 @@ class WorkerProcess:
         env: Mapping[str, str],
         module: str = WORKER,
     ) -> None:
+        self._spec, self._env, self._module = spec, env, module
+        self.reports: list[Report] = []
+        self._start()
+
+    def _start(self) -> None:
         read, write = os.pipe()
         given, ours = os.pipe()
-        self.reports: list[Report] = []
         with tempfile.TemporaryFile() as stack:
             self.process = forks.start(
-                module,
+                self._module,
                 files=[given, 1, 2],
                 passed=[write, stack.fileno()],
-                env={**os.environ, **env},
+                env={**os.environ, **self._env},
             )
         RUNNING.append(self.process)
         os.close(given)
         os.close(write)
         self.input = os.fdopen(ours, "wb", 0)
-        self.input.write(msgspec.json.encode(spec) + b"\n")
+        self.input.write(msgspec.json.encode(self._spec) + b"\n")
         self._reader = Thread(target=self._hear, args=(read,), daemon=True)
         self._reader.start()
+
+    def is_running(self) -> bool:
+        """Whether it runs; one that was interrupted is started again, as the supervisor does."""
+        if self.process.poll() == Interrupted.exit_code:
+            self.wait()
+            self._start()
+        return self.process.poll() is None
 
     def adopt(self) -> None:
         """Tells a backup to take the slot over, as the supervisor does."""
@@ -203,7 +215,7 @@ class Application:
         """Waits until all input is processed and committed."""
         deadline = time.monotonic() + DRAIN_TIMEOUT
         while not self.is_drained(1):
-            assert worker.process.poll() is None, worker.failure
+            assert worker.is_running(), worker.failure
             assert time.monotonic() < deadline, "the input is not processed in time"
 
     def feed_until_killed(self, worker: WorkerProcess) -> None:
@@ -212,7 +224,7 @@ class Application:
         But not before it runs: how much there is must not depend on how long its start takes.
         """
         deadline = time.monotonic() + DRAIN_TIMEOUT
-        while worker.process.poll() is None:
+        while worker.is_running():
             assert time.monotonic() < deadline, "the worker is not killed in time"
             if worker.status is not None and worker.status.state == "running":
                 self.feed.write(20)

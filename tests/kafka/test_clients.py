@@ -1,10 +1,13 @@
-"""What is said where no broker answers."""
+"""What clients know of the cluster, and what is said where no broker answers."""
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from processor.errors import BrokerUnreachable
-from processor.kafka.clients import topics_of
+from processor.kafka.clients import QUIET, asking_config, topics_of, watermarks
 from processor.local.embedded import free_port
+from tests import ledger
 
 
 @pytest.mark.parametrize(
@@ -13,3 +16,15 @@ from processor.local.embedded import free_port
 def test_the_cause_is_in_the_message(host: str, why: str) -> None:
     with pytest.raises(BrokerUnreachable, match=why):
         topics_of({"bootstrap.servers": f"{host}:{free_port()}"}, timeout=3)
+
+
+@pytest.mark.kafka
+def test_partitions_that_are_newer_than_a_client_are_found(kafka: str, topic_name: str) -> None:
+    ledger.create(kafka, {topic_name: 1})
+    config = {**QUIET, "bootstrap.servers": kafka}
+    consumer = Consumer({**config, **asking_config(topic_name)})
+    assert watermarks(consumer, TopicPartition(topic_name, 0)) == (0, 0)
+    admin = AdminClient(config)
+    admin.create_partitions([NewPartitions(topic_name, 3)])[topic_name].result()
+    assert watermarks(consumer, TopicPartition(topic_name, 2)) == (0, 0)
+    consumer.close()
