@@ -38,13 +38,18 @@ KIND = os.environ.get("KPROC_TEST_KAFKA", "")
 
 _PATIENCE = 120.0
 _SOCKET: Final = "KPROC_TEST_SOCKET"
-_PROMPT = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "500"}
-"""Brokers look for transactions that take too long more often than every ten seconds."""
+_OTHERWISE = {
+    # They look for transactions that take too long more often than every ten seconds.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+    # As brokers are by default: nothing of kproc may make a topic unasked.
+    "auto.create.topics.enable": "true",
+}
+"""What brokers of tests have otherwise than the embedded Kafka has it."""
 _STRICT = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found": "true",
     "log.cleaner.backoff.ms": "100",
-    **_PROMPT,
+    **_OTHERWISE,
 }
 
 
@@ -126,7 +131,7 @@ class KafkaContainer(DockerContainer):
             "CONTROLLER:PLAINTEXT",
             "log.dirs": "/tmp/kafka",
             **BROKER_DEFAULTS,
-            **_PROMPT,
+            **_OTHERWISE,
         }
         for key, value in settings.items():
             self.with_env("KAFKA_" + key.upper().replace(".", "_"), value)
@@ -147,7 +152,7 @@ def _start(stack: ExitStack, folder: Path) -> str:
     """Starts a container where one can be had, else an embedded Kafka."""
     container = None if KIND == "embedded" else _start_container()
     if container is None:
-        return _start_embedded(stack, folder, _PROMPT)
+        return _start_embedded(stack, folder, _OTHERWISE)
     stack.callback(container.stop)
     return container.address
 

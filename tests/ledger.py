@@ -75,7 +75,8 @@ class Row(NamedTuple):
 @cache
 def admin(kafka: str) -> Any:
     """The admin client; kept, as one that is let go of gives up what it was asked."""
-    return AdminClient({"bootstrap.servers": kafka, "log_level": 0, **_SWIFT})
+    own = {"log_level": 0, "allow.auto.create.topics": False}
+    return AdminClient({"bootstrap.servers": kafka, **own, **_SWIFT})
 
 
 def _patiently(call: Callable[[], R]) -> R:
@@ -106,8 +107,13 @@ def delete(kafka: str, topics: Iterable[str]) -> None:
     gone = set(topics)
     for deleted in admin(kafka).delete_topics(list(gone)).values():
         deleted.result(30)
-    while gone & admin(kafka).list_topics(timeout=30).topics.keys():
+    while any(exists(kafka, each) for each in gone):
         time.sleep(0.01)
+
+
+def exists(kafka: str, topic: str) -> bool:
+    """Whether there is such a topic."""
+    return admin(kafka).list_topics(topic, timeout=30).topics[topic].error is None
 
 
 def configure(kafka: str, topic: str, config: Mapping[str, str]) -> None:

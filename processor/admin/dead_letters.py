@@ -19,8 +19,8 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.errors import Interrupted, TopicMismatch
 from processor.kafka.clients import (
+    COMMON,
     PURGED,
-    QUIET,
     ClientConfig,
     connect,
     take_over_transactions,
@@ -78,7 +78,7 @@ class DeadLetters:
 
     def __init__(self, client: ClientConfig, topic: str) -> None:
         self._client = client
-        self._admin: Any = AdminClient({**QUIET, **client})
+        self._admin: Any = AdminClient({**COMMON, **client})
         found = topics_of(client, self._admin)
         self.topic = topic
         self.topics = {name: len(each.partitions) for name, each in found.items()}
@@ -107,9 +107,9 @@ class DeadLetters:
             KafkaError: The topic can't be read, or a transaction does not end.
         """
         sources = {TopicPartition(self.topic, each): end for each, end in ends.items()}
-        consumer = Consumer({**QUIET, **reading_config("kproc-dead-letters"), **self._client})
+        consumer = Consumer({**COMMON, **reading_config("kproc-dead-letters"), **self._client})
         try:
-            connect(consumer)
+            connect(consumer, [self.topic])
             reader = Reader(consumer, dict.fromkeys(sources, 0))
             yield from map(_raw, reader.until(sources, _STALLED))
         finally:
@@ -222,8 +222,8 @@ class _Replayer:
         self._errors: list[ClientError] = []
         identity = {"transactional.id": f"{letters.topic}-replay"}
         note = {"on_delivery": self._note}
-        self._producer = Producer({**QUIET, **_WRITER, **config, **identity, **note})
-        connect(self._producer)
+        self._producer = Producer({**COMMON, **_WRITER, **config, **identity, **note})
+        connect(self._producer, [letters.topic])
         take_over_transactions(self._producer)
 
     def write(self, letter: DeadLetter) -> None:

@@ -18,7 +18,7 @@ from processor.cluster.rescale import Rescaling
 from processor.cluster.slots import slot_name
 from processor.errors import KafkaError, TopicMismatch, UsageError
 from processor.kafka.clients import (
-    QUIET,
+    COMMON,
     ClientConfig,
     commit_for,
     patiently,
@@ -104,7 +104,7 @@ def rescale(
     Raises:
         KafkaError: Kafka refuses, or a worker still runs.
     """
-    admin: Any = AdminClient({**QUIET, **client})
+    admin: Any = AdminClient({**COMMON, **client})
     await_retired(change, admin, patience, on_step)
     retire(change.before, client, on_step)
     inputs = {topic: new for topic, (_, new) in change.grown.items() if topic in _inputs(change)}
@@ -146,7 +146,7 @@ def fence(
 
     def take(slot: int) -> None:
         name = {"transactional.id": slot_name(application, slot, slots)}
-        take_over_transactions(Producer({**QUIET, **client, **name}))
+        take_over_transactions(Producer({**COMMON, **client, **name}))
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for taken in [pool.submit(take, slot) for slot in range(slots)]:

@@ -24,7 +24,7 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 from processor.admin.rescaling import fence, members
 from processor.errors import KafkaError, StoreLocked, TopicMismatch, UsageError
 from processor.kafka.clients import (
-    QUIET,
+    COMMON,
     ClientConfig,
     commit_for,
     topics_of,
@@ -91,7 +91,7 @@ def survey(
         TopicMismatch: The application has not been started.
         KafkaError: Kafka does not answer.
     """
-    admin: Any = AdminClient({**QUIET, **client})
+    admin: Any = AdminClient({**COMMON, **client})
     there = {name: len(topic.partitions) for name, topic in topics_of(client, admin).items()}
     if plan.slots_topic not in there:
         raise TopicMismatch(f"{plan.application} has not been started here: nothing to reset")
@@ -140,7 +140,7 @@ def reset(
         KafkaError: Kafka refuses, or a worker still runs.
         StateError: A store on this machine can't be deleted.
     """
-    admin: Any = AdminClient({**QUIET, **client})
+    admin: Any = AdminClient({**COMMON, **client})
     plan = asked.plan
     _await_members(admin, plan.application, patience, on_step)
     known = asked.description or Description({}, {}, {})
@@ -233,7 +233,7 @@ def _empty(admin: Any, client: ClientConfig, asked: Reset, on_step: Callable[[st
 
 
 def _write_tombstones(client: ClientConfig, sources: Iterable[TopicPartition]) -> None:
-    producer = Producer({**QUIET, "acks": "all", **client})
+    producer = Producer({**COMMON, "acks": "all", **client})
     for topic, partition in sources:
         producer.produce(topic, None, b"", partition)
     if producer.flush(_TIMEOUT):
@@ -299,7 +299,7 @@ def _commit(client: ClientConfig, asked: Reset, positions: Mapping[TopicPartitio
 def _note(client: ClientConfig, asked: Reset, positions: Mapping[TopicPartition, Offset]) -> None:
     """Writes positions, or where changelogs begin, into the ledger."""
     ledger = asked.description.ledger if asked.description is not None else {}
-    producer = Producer({**QUIET, "acks": "all", **client})
+    producer = Producer({**COMMON, "acks": "all", **client})
     for source, offset in positions.items():
         if source.partition < len(numbers := ledger.get(source.topic, ())):
             value = encoded(Entry(offset, Position(offset, NO_TIME).metadata))

@@ -12,7 +12,7 @@ from threading import Event, Thread
 from confluent_kafka import OFFSET_END, Consumer, Message
 
 from processor.errors import KprocError
-from processor.kafka.clients import QUIET, ClientConfig, connect
+from processor.kafka.clients import COMMON, ClientConfig, connect
 from processor.kafka.progress import partitions
 from processor.kafka.reader import Reader, reading_config
 from processor.kafka.transfer import Row
@@ -41,8 +41,8 @@ class Arrivals:
         self._error: KprocError | None = None
         self._began = time.time() * 1000
         self._stop = Event()
-        self._consumer = Consumer({**QUIET, **client, **reading_config("kproc-bench"), **_PROMPT})
-        connect(self._consumer)
+        self._consumer = Consumer({**COMMON, **client, **reading_config("kproc-bench"), **_PROMPT})
+        connect(self._consumer, outputs)
         self._reader = Reader(self._consumer, dict.fromkeys(partitions(outputs), OFFSET_END))
         self._thread = Thread(target=self._run, name="arrivals", daemon=True)
         self._thread.start()

@@ -17,7 +17,7 @@ from processor.chaos.reference import OnTask, make_reference
 from processor.chaos.resets import Reset, without_marks
 from processor.chaos.verdict import Verdict
 from processor.errors import KafkaError
-from processor.kafka.clients import QUIET, ClientConfig, committed, partitions_of, topics_of
+from processor.kafka.clients import COMMON, ClientConfig, committed, partitions_of, topics_of
 from processor.kafka.progress import list_offsets, partitions
 from processor.kafka.registry import Registry
 from processor.options import WorkerOptions
@@ -52,7 +52,7 @@ class Inspection:
         self._recorder = recorder
         self._options = options
         self._registry = registry
-        self._admin: Any = AdminClient({**QUIET, **client})
+        self._admin: Any = AdminClient({**COMMON, **client})
 
     def judge(
         self, written: Mapping[str, int], on_task: OnTask, resets: Sequence[Reset] = ()
@@ -153,7 +153,7 @@ class Inspection:
     def _unprocessed(self, logs: Mapping[TopicPartition, RawBatch]) -> Iterable[str]:
         """Records after what the group has committed; markers may be there."""
         group = {"group.id": self._layout.plan.application, "isolation.level": "read_committed"}
-        member = Consumer({**QUIET, **self._client, **group})
+        member = Consumer({**COMMON, **self._client, **group})
         try:
             found = committed(member, logs)
         finally:

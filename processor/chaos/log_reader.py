@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from confluent_kafka import Consumer, Message
 
-from processor.kafka.clients import QUIET, ClientConfig, connect
+from processor.kafka.clients import COMMON, ClientConfig, connect
 from processor.kafka.messages import raw_batch, runs
 from processor.kafka.reader import Reader, reading_config
 from processor.records import Batch, Offset, RawBatch, TopicPartition
@@ -39,8 +39,8 @@ class LogReader:
         self._counted = counted
         self._batches: dict[TopicPartition, list[RawBatch]] = {each: [] for each in sources}
         own = {**reading_config("kproc-chaos"), "auto.offset.reset": "error"}
-        self._consumer = Consumer({**QUIET, **client, **own})
-        connect(self._consumer)  # or the client asks for the topics a second later
+        self._consumer = Consumer({**COMMON, **client, **own})
+        connect(self._consumer, {each.topic for each in self._batches})
         starts = {each: begins.get(each, Offset(0)) for each in self._batches}
         self._reader = Reader(self._consumer, starts)
 

@@ -22,7 +22,7 @@ from processor.chaos.resets import Reset
 from processor.chaos.schedule import Fault
 from processor.chaos.victims import ChaosNode, Victim
 from processor.errors import Fenced, StateError, StateMismatch
-from processor.kafka.clients import QUIET, committed_by, translated
+from processor.kafka.clients import COMMON, committed_by, translated
 from processor.kafka.progress import list_offsets, partitions
 from processor.local.node_process import NodeProcess
 from processor.records import Offset, TopicPartition
@@ -72,7 +72,7 @@ class Operator:
         self._problems = problems
         self._slots = layout.slots
         self._most_slots = layout.slots + _SPARE_SLOTS
-        self._admin: Any = AdminClient({**QUIET, **site.settings.clients.kafka})
+        self._admin: Any = AdminClient({**COMMON, **site.settings.clients.kafka})
         self._steps: Steps | None = None
         self.resets: list[Reset] = []
         """Those that were made, for the comparison."""

@@ -16,7 +16,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from processor.chaos.log_reader import LogReader
 from processor.chaos.standstill import Standstill, Standstills
 from processor.errors import KafkaError, KprocError
-from processor.kafka.clients import QUIET, ClientConfig, asking_config, committed
+from processor.kafka.clients import COMMON, ClientConfig, asking_config, committed
 from processor.kafka.progress import list_offsets, partitions
 from processor.records import Offset, TopicPartition
 from processor.topology.plan import Layout
@@ -50,8 +50,8 @@ class Witness:
         self._clock = clock
         self._standstills = Standstills()
         self._sources = partitions(layout.partitions)
-        self._admin: Any = AdminClient({**QUIET, **client})
-        self._member = Consumer({**QUIET, **client, **asking_config(layout.plan.application)})
+        self._admin: Any = AdminClient({**COMMON, **client})
+        self._member = Consumer({**COMMON, **client, **asking_config(layout.plan.application)})
         repartitions = {topic: layout.partitions[topic] for topic in layout.plan.repartitions}
         recorded = partitions({**repartitions, **outputs})
         self.reader = LogReader(client, recorded, frozenset(outputs))

@@ -32,6 +32,8 @@ from processor.records import TopicPartition
 
 R = TypeVar("R")
 
+_Client: TypeAlias = Producer | Consumer | AdminClient
+
 ClientConfig: TypeAlias = Mapping[str, Any]
 """Settings of librdkafka by name; those every client needs, `bootstrap.servers` first of all."""
 
@@ -46,8 +48,17 @@ def _logger() -> logging.Logger:
     return logger
 
 
-QUIET: Mapping[str, Any] = {"log_level": 0, "logger": _logger()}
-"""librdkafka logs what it raises as well; once is enough."""
+COMMON: Mapping[str, Any] = {
+    "log_level": 0,
+    "logger": _logger(),
+    "allow.auto.create.topics": False,
+}
+"""What every client here is made with.
+
+librdkafka logs what it raises as well; once is enough. And a producer asks for topics in a way that
+has brokers make those that are missing, as they are set by default: one that somebody deletes would
+be there again, empty.
+"""
 
 _REQUEST_TIMEOUT = 10.0
 _PROMPT = 2.0
@@ -242,7 +253,7 @@ def committed_by(
     Raises:
         KprocError: the broker does not answer one of them.
     """
-    member = Consumer({**QUIET, **client, **asking_config(group)})
+    member = Consumer({**COMMON, **client, **asking_config(group)})
     try:
         return committed(member, partitions)
     finally:
@@ -258,20 +269,22 @@ def commit_for(
         KprocError: the broker refuses it.
     """
     positions = [ClientPartition(*source, offset) for source, offset in offsets.items()]
-    member = Consumer({**QUIET, **client, **asking_config(group)})
+    member = Consumer({**COMMON, **client, **asking_config(group)})
     try:
         patiently(lambda: member.commit(offsets=positions, asynchronous=False), doing)
     finally:
         member.close()
 
 
-def connect(client: Producer | Consumer) -> None:
-    """Connects a client that is new or was idle; it knows the brokers and topics then.
+def connect(client: _Client, topics: Iterable[str]) -> None:
+    """Connects a client that is new or was idle; it knows the brokers and these topics then.
+
+    Without that the client asks for a topic on a timer of one second.
 
     Raises:
         KprocError: no broker answers.
     """
-    listed(client, "list the topics", _REQUEST_TIMEOUT)
+    described(client, topics, _REQUEST_TIMEOUT)
 
 
 def watermarks(consumer: Consumer, partition: ClientPartition) -> tuple[int, int]:
@@ -286,39 +299,52 @@ def watermarks(consumer: Consumer, partition: ClientPartition) -> tuple[int, int
             return consumer.get_watermark_offsets(partition, _REQUEST_TIMEOUT)
         except KafkaException as error:
             if error.args[0].code() == ClientError._UNKNOWN_PARTITION:  # noqa: SLF001
-                connect(consumer)  # it would go by the partitions it knows for minutes
+                # It would go by the partitions that it knows for minutes.
+                connect(consumer, [partition.topic])
             raise
 
     return patiently(ask, f"find the end of {partition.topic}")
 
 
-def listed(
-    client: Producer | Consumer | AdminClient, doing: str, timeout: float = 30.0
+def described(
+    client: _Client, topics: Iterable[str], timeout: float = 30.0
 ) -> Mapping[str, TopicMetadata]:
-    """All topics by their names, asked of another broker where one hangs.
+    """Those of the topics that there are, asked of another broker where one hangs.
 
-    A client asks any broker that it is connected to, which one that hangs is as well.
+    A client asks any broker that it is connected to, which one that hangs is as well. Each topic is
+    a question of its own, as librdkafka asks for one or for all, and a list of all takes long where
+    there are thousands: some 30 µs each of broker and client.
 
     Args:
         client: Asks.
-        doing: What for, as an error says it.
+        topics: Their names.
         timeout: Seconds to wait for one broker, when several have been asked for a moment.
 
     Raises:
         KprocError: None answers.
     """
+    found = {topic: _described(client, topic, timeout) for topic in topics}
+    return {
+        topic: each
+        for topic, each in found.items()
+        if each.error is None or each.error.code() not in NO_TOPIC
+    }
+
+
+def _described(client: _Client, topic: str, timeout: float) -> TopicMetadata:
     for _ in range(_ASKED):
         with contextlib.suppress(KafkaException):
-            return client.list_topics(timeout=_PROMPT).topics
-    return patiently(lambda: client.list_topics(timeout=timeout).topics, doing)
+            return client.list_topics(topic, _PROMPT).topics[topic]
+    ask = lambda: client.list_topics(topic, timeout).topics[topic]  # noqa: E731
+    return patiently(ask, f"ask for the topic {topic}")
 
 
 def topics_of(
     config: ClientConfig,
-    client: Producer | Consumer | AdminClient | None = None,
+    client: _Client | None = None,
     timeout: float = _REQUEST_TIMEOUT,
 ) -> Mapping[str, TopicMetadata]:
-    """All topics by their names; the question never creates one.
+    """All topics by their names.
 
     Args:
         config: Settings of the client.
@@ -328,10 +354,9 @@ def topics_of(
     Raises:
         KprocError: no broker answers, or it refuses.
     """
-    asked = AdminClient({**QUIET, **config}) if client is None else client
+    asked = AdminClient({**COMMON, **config}) if client is None else client
     doing = f"list the topics of {config.get('bootstrap.servers')}"
     prompt = min(_PROMPT, timeout)
-    # Asking for one topic by name would create it on brokers that do so.
     with contextlib.suppress(KafkaException):
         return asked.list_topics(timeout=prompt).topics
     why = _check_connection(config)
@@ -359,7 +384,7 @@ def _check_connection(config: ClientConfig) -> str:
         PermissionDenied: It is TLS or the login.
     """
     heard: list[Any] = []
-    own: dict[str, Any] = {**QUIET, **config, "error_cb": heard.append}
+    own: dict[str, Any] = {**COMMON, **config, "error_cb": heard.append}
     client = AdminClient(own)
     deadline = time.monotonic() + _PROMPT
     while time.monotonic() < deadline:
@@ -410,7 +435,7 @@ def create_topic(
         KafkaError: it can't be made.
     """
     new = NewTopic(topic, num_partitions=partitions, config=dict(settings or {}))
-    admin: Any = AdminClient({**QUIET, **config})
+    admin: Any = AdminClient({**COMMON, **config})
     try:
         admin.create_topics([new], request_timeout=_REQUEST_TIMEOUT)[topic].result()
     except KafkaException as error:
@@ -440,7 +465,7 @@ def await_topics(client: AdminClient, topics: Mapping[str, int]) -> None:
 
 
 def _are_led(client: AdminClient, topics: Mapping[str, int]) -> bool:
-    found = listed(client, "list the topics", _CREATION_TIMEOUT)
+    found = described(client, topics, _CREATION_TIMEOUT)
     return all(
         name in found
         and found[name].error is None

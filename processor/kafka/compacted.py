@@ -3,7 +3,7 @@
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as ClientPartition
 
-from processor.kafka.clients import QUIET, ClientConfig, watermarks
+from processor.kafka.clients import COMMON, ClientConfig, watermarks
 from processor.kafka.reader import Reader, reading_config
 from processor.records import TopicPartition
 
@@ -17,7 +17,7 @@ def last_value(client: ClientConfig, group: str, place: TopicPartition, key: byt
         KafkaError: The topic can't be read.
     """
     config = {**reading_config(group), "fetch.wait.max.ms": 10}
-    consumer = Consumer({**QUIET, **client, **config})
+    consumer = Consumer({**COMMON, **client, **config})
     try:
         first, end = watermarks(consumer, ClientPartition(*place))
         found = None

@@ -16,7 +16,7 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 from processor.errors import KafkaError, StateError, StateMismatch
 from processor.kafka.changelogs import topic_ids
 from processor.kafka.clients import (
-    QUIET,
+    COMMON,
     ClientConfig,
     committed_by,
     translated,
@@ -95,7 +95,7 @@ def write_description(client: ClientConfig, topic: str, description: Description
         if error is not None:
             errors.append(error)
 
-    producer = Producer({**QUIET, "acks": "all", "linger.ms": 0, **client, "on_delivery": note})
+    producer = Producer({**COMMON, "acks": "all", "linger.ms": 0, **client, "on_delivery": note})
     producer.produce(topic, msgspec.json.encode(description), KEY, 0)
     left = producer.flush(_TIMEOUT)
     if errors:
@@ -169,7 +169,7 @@ def _check_ledger(
         StateMismatch: It is not.
         KafkaError: Kafka does not answer.
     """
-    admin, topic = AdminClient({**QUIET, **client}), plan.ledger_topic
+    admin, topic = AdminClient({**COMMON, **client}), plan.ledger_topic
     present = topic_ids(admin, {topic} & there.keys())
     if before.ids.get(topic) in (None, present.get(topic)):
         return
@@ -196,7 +196,7 @@ def facts(
     stores = dict.fromkeys((*own, *old.stores))
     changelogs = all_partitions(map(plan.changelog, stores), there)
     repartitions = all_partitions(dict.fromkeys((*plan.repartitions, *old.repartitions)), there)
-    admin = AdminClient({**QUIET, **client})
+    admin = AdminClient({**COMMON, **client})
     known = (*plan.inputs, *plan.repartitions, *map(plan.changelog, stores))
     ids = topic_ids(admin, {topic for topic in known if topic in there})
     firsts = list_offsets(admin, [*changelogs, *repartitions], OffsetSpec.earliest())

@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
-from processor.kafka.clients import QUIET, ClientConfig, topics_of
+from processor.kafka.clients import COMMON, ClientConfig, topics_of
 from processor.kafka.limits import fitted, lacking, settings_of
 from processor.topology.plan import InternalTopic, Layout
 
@@ -31,7 +31,7 @@ def shortcomings(
     Raises:
         KprocError: No broker answers.
     """
-    admin: Any = AdminClient({**QUIET, **client})
+    admin: Any = AdminClient({**COMMON, **client})
     found = topics_of(client, admin)
     own = [topic.name for topic in layout.internal_topics if topic.name in found]
     inputs = [topic for topic in layout.plan.inputs if topic in found]

@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, Message
 from confluent_kafka.cimpl import KafkaError as ClientError
 
-from processor.kafka.clients import QUIET
+from processor.kafka.clients import COMMON
 from processor.kafka.messages import Run, Span, bare_batch, raw_batch, runs, spans, split_errors
 from processor.native.client import FetchedError, FetchedRun, made
 from processor.records import Batch, Partition, TopicPartition
@@ -89,7 +89,7 @@ def fetcher(config: Mapping[str, Any], *, native: bool, bare: bool = False) -> F
         native: Whether records come by the native plane, which has to be there.
         bare: Whether neither timestamps nor headers are needed.
     """
-    quiet = {**QUIET, **config}
+    quiet = {**COMMON, **config}
     return NativeFetcher(quiet) if native else Fetcher(Consumer(quiet), bare=bare)
 
 

@@ -12,7 +12,7 @@ from confluent_kafka import IsolationLevel
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.errors import KafkaError
-from processor.kafka.clients import listed
+from processor.kafka.clients import described
 from processor.kafka.progress import list_offsets
 from processor.records import Offset, Partition, TopicPartition
 
@@ -62,7 +62,7 @@ def holding_offsets(admin: Any, bootstrap: str, group: str) -> str:
 
 def _offsets_of(admin: Any, group: str) -> TopicPartition:
     """Where Kafka keeps a group's offsets: by Java's hash of its name."""
-    topics = listed(admin, f"find {_OFFSETS}", _TIMEOUT)
+    topics = described(admin, [_OFFSETS], _TIMEOUT)
     count = len(topics[_OFFSETS].partitions) if _OFFSETS in topics else 0
     if not count:
         raise KafkaError(f"Kafka does not show {_OFFSETS}")

@@ -15,7 +15,7 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 from confluent_kafka.admin._resource import ResourceType
 
 from processor.errors import PermissionDenied
-from processor.kafka.clients import QUIET, ClientConfig, translated
+from processor.kafka.clients import COMMON, ClientConfig, translated
 from processor.options import TopicLimits
 from processor.topology.plan import InternalTopic
 
@@ -78,7 +78,7 @@ def limits_of(client: ClientConfig, topics: Iterable[str]) -> Mapping[str, Topic
     Raises:
         KprocError: No broker answers.
     """
-    admin: Any = AdminClient({**QUIET, **client})
+    admin: Any = AdminClient({**COMMON, **client})
     found = settings_of(admin, topics)
     return {topic: _limits(values) for topic, values in found.items()}
 

@@ -13,8 +13,8 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.errors import TopicMismatch
 from processor.kafka.clients import (
+    COMMON,
     OUTDATED,
-    QUIET,
     ClientConfig,
     asking_config,
     committed,
@@ -46,9 +46,9 @@ class Backlog:
     """
 
     def __init__(self, client: ClientConfig, layout: Layout) -> None:
-        self._admin: Any = AdminClient({**QUIET, **client})
+        self._admin: Any = AdminClient({**COMMON, **client})
         # Not the admin client: the library crashes if it asks while the coordinator still loads.
-        self._member = Consumer({**QUIET, **client, **asking_config(layout.plan.application)})
+        self._member = Consumer({**COMMON, **client, **asking_config(layout.plan.application)})
         self._layout = layout
         self._stages = _stages(layout)
         self._first = self._offsets(self._partitions(self._stages[0]), OffsetSpec.earliest())

@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
-from processor.kafka.clients import QUIET, ClientConfig, partitions_of, watermarks
+from processor.kafka.clients import COMMON, ClientConfig, partitions_of, watermarks
 from processor.kafka.progress import list_offsets, partitions
 from processor.kafka.reader import Reader, reading_config
 from processor.records import TopicPartition
@@ -40,7 +40,7 @@ def read_results(client: ClientConfig, topic: str, limit: int) -> Results:
         TopicMismatch: There is no such topic.
         KafkaError: It can't be read, or not within half a minute.
     """
-    consumer = Consumer({**QUIET, **client, **reading_config("kproc-results")})
+    consumer = Consumer({**COMMON, **client, **reading_config("kproc-results")})
     try:
         ranges = _settled_ranges(client, consumer, topic)
         kept = max(1, limit // len(ranges))
@@ -71,7 +71,7 @@ def _settled_ranges(
     was written last is waited for; a transaction that stays open is not.
     """
     sources = partitions({topic: partitions_of(client, topic, consumer)})
-    written = list_offsets(AdminClient({**QUIET, **client}), sources, OffsetSpec.latest())
+    written = list_offsets(AdminClient({**COMMON, **client}), sources, OffsetSpec.latest())
     deadline = time.monotonic() + _SETTLE
     while True:
         ranges = {each: watermarks(consumer, ClientPartition(*each)) for each in sources}

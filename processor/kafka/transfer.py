@@ -23,8 +23,8 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.errors import UsageError
 from processor.kafka.clients import (
+    COMMON,
     PURGED,
-    QUIET,
     ClientConfig,
     partitions_of,
     take_over_transactions,
@@ -38,7 +38,7 @@ OnProgress: TypeAlias = Callable[[int, int | None], None]
 """Called ten times a second and at the end with how many records of how many were handed over."""
 
 _PRODUCER: dict[str, Any] = {
-    **QUIET,
+    **COMMON,
     "enable.idempotence": True,
     "acks": "all",
     "compression.type": "lz4",
@@ -160,7 +160,7 @@ def read(
         TopicMismatch: there is no such topic.
         KprocError: it can't be read.
     """
-    consumer = Consumer({**QUIET, **reading_config("kproc-consume"), **config})
+    consumer = Consumer({**COMMON, **reading_config("kproc-consume"), **config})
     try:
         chosen = _chosen(topic, partitions_of(config, topic, consumer), partitions)
         ends = _ends(consumer, chosen) if until_end else None

@@ -25,7 +25,7 @@ from processor.cluster.view import View
 from processor.durations import milliseconds, seconds
 from processor.errors import Interrupted, SettingsError, SnapshotsAway
 from processor.kafka.broker_clock import clock_offset
-from processor.kafka.clients import QUIET
+from processor.kafka.clients import COMMON
 from processor.kafka.durability import shortcomings
 from processor.kafka.limits import limits_of
 from processor.kafka.progress import Backlog
@@ -325,7 +325,7 @@ def check_clients(application: str, settings: Settings) -> None:
         SettingsError: librdkafka refuses a setting.
     """
     clients = settings.clients
-    common = {**QUIET, **clients.kafka}
+    common = {**COMMON, **clients.kafka}
     makers: dict[str, tuple[Any, dict[str, Any]]] = {
         "kafka": (AdminClient, {}),
         "consumer": (Consumer, {"group.id": application, **clients.membership, **clients.consumer}),

@@ -18,7 +18,7 @@ from msgspec.structs import replace as replaced
 from processor.durations import milliseconds, seconds
 from processor.errors import SettingsError, StateMismatch, TopicMismatch
 from processor.kafka.changelogs import topic_ids
-from processor.kafka.clients import QUIET, ClientConfig, await_topics, topics_of, translated
+from processor.kafka.clients import COMMON, ClientConfig, await_topics, topics_of, translated
 from processor.kafka.description import (
     check_changes,
     description_in,
@@ -61,7 +61,7 @@ def prepare(plan: Plan, settings: Settings, nodes: int = 1) -> Layout:
         PermissionDenied: A topic may not be seen or created.
     """
     client = settings.clients.kafka
-    admin: Any = AdminClient({**QUIET, **client})
+    admin: Any = AdminClient({**COMMON, **client})
     found = topics_of(client, admin, seconds(settings.startup_timeout, "startup_timeout"))
     there = {name: len(topic.partitions) for name, topic in found.items()}
     counts = counts_of(plan, there, settings.partitions if settings.create_topics else None)

@@ -17,8 +17,8 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.cluster.beats import Beat
 from processor.kafka.clients import (
+    COMMON,
     PASSING,
-    QUIET,
     ClientConfig,
     connect,
     partitions_of,
@@ -69,7 +69,7 @@ class BeatsReader:
 
     def __init__(self, client: ClientConfig, topic: str) -> None:
         group = {"group.id": topic}  # never joined, but the client wants one, and looks for it
-        self._consumer = Consumer({**QUIET, **_READER, **client, **group})
+        self._consumer = Consumer({**COMMON, **_READER, **client, **group})
         self.passing: list[str] = []
         """What went wrong, and resolves itself or concerns one record."""
         partitions_of(client, topic, self._consumer)
@@ -118,9 +118,8 @@ class SlotsTopic:
 
     def __init__(self, client: ClientConfig, topic: str) -> None:
         self._topic = topic
-        self._producer = Producer({**QUIET, **_WRITER, **client, "on_delivery": self._delivered})
-        # With the topics known, the first beat need not wait for the client's one-second timer.
-        connect(self._producer)
+        self._producer = Producer({**COMMON, **_WRITER, **client, "on_delivery": self._delivered})
+        connect(self._producer, [topic])
         self._reader = BeatsReader(client, topic)
         self._heard: SimpleQueue[list[tuple[Beat, Timestamp]] | Exception] = SimpleQueue()
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -18,7 +18,7 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.errors import KafkaError, KprocError, StateMismatch, TopicMismatch
 from processor.kafka.changelogs import topic_id
-from processor.kafka.clients import QUIET, topics_of
+from processor.kafka.clients import COMMON, topics_of
 from processor.kafka.description import changes, check_current, last_description
 from processor.topology.plan import Layout
 from processor.worker.spec import WorkerSpec
@@ -145,4 +145,4 @@ class Deletions:
     @cached_property
     def _admin(self) -> Any:
         # Kept: a client that is let go of gives up what it was asked for.
-        return AdminClient({**QUIET, **self._spec.clients.kafka})
+        return AdminClient({**COMMON, **self._spec.clients.kafka})

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.errors import KprocError
-from processor.kafka.clients import QUIET, ClientConfig, asking_config, committed
+from processor.kafka.clients import COMMON, ClientConfig, asking_config, committed
 from processor.kafka.progress import list_offsets
 from processor.records import Offset, TopicPartition
 from processor.runtime.commands import EndsSeen, LookAtEnds, LookAtOthers, OthersSeen, Position
@@ -55,8 +55,8 @@ class EndsReader:
             self._thread.join()
 
     def _run(self) -> None:
-        admin: Any = AdminClient({**QUIET, **self._client})
-        member = Consumer({**QUIET, **self._client, **asking_config(self._application)})
+        admin: Any = AdminClient({**COMMON, **self._client})
+        member = Consumer({**COMMON, **self._client, **asking_config(self._application)})
         while (wanted := self._wanted.get()) is not None:
             ends = self._look_at(admin, wanted.sources)
             if isinstance(wanted, LookAtEnds):

@@ -16,7 +16,7 @@ from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.errors import RestoreStalled
 from processor.kafka.broker_clock import since_start
-from processor.kafka.clients import PASSING, listed, translated
+from processor.kafka.clients import PASSING, connect, translated
 from processor.kafka.fetching import Fetcher, fetcher
 from processor.kafka.hanging import ending
 from processor.kafka.messages import source_of
@@ -239,9 +239,8 @@ class Follower:
             self._fetcher, self._assigned = chosen, False
 
     def _assign(self) -> None:
-        # With the topics known, the client need not wait for its one-second timer to ask for them.
         consumer = self._fetcher.consumer
-        listed(consumer, "list the changelogs")
+        connect(consumer, {source.topic for source in self._followed})
         consumer.assign(
             [
                 ClientPartition(source.topic, source.partition, each.store.position)
@@ -289,7 +288,7 @@ class Follower:
     def _answers(self) -> bool:
         """Whether a broker does."""
         try:
-            self._fetcher.consumer.list_topics(timeout=1.0)
+            self._fetcher.consumer.list_topics(next(iter(self._followed)).topic, 1.0)
         except KafkaException:
             return False
         return True

@@ -19,7 +19,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from processor.attempt import attempt
 from processor.errors import StoreLocked
 from processor.kafka.changelogs import tombstone_retention
-from processor.kafka.clients import QUIET, partitions_of
+from processor.kafka.clients import COMMON, partitions_of
 from processor.kafka.progress import list_offsets
 from processor.records import Offset, Partition, TopicPartition
 from processor.runtime.commands import TaskOpened
@@ -151,7 +151,7 @@ class GlobalTables:
             self._error = error
 
     def _follow(self, follower: Follower) -> None:
-        admin = AdminClient({**QUIET, **self._spec.clients.kafka})
+        admin = AdminClient({**COMMON, **self._spec.clients.kafka})
         with contextlib.closing(follower):
             for table in self._tables:
                 self._open(table, admin, follower)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from confluent_kafka.admin import AdminClient
 
 from processor.errors import KprocError
-from processor.kafka.clients import QUIET
+from processor.kafka.clients import COMMON
 from processor.kafka.fetching import fetcher
 from processor.kafka.registry import Registry
 from processor.records import Offset, TopicPartition
@@ -64,7 +64,7 @@ class SlotHost:
         self._spec, self._layout, self._channel = spec, layout, channel
         self._stores, self._effort = stores, effort
         self._epochs = Epochs()
-        self.admin = AdminClient({**QUIET, **spec.clients.kafka})
+        self.admin = AdminClient({**COMMON, **spec.clients.kafka})
         self.ledger = Ledger(spec, layout.plan.ledger_topic)
         readers = Readers(self.admin, follower(spec, channel), self.ledger, self._downloads())
         self.opener = TaskOpener(spec, layout, stores, readers, channel, self._epochs)

@@ -82,7 +82,7 @@ class Inbox:
         Raises:
             KprocError: No broker answers.
         """
-        connect(self.consumer)
+        connect(self.consumer, self._topics)
 
     def subscribe(self) -> None:
         """Joins the group; `poll` says what it gives."""

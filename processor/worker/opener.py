@@ -25,7 +25,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.errors import KafkaError, KprocError, StateMismatch
 from processor.kafka.changelogs import changelog_id, tombstone_retention
-from processor.kafka.clients import committed, listed
+from processor.kafka.clients import committed, connect
 from processor.kafka.description import KEY, check_current
 from processor.kafka.description import decoded as decoded_description
 from processor.kafka.hanging import holding_offsets
@@ -185,7 +185,7 @@ class TaskOpener:
         try:
             # A client's first request takes up to a second: it is made while there is time.
             with contextlib.suppress(KprocError):  # what matters is asked again
-                listed(self._admin, "list the topics", _TIMEOUT)
+                connect(self._admin, [self._layout.plan.slots_topic])
             try:
                 self._hold(sorted(set(map(self._layout.task_of, self._spec.own))))
                 self._caught_up = True

@@ -170,7 +170,7 @@ class TransactionalOutbox:
 
     def connect(self) -> None:
         """Connects to the brokers."""
-        connect(self._sender.producer)
+        connect(self._sender.producer, self._sender.named)
 
     def take_over(self) -> None:
         """Aborts what a predecessor of this slot left open, and fences it.
@@ -390,7 +390,7 @@ class PlainOutbox:
 
     def connect(self) -> None:
         """Connects to the brokers."""
-        connect(self._sender.producer)
+        connect(self._sender.producer, self._sender.named)
 
     def use(self, consumer: Consumer) -> None:
         """Commits offsets as this member of the group from now on."""

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.errors import Interrupted
-from processor.kafka.clients import QUIET, UNFIT
+from processor.kafka.clients import COMMON, UNFIT
 from processor.native.client import Handle, made
 from processor.records import Offset
 from processor.runtime.commands import Produce
@@ -87,9 +87,9 @@ class Sender:
         self._meanwhile = meanwhile
         self._handle = None
         if native:
-            self.producer, self._handle = made(Producer, {**QUIET, **config})
+            self.producer, self._handle = made(Producer, {**COMMON, **config})
         else:
-            self.producer = Producer({**QUIET, **config})
+            self.producer = Producer({**COMMON, **config})
         self.one_by_one = False
         """Whether records that commands write, but for changelogs, are sent alone."""
         self.named = frozenset(topics)

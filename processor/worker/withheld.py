@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
-from processor.kafka.clients import QUIET
+from processor.kafka.clients import COMMON
 from processor.records import Offset, Partition, TopicPartition
 from processor.worker.spec import WorkerSpec
 
@@ -101,7 +101,7 @@ class Withheld:
     @cached_property
     def _admin(self) -> Any:
         # Kept: a client that is let go of gives up what it was asked for.
-        return AdminClient({**QUIET, **self._spec.clients.kafka})
+        return AdminClient({**COMMON, **self._spec.clients.kafka})
 
 
 def _member(member: Any) -> str:

@@ -100,8 +100,7 @@ def test_nodes_with_another_topology_at_once(app: App) -> None:
         app.define(COUNTS + "\ntopology.stream(IN).group_by_key().count(name='more')")
         refused = app.run(expect=5)
         assert "with other stores, repartitions or inputs" in refused.output
-        topics = ledger.admin(app.kafka).list_topics(timeout=30).topics
-        assert f"{app.name}-more-changelog" not in topics
+        assert not ledger.exists(app.kafka, f"{app.name}-more-changelog")
         feed(app)
         app.await_output(10)
         assert node.stop() == 0, node.output

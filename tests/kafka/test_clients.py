@@ -5,7 +5,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from processor.errors import BrokerUnreachable
-from processor.kafka.clients import QUIET, asking_config, topics_of, watermarks
+from processor.kafka.clients import COMMON, asking_config, topics_of, watermarks
 from processor.local.embedded import free_port
 from tests import ledger
 
@@ -21,7 +21,7 @@ def test_the_cause_is_in_the_message(host: str, why: str) -> None:
 @pytest.mark.kafka
 def test_partitions_that_are_newer_than_a_client_are_found(kafka: str, topic_name: str) -> None:
     ledger.create(kafka, {topic_name: 1})
-    config = {**QUIET, "bootstrap.servers": kafka}
+    config = {**COMMON, "bootstrap.servers": kafka}
     consumer = Consumer({**config, **asking_config(topic_name)})
     assert watermarks(consumer, TopicPartition(topic_name, 0)) == (0, 0)
     admin = AdminClient(config)

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
-from processor.kafka.clients import QUIET
+from processor.kafka.clients import COMMON
 from processor.kafka.progress import list_offsets, partitions
 from processor.local.brokers import Brokers
 from tests import ledger
@@ -24,7 +24,7 @@ def test_ends_are_true_while_leaders_change(
     rows = [(partition, "key", "value") for partition in range(count)]
     ledger.write(brokers.bootstrap, topic_name, rows)
     wanted = partitions({topic_name: count})
-    client: Any = AdminClient({**QUIET, "bootstrap.servers": brokers.bootstrap})
+    client: Any = AdminClient({**COMMON, "bootstrap.servers": brokers.bootstrap})
     assert set(list_offsets(client, wanted, OffsetSpec.latest()).values()) == {1}
     gone = brokers.leader(topic_name, chance.randrange(count))
     brokers.kill(gone)  # the client still takes it for the leader

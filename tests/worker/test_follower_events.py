@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import KafkaError as ClientError
 from confluent_kafka import Message
 from confluent_kafka import TopicPartition as ClientPartition
-from confluent_kafka.admin import ClusterMetadata
+from confluent_kafka.admin import ClusterMetadata, TopicMetadata
 
 from processor.errors import KafkaError
 from processor.kafka.messages import Run, Span
@@ -27,8 +27,10 @@ class Client:
     def __init__(self) -> None:
         self.assigned: list[tuple[str, int, int]] = []
 
-    def list_topics(self, *_given: object, **_named: object) -> ClusterMetadata:
-        return ClusterMetadata()
+    def list_topics(self, topic: str, *_given: object) -> ClusterMetadata:
+        found = ClusterMetadata()
+        found.topics = {topic: TopicMetadata()}
+        return found
 
     def assign(self, partitions: list[ClientPartition]) -> None:
         self.assigned = [(each.topic, each.partition, each.offset) for each in partitions]

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Consumer
 
 from processor import Topology
-from processor.kafka.clients import QUIET
+from processor.kafka.clients import COMMON
 from processor.node.node import worker_spec
 from processor.settings import Settings
 from processor.topology.plan import Layout, Settled, plan
@@ -24,7 +24,7 @@ def test_a_consumer_takes_any_session_timeout(timeout: str) -> None:
     topology.stream("in").to("out")
     settings = Settings(session_timeout=timeout, bootstrap="127.0.0.1:1")
     spec = worker_spec("none.py", Layout(plan(topology), {"in": 1}), settings, 0)
-    Consumer({**QUIET, **spec.input_config()}).close()
+    Consumer({**COMMON, **spec.input_config()}).close()
 
 
 def test_a_worker_gets_the_settings_in_sections_and_shows_no_secret() -> None:
