@@ -36,8 +36,6 @@ _OWNED: Final = {
     "isolation.level": "exactly-once needs read_committed",
     "partition.assignment.strategy": "slots need range",
     "group.protocol": "slots need the classic protocol",
-    "allow.auto.create.topics": "a topic that was deleted must not come back by itself; "
-    "use the setting create_topics",
     "auto.offset.reset": 'use the setting start_from = "earliest" or "latest"',
     "bootstrap.servers": "use the setting bootstrap",
     "acks": "what a checkpoint commits has to be on all replicas in sync",

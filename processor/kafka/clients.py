@@ -327,7 +327,7 @@ def described(
     return {
         topic: each
         for topic, each in found.items()
-        if each.error is None or each.error.code() not in NO_TOPIC
+        if each.error is None or each.error.code() not in _TOPIC
     }
 
 

@@ -34,12 +34,15 @@ def start_brokers(
         KprocError: As `Brokers`.
     """
     config: dict[str, str] = {}
+    own = settings
     nodes = [node for part in plan.subtopologies for node in part.nodes]
     if any(isinstance(node, Sink) and callable(node.topic) for node in nodes):
         # Nobody knows beforehand which topics these are.
         config = {"auto.create.topics.enable": "true", "num.partitions": str(settings.partitions)}
+        producer = {**settings.producer, "allow.auto.create.topics": True}
+        own = settings.model_copy(update={"producer": producer})
     brokers = Brokers(folder, count, config, detach=leave)
-    own = unsecured(settings, brokers.bootstrap)
+    own = unsecured(own, brokers.bootstrap)
     replicas = min(count, REPLICAS)
     return brokers, own.model_copy(update={"replication_factor": replicas})
 
