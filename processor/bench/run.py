@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from processor.bench.arrivals import Arrivals, stamped
 from processor.bench.figures import Backlog, Figures, Latency, Sample
@@ -19,11 +18,11 @@ from processor.kafka.progress import Backlog as Progress
 from processor.kafka.transfer import OnProgress, Row, produce_rows
 from processor.local.node_process import NodeProcess, logged
 from processor.native.client import unused
-from processor.settings import Settings
-from processor.topology.plan import Layout, Plan
-from processor.trial.load import Load, RowsMaker, rounds
+from processor.topology.plan import Layout
+from processor.trial.load import Load, rounds
 from processor.trial.setup import make_topics, outputs_of, start_brokers
 from processor.trial.site import Site
+from processor.trial.trial import Trial
 from processor.worker.effort import size_of
 
 _TURN = 0.1
@@ -36,49 +35,35 @@ _SHARE, _MOST = 5, 20_000
 """By default records come at this share of what the application can do, and no faster."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be measured.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchTrial(Trial):
+    """A trial that is measured.
 
     Attributes:
-        topology: The file as nodes can load it.
-        plan: Its plan.
-        settings: The effective settings; those of the nodes, but for their folders.
-        feeds: The records for each input topic.
-        tables: Those for each topic of a global table; they are written once, before all else.
         records: How many records of each input are there at the start.
         seconds: How long latency is measured; 0: not at all.
         rate: Records a second then, all topics together; None: a share of what it can do.
         nodes: How many.
-        folder: For everything that is written; it is there.
-        embedded: Whether to start a Kafka; else the settings say where it is.
     """
 
-    topology: str
-    plan: Plan
-    settings: Settings
-    feeds: Mapping[str, RowsMaker]
-    tables: Mapping[str, RowsMaker]
     records: int
     seconds: float
     rate: float | None
     nodes: int
-    folder: Path
-    embedded: bool
 
 
 class BenchRun:
     """One run.
 
     Args:
-        order: What is to be measured.
+        trial: What is to be measured.
         bar: Shows how far a part of it is.
     """
 
     def __init__(
-        self, order: Order, bar: Callable[[str], AbstractContextManager[OnProgress]]
+        self, trial: BenchTrial, bar: Callable[[str], AbstractContextManager[OnProgress]]
     ) -> None:
-        self._order = order
+        self._trial = trial
         self._bar = bar
         self._nodes: list[NodeProcess] = []
         self._site: Site | None = None
@@ -91,27 +76,27 @@ class BenchRun:
             KafkaError: The topics don't fit, or Kafka does not answer.
             WorkerFailed: The topology does not run.
         """
-        order, settings = self._order, self._order.settings
+        trial, settings = self._trial, self._trial.settings
         with ExitStack() as ending:
-            if order.embedded:
-                kafka = order.folder / "kafka"
-                brokers, settings = start_brokers(kafka, order.plan, settings, 1)
+            if trial.embedded:
+                kafka = trial.folder / "kafka"
+                brokers, settings = start_brokers(kafka, trial.plan, settings, 1)
                 ending.callback(brokers.close)
             ending.callback(self._kill)
-            layout = make_topics(order.plan, settings)
+            layout = make_topics(trial.plan, settings)
             client = settings.clients.kafka
-            feeds = {topic: rounds(make, topic) for topic, make in order.feeds.items()}
+            feeds = {topic: rounds(make, topic) for topic, make in trial.feeds.items()}
             self._fill(client, feeds)
-            site = Site(order.topology, settings, order.folder)
+            site = Site(trial.topology, settings, trial.folder)
             began = time.monotonic()
-            self._nodes = [site.start_node(number + 1) for number in range(order.nodes)]
+            self._nodes = [site.start_node(number + 1) for number in range(trial.nodes)]
             backlog = self._work_through(Progress(client, layout), began)
             latency, why = self._at_a_steady_rate(client, layout, feeds, backlog.rate)
             self._stop()
-        folders = [site.state_of(number + 1) for number in range(order.nodes)]
+        folders = [site.state_of(number + 1) for number in range(trial.nodes)]
         return Figures(
-            application=order.plan.application,
-            nodes=order.nodes,
+            application=trial.plan.application,
+            nodes=trial.nodes,
             slots=settings.slots,
             guarantee=settings.guarantee,
             native=not unused(settings.native),
@@ -124,9 +109,9 @@ class BenchRun:
 
     def _fill(self, client: ClientConfig, feeds: Mapping[str, Iterator[Row]]) -> None:
         """Writes what is there at the start."""
-        for topic, make in self._order.tables.items():
+        for topic, make in self._trial.tables.items():
             produce_rows(client, topic, make())
-        count = self._order.records
+        count = self._trial.records
         for topic, rows in feeds.items():
             with self._bar(f"Writing {topic}") as report:
                 produce_rows(client, topic, islice(rows, count), count, report)
@@ -156,12 +141,12 @@ class BenchRun:
         possible: float,
     ) -> tuple[Latency | None, str]:
         """The latency; or None, and why it is not known."""
-        order, outputs = self._order, outputs_of(layout.plan, client)
-        if not order.seconds:
+        trial, outputs = self._trial, outputs_of(layout.plan, client)
+        if not trial.seconds:
             return None, "it was not asked for"
         if not outputs:
             return None, "the topology writes to no topic that is known beforehand"
-        rate = order.rate or max(1.0, min(possible / _SHARE, _MOST))
+        rate = trial.rate or max(1.0, min(possible / _SHARE, _MOST))
         arrivals = Arrivals(client, outputs)
         loads = [
             Load(client, topic, rows, rate / len(feeds), stamped) for topic, rows in feeds.items()
@@ -170,11 +155,11 @@ class BenchRun:
             load.start()
         since = time.time() + _WARM
         with self._bar(f"Latency at {rate:,.0f} records/s") as report:
-            while (left := since + order.seconds - time.time()) > 0:
+            while (left := since + trial.seconds - time.time()) > 0:
                 self._check()
                 for load in loads:
                     load.check()
-                report(round(rate * (order.seconds + _WARM - left)), None)
+                report(round(rate * (trial.seconds + _WARM - left)), None)
                 time.sleep(_TURN)
         arrivals.stop()
         for load in loads:

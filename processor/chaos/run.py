@@ -6,9 +6,8 @@ Owns the order of things, and that nothing of it is left behind. What is done wh
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -25,10 +24,11 @@ from processor.kafka.registry import Registry
 from processor.kafka.transfer import produce_rows
 from processor.local.node_process import logged
 from processor.settings import Settings
-from processor.topology.plan import Layout, Plan
-from processor.trial.load import Load, RowsMaker, rounds
+from processor.topology.plan import Layout
+from processor.trial.load import Load, rounds
 from processor.trial.setup import make_topics, outputs_of
 from processor.trial.site import Site
+from processor.trial.trial import Trial
 from processor.worker.channel import ADOPTED
 
 _TURN = 0.05
@@ -40,32 +40,18 @@ _STALLED_SECONDS = 90.0
 _STOP_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be done.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChaosTrial(Trial):
+    """A trial under faults.
 
     Attributes:
-        topology: The file as nodes can load it.
-        plan: Its plan.
-        settings: The effective settings; those of the nodes, but for their folders.
         terms: Of the schedule.
-        feeds: The records for each input topic.
-        tables: Those for each topic of a global table; they are written once, before all else.
-        rate: Records a second for each.
-        folder: For everything that is written; it is there.
-        embedded: Whether to start a Kafka; else the settings say where it is.
-        leave: Whether to leave that Kafka running in the end.
+        rate: Records a second for each input topic.
+        leave: Whether to leave the embedded Kafka running in the end.
     """
 
-    topology: str
-    plan: Plan
-    settings: Settings
     terms: Terms
-    feeds: Mapping[str, RowsMaker]
     rate: float
-    folder: Path
-    tables: Mapping[str, RowsMaker] = field(default_factory=dict[str, RowsMaker])
-    embedded: bool = True
     leave: bool = False
 
 
@@ -103,14 +89,14 @@ class ChaosRun:
     """One run; a context manager that ends whatever it started.
 
     Args:
-        order: What is to be done.
+        trial: What is to be done.
         watcher: Shows it.
     """
 
-    def __init__(self, order: Order, watcher: Watcher) -> None:
-        self.schedule = schedule(order.terms)
-        self.bootstrap = order.settings.bootstrap
-        self._order = order
+    def __init__(self, trial: ChaosTrial, watcher: Watcher) -> None:
+        self.schedule = schedule(trial.terms)
+        self.bootstrap = trial.settings.bootstrap
+        self._trial = trial
         self._watcher = watcher
         self._happenings: list[Happening] = []
         self._problems: list[str] = []
@@ -135,7 +121,7 @@ class ChaosRun:
         for node in self._nodes:
             node.kill()
         if self._brokers is not None:
-            self._brokers.close(leave=self._order.leave and error is None)
+            self._brokers.close(leave=self._trial.leave and error is None)
 
     def run(self) -> Report:
         """Does it all; Ctrl-C ends the faults early, a second one everything.
@@ -145,26 +131,26 @@ class ChaosRun:
             KafkaError: The topics don't fit, or Kafka does not answer.
             WorkerFailed: The topology does not run, even without a fault.
         """
-        order, settings = self._order, self._order.settings
-        if order.embedded:
-            folder = order.folder / "kafka"
+        trial, settings = self._trial, self._trial.settings
+        if trial.embedded:
+            folder = trial.folder / "kafka"
             self._brokers, settings = start_victims(
-                folder, order.plan, settings, order.terms.brokers, leave=order.leave
+                folder, trial.plan, settings, trial.terms.brokers, leave=trial.leave
             )
             self.bootstrap = settings.bootstrap
-        layout = make_topics(order.plan, settings)
+        layout = make_topics(trial.plan, settings)
         client = settings.clients.kafka
-        for topic, make in order.tables.items():
+        for topic, make in trial.tables.items():
             produce_rows(client, topic, make())
-        outputs = outputs_of(order.plan, client)
+        outputs = outputs_of(trial.plan, client)
         witness = self._witness = Witness(client, layout, outputs, lambda: self._now)
-        site = Site(order.topology, settings, order.folder)
-        self._nodes = make_nodes(site, order.terms.nodes)
+        site = Site(trial.topology, settings, trial.folder)
+        self._nodes = make_nodes(site, trial.terms.nodes)
         others = [self._brokers] if self._brokers else []
         self._operator = Operator(site, layout, self._nodes, others, self._problems)
         self._loads = [
-            Load(client, topic, rounds(make, topic), order.rate)
-            for topic, make in order.feeds.items()
+            Load(client, topic, rounds(make, topic), trial.rate)
+            for topic, make in trial.feeds.items()
         ]
         for load in self._loads:
             load.start()
@@ -217,7 +203,7 @@ class ChaosRun:
     def _carry_out(self) -> None:
         """Carries the schedule out."""
         left = list(self.schedule)
-        while self._now < self._order.terms.duration:
+        while self._now < self._trial.terms.duration:
             while left and left[0].at <= self._now:
                 self._inflict(left.pop(0))
             self._turn(self._now)
@@ -243,7 +229,7 @@ class ChaosRun:
         """Lets all victims come back, ends the load and waits until all is processed."""
         self._phase = "draining"
         while not all(victim.is_well for victim in self._victims.values()):
-            self._turn(self._now + self._order.terms.duration)
+            self._turn(self._now + self._trial.terms.duration)
             self._pass()
         for load in self._loads:
             load.stop()
@@ -285,12 +271,12 @@ class ChaosRun:
         return replace(verdict, problems=[*self._problems, *verdict.problems])
 
     def _report(self, verdict: Verdict, witness: Witness) -> Report:
-        order = self._order
+        trial = self._trial
         logs = {node.process.log for node in self._nodes}
         return Report(
-            seed=order.terms.seed,
+            seed=trial.terms.seed,
             seconds=self._now / 1000,
-            nodes=order.terms.nodes,
+            nodes=trial.terms.nodes,
             schedule=self.schedule,
             happenings=self._happenings,
             records_in=sum(load.written for load in self._loads),
@@ -302,7 +288,7 @@ class ChaosRun:
 
     def _records_out(self, witness: Witness) -> int:
         found = witness.reader.records
-        return sum(found.get(topic, 0) for topic in self._order.plan.outputs)
+        return sum(found.get(topic, 0) for topic in self._trial.plan.outputs)
 
     def _happened(self, text: str, fault: Fault | None = None) -> None:
         happening = Happening(self._now, text, fault)
@@ -329,7 +315,7 @@ class ChaosRun:
         return Progress(
             phase=self._phase,
             elapsed=self._now,
-            duration=self._order.terms.duration,
+            duration=self._trial.terms.duration,
             faults=sum(each.fault is not None for each in self._happenings),
             planned=len(self.schedule),
             records_in=sum(load.written for load in self._loads),

@@ -84,7 +84,7 @@ def bench(  # noqa: PLR0913 - options of a command
     Kafka, the nodes and what measures them share this machine: compare figures of one machine, and
     with nothing else running. Records of global tables are written once, before all others.
     """
-    from processor.bench.run import BenchRun, Order  # noqa: PLC0415
+    from processor.bench.run import BenchRun, BenchTrial  # noqa: PLC0415
     from processor.layers import assigned  # noqa: PLC0415
     from processor.loading import load as load_topology  # noqa: PLC0415
     from processor.settings import load  # noqa: PLC0415
@@ -99,7 +99,7 @@ def bench(  # noqa: PLR0913 - options of a command
     feeds = feeds_of(made, loaded.samples, inputs or (), settings, key, timestamp, value_format)
     try:
         with redacting(settings, topology), trial_folder("bench", keep=False) as folder:
-            order = Order(
+            trial = BenchTrial(
                 topology=topology,
                 plan=made,
                 settings=settings,
@@ -112,7 +112,7 @@ def bench(  # noqa: PLR0913 - options of a command
                 folder=folder.path,
                 embedded=bootstrap is None,
             )
-            figures = BenchRun(order, record_progress).run()
+            figures = BenchRun(trial, record_progress).run()
     except KeyboardInterrupt:
         raise typer.Exit(_INTERRUPTED) from None
     _show(figures, html, as_json=as_json)

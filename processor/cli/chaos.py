@@ -23,7 +23,7 @@ from processor.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
     from processor.chaos.possible import Scene
-    from processor.chaos.run import Order
+    from processor.chaos.run import ChaosTrial
     from processor.chaos.schedule import Kind
     from processor.chaos.verdict import Report
     from processor.settings import Settings
@@ -119,7 +119,7 @@ def chaos(  # noqa: PLR0913 - options of a command
     Ctrl-C ends the faults early, and the check comes then; twice ends it all.
     """
     from processor.chaos.possible import Scene  # noqa: PLC0415
-    from processor.chaos.run import Order  # noqa: PLC0415
+    from processor.chaos.run import ChaosTrial  # noqa: PLC0415
     from processor.chaos.schedule import Terms  # noqa: PLC0415
     from processor.durations import milliseconds  # noqa: PLC0415
     from processor.loading import load as load_topology  # noqa: PLC0415
@@ -147,7 +147,7 @@ def chaos(  # noqa: PLR0913 - options of a command
     embedded = bootstrap is None
     try:
         with redacting(settings, topology), trial_folder("chaos", keep=keep) as folder:
-            order = Order(
+            trial = ChaosTrial(
                 topology=topology,
                 plan=made,
                 settings=settings,
@@ -159,7 +159,7 @@ def chaos(  # noqa: PLR0913 - options of a command
                 embedded=embedded,
                 leave=keep,
             )
-            report = _work(order, as_json=as_json)
+            report = _work(trial, as_json=as_json)
             folder.keep = keep or not report.verdict.passed
     except KeyboardInterrupt:
         raise typer.Exit(_INTERRUPTED) from None
@@ -225,23 +225,23 @@ def refuse_changing_tables(plan: "Plan") -> None:
         )
 
 
-def _work(order: "Order", *, as_json: bool) -> "Report":
+def _work(trial: "ChaosTrial", *, as_json: bool) -> "Report":
     from processor.chaos.run import ChaosRun  # noqa: PLC0415
     from processor.chaos.verdict import as_json as reported  # noqa: PLC0415
     from processor.cli.chaos_display import print_report, shown  # noqa: PLC0415
 
-    say(f"Chaos with seed {order.terms.seed}")
-    with shown(order) as watcher, ChaosRun(order, watcher) as run:
+    say(f"Chaos with seed {trial.terms.seed}")
+    with shown(trial) as watcher, ChaosRun(trial, watcher) as run:
         report = run.run()
     if as_json:
         typer.echo(json.dumps(reported(report)))
     else:
         print_report(report)
-    if order.leave and order.embedded:
-        data = order.folder / "kafka"
+    if trial.leave and trial.embedded:
+        data = trial.folder / "kafka"
         stop = "; ".join(
             f"kproc dev --stop --data {data / str(number)}"
-            for number in range(1, order.terms.brokers + 1)
+            for number in range(1, trial.terms.brokers + 1)
         )
         say(f"Kafka runs on at {run.bootstrap}; this stops it: {stop}")
     return report

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from processor.chaos.compare import Compared
 from processor.chaos.rules import Rule
-from processor.chaos.run import Order, Progress, Watcher
+from processor.chaos.run import ChaosTrial, Progress, Watcher
 from processor.chaos.verdict import Happening, Report, cause_of
 from processor.cli.common import err, say
 
@@ -30,12 +30,12 @@ _STYLES = {"running": "green", "down": "red", "suspended": "yellow"}
 
 
 @contextlib.contextmanager
-def shown(order: Order) -> Generator[Watcher]:
+def shown(trial: ChaosTrial) -> Generator[Watcher]:
     """Shows a run until the end of the block."""
     if not err.is_terminal:
         yield PlainDisplay()
         return
-    display = LiveDisplay(order)
+    display = LiveDisplay(trial)
     with display.live:
         yield display
 
@@ -67,9 +67,9 @@ class PlainDisplay:
 class LiveDisplay:
     """A live area: the time, the figures, the nodes and what happened last."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, trial: ChaosTrial) -> None:
         self.live = Live(console=err, auto_refresh=False, transient=True)
-        self._name = order.plan.application
+        self._name = trial.plan.application
         self._happenings: list[Happening] = []
 
     def happened(self, happening: Happening) -> None:

@@ -26,7 +26,25 @@ ReplicaState = Literal[
 ]
 
 
-class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
+class WorkerFigures(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How a worker does."""
+
+    lag: int | None = None  # records: of a primary behind its input, of a backup behind changelogs
+    rate: float = 0.0  # records per second
+    busy: float = 0.0  # share of the time in which it doesn't wait for records
+    cpu: float | None = None  # processor cores in use, as a share of one
+    starved: float = 0.0  # share of the time in which it waits for a processor
+    bytes: int = 0  # of its stores on disk
+    restored: float = 0.0  # bytes per second of its last restore; 0 if there was none
+    judged: int = 0  # records that came to steps which judge whether they are late
+    late: int = 0  # those that were
+    held: tuple[str, ...] = ()  # tasks whose time waits for others upstream, and for whom
+    withheld: str = ""  # partitions that are kept from it, and by whom
+    turn_age: float = 0.0  # seconds since its loop last turned, or went on to another record
+    stuck: str = ""  # the function that does not return, and at which record
+
+
+class Replica(WorkerFigures, frozen=True):
     """What a node says of its worker for one slot.
 
     A backup is `starting`, then `restoring` until it has caught up with the changelogs, then
@@ -41,19 +59,6 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     slot: int
     role: Role
     state: ReplicaState
-    lag: int | None = None  # records: of a primary behind its input, of a backup behind changelogs
-    rate: float = 0.0  # records per second
-    busy: float = 0.0  # share of the time in which it doesn't wait for records
-    cpu: float | None = None  # processor cores in use, as a share of one
-    starved: float = 0.0  # share of the time in which it waits for a processor
-    bytes: int = 0  # of its stores on disk
-    restored: float = 0.0  # bytes per second of its last restore; 0 if there was none
-    judged: int = 0  # records that came to steps which judge whether they are late
-    late: int = 0  # those that were
-    held: tuple[str, ...] = ()  # tasks whose time waits for others upstream, and for whom
-    withheld: str = ""
-    turn_age: float = 0.0  # seconds since its loop last turned, or went on to another record
-    stuck: str = ""
 
 
 class Claim(msgspec.Struct, frozen=True):

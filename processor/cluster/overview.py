@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from processor.cluster.beats import Adoption, Beat, Replica
+from processor.cluster.beats import Adoption, Beat, Replica, WorkerFigures
 from processor.cluster.view import Holder, Member, View
 from processor.records import Timestamp
 
@@ -15,25 +15,12 @@ _PRESENT = frozenset(("live", "leaving"))
 _LIVE = frozenset(("adopting", "starting", "restoring", "waiting", "running", "stopping"))
 
 
-class Worker(msgspec.Struct, frozen=True):
+class Worker(WorkerFigures, frozen=True, omit_defaults=False):
     """A worker of a slot: a replica's figures, and the node that it is on."""
 
     node: str
     name: str
     state: str  # as a Replica's; of a primary also "adopting", "gone", or its node's if not there
-    lag: int | None = None
-    rate: float = 0.0
-    busy: float = 0.0
-    cpu: float | None = None
-    starved: float = 0.0
-    bytes: int = 0
-    restored: float = 0.0
-    judged: int = 0
-    late: int = 0
-    held: tuple[str, ...] = ()
-    withheld: str = ""  # partitions that are kept from it, and by whom
-    turn_age: float = 0.0  # seconds since its loop last turned, or went on to another record
-    stuck: str = ""  # the function that does not return, and at which record
 
 
 class Takeover(msgspec.Struct, frozen=True):
@@ -254,21 +241,5 @@ def _has(holder: Holder, beat: Beat) -> bool:
 
 
 def _worker(node: NodeOverview, replica: Replica) -> Worker:
-    return Worker(
-        node.node,
-        node.name,
-        replica.state,
-        lag=replica.lag,
-        rate=replica.rate,
-        busy=replica.busy,
-        cpu=replica.cpu,
-        starved=replica.starved,
-        bytes=replica.bytes,
-        restored=replica.restored,
-        judged=replica.judged,
-        late=replica.late,
-        held=replica.held,
-        withheld=replica.withheld,
-        turn_age=replica.turn_age,
-        stuck=replica.stuck,
-    )
+    figures = {name: getattr(replica, name) for name in WorkerFigures.__struct_fields__}
+    return Worker(node.node, node.name, replica.state, **figures)

@@ -30,12 +30,15 @@ SLOTS = (
     SlotOverview(
         0,
         live=True,
-        primary=Worker("a", "alpha:412", "running", 1204, 48200.4, 0.814),
-        backups=(Worker("b", "beta:977", "ready", 12), Worker("d", "delta:5", "restoring", 88000)),
+        primary=Worker("a", "alpha:412", "running", lag=1204, rate=48200.4, busy=0.814),
+        backups=(
+            Worker("b", "beta:977", "ready", lag=12),
+            Worker("d", "delta:5", "restoring", lag=88000),
+        ),
         adoption=FAILURE,
     ),
     slot(1, Worker("a", "alpha:412", "adopting"), START, live=True),
-    slot(2, Worker("c", "gamma:80", "dead", 7, 100.0, 0.5)),
+    slot(2, Worker("c", "gamma:80", "dead", lag=7, rate=100.0, busy=0.5)),
     slot(3),
 )
 MIXED = Overview(
@@ -102,8 +105,8 @@ def test_the_verdict(changes: dict[str, Any], text: str) -> None:
 
 def test_a_function_that_does_not_return() -> None:
     at = "slow (a.py, line 5), at in[0] offset 3"
-    stuck = Worker("a", "alpha:412", "stuck", None, turn_age=91.5, stuck=at)
-    slow = Worker("a", "alpha:412", "running", 3, turn_age=20.0)
+    stuck = Worker("a", "alpha:412", "stuck", turn_age=91.5, stuck=at)
+    slow = Worker("a", "alpha:412", "running", lag=3, turn_age=20.0)
     shown = drawn(
         msgspec.structs.replace(MIXED, slots=(slot(0, stuck), slot(1, slow, live=True))), 200
     )

@@ -28,10 +28,13 @@ ALPHA = Beat(
     2,
     "alpha:412",
     claims=(Claim(0, 1), Claim(1, 2)),
-    replicas=(Replica(0, "primary", "running", 12, 48200.0, 0.8), Replica(1, "primary", "running")),
+    replicas=(
+        Replica(0, "primary", "running", lag=12, rate=48200.0, busy=0.8),
+        Replica(1, "primary", "running"),
+    ),
     adoptions=(Adoption(1, 2, "failure", "gamma:80", 0.05, 0.02, 0.21),),
 )
-BETA = Beat("b", "boot-2", 2, "beta:977", replicas=(Replica(0, "backup", "ready", 3),))
+BETA = Beat("b", "boot-2", 2, "beta:977", replicas=(Replica(0, "backup", "ready", lag=3),))
 GAMMA = Beat(
     "c",
     "boot-3",

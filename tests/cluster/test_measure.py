@@ -7,9 +7,18 @@ from processor.cluster.measure import Measurement, NodeFigures, SlotFigures, mea
 from processor.cluster.overview import NodeOverview, Overview, SlotOverview, Takeover, Worker
 
 WORKER = Worker(
-    "a", "alpha", "running", 7, 100.0, 0.5, cpu=0.4, starved=0.1, bytes=1000, restored=5e6
+    "a",
+    "alpha",
+    "running",
+    lag=7,
+    rate=100.0,
+    busy=0.5,
+    cpu=0.4,
+    starved=0.1,
+    bytes=1000,
+    restored=5e6,
 )
-BACKUP = Worker("b", "beta", "ready", 0, cpu=0.1, restored=3e6)
+BACKUP = Worker("b", "beta", "ready", lag=0, cpu=0.1, restored=3e6)
 MOVED = Takeover("move", "beta", None, None, took=0.2, fence=0.1, catch_up=0.1, join=0.2)
 
 

@@ -76,4 +76,4 @@ def primary(slot: int = 0, state: ReplicaState = "running") -> Replica:
 
 
 def backup(slot: int = 0, state: ReplicaState = "ready", lag: int | None = 0) -> Replica:
-    return Replica(slot, "backup", state, lag)
+    return Replica(slot, "backup", state, lag=lag)

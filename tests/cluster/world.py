@@ -30,7 +30,7 @@ class Worker:
 
     def replica(self, slot: int, now: int) -> Replica:
         state: ReplicaState = "silent" if now < self.silent_until else self.state
-        return Replica(slot, self.role, state, 0 if state == "ready" else 1000)
+        return Replica(slot, self.role, state, lag=0 if state == "ready" else 1000)
 
 
 @dataclass

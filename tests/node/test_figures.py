@@ -21,7 +21,7 @@ def test_rates_of_what_grows() -> None:
     )
     figures.note(11.0, status)
     assert figures.replica(0, "primary", "running", status) == Replica(
-        0, "primary", "running", 3, 500.0, 0.8, cpu=0.5, starved=0.2, bytes=77
+        0, "primary", "running", lag=3, rate=500.0, busy=0.8, cpu=0.5, starved=0.2, bytes=77
     )
 
 

@@ -36,7 +36,9 @@ class Nodes(Recommender):
 def overview(rate: float, lag: int = 0, slots: int = 4) -> Overview:
     """One node of one core, 0.1 ms of it for each record."""
     each = rate / slots
-    worker = Worker("a", "alpha", "running", lag // slots, each, each * 1e-4, cpu=each * 1e-4)
+    worker = Worker(
+        "a", "alpha", "running", lag=lag // slots, rate=each, busy=each * 1e-4, cpu=each * 1e-4
+    )
     return Overview(
         "app",
         healthy=True,
