@@ -2,7 +2,8 @@
 
 import re
 from datetime import timedelta
-from typing import Final, TypeAlias, cast
+from math import isnan
+from typing import Final, TypeAlias
 
 from processor.errors import UsageError
 
@@ -23,23 +24,29 @@ def milliseconds(duration: Duration, what: str, *, least: int = 1) -> int:
         UsageError: It is malformed, no text or number, shorter than `least` ms or endless; `what`
             names it.
     """
-    if isinstance(duration, str):
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", duration.strip())
-        exact = float(found[1]) * _UNITS[found[2]] if found else 0
-        least = least if found else 1
-    elif isinstance(duration, timedelta):
-        exact = duration / timedelta(milliseconds=1)
-    else:
-        # A topology file may give anything, and True would be a second.
-        given = cast("object", duration)
-        is_number = isinstance(given, int | float) and not isinstance(given, bool)
-        exact = duration * 1000 if is_number else -1
-    if not least <= exact <= _LONGEST:
+    exact = _exact(duration)
+    if exact is None:
         raise UsageError(
             f'{what}: {duration!r} is not a duration: write "250ms", "10s", "5m" or "1d" '
             "(a number is seconds), or a timedelta"
         )
+    if exact < least:
+        shortest = "0 or more" if least == 0 else f"{least} ms or more"
+        raise UsageError(f"{what}: {duration!r} is too short: give {shortest}")
+    if not exact <= _LONGEST:
+        raise UsageError(f"{what}: {duration!r} is too long")
     return round(exact)
+
+
+def _exact(duration: object) -> float | None:
+    """Milliseconds; None of what is no duration, such as True, which would be a second."""
+    if isinstance(duration, str):
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", duration.strip())
+        return float(found[1]) * _UNITS[found[2]] if found else None
+    if isinstance(duration, timedelta):
+        return duration / timedelta(milliseconds=1)
+    is_number = isinstance(duration, int | float) and not isinstance(duration, bool)
+    return duration * 1000 if is_number and not isnan(duration) else None
 
 
 def seconds(duration: Duration, what: str) -> float:

@@ -168,6 +168,8 @@ class Builder:
                 "the grouped stream in a variable and use it twice"
             )
         check_name("repartition", name)
+        if partitions is not None:
+            check_number(f"repartition {name}: partitions", partitions, least=1)
         self.repartitions.append(Repartition(topic, partitions))
         self.sink(parent, topic, key, value, on_bad_record)
         edge = Edge(self.source((topic,), key, value, None))

@@ -16,7 +16,7 @@ from processor.serdes import bytes_serde, int64, key_json
 from processor.state.keyvalue import StoreSpec
 from processor.topology.flow import Flow
 from processor.topology.form import Form
-from processor.topology.functions import checked_function, getter
+from processor.topology.functions import checked_function, described, getter
 from processor.topology.graph import Edge
 
 
@@ -77,8 +77,12 @@ def written(
     """Writes to a topic, or to the one that is chosen for each record."""
     if isinstance(topic, str):
         what = topic
+    elif callable(topic):
+        what, topic = "the chosen topic", checked_function("to", topic, "record")
     else:
-        what, topic = "the chosen topic", checked_function("to without a name", topic, "record")
+        raise TopologyError(
+            f"to takes a topic's name or a function(record), not {described(topic)}"
+        )
     key_serde = flow.key.written_key(key, f"the key of {what}")
     value_serde = flow.value.written_value(value, f"the value of {what}")
     flow.builder.sink(flow.edge, topic, key_serde, value_serde, flow.on_bad_record)

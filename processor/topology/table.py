@@ -526,7 +526,7 @@ def checked_table(
             ", or let the stream join the table, stream.join(table, joiner)"
         )
     raise TopologyError(
-        f"{word}: give {wanted}, such as topology.table(...), not {described(other)}"
+        f"{word}: give {wanted}, not {described(other)}"
     )
 
 
@@ -537,6 +537,6 @@ def _joined(
     how: How,
 ) -> Table[Any, Any]:
     one = table_of(left)
-    right = table_of(checked_table(one.flow, other, how.kind, "a table"))
+    right = table_of(checked_table(one.flow, other, how.kind, "a table, such as topology.table(...)"))
     made = table_table(one, right, how) if on is None else foreign(one, right, on, how)
     return Table(*made)

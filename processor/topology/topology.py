@@ -274,7 +274,7 @@ class Topology:
         """
         key_serde = key_serde_for(key, what=f"the key of {topic}")
         value_serde = serde_for(value, what=f"the value of {topic}")
-        store = StoreSpec(name or f"{topic}-global", key_serde, value_serde)
+        store = StoreSpec(f"{topic}-global" if name is None else name, key_serde, value_serde)
         self._builder.global_table(topic, store)
         return GlobalTable(self._builder, topic, store)
 

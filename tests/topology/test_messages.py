@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from processor import Stream, Topology, every, key_value
+from processor import Stream, Topology, calendar, every, key_value, tumbling
 from processor.errors import KprocError
 from processor.topology.plan import lay_out, plan
 
@@ -89,6 +89,12 @@ WRONG: dict[str, Callable[[], Any]] = {
     "no such emit": lambda: orders().group_by_key().count(emit="always"),
     "no such clock": lambda: every("1s", lambda time, context: [], clock="sun"),
     "no duration": lambda: orders().deduplicate(within="soon"),
+    "a duration that is too short": lambda: tumbling(0),
+    "a time zone that is no name": lambda: calendar("day", tz=1),
+    "no topic's name": lambda: orders().to(5),
+    "partitions that are no number": lambda: orders().repartition(partitions="many"),
+    "a join with something else": lambda: orders().outer_join("users", lambda o, u: u),
+    "a global table with an empty name": lambda: Topology("app").global_table("t", name=""),
     "a branch called default": lambda: orders().split(default=bool),
     "streams of two topologies": lambda: orders().merge(orders("other")),
     "a name of an internal topic": taken_by_a_changelog,

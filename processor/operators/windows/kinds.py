@@ -351,7 +351,7 @@ def calendar(
         raise TopologyError(f"calendar({unit!r}): possible are {', '.join(get_args(Unit))}")
     try:
         zone = ZoneInfo(tz)
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError, TypeError) as error:
         raise TopologyError(
             f"calendar(tz={tz!r}): no such time zone here; use a name such as Europe/Berlin, or "
             "install the package tzdata if this system has no time zones"
