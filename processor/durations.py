@@ -45,8 +45,9 @@ def _exact(duration: object) -> float | None:
         return float(found[1]) * _UNITS[found[2]] if found else None
     if isinstance(duration, timedelta):
         return duration / timedelta(milliseconds=1)
-    is_number = isinstance(duration, int | float) and not isinstance(duration, bool)
-    return duration * 1000 if is_number and not isnan(duration) else None
+    if isinstance(duration, bool) or not isinstance(duration, int | float) or isnan(duration):
+        return None
+    return duration * 1000
 
 
 def seconds(duration: Duration, what: str) -> float:

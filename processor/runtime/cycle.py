@@ -144,6 +144,7 @@ class CommitCycle:
         options = self._options
         due = self._now.elapsed - self._persisted >= options.persist_interval
         limit = options.cache_bytes + options.uncommitted_bytes // 2
+        self._tasks.weigh(self._tasks.tasks)
         if not due and self._tasks.memory_bytes <= limit:
             return []
         self._persisted = self._now.elapsed
@@ -156,6 +157,7 @@ class CommitCycle:
             if overlay.unsaved:
                 commands.append(Persist(store, overlay.unsaved, overlay.position))
             overlay.saved()
+        self._tasks.weigh(self._tasks.tasks)
         return commands
 
     def purge_if_due(self) -> list[Command]:

@@ -194,6 +194,7 @@ class Flow:
             commands += cycle.produce(task.process(batch), batch)
             self._alignment.note(number, task.time, task.records)
             cycle.moved = True
+            self._set.weigh([number])
             if cycle.is_full:
                 break
         else:
@@ -229,9 +230,12 @@ class Flow:
         return commands
 
     def _has_ended(self, number: TaskId) -> bool:
-        return all(source.topic in self.ended for source in self._set.own[number])
+        sources = self._set.own[number]
+        return bool(self.ended) and all(source.topic in self.ended for source in sources)
 
     def _note_holds(self, number: TaskId) -> None:
+        if not self._set.followed:
+            return
         intake, longest = self._set.intakes[number], self._options.max_upstream_wait
         before = intake.overtaken
         self._holds[number] = intake.holds(self._now.elapsed, longest)
@@ -239,7 +243,8 @@ class Flow:
 
     def _look_at_ends(self) -> list[Command]:
         """Asks whether tasks upstream have more to read, where something waits for that."""
-        if not self._set.assigned or not self._asked.may_ask(self._now.elapsed):
+        is_followed = self._set.assigned and self._set.followed
+        if not is_followed or not self._asked.may_ask(self._now.elapsed):
             return []
         sources = frozenset(each for intake in self._set.intakes.values() for each in intake.ask())
         if not sources:

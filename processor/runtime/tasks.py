@@ -1,7 +1,7 @@
 """TaskSet: the tasks of a slot that are open, each with what it is yet to work on."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from processor.operators.base import Punctuality
@@ -71,8 +71,11 @@ class TaskSet:
         self.intakes: dict[TaskId, Intake] = {}
         self.starts: dict[TopicPartition, Position] = {}
         """Where the partitions of tasks that were opened began."""
-        self.assigned: frozenset[TopicPartition] = frozenset()
-        """What the group gave."""
+        self._assigned: frozenset[TopicPartition] = frozenset()
+        self._active: frozenset[TopicPartition] | None = None
+        self._bytes: dict[TaskId, int] = {}
+        self.memory_bytes = 0
+        """About what the overlays take: by what each task took when it was weighed last."""
         self._judged: Counter[tuple[str, Punctuality]] = Counter()
 
     @property
@@ -81,10 +84,21 @@ class TaskSet:
         return self.tasks.keys() == self.own.keys()
 
     @property
+    def assigned(self) -> frozenset[TopicPartition]:
+        """What the group gave."""
+        return self._assigned
+
+    @assigned.setter
+    def assigned(self, partitions: frozenset[TopicPartition]) -> None:
+        self._assigned, self._active = partitions, None
+
+    @property
     def active(self) -> frozenset[TopicPartition]:
         """The partitions at work: those that the group gave and whose tasks are open."""
-        opened = (source for task in self.tasks for source in self.own[task])
-        return self.assigned.intersection(opened)
+        if self._active is None:
+            opened = (source for task in self.tasks for source in self.own[task])
+            self._active = self._assigned.intersection(opened)
+        return self._active
 
     @property
     def judged(self) -> Counter[tuple[str, Punctuality]]:
@@ -105,10 +119,15 @@ class TaskSet:
             for name, overlay in task.overlays.items()
         }
 
-    @property
-    def memory_bytes(self) -> int:
-        """What the overlays take."""
-        return sum(task.memory_bytes for task in self.tasks.values())
+    def weigh(self, tasks: Iterable[TaskId]) -> None:
+        """Finds out how much the overlays of these tasks take now.
+
+        To look at all tasks for each batch would cost more with each partition of a slot.
+        """
+        for number in tasks:
+            found = self.tasks[number].memory_bytes
+            self.memory_bytes += found - self._bytes.get(number, 0)
+            self._bytes[number] = found
 
     def task_of(self, source: TopicPartition) -> TaskId:
         """The task that a partition belongs to."""
@@ -133,6 +152,7 @@ class TaskSet:
             event.shared,
             self._layout.plan.fingerprint,
         )
+        self._active = None
         self.read_from(event.task, start)
         self.starts |= start
         return task
@@ -168,6 +188,7 @@ class TaskSet:
         self._judged = self.judged
         closed = [CloseTask(task) for task in sorted(self.tasks)]
         self.tasks, self.intakes = {}, {}
+        self._active, self._bytes, self.memory_bytes = None, {}, 0
         return closed
 
     def _upstream(self, source: TopicPartition, position: Position) -> Upstream:

@@ -634,7 +634,9 @@ class Stream(FromFlow, Generic[K, V]):
         if isinstance(other, Stream):
             stream = cast("Stream[K, Any]", other)
             return self._join_stream(stream, joiner, name, kind, within, late)
-        table = checked_table(self._flow, other, kind, "a stream or a table, such as topology.table(...)")
+        table = checked_table(
+            self._flow, other, kind, "a stream or a table, such as topology.table(...)"
+        )
         refuse_window(kind, within, late)
         return Stream(stream_table(self._flow, table_of(table), joiner, name, kind))
 

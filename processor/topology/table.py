@@ -525,9 +525,7 @@ def checked_table(
             f"{word}: a table is joined with tables: make one of the stream with to_table(name=...)"
             ", or let the stream join the table, stream.join(table, joiner)"
         )
-    raise TopologyError(
-        f"{word}: give {wanted}, not {described(other)}"
-    )
+    raise TopologyError(f"{word}: give {wanted}, not {described(other)}")
 
 
 def _joined(
@@ -537,6 +535,8 @@ def _joined(
     how: How,
 ) -> Table[Any, Any]:
     one = table_of(left)
-    right = table_of(checked_table(one.flow, other, how.kind, "a table, such as topology.table(...)"))
+    right = table_of(
+        checked_table(one.flow, other, how.kind, "a table, such as topology.table(...)")
+    )
     made = table_table(one, right, how) if on is None else foreign(one, right, on, how)
     return Table(*made)

@@ -51,7 +51,7 @@ def primary(state: ReplicaState = "running", slot: int = 0) -> Replica:
 
 
 def backup(state: ReplicaState = "ready", lag: int | None = 0, slot: int = 0) -> Replica:
-    return Replica(slot, "backup", state, lag)
+    return Replica(slot, "backup", state, lag=lag)
 
 
 def states(overview: Overview) -> dict[str, str]:

@@ -54,7 +54,6 @@ STREAM: dict[str, Callable[[Any], Any]] = {
     "a branch": lambda s: s.split(big="amount"),
     "key_by": lambda s: s.key_by(1),
     "deduplicate: by": lambda s: s.deduplicate(within="1s", by=1),
-    "to without a name": lambda s: s.to(None),
     "process": lambda s: s.process(None),
     "every": lambda _: any_every("1s", "now"),
     "reduce": lambda s: s.group_by_key().reduce(0),

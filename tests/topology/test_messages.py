@@ -93,7 +93,9 @@ WRONG: dict[str, Callable[[], Any]] = {
     "a time zone that is no name": lambda: calendar("day", tz=1),
     "no topic's name": lambda: orders().to(5),
     "partitions that are no number": lambda: orders().repartition(partitions="many"),
-    "a join with something else": lambda: orders().outer_join("users", lambda o, u: u),
+    "a join with something else": lambda: orders().outer_join(
+        "users", lambda one, other: other, within="1m"
+    ),
     "a global table with an empty name": lambda: Topology("app").global_table("t", name=""),
     "a branch called default": lambda: orders().split(default=bool),
     "streams of two topologies": lambda: orders().merge(orders("other")),
