@@ -65,7 +65,7 @@ def test_before_the_first_beat(listener: Listener) -> None:
 
 
 def test_a_primary_with_a_backup(listener: Listener) -> None:
-    at_work = Replica(0, "primary", "running", 12, 345.6, 0.78)
+    at_work = Replica(0, "primary", "running", lag=12, rate=345.6, busy=0.78)
     listener.hears(changed(A, at_work), changed(B, backup(lag=3)))
     overview = listener.sees()
     assert overview.healthy
@@ -73,8 +73,8 @@ def test_a_primary_with_a_backup(listener: Listener) -> None:
         SlotOverview(
             0,
             live=True,
-            primary=Worker("a", "alpha", "running", 12, 345.6, 0.78),
-            backups=(Worker("b", "beta", "ready", 3),),
+            primary=Worker("a", "alpha", "running", lag=12, rate=345.6, busy=0.78),
+            backups=(Worker("b", "beta", "ready", lag=3),),
             adoption=None,
         ),
     )
@@ -113,7 +113,7 @@ def test_a_primary_does_not_live(state: ReplicaState, listener: Listener) -> Non
 
 def test_a_claim_comes_before_the_work(listener: Listener) -> None:
     listener.hears(changed(A, backup()))
-    assert listener.slot().primary == Worker("a", "alpha", "adopting", 0)
+    assert listener.slot().primary == Worker("a", "alpha", "adopting", lag=0)
     assert listener.sees().healthy
 
 
@@ -194,7 +194,7 @@ def test_a_later_claim_wins_and_the_loser_is_a_backup(listener: Listener) -> Non
     listener.hears(changed(A, primary()), adopter)
     assert listener.slot().primary == Worker("b", "beta", "running")
     listener.hears(changed(A, backup("restoring", 5), claims=()))
-    assert listener.slot().backups == (Worker("a", "alpha", "restoring", 5),)
+    assert listener.slot().backups == (Worker("a", "alpha", "restoring", lag=5),)
 
 
 def test_the_last_adoption_and_how_long_ago_it_was(listener: Listener) -> None:
