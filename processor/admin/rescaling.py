@@ -15,7 +15,6 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.cluster.rescale import Rescaling
-from processor.cluster.slots import slot_name
 from processor.errors import KafkaError, TopicMismatch, UsageError
 from processor.kafka.clients import (
     COMMON,
@@ -31,6 +30,7 @@ from processor.node.observing import live_nodes
 from processor.node.setup import create_topics, grow
 from processor.records import Partition, TopicPartition
 from processor.topology.plan import Layout, Plan, check_existing, lay_out
+from processor.topology.slots import slot_name
 from processor.wording import several
 
 _TIMEOUT = 30.0

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from processor.chaos.schedule import Victim
 from processor.chaos.victims import ChaosBrokers, ChaosNode
-from processor.cluster.slots import slot_name
 from processor.local.brokers import Brokers
 from processor.settings import Settings
 from processor.topology.plan import Plan
+from processor.topology.slots import slot_name
 from processor.trial.setup import start_brokers
 from processor.trial.site import Site
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from processor.cluster.slots import slot_name, slot_partitions
 from processor.topology.plan import Layout, TaskId
+from processor.topology.slots import slot_name, slot_partitions
 
 
 @dataclass(frozen=True)

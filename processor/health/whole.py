@@ -14,7 +14,6 @@ from typing import Final, cast
 
 import msgspec
 
-from processor.cluster.slots import slot_partitions
 from processor.errors import QueryError
 from processor.health.routing import Router
 from processor.kafka.registry import Registry
@@ -38,6 +37,7 @@ from processor.records import Partition
 from processor.serdes.registry import SchemasMissing
 from processor.state.store import Page
 from processor.topology.plan import Layout, TaskId
+from processor.topology.slots import slot_partitions
 
 _LONGEST: Final = 3.0
 """Seconds that a page may take whose rows are mostly left out, and a count."""

@@ -28,7 +28,7 @@ from processor.kafka.description import (
 from processor.kafka.limits import TIMES, alter, fitted, lacking, settings_of
 from processor.node.observing import live_nodes
 from processor.settings import Settings
-from processor.topology.changes import Description, following, is_alike, stamp
+from processor.topology.changes import Description, following, is_alike, ledger_places, stamp
 from processor.topology.plan import (
     DESCRIPTION,
     InternalTopic,
@@ -70,7 +70,7 @@ def prepare(plan: Plan, settings: Settings, nodes: int = 1) -> Layout:
     check_existing(layout, there)
     before = last_description(client, plan, there)
     after = following(before, layout)
-    layout = replace(layout, settled=Settled(after.ledger, after.began, {}))
+    layout = replace(layout, settled=Settled(ledger_places(after), after.began, {}))
     present = topic_ids(admin, {topic for topic in _identified(layout) if topic in there})
     if (
         before is None
@@ -101,7 +101,7 @@ def prepare(plan: Plan, settings: Settings, nodes: int = 1) -> Layout:
     after = replaced(after, ids=topic_ids(admin, _identified(layout)))
     if after != before:
         write_description(client, plan.description_topic, after)
-    settled = Settled(after.ledger, after.began, after.ids, after.epoch, stamp(after))
+    settled = Settled(ledger_places(after), after.began, after.ids, after.epoch, stamp(after))
     return replace(layout, settled=settled)
 
 

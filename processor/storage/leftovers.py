@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from threading import Thread
 
-from processor.cluster.slots import slot_partitions
 from processor.errors import StateError
 from processor.storage.state_dir import destroy, has_store, store_directory
 from processor.topology.plan import Layout
+from processor.topology.slots import slot_partitions
 
 KEPT = 60 * 60.0
 """Seconds without a worker of the slot after which its stores are removed."""

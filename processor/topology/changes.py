@@ -7,6 +7,7 @@ verdict for each store and topic out. Who keeps the description, and who asks Ka
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import chain
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -16,6 +17,7 @@ from processor.serdes.shapes import Shape, key_misfits, misfits
 from processor.state.keyvalue import StoreSpec
 from processor.topology.describe import times_of
 from processor.topology.plan import Layout, Subtopology, meeting
+from processor.topology.slots import slot_partitions
 from processor.wording import several
 
 Action: TypeAlias = Literal["new", "keep", "migrate", "rebuild", "drop", "refuse"]
@@ -61,6 +63,7 @@ class Description(Struct, frozen=True):
     Attributes:
         began: Topic → how many partitions an input had when it was read for the first time.
         ledger: Topic → the ledger's partition for each of its partitions.
+        former: What `ledger` was before, the latest first: what is not written since is there.
         ids: Topic → its id, of inputs and the application's own topics.
         epoch: Counted up whenever what runs from then on must not meet what ran before.
         resetting: Whether a reset has begun, and has not ended.
@@ -74,6 +77,7 @@ class Description(Struct, frozen=True):
     inputs: dict[str, DescribedTopic]
     began: dict[str, int] = {}
     ledger: dict[str, tuple[int, ...]] = {}
+    former: tuple[dict[str, tuple[int, ...]], ...] = ()
     ids: dict[str, str] = {}
     epoch: int = 0
     resetting: bool = False
@@ -135,13 +139,28 @@ def following(before: Description | None, layout: Layout) -> Description:
     known, now = before or Description({}, {}, {}), describe(layout)
     counts = {name: each.partitions for name, each in now.inputs.items()}
     changelogs = {layout.plan.changelog(name): each.partitions for name, each in now.stores.items()}
+    ledger, former = _allocated(known, layout.slots, {**layout.partitions, **changelogs})
     return msgspec.structs.replace(
         now,
         epoch=known.epoch + (not is_alike(known, now)),
         began=counts | known.began,
-        ledger=_allocated(known.ledger, {**layout.partitions, **changelogs}),
+        ledger=ledger,
+        former=former,
         ids=known.ids,
     )
+
+
+def ledger_places(description: Description) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """Topic → the ledger's partitions for each of its partitions, as `Settled` has them."""
+    ledgers = (description.ledger, *description.former)
+    topics = dict.fromkeys(chain.from_iterable(ledgers))
+    return {
+        topic: tuple(
+            tuple(each[topic][number] for each in ledgers if number < len(each.get(topic, ())))
+            for number in range(max(len(each.get(topic, ())) for each in ledgers))
+        )
+        for topic in topics
+    }
 
 
 def is_alike(one: Description, other: Description) -> bool:
@@ -169,21 +188,32 @@ def _core(description: Description) -> tuple[Any, ...]:
 
 
 def _allocated(
-    before: Mapping[str, tuple[int, ...]], partitions: Mapping[str, int]
-) -> dict[str, tuple[int, ...]]:
-    """Topic → the ledger's partition for each of its partitions; what was once given stays.
+    known: Description, slots: int, partitions: Mapping[str, int]
+) -> tuple[dict[str, tuple[int, ...]], tuple[dict[str, tuple[int, ...]], ...]]:
+    """Topic → the ledger's partition for each of its partitions, and what that was before.
 
-    Each partition that is read, and each changelog's, has one of its own, so that its entry can be
-    read while transactions of other slots are open.
+    Each slot writes into one of its own: entries can be read while transactions of other slots are
+    open, and a transaction has no more partitions than it needs. Where partitions have come to
+    other slots, all slots get new ones: of an old one nobody knows whose transactions are open.
     """
-    after = dict(before)
-    free = 1 + max((number for numbers in before.values() for number in numbers), default=-1)
-    for topic in sorted(partitions):
-        have = before.get(topic, ())
-        end = free + max(0, partitions[topic] - len(have))
-        after[topic] = (*have, *range(free, end))
-        free = end
-    return after
+    before = known.ledger
+    wanted = _placed(min(_numbers(before), default=0), slots, partitions)
+    if all(wanted[topic] == before[topic] for topic in wanted.keys() & before.keys()):
+        return {**before, **wanted}, known.former
+    free = 1 + max(chain(_numbers(before), *map(_numbers, known.former)))
+    return _placed(free, slots, partitions), (before, *known.former)
+
+
+def _numbers(ledger: Mapping[str, tuple[int, ...]]) -> Iterator[int]:
+    return chain.from_iterable(ledger.values())
+
+
+def _placed(first: int, slots: int, partitions: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    placed = {topic: [0] * count for topic, count in partitions.items()}
+    for slot in range(slots):
+        for topic, partition in slot_partitions(slot, slots, partitions):
+            placed[topic][partition] = first + slot
+    return {topic: tuple(numbers) for topic, numbers in placed.items()}
 
 
 def _described(

@@ -190,14 +190,15 @@ class Settled:
     """What an application's description has settled for all that run it.
 
     Attributes:
-        ledger: Topic → the ledger's partition for each of its partitions.
+        ledger: Topic → the ledger's partitions for each of its partitions: the one that is written,
+            and those that were before.
         began: Topic → how many partitions it had when it was read for the first time.
         ids: Topic → its id.
         epoch: How often the description has changed.
         stamp: What distinguishes the description from all others; empty where there is none.
     """
 
-    ledger: Mapping[str, tuple[int, ...]]
+    ledger: Mapping[str, tuple[tuple[int, ...], ...]]
     began: Mapping[str, int]
     ids: Mapping[str, str]
     epoch: int = 0
@@ -275,7 +276,8 @@ class Layout:
         dead_letters = InternalTopic(plan.dead_letters, 1, DEAD_LETTERS_CONFIG)
         slots = InternalTopic(plan.slots_topic, self.slots, SLOTS_CONFIG)
         description = InternalTopic(plan.description_topic, 1, CHANGELOG_CONFIG)
-        numbers = (each for given in self.settled.ledger.values() for each in given)
+        ledger = self.settled.ledger.values()
+        numbers = (number for places in ledger for numbers in places for number in numbers)
         ledger = InternalTopic(plan.ledger_topic, max(numbers, default=0) + 1, LEDGER_CONFIG)
         return (*repartitions, *changelogs, dead_letters, slots, description, ledger)
 

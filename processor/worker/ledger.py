@@ -24,12 +24,14 @@ class Ledger:
     def __init__(self, spec: WorkerSpec, topic: str) -> None:
         self._spec, self._topic = spec, topic
 
-    def place_of(self, source: TopicPartition) -> TopicPartition | None:
-        """The ledger's partition for a partition that is read; None if nothing is written."""
-        numbers = self._spec.settled.ledger.get(source.topic, ())
-        if source.partition >= len(numbers):
-            return None
-        return TopicPartition(self._topic, Partition(numbers[source.partition]))
+    def places_of(self, source: TopicPartition) -> tuple[TopicPartition, ...]:
+        """The ledger's partitions for one that is read: the one that is written, and former ones.
+
+        The first that has an entry has the last one; there are none if nothing is written.
+        """
+        places = self._spec.settled.ledger.get(source.topic, ())
+        numbers = places[source.partition] if source.partition < len(places) else ()
+        return tuple(TopicPartition(self._topic, Partition(number)) for number in numbers)
 
     def begin_of(self, changelog: TopicPartition) -> Offset:
         """From where on a changelog's partition is whole: it was emptied, or refilled, on purpose.
@@ -37,11 +39,12 @@ class Ledger:
         Raises:
             KafkaError: The ledger can't be read.
         """
-        place, spec = self.place_of(changelog), self._spec
-        if place is None:
-            return Offset(0)
-        value = last_value(spec.clients.kafka, spec.application, place, key_of(changelog))
-        return Offset(0) if value is None else decoded(changelog, value).offset
+        spec = self._spec
+        for place in self.places_of(changelog):
+            value = last_value(spec.clients.kafka, spec.application, place, key_of(changelog))
+            if value is not None:
+                return decoded(changelog, value).offset
+        return Offset(0)
 
     def whole_from(self, changelog: TopicPartition, first: Offset) -> Iterator[Produce]:
         """What is to be written when a changelog has become whole again."""
@@ -51,8 +54,7 @@ class Ledger:
         """What is to be written for these positions."""
         exact, ids = self._spec.exactly_once, self._spec.settled.ids
         for source, position in positions.items():
-            place = self.place_of(source)
-            if place is not None:
+            for place in self.places_of(source)[:1]:
                 topic = ids.get(source.topic, "")
                 entry = Entry(position.offset, position.metadata, topic, exact)
                 yield Produce(

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
@@ -273,9 +274,9 @@ class TaskOpener:
 
     def _places(self, task: TaskId) -> list[TopicPartition]:
         """The ledger's partitions with the task's entries; and the application's description."""
-        places = map(self._ledger.place_of, self._layout.sources_of(task))
+        places = chain.from_iterable(map(self._ledger.places_of, self._layout.sources_of(task)))
         described = [self._described] if self._spec.settled.stamp else []
-        return [*described, *(place for place in places if place is not None)]
+        return [*described, *dict.fromkeys(places)]
 
     def _read_ledger(self, places: list[TopicPartition]) -> None:
         """Follows these partitions of the ledger as if they were changelogs."""
@@ -423,11 +424,11 @@ class TaskOpener:
         return starts
 
     def _entry(self, source: TopicPartition) -> Entry | None:
-        place = self._ledger.place_of(source)
-        if place is None:
-            return None
-        (value,) = self._entries[place].get_many([key_of(source)])
-        return None if value is None else decoded(source, value)
+        for place in self._ledger.places_of(source):
+            (value,) = self._entries[place].get_many([key_of(source)])
+            if value is not None:
+                return decoded(source, value)
+        return None
 
     def _ask(self, tasks: list[TaskId]) -> Mapping[TaskId, _Asked]:
         """Asks how far the group says that the tasks are, and what their topics have."""
@@ -452,7 +453,7 @@ class TaskOpener:
                         first=firsts[each],
                         fresh=begin[each],
                         is_new=each.partition >= self._spec.settled.began.get(each.topic, math.inf),
-                        is_reported=self._ledger.place_of(each) not in self._shortened,
+                        is_reported=self._shortened.isdisjoint(self._ledger.places_of(each)),
                     )
                     for each in self._layout.sources_of(task)
                 },

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from processor.cluster.slots import slot_partitions
 from processor.errors import StoreUnavailable
 from processor.queries.answering import Answerer, Open, Place
 from processor.queries.asks import Answer, Ask, Frames, Refusal, decode_ask, encode
@@ -22,6 +21,7 @@ from processor.queries.catalogue import ANY_PARTITION, Queryable, catalogue
 from processor.records import Partition
 from processor.state.committed import Committed
 from processor.topology.plan import Layout, StoreId, TaskId
+from processor.topology.slots import slot_partitions
 from processor.worker.spec import WorkerSpec
 
 if TYPE_CHECKING:

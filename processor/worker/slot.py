@@ -27,7 +27,6 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
-from processor.cluster.slots import slot_partitions
 from processor.errors import (
     BrokerUnreachable,
     Fenced,
@@ -61,6 +60,7 @@ from processor.runtime.host import carry_out
 from processor.runtime.partitioning import Partitioning
 from processor.runtime.worker import Worker
 from processor.topology.plan import Layout, Plan, TaskId
+from processor.topology.slots import slot_partitions
 from processor.worker.aborts import Aborts
 from processor.worker.adoption import Adoption, Step
 from processor.worker.channel import ADOPTED, BadRecords, Channel, Lateness, Reading, Spent, Status

@@ -6,10 +6,10 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from processor.cluster.beats import Role
-from processor.cluster.slots import slot_name, slot_partitions
 from processor.options import ClientOptions, SnapshotOptions, StateOptions, WorkerOptions
 from processor.records import TopicPartition
 from processor.topology.plan import Settled
+from processor.topology.slots import slot_name, slot_partitions
 
 _UNANSWERED = 5_000
 """Milliseconds after which a broker that answers nothing is asked no more: its connection stays up

@@ -74,6 +74,26 @@ def test_slots_come_and_go_and_state_stays(app: App, rescale: Rescale) -> None:
     assert found == state
 
 
+def test_positions_of_other_slots_are_known_though_the_group_is_gone(
+    app: App, rescale: Rescale
+) -> None:
+    app.define(COPY)
+    app.topics("in", "out", partitions=4)
+    app.settings["session_timeout"] = "6s"
+    del app.settings["slots"]
+    feed(app)
+    app.run(slots=1)
+    for slots in (3, 2):
+        # What no slot has written since the last change is where slots of before have written it.
+        rescale("--slots", str(slots), "--yes", "--set", "session_timeout=6s")
+        ledger.delete_group(app.kafka, app.name)
+        app.write((0, f"of {slots} slots", "1"))
+        app.run(start_from="latest")
+    feed(app)
+    app.run()
+    assert len(app.read()) == 2 * KEYS + 2
+
+
 def test_another_number_in_the_settings_is_refused(app: App, rescale: Rescale) -> None:
     app.define(COPY)
     app.topics("in", "out", partitions=4)

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from processor import Topology
-from processor.cluster.slots import slot_partitions
 from processor.records import Partition, Record, Timestamp, TopicPartition
 from processor.runtime.commands import Assigned, Command, Revoked
 from processor.testing.memory import partition_of
 from processor.topology.plan import Layout, lay_out, plan
+from processor.topology.slots import slot_partitions
 from tests.properties.one_record import Raw
 from tests.properties.reference import Reference
 from tests.properties.world import (

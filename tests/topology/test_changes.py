@@ -1,7 +1,7 @@
 """What happens to stores and topics when a topology changes: one verdict each."""
 
 from collections.abc import Callable
-from dataclasses import make_dataclass
+from dataclasses import make_dataclass, replace
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -19,7 +19,9 @@ from processor.topology.changes import (
     Facts,
     compare,
     describe,
+    following,
     is_alike,
+    ledger_places,
     stamp,
 )
 from processor.topology.plan import Layout, lay_out, plan
@@ -393,3 +395,34 @@ def layout_key(key: Any) -> str:
 def test_a_description_of_before_shapes_were_kept() -> None:
     data = b'{"key":"text","value":"stamped(json(Order))","partitions":2,"fed_by":["in"]}'
     assert msgspec.json.decode(data, type=DescribedStore).value_shape == {}
+
+
+def test_each_slot_has_one_partition_of_the_ledger() -> None:
+    two = replace(layout(counts, partitions=5), slots=2)
+    first = following(None, two)
+    places = (0, 0, 0, 1, 1)
+    assert first.ledger == {"in": places, "app-counts-changelog": places}
+    assert (first.former, following(first, two)) == ((), first)
+
+
+def test_what_comes_to_an_application_is_written_where_the_slot_writes() -> None:
+    both = layout(lambda t: [counts(t), counts(t, "more", "other")], partitions=2)
+    before = following(None, replace(layout(counts), slots=2))
+    after = following(before, replace(both, slots=2))
+    assert after.former == ()
+    assert {*after.ledger.values()} == {(0, 1)}
+
+
+@pytest.mark.parametrize(("partitions", "slots"), [(4, 1), (4, 3), (5, 2)])
+def test_other_slots_write_elsewhere_and_read_what_was_written_before(
+    partitions: int, slots: int
+) -> None:
+    before = following(None, replace(layout(counts, partitions=4), slots=2))
+    after = following(before, replace(layout(counts, partitions=partitions), slots=slots))
+    assert after.former == (before.ledger,)
+    assert min(after.ledger["in"]) == 2
+    places = ledger_places(after)["in"]
+    assert [each[1:] for each in places] == [(0,), (0,), (1,), (1,), ()][:partitions]
+    again = following(after, replace(layout(counts, partitions=4), slots=2))
+    assert again.former == (after.ledger, before.ledger)
+    assert min(again.ledger["in"]) > max(after.ledger["in"])

@@ -31,7 +31,7 @@ def test_a_worker_gets_the_settings_in_sections_and_shows_no_secret() -> None:
     topology = Topology("app")
     topology.stream("in", value=int).group_by_key().count(name="totals").to("out")
     layout = Layout(
-        plan(topology), {"in": 1}, settled=Settled({"in": (0,)}, {"in": 1}, {"in": "x"})
+        plan(topology), {"in": 1}, settled=Settled({"in": ((0,),)}, {"in": 1}, {"in": "x"})
     )
     settings = Settings(
         kafka={"sasl.password": CANARY},
