@@ -26,17 +26,25 @@ def sample() -> Iterator[Record[str, dict[str, int]]]:
         yield Record(f"k{number % 50}", {"n": number}, Timestamp(1_600_000_000_000 + number))
 
 
-topology = Topology("measured", settings={"partitions": 2})
-topology.sample_data("measured-in", sample, count=500)
-rows = topology.stream("measured-in")
+topology = Topology(NAME, settings={"partitions": 2})
+topology.sample_data(NAME + "-in", sample, count=500)
+rows = topology.stream(NAME + "-in")
 """
-COUNTS = "rows.group_by('n', name='by-n').count(name='counts', emit={emit!r}).to('measured-out')\n"
-MISSING = "rows.map_values(lambda v: v['missing']).to('measured-out')\n"
+COUNTS = "rows.group_by('n', name='by-n').count(name='counts', emit={emit!r}).to(NAME + '-out')\n"
+MISSING = "rows.map_values(lambda v: v['missing']).to(NAME + '-out')\n"
 
 
-def bench(folder: Path, body: str, *options: str) -> "subprocess.CompletedProcess[str]":
+@pytest.fixture
+def shared(kafka: str) -> list[str]:
+    """Options that have it run on the broker that all tests share."""
+    return ["--bootstrap", kafka, "--set", "create_topics=true"]
+
+
+def bench(
+    folder: Path, body: str, *options: str, name: str = "measured"
+) -> "subprocess.CompletedProcess[str]":
     file = folder / "job.py"
-    file.write_text(TOPOLOGY + body)
+    file.write_text(f"NAME = {name!r}\n{TOPOLOGY}{body}")
     command = ["bench", str(file), "--records", "3000", *options]
     env = {**os.environ, "TMPDIR": str(folder)}
     return forks.run("processor.cli", *command, cwd=folder, env=env, timeout=280)
@@ -65,22 +73,27 @@ def test_a_topology_is_measured(emit: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.kafka
-def test_bad_records_are_counted(tmp_path: Path) -> None:
-    done = bench(tmp_path, MISSING, "--seconds", "0", "--json")
+def test_bad_records_are_counted(shared: list[str], topic_name: str, tmp_path: Path) -> None:
+    done = bench(tmp_path, MISSING, *shared, "--seconds", "0", "--json", name=topic_name)
     assert done.returncode == 0, done.stderr + done.stdout
     assert json.loads(done.stdout)["bad"] == 3000
 
 
 @pytest.mark.kafka
-def test_a_topology_without_results_says_so(tmp_path: Path) -> None:
-    done = bench(tmp_path, "rows.to_table(name='latest')\n", "--seconds", "1")
+def test_a_topology_without_results_says_so(
+    shared: list[str], topic_name: str, tmp_path: Path
+) -> None:
+    body = "rows.to_table(name='latest')\n"
+    done = bench(tmp_path, body, *shared, "--seconds", "1", name=topic_name)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "not measured: the topology writes to no topic" in " ".join(done.stdout.split())
 
 
 @pytest.mark.kafka
-def test_a_topology_that_fails_shows_why(tmp_path: Path) -> None:
-    done = bench(tmp_path, MISSING, "--set", "on_bad_record=fail")
+def test_a_topology_that_fails_shows_why(
+    shared: list[str], topic_name: str, tmp_path: Path
+) -> None:
+    done = bench(tmp_path, MISSING, *shared, "--set", "on_bad_record=fail", name=topic_name)
     assert done.returncode == 7, done.stderr + done.stdout
     assert "node 1 ended with exit code 4" in done.stderr
     assert "KeyError" in done.stderr
@@ -88,7 +101,8 @@ def test_a_topology_that_fails_shows_why(tmp_path: Path) -> None:
 
 @pytest.mark.kafka
 def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "job.py").write_text(TOPOLOGY + COUNTS.format(emit="change"))
+    body = COUNTS.format(emit="change")
+    (tmp_path / "job.py").write_text(f"NAME = 'measured'\n{TOPOLOGY}{body}")
     command = [*KPROC, "bench", "job.py", "--records", "1000000000"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     with psutil.Popen(command, cwd=tmp_path, env=env) as process:
@@ -103,6 +117,6 @@ def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_report_that_can_not_be_written_is_refused_at_once(tmp_path: Path) -> None:
-    done = bench(tmp_path, "rows.to('measured-out')\n", "--html", "nowhere/report.html")
+    done = bench(tmp_path, "rows.to(NAME + '-out')\n", "--html", "nowhere/report.html")
     assert done.returncode == 2
     assert "there is no folder nowhere" in done.stderr
