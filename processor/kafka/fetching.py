@@ -89,8 +89,8 @@ def fetcher(config: Mapping[str, Any], *, native: bool, bare: bool = False) -> F
         native: Whether records come by the native plane, which has to be there.
         bare: Whether neither timestamps nor headers are needed.
     """
-    quiet = {**COMMON, **config}
-    return NativeFetcher(quiet) if native else Fetcher(Consumer(quiet), bare=bare)
+    full = {**COMMON, **config}
+    return NativeFetcher(full) if native else Fetcher(Consumer(full), bare=bare)
 
 
 def _run(found: FetchedRun) -> Run:

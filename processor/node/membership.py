@@ -12,7 +12,7 @@ from typing import Any
 
 from processor.cluster.beats import Adoption, Beat, Claim, Reason, Replica
 from processor.cluster.decisions import decide, reason
-from processor.cluster.view import View
+from processor.cluster.view import Member, View
 from processor.errors import Fenced, SettingsError, StateMismatch
 from processor.kafka.broker_clock import clock_offset
 from processor.node.identity import Identity
@@ -68,7 +68,7 @@ class Membership:
         self._reported_at = 0.0
         self._gist: object = None
         self._heard_myself = self._met = False
-        self._nodes: Mapping[str, str] = {}
+        self._nodes: dict[str, str] = {}
         self._claimed: dict[int, _Claimed] = {}
         self._adoptions: dict[int, Adoption] = {}
 
@@ -193,12 +193,16 @@ class Membership:
                 claimed.at = timestamp
 
     def _note_nodes(self) -> None:
-        nodes = {node: member.state for node, member in self.view.members.items()}
+        nodes = {node: _state(member) for node, member in self.view.members.items()}
         for node, state in nodes.items():
-            if self._nodes.get(node) != state and node != self._identity.node:
-                fields: dict[str, str | int | float] = {"node": self._name(node), "state": state}
-                self._on_log(Log(None, "info", "another node", fields))
-        self._nodes = nodes
+            before = self._nodes.get(node)
+            # Of one that had left before this one came nobody needs to hear.
+            is_past = before is None and state in {"leaving", "left"}
+            if before == state or is_past or node == self._identity.node:
+                continue
+            self._nodes[node] = state
+            fields: dict[str, str | int | float] = {"node": self._name(node), "state": state}
+            self._on_log(Log(None, "info", "another node", fields))
 
     def _note_time(self, timestamp: Timestamp) -> None:
         # What takes long to come makes the brokers' clock seem slow: the least late is the best.
@@ -268,6 +272,10 @@ class _Claimed:
     reason: Reason
     predecessor: str
     at: int = 0  # ms: the broker's time of the first beat with it, once that is read
+
+
+def _state(member: Member) -> str:
+    return "left" if member.state == "dead" and member.beat.leaving else member.state
 
 
 def _gist(beat: Beat) -> object:

@@ -160,6 +160,23 @@ def test_who_leaves_claims_nothing_and_is_needed_until_another_has_its_slots() -
     assert not line.beats[-1][0].claims
 
 
+def test_a_node_that_left_is_not_said_to_be_dead() -> None:
+    line = Line()
+    one, other = Node(line, "a"), Node(line, "b")
+    settled(one, other)
+    one.member.leave()
+    one.turns()
+    one.member.close()
+    for _ in range(10):
+        line.now += 300
+        settled(other, turns=1)
+    seen = [log.fields["state"] for log in other.logs if log.event == "another node"]
+    assert seen == ["live", "leaving", "left"]
+    late = Node(line, "c")
+    settled(other, late)
+    assert [log.fields["node"] for log in late.logs if log.event == "another node"] == ["b.host"]
+
+
 def test_a_node_alone_is_needed_by_nobody() -> None:
     node = Node(Line(), "a")
     settled(node)
