@@ -159,7 +159,7 @@ def _node(view: View, member: Member, quiet: float) -> NodeOverview:
     age = (view.time - member.heard) / 1000 + quiet
     state = member.state
     if state == "dead" or age * 1000 >= view.failover_timeout:
-        state = "left" if beat.leaving else "dead"
+        state = member.end
     holders = view.holders.items()
     backups = (each.slot for each in beat.replicas if each.role == "backup")
     return NodeOverview(

@@ -40,6 +40,11 @@ class Member:
     state: Literal["live", "leaving", "dead"]
     replicas: Mapping[int, Replica]  # of the beat, by slot
 
+    @property
+    def end(self) -> Literal["left", "dead"]:
+        """How it ended, if it has: on purpose or not."""
+        return "left" if self.beat.leaving else "dead"
+
 
 class View:
     """The state of the application's nodes and slots after some records of the slots topic.

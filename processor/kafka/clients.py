@@ -335,8 +335,7 @@ def _described(client: _Client, topic: str, timeout: float) -> TopicMetadata:
     for _ in range(_ASKED):
         with contextlib.suppress(KafkaException):
             return client.list_topics(topic, _PROMPT).topics[topic]
-    ask = lambda: client.list_topics(topic, timeout).topics[topic]  # noqa: E731
-    return patiently(ask, f"ask for the topic {topic}")
+    return patiently(lambda: client.list_topics(topic, timeout).topics[topic], f"ask for {topic}")
 
 
 def topics_of(

@@ -12,7 +12,7 @@ from typing import Any
 
 from processor.cluster.beats import Adoption, Beat, Claim, Reason, Replica
 from processor.cluster.decisions import decide, reason
-from processor.cluster.view import Member, View
+from processor.cluster.view import View
 from processor.errors import Fenced, SettingsError, StateMismatch
 from processor.kafka.broker_clock import clock_offset
 from processor.node.identity import Identity
@@ -193,7 +193,8 @@ class Membership:
                 claimed.at = timestamp
 
     def _note_nodes(self) -> None:
-        nodes = {node: _state(member) for node, member in self.view.members.items()}
+        members = self.view.members.items()
+        nodes = {node: each.end if each.state == "dead" else each.state for node, each in members}
         for node, state in nodes.items():
             before = self._nodes.get(node)
             # Of one that had left before this one came nobody needs to hear.
@@ -272,10 +273,6 @@ class _Claimed:
     reason: Reason
     predecessor: str
     at: int = 0  # ms: the broker's time of the first beat with it, once that is read
-
-
-def _state(member: Member) -> str:
-    return "left" if member.state == "dead" and member.beat.leaving else member.state
 
 
 def _gist(beat: Beat) -> object:
