@@ -76,6 +76,13 @@ class CommitCycle:
         return self._tasks.memory_bytes > options.cache_bytes + options.uncommitted_bytes
 
     @property
+    def due(self) -> int | None:
+        """Milliseconds until there is to be a checkpoint; None: none is to be yet."""
+        if self.under_way or not (self.moved and self._tasks.assigned):
+            return None
+        return max(0, self._last + self._options.checkpoint_interval - self._now.elapsed)
+
+    @property
     def is_due(self) -> bool:
         """Whether it is time for a checkpoint."""
         due = self._now.elapsed - self._last >= self._options.checkpoint_interval

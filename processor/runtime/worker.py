@@ -108,6 +108,11 @@ class Worker:
         return self._set.judged
 
     @property
+    def due(self) -> int | None:
+        """Milliseconds until there is to be a checkpoint; None: nothing is to be committed."""
+        return self._cycle.due
+
+    @property
     def checkpoints(self) -> int:
         """How many checkpoints have been committed."""
         return self._cycle.done

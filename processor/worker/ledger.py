@@ -53,12 +53,14 @@ class Ledger:
     def records(self, positions: Mapping[TopicPartition, Position]) -> Iterator[Produce]:
         """What is to be written for these positions."""
         exact, ids = self._spec.exactly_once, self._spec.settled.ids
+        written: dict[TopicPartition, list[tuple[bytes, bytes]]] = {}
         for source, position in positions.items():
             for place in self.places_of(source)[:1]:
                 topic = ids.get(source.topic, "")
                 entry = Entry(position.offset, position.metadata, topic, exact)
-                yield Produce(
-                    place.topic,
-                    Batch([key_of(source)], [encoded(entry)], [Timestamp(0)], [NO_OFFSET]),
-                    place.partition,
-                )
+                written.setdefault(place, []).append((key_of(source), encoded(entry)))
+        for place, rows in written.items():
+            keys, values = ([*column] for column in zip(*rows, strict=True))
+            count = len(rows)
+            records = Batch(keys, values, [Timestamp(0)] * count, [NO_OFFSET] * count)
+            yield Produce(place.topic, records, place.partition)

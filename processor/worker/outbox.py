@@ -300,6 +300,8 @@ class TransactionalOutbox:
         """
         began = time.monotonic()
         sending = self._caller.submit(send)
+        # Meanwhile what waits for more records to come is on its way, too.
+        self._sender.producer.flush(_SERVED)
         while not wait([sending], _SERVED).done:
             self._sender.producer.poll(0)  # reports errors
             waited = time.monotonic() - began

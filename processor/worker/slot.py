@@ -354,7 +354,9 @@ class Slot:
         """Seconds to wait for records; none if there is more to do."""
         if self._worker.is_exhausted:
             return 0.0
-        return _POLL if self._adoption is None else _SHORT_POLL
+        longest = _POLL if self._adoption is None else _SHORT_POLL
+        due = self._worker.due
+        return longest if due is None else min(longest, due / 1000)
 
     def _join_again(self, cause: str) -> None:
         self._channel.log("warning", "joins the group again", cause=cause)

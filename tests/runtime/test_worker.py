@@ -317,6 +317,20 @@ def test_a_checkpoint_comes_when_its_interval_has_passed() -> None:
     assert Commit() in worker.handle(Tick(Timestamp(1000), 200))
 
 
+def test_how_long_the_next_checkpoint_is_to_be_waited_for() -> None:
+    worker = running(checkpoint_interval=100)
+    worker.handle(Tick(Timestamp(1000), 30))
+    assert worker.due is None
+    worker.handle(fetched(("a", 1)))
+    assert worker.due == 70
+    assert Commit() in worker.handle(Tick(Timestamp(1000), 130))
+    assert worker.due is None
+    worker.handle(Committed({STORE: Offset(0)}))
+    assert worker.due is None
+    worker.handle(fetched(("a", 1), start=1))
+    assert worker.due == 100
+
+
 def test_what_comes_after_a_quiet_time_is_committed_at_once() -> None:
     worker = running(checkpoint_interval=100)
     assert worker.handle(Tick(Timestamp(1000), 150)) == []
