@@ -49,7 +49,7 @@ ROWS = batch(row(1, "a", 5), row(2, "b", 3), row(4, "a", 2), row(8, "a", 4))
 
 
 @pytest.mark.parametrize(
-    ("step", "value", "told", "times"),
+    ("step", "value", "emitted", "times"),
     [
         (Count("table", "change"), int64, [1, 1, 2, 3], [5, 3, 5, 5]),
         (reduce(total, "change"), json, [1, 2, 5, 13], [5, 3, 5, 5]),
@@ -64,10 +64,10 @@ ROWS = batch(row(1, "a", 5), row(2, "b", 3), row(4, "a", 2), row(8, "a", 4))
     ids=["count", "reduce", "aggregate", "latest"],
 )
 def test_every_change_is_emitted(
-    step: TableOperator, value: Serde[Any], told: list[int], times: list[int]
+    step: TableOperator, value: Serde[Any], emitted: list[int], times: list[int]
 ) -> None:
     made = run(step, ROWS, context(spec(value)))
-    assert (made.keys, made.values, made.timestamps) == (list("abaa"), told, times)
+    assert (made.keys, made.values, made.timestamps) == (list("abaa"), emitted, times)
     assert made.offsets == ROWS.offsets
 
 

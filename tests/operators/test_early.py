@@ -1,4 +1,4 @@
-"""Early results: what is told of windows before they close, and what is final."""
+"""Early results: what is emitted of windows before they close, and what is final."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +41,7 @@ def per_minute(stream: Grouped) -> None:
 
 
 ROWS = [("a", 1), ("b", 2), ("a", 9), ("c", 10), ("a", 11), ("a", 19), ("a", 45), ("b", 61)]
-TOLD = [
+EMITTED = [
     ("a", 0, 60, 2),  # at 10
     ("b", 0, 60, 1),
     ("a", 0, 60, 4),  # at 45
@@ -55,8 +55,8 @@ TOLD = [
 def test_windows_that_have_changed_are_emitted_at_each_interval() -> None:
     test = driver(per_minute)
     pipe(test, *ROWS)
-    assert read(test) == TOLD
-    assert read(test, "final") == TOLD[-3:]
+    assert read(test) == EMITTED
+    assert read(test, "final") == EMITTED[-3:]
 
 
 def test_wherever_batches_end_and_workers_restart() -> None:
@@ -64,8 +64,8 @@ def test_wherever_batches_end_and_workers_restart() -> None:
     for row in ROWS:
         pipe(test, row)
         test.restart()
-    assert read(test) == TOLD
-    assert read(test, "final") == TOLD[-3:]
+    assert read(test) == EMITTED
+    assert read(test, "final") == EMITTED[-3:]
 
 
 def test_records_that_do_not_reach_the_windows_bring_time_as_well() -> None:
@@ -200,5 +200,5 @@ def test_what_is_emitted_of_a_window_that_is_gone_is_not_ahead_of_the_stream_tim
     test = TopologyDriver(topology, partitions=1)
     rows = [("a", 1, 1), ("b", 1, 11), ("a", 0, 12), ("b", 1, 23)]
     test.pipe("in", *(Record(key, value, Timestamp(time * 1000)) for key, value, time in rows))
-    told = [(each.key.key, each.value, each.timestamp) for each in test.read_records("out")]
-    assert told == [("a", 1, 1000), ("a", None, 23_000), ("b", 1, 11_000)]
+    emitted = [(each.key.key, each.value, each.timestamp) for each in test.read_records("out")]
+    assert emitted == [("a", 1, 1000), ("a", None, 23_000), ("b", 1, 11_000)]

@@ -25,8 +25,8 @@ def run(step: Process, rows: AnyBatch, at: Context) -> AnyBatch:
     return made
 
 
-def told(name: str) -> Any:
-    """A function for a punctuator: what it is told, and the stream time that it sees."""
+def times(name: str) -> Any:
+    """A function for a punctuator: emits the time it is given, and the stream time that it sees."""
 
     def punctuate(time: Timestamp, view: ProcessContext) -> list[AnyRecord]:
         return [Record(name, (time, view.stream_time), time)]
@@ -107,7 +107,7 @@ def test_the_stream_time_includes_the_record() -> None:
 
 
 def test_a_punctuation_comes_before_the_record_that_brings_its_time() -> None:
-    step = process(lambda r, _: [r], Punctuator(10, told("tick")))
+    step = process(lambda r, _: [r], Punctuator(10, times("tick")))
     rows = batch(row("a", timestamp=9), row("b", timestamp=12), row("c", timestamp=35))
     made = run(step, rows, context(COUNTS))
     assert made.values == ["a", (10, 9), "b", (30, 12), "c"]
@@ -115,12 +115,12 @@ def test_a_punctuation_comes_before_the_record_that_brings_its_time() -> None:
 
 
 def test_the_first_record_of_a_task_brings_no_punctuation() -> None:
-    step = process(lambda r, _: [r], Punctuator(10, told("tick")))
+    step = process(lambda r, _: [r], Punctuator(10, times("tick")))
     assert run(step, batch(row("a", timestamp=25)), context(COUNTS)).values == ["a"]
 
 
 def test_records_that_do_not_reach_the_step_let_its_time_pass_one_by_one() -> None:
-    step = process(lambda r, _: [r], Punctuator(10, told("tick")))
+    step = process(lambda r, _: [r], Punctuator(10, times("tick")))
     at = context(COUNTS, stream_time=1)
     rows = batch(*(row(time, timestamp=time) for time in (5, 12, 14, 27, 33)))
     at.clock.enter([rows], advance=True)
@@ -133,7 +133,7 @@ def test_records_that_do_not_reach_the_step_let_its_time_pass_one_by_one() -> No
 
 
 def test_several_punctuators_come_by_time_then_by_number() -> None:
-    step = process(lambda _r, _c: None, Punctuator(20, told("b")), Punctuator(10, told("a")))
+    step = process(lambda _r, _c: None, Punctuator(20, times("b")), Punctuator(10, times("a")))
     rows = batch(*(row(time, timestamp=time) for time in (0, 10, 20)))
     made = run(step, rows, context(COUNTS))
     assert list(zip(made.keys, made.values, strict=True)) == [
@@ -162,7 +162,7 @@ def test_a_punctuation_that_fails_is_named_and_can_be_left_out() -> None:
 
 
 def test_the_wall_clock_drives_its_own_punctuators_alone() -> None:
-    step = process(None, Punctuator(10, told("stream")), Punctuator(10, told("wall"), "wall"))
+    step = process(None, Punctuator(10, times("stream")), Punctuator(10, times("wall"), "wall"))
     at = context(COUNTS, stream_time=3)
     at.clock.now = Timestamp(45)
     made = step.tick(Timestamp(21), at)
@@ -171,7 +171,7 @@ def test_the_wall_clock_drives_its_own_punctuators_alone() -> None:
 
 
 def test_the_first_look_at_the_wall_clock_brings_no_punctuation() -> None:
-    step = process(None, Punctuator(10, told("wall"), "wall"))
+    step = process(None, Punctuator(10, times("wall"), "wall"))
     at = context(COUNTS)
     at.clock.now = Timestamp(45)
     made = step.tick(Timestamp(-1), at)
@@ -184,5 +184,5 @@ def test_the_first_look_at_the_wall_clock_brings_no_punctuation() -> None:
     [(0, 9, None), (0, 10, 10), (9, 10, 10), (10, 10, None), (10, 19, None), (3, 57, 50)],
 )
 def test_due(since: int, now: int, due: int | None) -> None:
-    punctuator: Punctuator[Any, Any] = Punctuator(10, told("p"))
+    punctuator: Punctuator[Any, Any] = Punctuator(10, times("p"))
     assert punctuator.due(Timestamp(since), Timestamp(now)) == due

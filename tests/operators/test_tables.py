@@ -1,4 +1,4 @@
-"""Tables of tables: what was told before is taken back, exactly."""
+"""Tables of tables: what was emitted before is taken back, exactly."""
 
 from itertools import product
 from typing import Any
@@ -54,7 +54,7 @@ ROWS = batch(row(1, "a"), row(2, "b"), row(4, "a"), row(None, "b"), row(8, "b"))
 
 
 @pytest.mark.parametrize(
-    ("step", "value", "told"),
+    ("step", "value", "emitted"),
     [
         (Latest("table", "change"), json, [(None, 1), (None, 2), (1, 4), (2, None), (None, 8)]),
         (Count("table", "change"), int64, [(None, 1), (None, 1), (1, 2), (1, 2), (2, 3)]),
@@ -62,9 +62,9 @@ ROWS = batch(row(1, "a"), row(2, "b"), row(4, "a"), row(None, "b"), row(8, "b"))
     ids=["latest", "count"],
 )
 def test_a_table_emits_the_old_value_with_each_change(
-    step: TableOperator, value: Serde[Any], told: list[tuple[Any, Any]]
+    step: TableOperator, value: Serde[Any], emitted: list[tuple[Any, Any]]
 ) -> None:
-    assert run(step, ROWS, pairing(value)) == told
+    assert run(step, ROWS, pairing(value)) == emitted
 
 
 def test_old_values_are_those_of_the_store_across_batches() -> None:
@@ -85,7 +85,7 @@ def test_at_a_checkpoint_the_old_value_is_that_of_the_checkpoint_before() -> Non
     at = pairing(json)
     step = Latest("table", "checkpoint")
     overlay = at.stores["table"]._overlay
-    for rows, told in [
+    for rows, emitted in [
         (batch(row(1, "a"), row(2, "a"), row(3, "b")), [("a", None, 2), ("b", None, 3)]),
         (batch(row(5, "a"), row(None, "b"), row(6, "a")), [("a", 2, 6), ("b", 3, None)]),
         (batch(row(7, "b")), [("b", None, 7)]),
@@ -96,7 +96,7 @@ def test_at_a_checkpoint_the_old_value_is_that_of_the_checkpoint_before() -> Non
         changes = step.changes(at)
         assert changes is not None
         pairs = zip(changes.keys, changes.values, strict=True)
-        assert [(key, *change) for key, change in pairs] == told
+        assert [(key, *change) for key, change in pairs] == emitted
         overlay.committed(overlay.position)
 
 
@@ -111,7 +111,7 @@ CHANGES = batch(
 
 
 @pytest.mark.parametrize(
-    ("step", "told"),
+    ("step", "emitted"),
     [
         (FilterTable(even), [(None, 2), (2, None), (None, 4), (4, None)]),
         (FilterTable(even, keep=False), [(None, 3), (3, 5), (5, None)]),
@@ -124,12 +124,12 @@ CHANGES = batch(
     ids=["filter", "filter-not", "map-values", "map to nothing"],
 )
 def test_a_derived_table_emits_tombstones_only_of_what_it_emitted(
-    step: Derived, told: list[tuple[Any, Any]]
+    step: Derived, emitted: list[tuple[Any, Any]]
 ) -> None:
     news, changes = step.process(CHANGES, context())
-    assert changes.values == told
-    assert news.values == [new for _, new in told]
-    assert len(news.offsets) == len(told)
+    assert changes.values == emitted
+    assert news.values == [new for _, new in emitted]
+    assert len(news.offsets) == len(emitted)
 
 
 def test_a_function_that_fails_makes_its_row_bad() -> None:
@@ -166,7 +166,7 @@ def less(held: int, value: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("step", "told"),
+    ("step", "emitted"),
     [
         (CountChanges("table", "change"), [1, 2, 2, 1, 0]),
         (AggregateChanges("table", "change", None, total, json, less), [5, 8, 10, 7, 0]),
@@ -181,10 +181,10 @@ def less(held: int, value: int) -> int:
     ],
     ids=["count", "reduce", "aggregate", "deleted"],
 )
-def test_what_a_group_loses_is_taken_back(step: TableOperator, told: list[Any]) -> None:
+def test_what_a_group_loses_is_taken_back(step: TableOperator, emitted: list[Any]) -> None:
     rows = changed((None, 5), (None, 3), (5, 7), (3, None), (7, None))
     rows = rows.with_keys(["k"] * 5)
-    assert [change.new for change in run(step, rows, pairing(json))] == told
+    assert [change.new for change in run(step, rows, pairing(json))] == emitted
 
 
 @pytest.mark.parametrize(
@@ -198,10 +198,10 @@ def test_what_a_group_loses_is_taken_back(step: TableOperator, told: list[Any]) 
 def test_nothing_is_taken_back_from_nothing(step: TableOperator) -> None:
     at = pairing(json)
     rows = changed((5, None), (4, 7)).with_keys(["k", "k"])
-    told = run(step, rows, at)
-    assert told[0] == (None, None)
-    assert told[1].old is None
-    assert dict(at.stores["table"].items()) == {"k": (0, told[1].new)} or told[1].new == 7
+    emitted = run(step, rows, at)
+    assert emitted[0] == (None, None)
+    assert emitted[1].old is None
+    assert dict(at.stores["table"].items()) == {"k": (0, emitted[1].new)} or emitted[1].new == 7
 
 
 def test_an_aggregate_is_an_object_of_its_own() -> None:

@@ -28,7 +28,7 @@ def test_a_buffered_change_comes_back_as_it_was() -> None:
     assert serde.decode(serde.encode(held)) == held
 
 
-def told(make: Any, *puts: tuple[int, str, Any]) -> list[tuple[Any, Any, int]]:
+def emitted(make: Any, *puts: tuple[int, str, Any]) -> list[tuple[Any, Any, int]]:
     app = Topology("app")
     table: Table[str, Any] = app.table("in", name="t", emit="change")
     make(table).to("out")
@@ -40,7 +40,7 @@ def told(make: Any, *puts: tuple[int, str, Any]) -> list[tuple[Any, Any, int]]:
 
 def test_the_last_change_is_emitted_when_its_time_has_come() -> None:
     puts = [(0, "a", 1), (1, "a", 2), (2, "b", 3), (10, "c", 4), (12, "a", 5)]
-    assert told(lambda table: table.suppress(until=0.01, max_records=9), *puts) == [
+    assert emitted(lambda table: table.suppress(until=0.01, max_records=9), *puts) == [
         ("a", 2, 1),
         ("b", 3, 2),
     ]
@@ -48,22 +48,22 @@ def test_the_last_change_is_emitted_when_its_time_has_come() -> None:
 
 def test_a_change_at_the_very_end_of_the_wait_is_emitted_with_it() -> None:
     puts = [(0, "a", 1), (10, "a", 2)]
-    assert told(lambda table: table.suppress(until=0.01, max_records=9), *puts) == [("a", 2, 10)]
+    assert emitted(lambda table: table.suppress(until=0.01, max_records=9), *puts) == [("a", 2, 10)]
 
 
 def test_what_came_and_went_is_never_emitted() -> None:
     puts = [(0, "a", 1), (1, "a", None), (50, "b", 1)]
-    assert told(lambda table: table.suppress(until=0.01, max_records=9), *puts) == []
+    assert emitted(lambda table: table.suppress(until=0.01, max_records=9), *puts) == []
 
 
 def test_a_full_buffer_emits_what_is_due_first() -> None:
     puts = [(3, "a", 1), (2, "b", 2), (4, "c", 3)]
-    assert told(lambda table: table.suppress(until=0.05, max_records=2), *puts) == [("b", 2, 2)]
+    assert emitted(lambda table: table.suppress(until=0.05, max_records=2), *puts) == [("b", 2, 2)]
 
 
 def test_a_filter_downstream_of_a_suppression_takes_back_what_was_emitted() -> None:
     puts = [(0, "a", 8), (10, "z", 0), (11, "a", 3), (12, "a", 2), (30, "z", 0)]
-    made = told(
+    made = emitted(
         lambda table: table.suppress(until=0.01, max_records=9).filter(lambda value: value > 5),
         *puts,
     )

@@ -71,7 +71,7 @@ def schemas(draw: st.DrawFn, depth: int = 3) -> Any:
                 return {"type": "record", "name": name, "fields": fields}
             case "union":
                 made = [make(left - 1, in_union=True) for _ in range(draw(st.integers(1, 3)))]
-                # One of each class of values: a value then tells which branch it is of.
+                # One of each class of values: a value then shows which branch it is of.
                 branches = {_kind(each): each for each in made}
                 if "enum" in branches or "fixed" in branches:
                     branches.pop("string", None)

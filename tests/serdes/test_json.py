@@ -301,7 +301,7 @@ def test_values_of_another_class_are_not_written(annotation: Any, value: Any, me
 
 
 class Opaque:
-    """A plain class: nobody can tell its fields."""
+    """A plain class: nobody knows its fields."""
 
 
 @dataclass

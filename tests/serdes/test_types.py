@@ -60,15 +60,15 @@ class Unresolved(msgspec.Struct):
     field: Missing
 
 
-def told(order: Order) -> Total:
+def annotated(order: Order) -> Total:
     raise NotImplementedError
 
 
-def tells_none(order: Order) -> None:
+def returns_none(order: Order) -> None:
     raise NotImplementedError
 
 
-def tells_nothing(order):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+def unannotated(order):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
     raise NotImplementedError
 
 
@@ -80,7 +80,7 @@ def generic(value: T) -> T:
     return value
 
 
-@functools.wraps(told)
+@functools.wraps(annotated)
 def wrapped(*args: Any) -> Any:
     raise NotImplementedError
 
@@ -106,15 +106,15 @@ class Scorer:
 @pytest.mark.parametrize(
     ("function", "annotation"),
     [
-        (told, Total),
-        (tells_none, NoneType),
-        (tells_nothing, None),
+        (annotated, Total),
+        (returns_none, NoneType),
+        (unannotated, None),
         (unresolved, None),
         (generic, None),
         (wrapped, Total),
-        (functools.partial(told, 1), Total),
+        (functools.partial(annotated, 1), Total),
         (functools.partial(functools.partial(Scorer().method)), dict[str, int]),
-        (functools.lru_cache(told), Total),
+        (functools.lru_cache(annotated), Total),
         (lambda order: order, None),
         (Scorer(), float),
         (Scorer().method, dict[str, int]),

@@ -29,9 +29,9 @@ def test_all_departures(departures: list[Record[str, Flight]]) -> None:
     for begin in range(0, len(some), 9_999):
         driver.pipe("departures", *some[begin : begin + 9_999])
     hours, late = recomputed(some)
-    told = driver.read("departures-per-hour")
-    assert {window: Hour(**value) for window, value in told} == hours
-    assert len(told) == len(hours)
+    emitted = driver.read("departures-per-hour")
+    assert {window: Hour(**value) for window, value in emitted} == hours
+    assert len(emitted) == len(hours)
     assert [flight for _, flight in driver.read("late-departures")] == late
     assert len(late) > 100
     assert not driver.bad_records

@@ -113,15 +113,15 @@ def pipe(driver: TopologyDriver, *rows: tuple[str | None, int, int]) -> None:
 def test_every_aggregate(emit: Emit, together: bool) -> None:  # noqa: FBT001
     topology = Topology("app")
     orders = topology.stream("in", value=Order)
-    orders.group_by_key().agg(emit=emit, **ALL).to_stream().for_each(lambda _, v: told.append(v))
-    told: list[Any] = []
+    orders.group_by_key().agg(emit=emit, **ALL).to_stream().for_each(lambda _, v: emitted.append(v))
+    emitted: list[Any] = []
     driver = TopologyDriver(topology)
     for rows in [ORDERS] if together else [[each] for each in ORDERS]:
         pipe(driver, *rows)
         driver.restart()
     assert driver.store("in-agg") == {"k": EXPECTED}
-    assert told[-1] == EXPECTED
-    assert len(told) == (1 if together and emit == "checkpoint" else 5)
+    assert emitted[-1] == EXPECTED
+    assert len(emitted) == (1 if together and emit == "checkpoint" else 5)
 
 
 def test_aggregates_of_windows() -> None:
@@ -303,7 +303,7 @@ def test_a_record_that_makes_what_the_model_refuses_is_bad(emit: Emit, together:
 )
 def test_so_it_is_in_windows(windows: Any, emit: Any) -> None:
     if isinstance(windows, Counted) and emit != "close":
-        pytest.skip("windows by count are told of once")
+        pytest.skip("windows by count are emitted once")
     topology = Topology("app")
     orders = topology.stream("in", value=Order)
     grouped = orders.group_by_key().window(windows, emit=emit)

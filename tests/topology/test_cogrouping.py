@@ -39,8 +39,8 @@ def test_each_stream_is_added_by_its_own_function() -> None:
         ("one", "k2", "D", 1),
     ]:
         driver.pipe(topic, key=key, value=value, timestamp=time)
-    told = [(each.key, each.value, each.timestamp) for each in driver.read_records("out")]
-    assert told == [("k1", "A", 0), ("k1", "A-B", 10), ("k2", "-C", 5), ("k2", "-CD", 5)]
+    emitted = [(each.key, each.value, each.timestamp) for each in driver.read_records("out")]
+    assert emitted == [("k1", "A", 0), ("k1", "A-B", 10), ("k2", "-C", 5), ("k2", "-CD", 5)]
     assert driver.store("all") == {"k1": "A-B", "k2": "-CD"}
 
 

@@ -15,7 +15,7 @@ def plus(left: Any, right: Any) -> str:
     return f"{left}+{right}"
 
 
-def told(driver: TopologyDriver, topic: str = "out") -> list[tuple[Any, Any, int]]:
+def emitted(driver: TopologyDriver, topic: str = "out") -> list[tuple[Any, Any, int]]:
     """Key, value and timestamp of what was written."""
     return [(each.key, each.value, each.timestamp) for each in driver.read_records(topic)]
 
@@ -42,7 +42,7 @@ def test_a_record_meets_the_table_as_of_its_own_turn(orders_and_users: TopologyD
     driver.pipe("orders", key="a", value="X2", timestamp=1)
     driver.pipe("users", key="a", value=None)
     driver.pipe("orders", key="a", value="X3", timestamp=8)
-    assert told(driver) == [("a", "X2+Y1", 1)]
+    assert emitted(driver) == [("a", "X2+Y1", 1)]
     assert driver.read("left") == [
         ("a", "X0+None"),
         ("a", "X1+Y0"),
@@ -152,7 +152,7 @@ KINDS: dict[str, Joined] = {
     "outer": lambda left, right: left.outer_join(right, plus, name="both", emit="change"),
 }
 CHANGES: list[tuple[str, str, Any, int, dict[str, tuple[Any, int]]]] = [
-    # Side, key, value, time, and what each kind of join that tells of it tells, with its time.
+    # Side, key, value, time, and what each kind of join that emits a result emits, with its time.
     ("left", "a", "X0", 5, {"left": ("X0+None", 5), "outer": ("X0+None", 5)}),
     ("right", "a", "Y0", 0, dict.fromkeys(KINDS, ("X0+Y0", 5))),
     ("right", "b", "Y1", 10, {"outer": ("None+Y1", 10)}),
@@ -184,7 +184,7 @@ def test_changes_of_two_tables(kind: str, emit: Any) -> None:
     for side, key, value, time, expected in CHANGES:
         driver.pipe(side, key=key, value=value, timestamp=time)
         wanted = [(key, *expected[kind])] if kind in expected else []
-        assert told(driver) == wanted, (side, key, value)
+        assert emitted(driver) == wanted, (side, key, value)
 
 
 def test_a_joined_table_emits_the_last_change_at_a_checkpoint_and_can_be_read() -> None:

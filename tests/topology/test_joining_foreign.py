@@ -52,7 +52,7 @@ def right(driver: TopologyDriver, key: str, value: str | None) -> dict[Any, Any]
 
 
 def without(kind: str, **results: str) -> dict[str, str]:
-    """What a left join alone tells of."""
+    """What a left join alone emits."""
     return results if kind == "left_join" else {}
 
 
@@ -65,8 +65,8 @@ def test_from_the_left(kind: str) -> None:
     assert left(driver, "l1", 4, "r2") == {"l1": "(4,R2)"}
     driver.pipe("left", key="l1", value=None)
     driver.pipe("left", key="l3", value=None)
-    told = dict(driver.read("out"))
-    assert told == ({"l1": None, "l3": None} if kind == "left_join" else {"l1": None})
+    emitted = dict(driver.read("out"))
+    assert emitted == ({"l1": None, "l3": None} if kind == "left_join" else {"l1": None})
     assert driver.store("joined") == {"l2": "(2,R2)"}
     assert len(driver.store("joined-subscriptions")) == 1
 
@@ -100,7 +100,7 @@ def test_another_foreign_key_one_that_nobody_has_and_none(kind: str) -> None:
 
 
 def test_a_response_to_an_older_value_is_stale() -> None:
-    """Nothing is told of what was asked for before the value changed."""
+    """Nothing is emitted for what was asked for before the value changed."""
     driver = driver_of("join", emit="change", right=1, left=1)
     right(driver, "r1", "R1")
     right(driver, "r2", "R2")

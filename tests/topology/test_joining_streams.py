@@ -13,7 +13,7 @@ from processor.topology.joining import span_of
 from processor.topology.plan import plan
 from processor.topology.topology import builder_of
 
-Told = list[tuple[Any, Any, int]]
+Rows = list[tuple[Any, Any, int]]
 
 
 def plus(left: Any, right: Any) -> str:
@@ -30,14 +30,14 @@ def driver_of(kind: str, late: Policy | None = None, **times: Any) -> TopologyDr
     return TopologyDriver(topology)
 
 
-def told(driver: TopologyDriver) -> Told:
+def emitted(driver: TopologyDriver) -> Rows:
     return [(each.key, each.value, each.timestamp) for each in driver.read_records("out")]
 
 
-def after(driver: TopologyDriver, side: str, key: str, value: Any, time: int) -> Told:
-    """What is told when this record has come."""
+def after(driver: TopologyDriver, side: str, key: str, value: Any, time: int) -> Rows:
+    """What is emitted when this record has come."""
     driver.pipe(side, key=key, value=value, timestamp=time)
-    return told(driver)
+    return emitted(driver)
 
 
 def test_records_match_from_before_to_after() -> None:
@@ -52,10 +52,10 @@ def test_records_match_from_before_to_after() -> None:
         for time in range(80, 121):
             driver.pipe("right", key="a", value=time, timestamp=time)
         expected = [("a", f"L+{time}", max(time, 100)) for time in matching]
-        assert told(driver) == expected
+        assert emitted(driver) == expected
         driver.pipe("left", key="a", value="M", timestamp=100)
         again = [(key, value.replace("L", "M"), time) for key, value, time in expected]
-        assert told(driver) == again
+        assert emitted(driver) == again
 
 
 def test_each_with_each_in_the_order_of_time_and_then_as_they_came() -> None:
@@ -83,7 +83,7 @@ def test_null_values_match_nothing_and_records_without_a_key_are_bad() -> None:
     driver.pipe("left", key="a", value=None)
     driver.pipe("right", key="a", value=1)
     driver.pipe("left", key=None, value=1)
-    assert told(driver) == []
+    assert emitted(driver) == []
     assert driver.bad_records == {("both", "null-key"): 1}
 
 
@@ -148,7 +148,7 @@ def test_asymmetric_times() -> None:
 
 
 def test_nothing_is_emitted_as_unmatched_that_may_be_matched_yet() -> None:
-    """Kafka Streams tells of A0 at once, and again when the late a0 comes."""
+    """Kafka Streams emits A0 at once, and again when the late a0 comes."""
     driver = driver_of("left_join", before=0.1, after=0)
     assert after(driver, "left", "0", "A0", 1000) == []
     assert after(driver, "left", "1", "A1", 1001) == []

@@ -1,4 +1,4 @@
-"""What a wrong topology is told, read as a whole: golden/messages.txt."""
+"""The error of each wrong topology, read as a whole: golden/messages.txt."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,11 +108,11 @@ WRONG: dict[str, Callable[[], Any]] = {
 
 
 def test_messages_are_the_golden_ones(golden: Callable[[str, str], None]) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     for what, make in WRONG.items():
         try:
             make()
         except KprocError as error:
-            told.append(f"{what}\n    {type(error).__name__}: {error}\n")
-    assert len(told) == len(WRONG)
-    golden("messages.txt", "\n".join(told))
+            messages.append(f"{what}\n    {type(error).__name__}: {error}\n")
+    assert len(messages) == len(WRONG)
+    golden("messages.txt", "\n".join(messages))

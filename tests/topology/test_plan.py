@@ -126,10 +126,10 @@ def test_it_lines_up_with_the_topics_that_it_is_read_with(app: Topology) -> None
     assert counts(app, a=9, b=2) == {"r": 2}
 
 
-def test_it_lines_up_with_another_that_was_reported(app: Topology) -> None:
-    told = by(app.stream("a"), "told", partitions=6)
-    told.merge(by(app.stream("b"), "r"), name="both").group_by_key().count(name="n")
-    assert counts(app, a=2, b=4) == {"told": 6, "r": 6}
+def test_it_lines_up_with_another_whose_count_is_given(app: Topology) -> None:
+    given = by(app.stream("a"), "given", partitions=6)
+    given.merge(by(app.stream("b"), "r"), name="both").group_by_key().count(name="n")
+    assert counts(app, a=2, b=4) == {"given": 6, "r": 6}
 
 
 def test_two_that_are_read_together_are_as_the_larger_one_needs(app: Topology) -> None:

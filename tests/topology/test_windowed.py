@@ -1,4 +1,4 @@
-"""Windows as a topology has them: what is told when, what is late, and what happens to that."""
+"""Windows as a topology has them: what is emitted when, what is late, and what happens to that."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -107,24 +107,24 @@ def add_or_delete(total: int, value: int) -> int | None:
 def test_a_deleted_state_gives_no_result() -> None:
     def make(stream: Grouped) -> None:
         stream.window(tumbling("10s")).aggregate(int, add_or_delete, name="x").to("out")
-        stream.window(tumbling("10s"), emit="checkpoint").aggregate(int, add_or_delete).to("told")
+        stream.window(tumbling("10s"), emit="checkpoint").aggregate(int, add_or_delete).to("live")
 
     test = driver(make)
     pipe(test, ("a", 1, 5), ("a", 2, 0), ("b", 3, 1))
-    assert sorted(read(test, "told"), key=str) == [("a", 0, 10, None), ("b", 0, 10, 1)]
+    assert sorted(read(test, "live"), key=str) == [("a", 0, 10, None), ("b", 0, 10, 1)]
     pipe(test, ("c", 10, 1))
     assert read(test) == [("b", 0, 10, 1)]
 
 
 def test_a_result_that_was_deleted_before_its_window_closed_is_emitted_as_such() -> None:
     def make(stream: Grouped) -> None:
-        stream.window(tumbling("10s"), emit="checkpoint").aggregate(int, add_or_delete).to("told")
+        stream.window(tumbling("10s"), emit="checkpoint").aggregate(int, add_or_delete).to("live")
 
     test = driver(make)
     pipe(test, ("a", 1, 5))
-    assert read(test, "told") == [("a", 0, 10, 5)]
+    assert read(test, "live") == [("a", 0, 10, 5)]
     pipe(test, ("a", 2, 0), ("b", 30, 1))
-    assert sorted(read(test, "told"), key=str) == [("a", 0, 10, None), ("b", 30, 40, 1)]
+    assert sorted(read(test, "live"), key=str) == [("a", 0, 10, None), ("b", 30, 40, 1)]
 
 
 def test_a_window_that_is_kept_can_be_read_after_it_has_closed() -> None:
@@ -150,10 +150,10 @@ def test_late_records_are_dead_letters() -> None:
     assert read(test) == [("a", 0, 10, 1)]
     first, second = test.dead_letters()
     assert (first.key, first.timestamp, second.key) == (b"a", 9000, b"b")
-    told = {name: (value or b"").decode() for name, value in first.headers}
-    assert told["kproc.reason"] == "late"
-    assert told["kproc.offset"] == "2"
-    assert "1000 ms behind the stream time" in told["kproc.error"]
+    headers = {name: (value or b"").decode() for name, value in first.headers}
+    assert headers["kproc.reason"] == "late"
+    assert headers["kproc.offset"] == "2"
+    assert "1000 ms behind the stream time" in headers["kproc.error"]
     assert test.bad_records == {("in-count", "late"): 2}
 
 
@@ -230,8 +230,8 @@ def test_a_result_that_fails_on_its_way_is_a_dead_letter_and_nothing_else_is() -
         ["d", 10_000, 20_000],
     ]
     assert [letter.value for letter in letters] == [b"2"] * 3
-    told = {name: (value or b"").decode() for name, value in letters[0].headers}
-    assert (told["kproc.topic"], told["kproc.step"]) == ("in-count", "check")
+    headers = {name: (value or b"").decode() for name, value in letters[0].headers}
+    assert (headers["kproc.topic"], headers["kproc.step"]) == ("in-count", "check")
     assert test.bad_records == {("check", "function"): 3}
     assert test.store("in-count") == {Windowed("e", 20_000, 30_000): 1}
 
@@ -433,7 +433,7 @@ def test_the_description_says_what_the_windows_are() -> None:
     counts = stream.window(tumbling("10s", grace="1s")).count()
     counts.to("out")
     counts.late().to("late")
-    told = describe(plan(topology))
-    assert "count per tumbling 10s, grace 1s, emit close" in told
-    assert "store, windowed(text) → stamped(int64)" in told
-    assert "late: → late  topic, text → int64" in told
+    shown = describe(plan(topology))
+    assert "count per tumbling 10s, grace 1s, emit close" in shown
+    assert "store, windowed(text) → stamped(int64)" in shown
+    assert "late: → late  topic, text → int64" in shown

@@ -1,10 +1,10 @@
-"""Cases of Kafka Streams' own tests as tables: what is written, and what is told then.
+"""Cases of Kafka Streams' own tests as tables: what is written, and what is emitted then.
 
     left  a:A0@0 b:B0@0      ->
     right a:a0@5             -> a:A0+a0@5      || a:A0+null@0 a:A0+a0@5
 
 Each line names a topic and records as key:value@time; behind the arrow is what they make kproc
-tell, and behind the bars what they make Kafka Streams tell where that is something else. `-` is a
+emit, and behind the bars what they make Kafka Streams emit where that is something else. `-` is a
 missing key, `null` a missing value, and `a[0,10)` the key of a window.
 """
 
@@ -19,7 +19,7 @@ from processor.testing import TopologyDriver
 class Line(NamedTuple):
     topic: str
     records: list[Record[str | None, str | None]]
-    told: list[str]
+    kproc: list[str]
     kafka: list[str]
 
 
@@ -29,9 +29,9 @@ class Case:
 
     Args:
         of: Its class and its name there.
-        make: Writes the topology; what it tells goes to the topic out.
+        make: Writes the topology; what it emits goes to the topic out.
         steps: The table.
-        differs: Why kproc tells something else, where it does.
+        differs: Why kproc emits something else, where it does.
     """
 
     of: str
@@ -43,9 +43,9 @@ class Case:
     def lines(self) -> Iterator[Line]:
         for text in filter(None, map(str.strip, self.steps.splitlines())):
             written, _, expected = text.partition("->")
-            told, bars, kafka = expected.partition("||")
+            kproc, bars, kafka = expected.partition("||")
             topic, *records = written.split()
-            ours = told.split()
+            ours = kproc.split()
             theirs = kafka.split() if bars else ours
             yield Line(topic, [_record(each) for each in records], ours, theirs)
 
@@ -56,12 +56,12 @@ class Case:
         driver = TopologyDriver(topology)
         for line in self.lines:
             batches = [line.records] if together else [[record] for record in line.records]
-            told: list[str] = []
+            emitted: list[str] = []
             for batch in batches:
                 driver.pipe(line.topic, *batch)
-                told += map(shown, driver.read_records("out"))
-            assert told == line.told, line
-        assert bool(self.differs) == any(line.told != line.kafka for line in self.lines)
+                emitted += map(shown, driver.read_records("out"))
+            assert emitted == line.kproc, line
+        assert bool(self.differs) == any(line.kproc != line.kafka for line in self.lines)
 
 
 def _record(text: str) -> Record[str | None, str | None]:

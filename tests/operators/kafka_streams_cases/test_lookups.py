@@ -12,7 +12,7 @@ from tests.operators.kafka_streams_cases.scenario import Case, plus
 NO_KEY = (
     "A record whose key to look up is None is a result without a match; Kafka Streams drops it."
 )
-ONCE = "A key that has no result and had none is no change, and nothing is told of it."
+ONCE = "A key that has no result and had none is no change, and nothing is emitted for it."
 
 
 def looked_up(value: str) -> str | None:

@@ -131,7 +131,7 @@ def test_as_in_kafka_streams(case: Case, together: bool) -> None:  # noqa: FBT00
     case.check(together=together)
 
 
-def last_told(driver: TopologyDriver) -> dict[tuple[str, int], str]:
+def last_emitted(driver: TopologyDriver) -> dict[tuple[str, int], str]:
     """The value that each key and start of a window has in the end."""
     return {(key.key, key.start): value for key, value in driver.read("out")}
 
@@ -151,7 +151,7 @@ LARGE_RESULTS = {
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("key", LARGE)
 def test_aggregate_large_input_with_a_grace_for_all(key: str, together: bool) -> None:  # noqa: FBT001
-    """testAggregateLargeInput, every change told: what each window has in the end."""
+    """testAggregateLargeInput, every change emitted: what each window has in the end."""
     topology = Topology("app")
     added(10, grace=50, emit="change")(topology)
     driver = TopologyDriver(topology)
@@ -159,7 +159,7 @@ def test_aggregate_large_input_with_a_grace_for_all(key: str, together: bool) ->
     for batch in [records] if together else [[each] for each in records]:
         driver.pipe("in", *batch)
     pairs = (each.split(":") for each in LARGE_RESULTS[key].split())
-    assert last_told(driver) == {(key, int(start)): f"0+{values}" for start, values in pairs}
+    assert last_emitted(driver) == {(key, int(start)): f"0+{values}" for start, values in pairs}
 
 
 RANDOM = "A10 B15 C16 D18 E30 F40 G55 H56 I58 J58 K62 L63 M63 N63 O76 P77 Q80 R2 S3 T5 U8"
@@ -183,7 +183,7 @@ def test_aggregate_random_input(seed: int, emit: Any) -> None:
     driver.pipe("in", *records[:9])
     driver.pipe("in", *records[9:], Record("B", "end", Timestamp(1000)))
     pairs = (each.split(":") for each in RANDOM_RESULTS.split())
-    found = {start: value for (key, start), value in last_told(driver).items() if key == "A"}
+    found = {start: value for (key, start), value in last_emitted(driver).items() if key == "A"}
     assert {start: value for start, value in found.items() if start > 10} == {
         int(start): values for start, values in pairs
     }

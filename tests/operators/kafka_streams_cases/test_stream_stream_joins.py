@@ -8,8 +8,8 @@ from processor import JoinWindow, Stream, Topology
 from processor.testing import TopologyDriver
 from tests.operators.kafka_streams_cases.scenario import Case, plus
 
-UNMATCHED = "A record is told as unmatched when nothing can match it any more, and once."
-ORDER = "What closes together is told in the order of time, the left side first."
+UNMATCHED = "A record is emitted as unmatched when nothing can match it any more, and once."
+ORDER = "What closes together is emitted in the order of time, the left side first."
 LATE = "A late record is a bad one, and has no result."
 
 
@@ -477,8 +477,8 @@ def test_headers_of_what_has_no_match() -> None:
     ):
         headers = (("h", b"%d" % number),)
         driver.pipe(side, key=key, value=key, timestamp=time, headers=headers)
-    told = [(each.key, each.value, each.headers) for each in driver.read_records("out")]
-    assert told == [("0", "0+null", ()), ("2", "2+2", (("h", b"3"),))]
+    emitted = [(each.key, each.value, each.headers) for each in driver.read_records("out")]
+    assert emitted == [("0", "0+null", ()), ("2", "2+2", (("h", b"3"),))]
 
 
 @pytest.mark.parametrize("together", [False, True])

@@ -10,15 +10,15 @@ from processor.errors import UsageError
 from tests.operators.kafka_streams_cases.scenario import Case, plus
 
 WHOLLY = "Sliding windows take a record wholly or not at all."
-GONE = "What came and went while it was held back is never told."
+GONE = "What came and went while it was held back is never emitted."
 ROUNDED = (
     "Waits end at hundredths of their length: what began close together ends together, and of that "
-    "a full buffer tells the lower key first."
+    "a full buffer emits the lower key first."
 )
 APART = (
     "What comes later than the wait, such as the record that shows that it is over, waits again."
 )
-REBUILT = "A session that becomes another one is told as null only where its key changes."
+REBUILT = "A session that becomes another one is emitted as null only where its key changes."
 
 
 def counted(until: Any, most: int = 99) -> Callable[[Topology], None]:
@@ -59,8 +59,8 @@ def before_join(side: str) -> Callable[[Topology], None]:
             name: topology.table(name, name=f"{name}-table", emit="change")
             for name in ("left", "right")
         }
-        told = tables[side].suppress(until=0.01, max_records=99).to_stream()
-        tables[side] = told.to_table(name="told", emit="change")
+        released = tables[side].suppress(until=0.01, max_records=99).to_stream()
+        tables[side] = released.to_table(name="released", emit="change")
         made = tables["left"].outer_join(tables["right"], plus, name="both", emit="change")
         made.to("out")
 
@@ -196,7 +196,7 @@ PROCESSOR = [
         """,
     ),
     Case(
-        "KTableSuppressProcessorTest.suppressShouldNotDropTombstonesForKTable (never told)",
+        "KTableSuppressProcessorTest.suppressShouldNotDropTombstonesForKTable (never emitted)",
         held(until=0.001),
         """
         in hey:1@0 hey:null@0 ->

@@ -8,7 +8,7 @@ import pytest
 from processor import Table, Topology
 from tests.operators.kafka_streams_cases.scenario import Case
 
-NO_TOMBSTONE = "A filter tells no tombstone for a key of which nothing has passed."
+NO_TOMBSTONE = "A filter emits no tombstone for a key of which nothing has passed."
 
 Changed = Table[str, Any]
 

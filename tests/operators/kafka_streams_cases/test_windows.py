@@ -10,7 +10,7 @@ from processor.errors import TopologyError, UsageError
 from tests.operators.kafka_streams_cases.scenario import Case
 
 INTERVAL = "Results come with the record that closes them; Kafka Streams looks once a second."
-REBUILT = "A session is told as null only where it becomes one with another key."
+REBUILT = "A session is emitted as null only where it becomes one with another key."
 
 
 def plus(so_far: str, value: str) -> str:
