@@ -173,8 +173,8 @@ def act(fleet: Fleet, move: Move) -> None:
         case CrashOf(_, disk):
             world.start(pick=lambda saved: picked(saved, disk))
         case RebalanceOf():
-            world.tell(Revoked())
-            world.tell(Assigned(world.own))
+            world.handle(Revoked())
+            world.handle(Assigned(world.own))
         case Answer():
             world.answer()
 

@@ -39,22 +39,22 @@ def respond(trial: Trial, node: Step, operator: Respond, rows: Rows) -> Rows:
     keys = one_record.keys_of(node, spec.key.encode, rows)
     made: Rows = []
     for key, row in zip(keys, rows, strict=True):
-        parent, told = row.value
+        parent, sent = row.value
         prefix = len(key).to_bytes(4, "big") + key
         if parent == 1:
             for name, hash_ in sorted(trial.state.stores[operator.store].items()):
                 if name.startswith(prefix):
                     who = operator.key.decode(name[len(prefix) :])
-                    made.append(row._replace(key=who, value=Response(hash_, told)))
+                    made.append(row._replace(key=who, value=Response(hash_, sent)))
             continue
-        trial.state.put(operator.store, prefix + told.key, told.hash)
-        if told.hash is not None:
+        trial.state.put(operator.store, prefix + sent.key, sent.hash)
+        if sent.hash is not None:
             has = joins.lookup(trial, node, operator.table, row)
             value, time = (None, 0) if has is None else (has[1], has[0])
             made.append(
                 Record(
-                    operator.key.decode(told.key),
-                    Response(told.hash, value),
+                    operator.key.decode(sent.key),
+                    Response(sent.hash, value),
                     Timestamp(max(time, row.timestamp)),
                     row.headers,
                 )
@@ -64,17 +64,17 @@ def respond(trial: Trial, node: Step, operator: Respond, rows: Rows) -> Rows:
 
 def join(trial: Trial, node: Step, operator: ForeignKeyJoin, rows: Rows) -> Rows:
     def result(row: Record[Any, Any]) -> tuple[Any, int] | None:
-        parent, told = row.value
+        parent, sent = row.value
         if parent == 0:
             has = joins.lookup(trial, node, operator.table, row)
             if has is None or has[1] is None:
                 return None
-            if one_record.call(node, hash_of, has[1], operator.value) != told.hash:
+            if one_record.call(node, hash_of, has[1], operator.value) != sent.hash:
                 return None
-            return _result(node, operator, has[1], told.value), max(has[0], row.timestamp)
-        if told is not None and one_record.call(node, operator.on, told) is not None:
+            return _result(node, operator, has[1], sent.value), max(has[0], row.timestamp)
+        if sent is not None and one_record.call(node, operator.on, sent) is not None:
             return None
-        return _result(node, operator, told, None), row.timestamp
+        return _result(node, operator, sent, None), row.timestamp
 
     return joins.keep(trial, node, rows, result)
 

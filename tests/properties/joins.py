@@ -97,11 +97,11 @@ def keep(
     rows: Rows,
     result_of: Callable[[Record[Any, Any]], tuple[Any, int] | None],
 ) -> Rows:
-    """Keeps each row's result and its time, where it has one; the changes, if they are told."""
+    """Keeps each row's result and its time, where it has one; the changes, if they are emitted."""
     (spec,) = node.stores
     assert isinstance(node.operator, TableOperator)
     held: dict[bytes, tuple[int, Any] | None] = {}
-    told: Rows = []
+    emitted: Rows = []
     for row in rows:
         key = spec.key.encode(row.key)
         made = result_of(row)
@@ -111,13 +111,13 @@ def keep(
             result, time = made
             held[key] = None if result is None else (time, result)
             change = Change(tables.copied(spec, before), result)
-            told.append(row._replace(value=change, timestamp=Timestamp(time)))
+            emitted.append(row._replace(value=change, timestamp=Timestamp(time)))
     for key, pair in held.items():
         try:
             trial.state.put(spec.name, key, None if pair is None else spec.value.encode(pair))
         except Exception:  # noqa: BLE001 - whatever a serde raises
             raise one_record.Bad(node.name, "state") from None
-    return told if node.operator.emit == "change" else []
+    return emitted if node.operator.emit == "change" else []
 
 
 def has_result(kind: str, left: Any, right: Any) -> bool:

@@ -245,7 +245,7 @@ class Trial:
         store = self.state.stores[spec.name]
         keys = keys_of(node, spec.key.encode, rows)
         held: dict[bytes, tuple[int, Any] | None] = {}
-        told: Rows = []
+        emitted: Rows = []
         for key, row in zip(keys, rows, strict=True):
             if key not in held:
                 held[key] = spec.value.decode(store[key]) if key in store else None
@@ -257,12 +257,12 @@ class Trial:
             time = row.timestamp
             if before is not None and not isinstance(operator, aggregate.Latest):
                 time = Timestamp(max(before[0], time))
-            told.append(row._replace(value=Change(old, new), timestamp=time))
+            emitted.append(row._replace(value=Change(old, new), timestamp=time))
             if isinstance(operator, aggregate.Latest):
                 _kept(node, spec, held[key])  # a value that the next row replaces, too
         for key, pair in held.items():
             self.state.put(spec.name, key, _kept(node, spec, pair))
-        return told if operator.emit == "change" else []
+        return emitted if operator.emit == "change" else []
 
     def _fold(
         self,
@@ -465,7 +465,7 @@ def _kept(node: Step, spec: StoreSpec[Any, Any], pair: tuple[int, Any] | None) -
 
 
 def _now(node: Step, operator: aggregate.TableOperator, pair: tuple[int, Any] | None) -> Any:
-    """The value as a table that tells every change tells it."""
+    """The value as a table that emits every change emits it."""
     if pair is None or operator.emit != "change":
         return None
     if isinstance(operator, aggregate.Aggregate):

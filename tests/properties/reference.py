@@ -125,10 +125,10 @@ class Reference:
                     self._made(task, node, rows)
 
     def checkpoint(self) -> None:
-        """Tables tell of their changes, then everything counts."""
+        """Tables emit their changes, then everything counts."""
         for task in self.world.tasks:
             for node in self._nodes(task):
-                if _tells_at_checkpoints(node):
+                if _emits_at_checkpoints(node):
                     rows = self._changes(task, node)
                     self._made(task, node, rows)
         for state in self.world.tasks.values():
@@ -288,7 +288,7 @@ def _new_task(part: Subtopology) -> TaskState:
     return TaskState(-1, {name: {} for name in names}, {name: {} for name in names})
 
 
-def _tells_at_checkpoints(node: Node) -> bool:
+def _emits_at_checkpoints(node: Node) -> bool:
     return (
         isinstance(node, Step)
         and isinstance(node.operator, aggregate.TableOperator | WindowStep)

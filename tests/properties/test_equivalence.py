@@ -108,8 +108,8 @@ class Twins:
                 reference.go_back(crash=True)
                 self.fetch_again()
             case Rebalance():
-                world.tell(Revoked())
-                world.tell(Assigned(world.own))
+                world.handle(Revoked())
+                world.handle(Assigned(world.own))
                 self.fetch_again()
 
     def fetch_again(self) -> None:

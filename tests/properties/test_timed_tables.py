@@ -43,7 +43,7 @@ Changes = list[tuple[str, Any]]
 def driven(
     make: Callable[[Topology], Table[str, Any]], batches: list[list[Put]]
 ) -> tuple[TopologyDriver, Changes]:
-    """The driver after all batches, restarted between them, and what the table has told."""
+    """The driver after all batches, restarted between them, and what the table has emitted."""
     app = Topology("app")
     make(app).to_stream().to("out")
     app.stream("other").peek(lambda key, value: None)
@@ -64,7 +64,7 @@ def rounded(time: int, wait: int) -> int:
 
 def expired(puts: list[Put], ttl: int) -> tuple[dict[str, Any], Changes]:
     held: dict[str, Put] = {}
-    told: Changes = []
+    emitted: Changes = []
     now = -1
     for put in puts:
         now = max(now, put.time)
@@ -72,25 +72,25 @@ def expired(puts: list[Put], ttl: int) -> tuple[dict[str, Any], Changes]:
         for end, key in sorted(due):
             if end <= now:
                 del held[key]
-                told.append((key, None))
+                emitted.append((key, None))
         if rounded(put.time, ttl) <= now:
             continue
-        told.append((put.key, put.value))
+        emitted.append((put.key, put.value))
         held.pop(put.key, None)
         if put.value is not None:
             held[put.key] = put
-    return {key: each.value for key, each in held.items()}, told
+    return {key: each.value for key, each in held.items()}, emitted
 
 
 @settings(COMMON)
 @given(BATCHES, st.sampled_from([1, 7, 20, 250]), st.integers(1, 20))
 def test_values_expire_record_by_record(batches: list[list[Put]], ttl: int, stretch: int) -> None:
     batches = [[put._replace(time=put.time * stretch) for put in batch] for batch in batches]
-    driver, told = driven(
+    driver, emitted = driven(
         lambda app: app.table("in", name="t", emit="change", ttl=ttl / 1000), batches
     )
     values, expected = expired([put for batch in batches for put in batch], ttl)
-    assert told == expected
+    assert emitted == expected
     assert driver.store("t") == values
     assert len(driver.store("t-expiry")) == len(values)
 
@@ -98,30 +98,30 @@ def test_values_expire_record_by_record(batches: list[list[Put]], ttl: int, stre
 @settings(COMMON)
 @given(BATCHES, st.sampled_from([7, 20]))
 def test_expired_values_are_emitted_once_at_checkpoints(batches: list[list[Put]], ttl: int) -> None:
-    driver, told = driven(lambda app: app.table("in", name="t", ttl=ttl / 1000), batches)
+    driver, emitted = driven(lambda app: app.table("in", name="t", ttl=ttl / 1000), batches)
     values, _ = expired([put for batch in batches for put in batch], ttl)
-    last = {key: value for key, value in told if value is not None or key in values}
+    last = {key: value for key, value in emitted if value is not None or key in values}
     assert {key: value for key, value in last.items() if key in values} == values
     assert driver.store("t") == values
-    assert {key for key, value in dict(told).items() if value is not None} == values.keys()
+    assert {key for key, value in dict(emitted).items() if value is not None} == values.keys()
 
 
 def folded(puts: list[Put], ttl: int, fold: Callable[[Any, Any], Any]) -> tuple[Any, Changes]:
     """As `expired`, of aggregates: what a record makes of what is there, or of None."""
     held: dict[str, tuple[int, Any]] = {}
-    told: Changes = []
+    emitted: Changes = []
     now = -1
     for put in puts:
         now = max(now, put.time)
         for end, key in sorted((rounded(time, ttl), key) for key, (time, _) in held.items()):
             if end <= now:
                 del held[key]
-                told.append((key, None))
+                emitted.append((key, None))
         if rounded(put.time, ttl) > now:
             time, value = held.get(put.key, (-1, None))
             held[put.key] = max(time, put.time), fold(value, put.value)
-            told.append((put.key, held[put.key][1]))
-    return {key: value for key, (_, value) in held.items()}, told
+            emitted.append((put.key, held[put.key][1]))
+    return {key: value for key, (_, value) in held.items()}, emitted
 
 
 def appended(so_far: list[Any], value: Any) -> list[Any]:
@@ -175,9 +175,9 @@ def test_aggregates_expire_record_by_record(
             made.group_by(str, name="by").count(name="groups")
         return made
 
-    driver, told = driven(table, batches)
+    driver, emitted = driven(table, batches)
     values, expected = folded([put for batch in batches for put in batch], ttl, fold)
-    assert told == expected
+    assert emitted == expected
     assert driver.store("t") == values
     assert len(driver.store("t-expiry")) == len(values)
     if pairs:
@@ -192,24 +192,24 @@ def test_aggregates_expire_record_by_record(
 def suppressed(puts: list[Put], wait: int, most: int) -> Changes:
     held: dict[str, tuple[int, Any]] = {}  # due, last value
     before: dict[str, Any] = {}
-    told: Changes = []
+    emitted: Changes = []
     now = -1
 
-    def tell(until: int) -> None:
+    def emit(until: int) -> None:
         for end, key in sorted((end, key) for key, (end, _) in held.items()):
             if end <= until or len(held) > most:
                 value = held.pop(key)[1]
                 if value is not None or before.get(key) is not None:
-                    told.append((key, value))
+                    emitted.append((key, value))
                 before[key] = value
 
     for put in puts:
         now = max(now, put.time)
-        tell(now - 1)
+        emit(now - 1)
         due = held[put.key][0] if put.key in held else rounded(put.time, wait)
         held[put.key] = due, put.value
-        tell(now)
-    return told
+        emit(now)
+    return emitted
 
 
 @settings(COMMON)
@@ -219,8 +219,8 @@ def test_changes_are_held_back(batches: list[list[Put]], wait: int, most: int) -
         table = app.table("in", name="t", emit="change")
         return table.suppress(until=wait / 1000, max_records=most, name="s")
 
-    driver, told = driven(make, batches)
-    assert told == suppressed([put for batch in batches for put in batch], wait, most)
+    driver, emitted = driven(make, batches)
+    assert emitted == suppressed([put for batch in batches for put in batch], wait, most)
     buffered = driver.store("s")
     assert len(driver.store("s-expiry")) == len(buffered) + bool(buffered)
 
@@ -252,12 +252,12 @@ def test_a_join_finds_the_value_as_of_its_time(
     prices.to_stream().to("out")
     app.stream("other").left_join(prices, lambda _, price: [price]).to("joined")
     driver = TopologyDriver(app)
-    told: Changes = []
+    emitted: Changes = []
     for batch in batches:
         records = [Record(key, value, Timestamp(time)) for key, value, time in batch]
         for some in [[each] for each in records] if one_by_one else [records]:
             driver.pipe("in", *some)
-        told += driver.read("out")
+        emitted += driver.read("out")
         driver.restart()
     puts = [put for batch in batches for put in batch]
     kept, now = list(timely(puts, history)), max((put.time for put in puts), default=-1)
@@ -273,15 +273,15 @@ def test_a_join_finds_the_value_as_of_its_time(
             assert value is None, (key, time)
     latest = {key: as_of(kept, key, now) for key in "abc"}
     assert driver.store("t") == {key: each for key, each in latest.items() if each is not None}
-    assert told == _latest_changes(kept)
+    assert emitted == _latest_changes(kept)
 
 
 def _latest_changes(puts: list[Put]) -> Changes:
     """Puts that were not behind a later one of their key."""
     newest: dict[str, int] = {}
-    told: Changes = []
+    emitted: Changes = []
     for put in puts:
         if put.time >= newest.get(put.key, -1):
             newest[put.key] = put.time
-            told.append((put.key, put.value))
-    return told
+            emitted.append((put.key, put.value))
+    return emitted

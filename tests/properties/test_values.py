@@ -76,7 +76,7 @@ def on_several_ways(stream: AnyStream, seen: list[Any]) -> None:
 
 
 def in_derived_tables(stream: AnyStream, seen: list[Any]) -> None:
-    """Tables that hold back what they tell until the checkpoint, and tables made of them."""
+    """Tables that hold back what they emit until the checkpoint, and tables made of them."""
     table = stream.to_table(name="t").filter(lambda value: value is not None)
     regrouped = table.group_by(lambda _: "g", name="g")
     last = regrouped.reduce(lambda _, new: new, lambda old, _: old, name="n")

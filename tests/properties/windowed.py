@@ -33,7 +33,7 @@ Held = tuple[int, Any] | None
 Entry = tuple[int, int, int]
 
 
-WAS_TOLD = b"\x01"
+WAS_EMITTED = b"\x01"
 
 
 class Closing(NamedTuple):
@@ -65,7 +65,7 @@ class Brought:
 
 
 class Watched(list[AnyRecord]):
-    """Rows that tell which of them is being looked at."""
+    """Rows that show which of them is being looked at."""
 
     def __init__(self, brought: Brought, rows: Rows) -> None:
         super().__init__(rows)
@@ -87,7 +87,7 @@ def due_of(row: AnyRecord) -> int | None:
 
 
 def tagged(row: AnyRecord, closing: Closing | None, due: int | None) -> AnyRecord:
-    """The row, which all that is made of it by `_replace` is told from as well."""
+    """The row as a result of a window; what `_replace` makes of it is one as well."""
     if closing is None:
         return row
     kind: Any = type("Result", (Record,), {"closing": closing, "due": due})
@@ -119,7 +119,7 @@ def step(trial: "Trial", node: Step, operator: WindowStep, rows: Rows) -> dict[i
 
 
 def changes(state: Any, node: Step, now: int) -> Rows:
-    """What a step tells at a checkpoint, at the stream time that it sees."""
+    """What a step emits at a checkpoint, at the stream time that it sees."""
     operator, spec = node.operator, node.stores[0]
     assert isinstance(operator, WindowStep)
     rows: Rows = []
@@ -142,33 +142,33 @@ class Windowing:
         self.delay = operator.windows.delay
         self.held: dict[Windowed[Any], Held] = {}
         self.touched: dict[Windowed[Any], None] = {}
-        self.told: Rows = []
+        self.emitted: Rows = []
 
     def run(self, rows: Rows) -> dict[int, Rows]:
         from tests.properties.one_record import keys_of  # noqa: PLC0415 - it knows this module
 
         keys = keys_of(self.node, self.operator.key.encode, rows)
-        told_early = not self.trial._advance
+        emitted_early = not self.trial._advance
         early: Rows = []
         late: Rows = []
         for key, row in zip(keys, rows, strict=True):
-            if not told_early and self.now(row) >= self.now():
-                early, told_early = self.early(), True
+            if not emitted_early and self.now(row) >= self.now():
+                early, emitted_early = self.early(), True
             with policies.at(row):
                 if not self.take(key, row):
                     late.append(row)
-        if not told_early:
+        if not emitted_early:
             early = self.early()
         self.save()
         finals, lost = self.close() if self.trial._advance else ([], [])
-        told = self.told if self.operator.emit == "change" else []
+        emitted = self.emitted if self.operator.emit == "change" else []
         if isinstance(self.operator, CountedStep):
-            told = self.told
+            emitted = self.emitted
         if Edge(self.node, LATE) not in self.read:
             for row in late:
                 self.note(row, "late", self.operator.late)
         self.trial.notes += lost
-        ports = {0: told + finals + early, 1: late}
+        ports = {0: emitted + finals + early, 1: late}
         if self.operator.early is not None:
             ports[2] = [row for row in finals if row.value is not None]
         return ports
@@ -203,7 +203,7 @@ class Windowing:
             for name, mark in list(self.trial.state.stores[marks].items()):
                 if self.end(name) + delay <= to:
                     self.trial.state.put(marks, name, None)
-                    if name not in self.states and mark == WAS_TOLD:
+                    if name not in self.states and mark == WAS_EMITTED:
                         due.append(name)
         due.sort()
         rows, lost = self.results(due, lambda end: end + delay)
@@ -228,16 +228,16 @@ class Windowing:
         return rows
 
     def mark(self, name: bytes, *, there: bool) -> None:
-        """Notes that a window is no more as it was told, or was never told."""
+        """Notes that a window is no more as it was emitted, or was never emitted."""
         if self.operator.early is None:
             return
         store = self.operator.early.store
         mark = self.trial.state.stores[store].get(name)
-        was_told = mark == WAS_TOLD or (mark is None and name in self.states)
+        was_emitted = mark == WAS_EMITTED or (mark is None and name in self.states)
         if there:
-            self.trial.state.put(store, name, WAS_TOLD if was_told else b"")
-        elif was_told or mark is not None:
-            self.trial.state.put(store, name, WAS_TOLD if was_told else None)
+            self.trial.state.put(store, name, WAS_EMITTED if was_emitted else b"")
+        elif was_emitted or mark is not None:
+            self.trial.state.put(store, name, WAS_EMITTED if was_emitted else None)
 
     def end(self, name: bytes) -> int:
         return self.spec.key.decode(name).end
@@ -246,7 +246,7 @@ class Windowing:
         return self.trial.seen_by(self.node, row)
 
     def results(
-        self, names: list[bytes], told_at: Callable[[int], int]
+        self, names: list[bytes], emitted_at: Callable[[int], int]
     ) -> tuple[Rows, list[Noted]]:
         brought = self.trial.brought
         rows: Rows = []
@@ -254,11 +254,11 @@ class Windowing:
         for name in names:
             window = self.spec.key.decode(name)
             data = self.states.get(name)
-            time, value = (max(0, min(window.end - 1, told_at(window.end))), None)
+            time, value = (max(0, min(window.end - 1, emitted_at(window.end))), None)
             if data is not None:
                 time, value = self.spec.value.decode(data)
             closing = Closing(self.node.name, name)
-            due = told_at(window.end) + self.trial.delays[self.node.name]
+            due = emitted_at(window.end) + self.trial.delays[self.node.name]
             due = max(due, self.trial.state.stream_time + 1)
             row = tagged(Record(window, value, Timestamp(time)), closing, due)
             if closing in brought.lost:
@@ -299,7 +299,7 @@ class Windowing:
             window = Windowed(row.key, *span)
             before = self.get(window)
             self.set(window, self.added(before, row))
-            self.tell(row, window, before)
+            self.emit(row, window, before)
         return bool(opened)
 
     def session(self, key: bytes, row: AnyRecord) -> bool:
@@ -323,11 +323,11 @@ class Windowing:
             self.set(window, None)
             if each[:2] != (start, end):
                 alone = row if held is None else row._replace(timestamp=Timestamp(held[0]))
-                self.tell(alone, window, None)
+                self.emit(alone, window, None)
         window = Windowed(row.key, start, end)
         if (held := self.added(before, row)) is not None:
             self.set(window, held)
-        self.tell(row, window, before)
+        self.emit(row, window, before)
         left = [each for each in self.entries(key) if each not in near]
         there = [] if self.get(window) is None else [(start, end, 0)]
         self.put_entries(key, sorted(left + there))
@@ -359,7 +359,7 @@ class Windowing:
                 for each in inside:
                     held = self.added(held, each)
                 self.set(window, held)
-                self.tell(row, window, before)
+                self.emit(row, window, before)
         self.put_entries(key, entries)
         return True
 
@@ -378,7 +378,9 @@ class Windowing:
             self.put_entries(key, [])
             if held is not None:
                 time = Timestamp(held[0])
-                self.told.append(row._replace(key=window, value=self.shown(held), timestamp=time))
+                self.emitted.append(
+                    row._replace(key=window, value=self.shown(held), timestamp=time)
+                )
         return True
 
     # States
@@ -407,7 +409,7 @@ class Windowing:
             self.trial.state.put(self.spec.name, self.name(window), data)
         self.touched.clear()
 
-    def tell(self, row: AnyRecord, window: Windowed[Any], before: Held) -> None:
+    def emit(self, row: AnyRecord, window: Windowed[Any], before: Held) -> None:
         """With the highest time of what the window has, or had."""
         if self.operator.emit == "change":
             held = self.get(window)
@@ -416,7 +418,7 @@ class Windowing:
             if held is None:
                 time = Timestamp(max(time, row.timestamp))
             value = self.shown(held)
-            self.told.append(row._replace(key=window, value=value, timestamp=time))
+            self.emitted.append(row._replace(key=window, value=value, timestamp=time))
 
     def shown(self, held: Held) -> Any:
         from tests.properties.one_record import call  # noqa: PLC0415 - it knows this module
@@ -499,6 +501,6 @@ def _composed(aggregation: Composed, before: Held, row: AnyRecord) -> Any:
         if item is not None and aggregator.timed:
             item = row.timestamp, item
         made.append(state if item is None else aggregator.add(state, item))
-    told = zip(aggregation.parts, deepcopy(made), strict=True)
-    aggregation.model(**{part.name: part.aggregator.result(state) for part, state in told})
+    states = zip(aggregation.parts, deepcopy(made), strict=True)
+    aggregation.model(**{part.name: part.aggregator.result(state) for part, state in states})
     return made

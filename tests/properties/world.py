@@ -207,9 +207,9 @@ class World:
         self.worker = Worker(self.layout, self.own, self.options)
         self.elapsed = 0
         self.carry_out(self.worker.start())
-        self.tell(Assigned(self.own))
+        self.handle(Assigned(self.own))
 
-    def tell(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         self.carry_out(self.worker.handle(event))
 
     def carry_out(self, commands: list[Command]) -> None:
@@ -220,13 +220,13 @@ class World:
             if when == "before":
                 raise Crash
             if when == "fails":
-                self.tell(CommitFailed(Failure()))
+                self.handle(CommitFailed(Failure()))
                 return
             answer = carry_out(self.host, command)
             if when == "after":
                 raise Crash
             if answer is not None:
-                self.tell(answer)
+                self.handle(answer)
 
     # What happens
 
@@ -239,15 +239,15 @@ class World:
         offset = rows[count - 1][0] + 1 if count <= len(rows) else log.stable
         self.host.fetched[source] = offset
         if rows:
-            self.tell(Fetched(source, batch_of(rows[:count])))
+            self.handle(Fetched(source, batch_of(rows[:count])))
         if self.host.fetched.get(source) == log.stable:  # which is not so after an abort
-            self.tell(ReachedEnd(source, Offset(offset)))
+            self.handle(ReachedEnd(source, Offset(offset)))
 
     def answer(self) -> bool:
-        """The broker tells what the worker has asked for; whether there was anything."""
+        """The broker answers what the worker has asked for; whether there was anything."""
         answers, self.host.answers = self.host.answers, []
         for each in answers:
-            self.tell(each)
+            self.handle(each)
         return bool(answers)
 
     def unread(self, source: TopicPartition) -> int:
@@ -257,14 +257,14 @@ class World:
     def tick(self, clock: int) -> None:
         """The wall clock goes on; a checkpoint comes only where the last had nothing to do."""
         self.clock = clock
-        self.tell(Turn(self.budget))
-        self.tell(Tick(Timestamp(clock), self.elapsed))
+        self.handle(Turn(self.budget))
+        self.handle(Tick(Timestamp(clock), self.elapsed))
 
     def checkpoint(self) -> None:
         """A checkpoint becomes due."""
         self.elapsed += self.options.checkpoint_interval
-        self.tell(Turn(self.budget))
-        self.tell(Tick(Timestamp(self.clock), self.elapsed))
+        self.handle(Turn(self.budget))
+        self.handle(Tick(Timestamp(self.clock), self.elapsed))
 
     def drain(self) -> None:
         """Works through everything there is."""

@@ -157,7 +157,7 @@ def by_key(
 ) -> dict[tuple[TopicPartition, bytes | None], list[Raw]]:
     """What is promised of a topic: of each key all records in order.
 
-    Of a table that tells at checkpoints the last; of records that come from several partitions all
+    Of a table that emits at checkpoints the last; of records that come from several partitions all
     of them, in no order between these.
     """
     found: dict[tuple[TopicPartition, bytes | None], list[Raw]] = {}
@@ -238,7 +238,7 @@ def test_one_command_goes_wrong_while_stores_are_rarely_written(when: When, disk
         world.interrupt = at(number, when)
         run(world, DISKS[disk])
         world.interrupt = lambda _n, _c: None
-        world.tell(Stop())
+        world.handle(Stop())
         check(world)
 
 
@@ -295,7 +295,7 @@ def test_stop_and_start_again(number: int) -> None:
         turn(world)
     for source in world.sources:
         world.deliver(source, 1)
-    world.tell(Stop())
+    world.handle(Stop())
     assert world.finished == Finish()
     assert world.trace[-1] == Finish()
     assert not any(log.open for log in world.kafka.logs.values())
@@ -314,9 +314,9 @@ def test_the_group_takes_the_partitions_and_gives_them_again(
         turn(world)
     for source in world.sources:
         world.deliver(source, 1)
-    world.tell(event)
+    world.handle(event)
     turn(world)
-    world.tell(Assigned(world.own))
+    world.handle(Assigned(world.own))
     finish(world)
     check(world)
 

@@ -28,7 +28,7 @@ def driver_of(on_bad_record: OnBadRecord, policy: Any = "dead-letter") -> Topolo
     return TopologyDriver(topology, on_bad_record=policy)
 
 
-def told(driver: TopologyDriver, name: str) -> list[str]:
+def headers(driver: TopologyDriver, name: str) -> list[str]:
     letters = driver.dead_letters()
     return [(dict(each.headers)[f"kproc.{name}"] or b"").decode() for each in letters]
 
@@ -114,7 +114,7 @@ def test_at_a_sink_it_is_written_instead() -> None:
     stream.on_bad_record(lambda _, record: record).to("out")
     driver = TopologyDriver(again)
     pipe(driver, 1)
-    assert told(driver, "reason") == ["serialize"]
+    assert headers(driver, "reason") == ["serialize"]
 
 
 def add(so_far: int, value: Any) -> int:
@@ -149,7 +149,7 @@ def test_what_a_store_can_not_take() -> None:
 def test_a_wrong_answer_makes_a_bad_record(answer: Any) -> None:
     driver = driver_of(lambda _, record: answer)
     pipe(driver, 0)
-    (error,) = told(driver, "error")
+    (error,) = headers(driver, "error")
     assert "on_bad_record gave" in error or "timestamp" in error
 
 
@@ -159,7 +159,7 @@ def test_a_handler_that_raises_leaves_it_to_the_setting() -> None:
 
     driver = driver_of(handle)
     pipe(driver, 0)
-    assert told(driver, "error") == ["LookupError: 0"]
+    assert headers(driver, "error") == ["LookupError: 0"]
 
 
 def test_it_ends_at_a_merge_and_does_not_look_back() -> None:
@@ -171,7 +171,7 @@ def test_it_ends_at_a_merge_and_does_not_look_back() -> None:
     )
     driver = TopologyDriver(topology)
     pipe(driver, 0, 2)
-    assert told(driver, "step") == ["before"]
+    assert headers(driver, "step") == ["before"]
 
 
 def test_a_punctuator_has_the_policy_of_its_step() -> None:
@@ -202,7 +202,7 @@ def test_the_examples_of_the_page_on_bad_records() -> None:
     for value in ({"amount": 2, "fee": 1}, {"amount": 2}, {}, {"amount": 2, "fee": "one"}):
         driver.pipe("payments", key="k", value=value)
     assert [value for _, value in driver.read("rates")] == [{"rate": 0.5}, {"rate": 0}]
-    assert told(driver, "error")[0].startswith("TypeError")
+    assert headers(driver, "error")[0].startswith("TypeError")
     assert driver.bad_records == {("filter-1", "function"): 1, ("map-values-1", "function"): 1}
 
 
@@ -229,7 +229,7 @@ def test_a_handler_is_asked_about_late_records(kind: str, answer: Any) -> None:
         return
     driver.pipe("in", *rows)
     assert set(map(str, asked)) == {str(("LateError", rows[1]))}
-    errors = told(driver, "error")
+    errors = headers(driver, "error")
     assert len(errors) == (answer != "skip")
     assert driver.bad_records == {("late", "late"): 1}
     if answer == "record":

@@ -1,4 +1,4 @@
-"""Windows of an input that falls silent are told once, whatever crashes, and in what order it came.
+"""Windows of a silent input are emitted once, whatever crashes, and in what order it came.
 
 The topology has two inputs whose records are worked on in the order of their timestamps.
 """
@@ -74,7 +74,7 @@ def finish(world: World) -> None:
         world.checkpoint()
 
 
-def told(world: World) -> Counter[tuple[int, int, int]]:
+def emitted(world: World) -> Counter[tuple[int, int, int]]:
     windows = (
         (json.loads(record.key or b""), json.loads(record.value or b""))
         for log, records in world.outputs().items()
@@ -99,7 +99,7 @@ def run(world: World, pick: Callable[[list[Saved]], Saved | None]) -> None:
 
 
 def check(world: World) -> None:
-    assert told(world) == expected()
+    assert emitted(world) == expected()
     assert world.letters() == []
     assert all(not store for store in world.stores().values())
 
@@ -116,12 +116,12 @@ def test_all_windows_are_emitted_and_then_it_is_quiet() -> None:
 def test_input_that_has_ended_is_idle_at_once() -> None:
     world = World(LAYOUT, inputs(), replace(new_world().options, idle_timeout=10**9))
     finish(world)
-    assert sum(told(world).values()) < len(expected())
-    world.tell(InputEnded(frozenset({"a"})))  # the other one may go on
+    assert sum(emitted(world).values()) < len(expected())
+    world.handle(InputEnded(frozenset({"a"})))  # the other one may go on
     finish(world)
-    assert sum(told(world).values()) < len(expected())
+    assert sum(emitted(world).values()) < len(expected())
     assert world.worker.reported == 1
-    world.tell(InputEnded(frozenset(INPUTS)))
+    world.handle(InputEnded(frozenset(INPUTS)))
     assert world.worker.reported == 0
     world.checkpoint()
     check(world)
@@ -131,7 +131,7 @@ def test_input_that_has_ended_is_idle_at_once() -> None:
 def test_without_the_setting_the_last_windows_stay_open() -> None:
     world = World(LAYOUT, inputs(), OPTIONS)
     finish(world)
-    assert sum(told(world).values()) < len(expected())
+    assert sum(emitted(world).values()) < len(expected())
 
 
 @pytest.mark.parametrize("when", ["before", "after", "fails"])

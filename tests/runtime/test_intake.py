@@ -260,8 +260,10 @@ def test_what_waits_for_tasks_upstream_is_not_passed_over() -> None:
     assert taken(intake) == []
     assert intake.next(A, Offset(0)) == 2
     assert intake.positions({A: Offset(0)}) == {A: Offset(0)}
-    told = marker({TaskId(0, Partition(0)): Progress(Timestamp(7), (Offset(1),))}, 0, Timestamp(1))
-    intake.add(A, replace(told, offsets=[Offset(2)]))
+    report = marker(
+        {TaskId(0, Partition(0)): Progress(Timestamp(7), (Offset(1),))}, 0, Timestamp(1)
+    )
+    intake.add(A, replace(report, offsets=[Offset(2)]))
     assert taken(intake) == [("a", [5])]
     assert intake.positions({A: Offset(0)}) == {A: Offset(1)}
     assert intake.notes()[A].done == (7, 0)
@@ -314,9 +316,9 @@ def test_what_is_taken_in_pieces_comes_in_the_same_order(times: list[list[int]],
 
 def test_of_many_records_with_one_time_a_restart_repeats_none() -> None:
     task = TaskId(0, Partition(0))
-    writers, told = {task: (B,)}, {task: Progress(Timestamp(8), (Offset(1),))}
+    writers, reported = {task: (B,)}, {task: Progress(Timestamp(8), (Offset(1),))}
     records = batch(7, 7, 7, 7, 6)
-    upstream = Upstream(A, writers, 0, Offset(0), reported=dict(told))
+    upstream = Upstream(A, writers, 0, Offset(0), reported=dict(reported))
     intake = Intake(frozenset({A}), 0, {A: upstream})
     intake.add(A, records)
     (one,) = intake.take(0, 3)

@@ -35,7 +35,7 @@ def rows(*times: int, first: int = 0) -> RawBatch:
     )
 
 
-def told(first: int, **progress: tuple[int, int]) -> RawBatch:
+def reported(first: int, **progress: tuple[int, int]) -> RawBatch:
     """A marker at an offset: of each task its time and its offset."""
     known = {
         {"a": A, "b": B}[name]: Progress(Timestamp(time), (Offset(offset),))
@@ -61,9 +61,9 @@ def test_nothing_is_released_until_all_writers_have_reported() -> None:
     made = upstream()
     assert made.add(rows(1, 5, 9)) == 3
     assert times(made.release()) == []
-    assert made.add(told(3, a=(9, 3))) == 0
+    assert made.add(reported(3, a=(9, 3))) == 0
     assert times(made.release()) == []
-    made.add(told(4, b=(6, 1)))
+    made.add(reported(4, b=(6, 1)))
     assert times(made.release()) == [1, 5]
     assert (made.bound, made.reached, made.first) == (6, 5, 2)
 
@@ -72,7 +72,7 @@ def test_records_come_in_the_order_of_their_times_and_of_equal_ones_as_written()
     made = upstream()
     made.add(rows(10, 30, 20, 30))
     made.add(rows(5, 20, first=4))
-    made.add(told(6, a=(31, 9), b=(31, 9)))
+    made.add(reported(6, a=(31, 9), b=(31, 9)))
     released = made.release()
     assert times(released) == [5, 10, 20, 20, 30, 30]
     assert released is not None
@@ -93,7 +93,7 @@ def test_whatever_comes_is_given_on_in_order_and_the_first_left_is_known(
         left += zip(batch, range(first, first + len(batch)), strict=True)
         first += len(batch) + 1
         bound = data.draw(st.integers(0, 41), label="bound")
-        made.add(told(first - 1, a=(bound, first), b=(bound, first)))
+        made.add(reported(first - 1, a=(bound, first), b=(bound, first)))
         before = [row for row in sorted(left) if row[0] < made.time]
         released = made.release()
         now = (
@@ -111,7 +111,7 @@ def test_whatever_comes_is_given_on_in_order_and_the_first_left_is_known(
 def test_a_record_of_the_very_time_that_was_reported_waits() -> None:
     made = upstream()
     made.add(rows(6))
-    made.add(told(1, a=(6, 1), b=(6, 1)))
+    made.add(reported(1, a=(6, 1), b=(6, 1)))
     assert times(made.release()) == []
     assert made.is_waiting
 
@@ -119,13 +119,13 @@ def test_a_record_of_the_very_time_that_was_reported_waits() -> None:
 def test_a_writer_at_its_end_is_not_waited_for() -> None:
     made = upstream()
     made.add(rows(50))
-    made.add(told(1, a=(50, 4), b=(7, 2)))
+    made.add(reported(1, a=(50, 4), b=(7, 2)))
     assert times(made.release()) == []
     assert set(made.ask()) == {IN_A, IN_B}
     assert times(made.release_at(ends(9, 2))) == []  # a has more to read: as of 50 it may write
     assert (made.bound, made.reached) == (50, 49)
     assert not made.is_drained
-    made.add(told(2, a=(60, 9)))
+    made.add(reported(2, a=(60, 9)))
     made.release()
     assert made.ask()
     assert times(made.release_at(ends(9, 2))) == [50]
@@ -137,12 +137,12 @@ def test_a_writer_at_its_end_is_not_waited_for() -> None:
 def test_a_writer_that_is_known_to_have_more_is_not_asked_for_again() -> None:
     made = upstream()
     made.add(rows(50))
-    made.add(told(1, a=(50, 4), b=(7, 2)))
+    made.add(reported(1, a=(50, 4), b=(7, 2)))
     made.release()
     assert made.ask()
     made.release_at(ends(4, 3))
     assert not made.ask()
-    made.add(told(2, b=(8, 3)))
+    made.add(reported(2, b=(8, 3)))
     made.release()
     assert made.ask()
 
@@ -150,7 +150,7 @@ def test_a_writer_that_is_known_to_have_more_is_not_asked_for_again() -> None:
 def test_what_has_come_since_it_was_asked_is_not_released_by_the_answer() -> None:
     made = upstream()
     made.add(rows(50))
-    made.add(told(1, a=(50, 4), b=(7, 2)))
+    made.add(reported(1, a=(50, 4), b=(7, 2)))
     made.release()
     assert made.ask()
     made.add(rows(55, first=2))
@@ -161,14 +161,14 @@ def test_what_has_come_since_it_was_asked_is_not_released_by_the_answer() -> Non
 
 def test_what_was_reported_by_another_topology_says_nothing() -> None:
     made = Upstream(HERE, WRITERS, LAYOUT + 1, Offset(0))
-    assert made.add(told(0, a=(9, 3), b=(9, 3))) == 0
+    assert made.add(reported(0, a=(9, 3), b=(9, 3))) == 0
     assert made.time == -1
 
 
 def test_after_a_restart_nothing_is_worked_on_twice_and_nothing_left_out() -> None:
     before = upstream()
     before.add(rows(1, 9, 3))
-    before.add(told(3, a=(5, 3), b=(6, 1)))
+    before.add(reported(3, a=(5, 3), b=(6, 1)))
     assert times(before.release()) == [1, 3]
     note = before.noted(Reached(before.bound, Offset(0)))
     text = note_text(note, Timestamp(4), Offset(1), LAYOUT)
@@ -177,8 +177,8 @@ def test_after_a_restart_nothing_is_worked_on_twice_and_nothing_left_out() -> No
     again.add(rows(9, first=1))
     assert times(again.release()) == []  # not before all is there that was
     again.add(rows(3, first=2))
-    again.add(told(3, a=(5, 3), b=(6, 1)))
-    again.add(told(4, a=(20, 4), b=(20, 2)))
+    again.add(reported(3, a=(5, 3), b=(6, 1)))
+    again.add(reported(4, a=(20, 4), b=(20, 2)))
     assert times(again.release()) == [9]
 
 
@@ -195,7 +195,7 @@ def test_a_note_of_another_topology_is_none() -> None:
 def test_writers_that_say_nothing_are_left_out_when_that_is_wanted() -> None:
     made = upstream()
     made.add(rows(50))
-    made.add(told(1, a=(60, 4)))
+    made.add(reported(1, a=(60, 4)))
     made.release()
     hold = made.hold(1000)
     assert hold is not None
@@ -203,7 +203,7 @@ def test_writers_that_say_nothing_are_left_out_when_that_is_wanted() -> None:
     assert made.hold(2000) == hold
     assert times(made.go_on_without(hold)) == [50]
     assert made.overtaken == 1
-    made.add(told(2, b=(55, 1)))
+    made.add(reported(2, b=(55, 1)))
     assert made.time == 55  # it is heard of again
 
 

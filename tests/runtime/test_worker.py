@@ -145,7 +145,7 @@ def changelog(clock: int, **changes: bytes | None) -> Produce:
     return Produce(CHANGELOG, records, 0, STORE)
 
 
-def told(*rows: tuple[str, int, int]) -> Produce:
+def results(*rows: tuple[str, int, int]) -> Produce:
     records: RawBatch = Batch(
         [key.encode() for key, _, _ in rows],
         [value.to_bytes(8, "big") for _, value, _ in rows],
@@ -246,7 +246,7 @@ def test_the_order_of_a_checkpoint() -> None:
     worker = running()
     worker.handle(fetched(("a", 1), ("b", 2), ("a", 3)))
     assert due(worker) == [
-        told(("a", 2, 102), ("b", 1, 101)),
+        results(("a", 2, 102), ("b", 1, 101)),
         changelog(1000, a=packed(102, 2), b=packed(101, 1)),
         SendOffsets(at(3, 102)),
         Commit(),
@@ -540,7 +540,7 @@ def test_a_rebalance_keeps_what_is_uncommitted() -> None:
     assert due(worker) == []
     assert worker.handle(Assigned(frozenset({INPUT}))) == [Fetch({INPUT: Offset(1)})]
     assert due(worker) == [
-        told(("a", 1, 100)),
+        results(("a", 1, 100)),
         changelog(1000, a=packed(100, 1)),
         SendOffsets(at(1, 100)),
         Commit(),
@@ -629,7 +629,7 @@ def test_at_least_once_begins_no_transaction() -> None:
     worker = running(guarantee="at-least-once")
     assert worker.handle(fetched(("a", 1))) == [copies(("a", 1))]
     assert due(worker) == [
-        told(("a", 1, 100)),
+        results(("a", 1, 100)),
         changelog(1000, a=packed(100, 1)),
         SendOffsets(at(1, 100)),
         Commit(),
