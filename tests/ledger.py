@@ -56,7 +56,7 @@ _SETTLING = {
 """What a broker answers that has just started, or has just been given a topic."""
 
 _PASSING = {*_SETTLING, KafkaError._ALL_BROKERS_DOWN}
-"""What a consumer tells when a broker goes, and resolves by itself."""
+"""What a consumer reports when a broker goes, and resolves by itself."""
 
 R = TypeVar("R")
 

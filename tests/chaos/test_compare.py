@@ -1,4 +1,4 @@
-"""Comparison: what is right passes, and each fault is told for what it is."""
+"""Comparison: what is right passes, and each fault is named for what it is."""
 
 from collections.abc import Mapping, Sequence
 from random import Random
@@ -124,9 +124,9 @@ def test_no_fault_in_a_sequence_goes_unseen(
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1), st.data())
 def test_what_a_table_may_emit_passes(changes: list[int], data: st.DataObject) -> None:
-    told = [each for each in changes[:-1] if data.draw(st.booleans())] + [changes[-1]]
+    emitted = [each for each in changes[:-1] if data.draw(st.booleans())] + [changes[-1]]
     wanted = "".join(map(str, changes))
-    assert fates(Rule.CHANGES, "".join(map(str, told)), wanted) == []
+    assert fates(Rule.CHANGES, "".join(map(str, emitted)), wanted) == []
 
 
 def test_state_is_compared_by_partition() -> None:

@@ -90,8 +90,8 @@ def test_each_task_makes_what_its_own_partition_says() -> None:
     assert [record.timestamp for record in first.outputs["twice"]] == [1, 5, 6]
     assert [record.key for record in first.outputs[digits]] == [b'"1"', b'"2"', b'"1"']
     (counted, _) = made.made[made.layout.task_of(source(digits, 1))]
-    told = [record.value for record in counted.outputs["counts"]]
-    assert told == [b"1", b"2"], "every change is told"
+    changes = [record.value for record in counted.outputs["counts"]]
+    assert changes == [b"1", b"2"], "every change is emitted"
 
 
 def test_what_it_made_passes_and_nothing_else() -> None:

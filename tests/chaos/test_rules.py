@@ -45,7 +45,7 @@ def two_topics(topology: Topology) -> None:
 
 def counted(topology: Topology) -> None:
     counts = topology.stream("in").group_by_key().count(name="counts")
-    counts.to("told")
+    counts.to("plain")
     counts.to_stream().map_values(str).to("mapped")
     counts.to_stream().filter(bool).to("filtered")
     counts.to_stream().key_by(str).to("rekeyed")
@@ -100,7 +100,7 @@ def by_the_clock(topology: Topology) -> None:
         (
             counted,
             {
-                "told": "CHANGES",
+                "plain": "CHANGES",
                 "mapped": "CHANGES",
                 "filtered": "SELECTION",
                 "rekeyed": "NOTHING",

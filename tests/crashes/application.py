@@ -83,7 +83,7 @@ class WorkerProcess:
         return self.process.poll() is None
 
     def adopt(self) -> None:
-        """Tells a backup to take the slot over, as the supervisor does."""
+        """Has a backup take the slot over, as the supervisor does."""
         self.input.write(ADOPT + b"\n")
 
     def await_state(self, state: str, timeout: float = PATIENCE) -> Status:
@@ -194,7 +194,7 @@ class Application:
         return self
 
     def worker(self, module: str = WORKER, role: Role = "primary", **env: str) -> WorkerProcess:
-        """Starts a worker, or a form of it that does what `env` tells."""
+        """Starts a worker, or a form of it that does what `env` says."""
         layout = dataclasses.replace(self.layout, slots=1)
         spec = worker_spec(self.file, layout, self.settings, 0)
         return WorkerProcess(structs.replace(spec, role=role), env, module)

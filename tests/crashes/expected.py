@@ -19,7 +19,7 @@ KEYS = 6
 GROUPS = 4
 WITHIN = 10_000
 EVERY = 5_000
-OUTPUTS = ("plain", "counts", "running", "distinct", "told", "regrouped", "groupsums")
+OUTPUTS = ("plain", "counts", "running", "distinct", "totals", "regrouped", "groupsums")
 STORES = ("counts", "running", "seen", "sums", "groupsums")
 
 
@@ -128,7 +128,7 @@ class Expected:
         self.plain: dict[str, list[Any]] = defaultdict(list)
         self.running: dict[str, list[Any]] = defaultdict(list)
         self.distinct: dict[str, list[Any]] = defaultdict(list)
-        self.told: dict[str, list[Any]] = defaultdict(list)
+        self.totals: dict[str, list[Any]] = defaultdict(list)
         self.counts: dict[str, int] = defaultdict(int)
         self.sums: dict[str, int] = defaultdict(int)
         self.passed: dict[tuple[str, str], int] = {}
@@ -159,11 +159,11 @@ class Expected:
             mine = f"key-{event.partition}-"
             for key in sorted(self.sums):
                 if key.startswith(mine):
-                    self.told[key].append(({"due": due, "total": self.sums[key]}, due))
+                    self.totals[key].append(({"due": due, "total": self.sums[key]}, due))
 
     def check_outputs(self, outputs: dict[str, list[Row]]) -> None:
         """Checks everything committed: nothing lost, nothing doubled, order kept per key."""
-        for name in ("plain", "running", "distinct", "told"):
+        for name in ("plain", "running", "distinct", "totals"):
             wanted = {key: values for key, values in getattr(self, name).items() if values}
             ledger.check_sequences(_stamped(outputs[name]), wanted, name)
         counted = {

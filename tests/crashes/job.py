@@ -44,7 +44,7 @@ def note(record: Record[str, Event], context: ProcessContext) -> None:
     sums.put(record.key, (sums.get(record.key) or 0) + record.value["number"])
 
 
-def tell(due: Timestamp, context: ProcessContext) -> Iterable[Record[str, Any]]:
+def emit(due: Timestamp, context: ProcessContext) -> Iterable[Record[str, Any]]:
     for key, total in context.store(SUMS).items():
         yield Record(key, {"due": due, "total": total}, due)
 
@@ -57,7 +57,9 @@ events.filter(lambda event: event["number"] % 3 == 0).map_values(
 events.group_by_key().count(name="counts").to(f"{APP}-counts")
 events.group_by_key().aggregate(start, add, name="running", emit="change").to(f"{APP}-running")
 events.deduplicate(within="10s", by=lambda event: event["id"], name="seen").to(f"{APP}-distinct")
-events.process(note, stores=[SUMS], punctuators=[every("5s", tell)], name="told").to(f"{APP}-told")
+events.process(note, stores=[SUMS], punctuators=[every("5s", emit)], name="totals").to(
+    f"{APP}-totals"
+)
 regrouped = events.key_by(lambda event: event["group"]).repartition(
     name="groups", key=str, value=Event
 )

@@ -82,7 +82,7 @@ class Cluster:
     def check(self, fault: str) -> None:
         """Checks that all is processed, and the output right."""
         application = self.application
-        assert application.is_drained(), self.told(fault)
+        assert application.is_drained(), self.logged(fault)
         ledger.await_stable(application.kafka, application.topics)
         ledger.check_processed(application.kafka, application.name, application.layout.partitions)
         outputs = [f"{application.name}-{each}" for each in OUTPUTS]
@@ -112,7 +112,7 @@ class Cluster:
             if node.process.poll() is None:
                 node.kill()
 
-    def told(self, fault: str) -> str:
+    def logged(self, fault: str) -> str:
         """What the nodes said of it, at the end."""
         logs = [f"{name}: {node.output[-3000:]}" for name, node in self._nodes.items()]
         return "\n".join([fault, *logs])

@@ -76,7 +76,7 @@ class Crowd:
     def check(self) -> None:
         """Checks that all is processed, and all slots come to rest."""
         self.application.feed.write(50)
-        assert self.application.is_drained(), self.told()
+        assert self.application.is_drained(), self.logged()
         pids = {node.process.pid for node in self._nodes.values()}
         watch = self._watch
         watch.until(lambda: watch.pids == pids and watch.is_running())
@@ -91,7 +91,7 @@ class Crowd:
         self.application.run_to_end()
         self.application.check()
 
-    def told(self) -> str:
+    def logged(self) -> str:
         """What the nodes said, at the end."""
         return "\n".join(node.output[-3000:] for node in self._nodes.values())
 

@@ -54,7 +54,7 @@ def test_who_wakes_up_behind_its_backup_is_fenced(
         application.feed.write(60)
         application.drain(heir)
         zombie.process.send_signal(signal.SIGCONT)
-        # One that is told by no transaction may see first that others purged what it was to read.
+        # One that no transaction fences may see first that others purged what it was to read.
         ends = {Fenced.exit_code} | (
             {StateError.exit_code} if guarantee == "at-least-once" else set()
         )

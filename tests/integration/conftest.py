@@ -134,7 +134,7 @@ class App:
     def await_log(
         self, node: NodeProcess, *events: str, timeout: float = PATIENCE
     ) -> dict[str, Any]:
-        """Waits for a line of its log: the first that tells of one of these events."""
+        """Waits for a line of its log: the first with one of these events."""
         deadline = time.monotonic() + timeout
         while True:
             found = [each for each in node.logged if each.get("event") in events]

@@ -14,33 +14,33 @@ from tests.properties.test_values import typed
 from tests.serdes import kinds
 
 AnyStream = Stream[Any, Any]
-Told = Callable[[AnyStream], None]
-Place = Callable[[AnyStream, str, Told], None]
+Sink = Callable[[AnyStream], None]
+Place = Callable[[AnyStream, str, Sink], None]
 
 
-def repartitioned(stream: AnyStream, name: str, told: Told) -> None:
-    told(stream.repartition(name=name))
+def repartitioned(stream: AnyStream, name: str, sink: Sink) -> None:
+    sink(stream.repartition(name=name))
 
 
-def grouped(stream: AnyStream, name: str, told: Told) -> None:
-    told(stream.group_by(lambda _: "g", name=f"{name}-by").reduce(first, name=name).to_stream())
+def grouped(stream: AnyStream, name: str, sink: Sink) -> None:
+    sink(stream.group_by(lambda _: "g", name=f"{name}-by").reduce(first, name=name).to_stream())
 
 
-def tabled(stream: AnyStream, name: str, told: Told) -> None:
+def tabled(stream: AnyStream, name: str, sink: Sink) -> None:
     """A table that keeps its results back until the checkpoint, and one made of it."""
     table = stream.group_by_key().reduce(first, name=name)
     kept = table.filter(is_there).group_by(lambda _: "g", name=f"{name}-by")
-    told(kept.reduce(second, first, name=f"{name}-of").to_stream())
+    sink(kept.reduce(second, first, name=f"{name}-of").to_stream())
 
 
-def windowed(stream: AnyStream, name: str, told: Told) -> None:
+def windowed(stream: AnyStream, name: str, sink: Sink) -> None:
     windows = stream.group_by_key().window(tumbling("1d"), emit="change")
-    told(windows.reduce(first, name=name).to_stream())
+    sink(windows.reduce(first, name=name).to_stream())
 
 
-def joined(stream: AnyStream, name: str, told: Told) -> None:
+def joined(stream: AnyStream, name: str, sink: Sink) -> None:
     table = stream.group_by_key().reduce(first, name=name)
-    told(stream.join(table, second, name=f"{name}-join"))
+    sink(stream.join(table, second, name=f"{name}-join"))
 
 
 PLACES: list[Place] = [repartitioned, grouped, tabled, windowed, joined]
@@ -58,7 +58,7 @@ def second(_: Any, value: Any) -> Any:
     return value
 
 
-def told_of(what: list[Any], wanted: Any, out: str) -> Told:
+def sink_of(what: list[Any], wanted: Any, out: str) -> Sink:
     def compared(value: Any) -> list[Any]:
         is_equal = type(value) is type(wanted) and bool(value == wanted)
         return [*what, is_equal, os.getpid()]
@@ -91,4 +91,4 @@ def define(topology: Topology, source: str, out: str) -> None:
 
 def _keep(stream: AnyStream, name: str, wanted: Any, out: str) -> None:
     for place in PLACES:
-        place(stream, f"{place.__name__}-{name}", told_of([name, place.__name__], wanted, out))
+        place(stream, f"{place.__name__}-{name}", sink_of([name, place.__name__], wanted, out))

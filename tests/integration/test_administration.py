@@ -55,7 +55,7 @@ def fall_asleep(node: NodeProcess) -> None:
 
 
 def wake_up(node: NodeProcess, chance: random.Random) -> None:
-    """Workers first: what they do then nobody tells them not to."""
+    """Workers first: what they do then nobody keeps them from."""
     for worker in chance.sample(node.workers, len(node.workers)):
         worker.resume()
         time.sleep(chance.choice([0, 0, 0.1]))

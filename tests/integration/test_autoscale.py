@@ -41,7 +41,7 @@ RECORDS = 60_000
 
 
 def until(holds: Callable[[], Any], what: Callable[[], Any]) -> Any:
-    """Waits for something; tells what there is if it does not come."""
+    """Waits for something; shows what there is if it does not come."""
     deadline = time.monotonic() + PATIENCE
     while not (found := holds()):
         assert time.monotonic() < deadline, what()
@@ -116,10 +116,10 @@ def test_a_recommendation_and_its_metrics(app: App) -> None:
         )
         assert serving.stdout is not None
         assert serving.stderr is not None
-        told = json.loads(serving.stdout.readline())
-        while told["live"] != 1:  # its beats may come late on a busy machine
-            told = json.loads(serving.stdout.readline())
-        assert told["nodes"] == 1
+        entry = json.loads(serving.stdout.readline())
+        while entry["live"] != 1:  # its beats may come late on a busy machine
+            entry = json.loads(serving.stdout.readline())
+        assert entry["nodes"] == 1
         url = re.search(r"http://\S+", serving.stderr.readline())
         assert url is not None
         figure = f'kproc_recommended_nodes{{application="{app.name}"}} 1.0'
@@ -134,7 +134,7 @@ def test_a_recommendation_and_its_metrics(app: App) -> None:
         serving.communicate()
         assert serving.returncode == 0
     shown = forks.run("processor.cli", "autoscale", app.name, *where, "--history")
-    assert told["text"][:20] in shown.stdout
+    assert entry["text"][:20] in shown.stdout
 
 
 def test_an_application_that_nobody_started(app: App) -> None:
@@ -179,8 +179,8 @@ def test_nodes_finish_in_good_order_when_the_autoscaler_fails(
 
     with pytest.raises(OSError, match="the terminal is gone"):
         scale_here(asked, Policy(1, 1), 1.0, fail)
-    told = capsys.readouterr().err
-    assert "The nodes finish" in told
-    assert "exit code" not in told
+    shown = capsys.readouterr().err
+    assert "The nodes finish" in shown
+    assert "exit code" not in shown
     assert ledger.committed(app.kafka, app.name, [app.input])[app.input, 0] == 1
     assert not list((folder / app.name).glob("autoscale-*.toml"))

@@ -1,4 +1,4 @@
-"""What is told of brokers and topics at the start."""
+"""What is reported of brokers and topics at the start."""
 
 import time
 from collections.abc import Callable, Generator
@@ -76,9 +76,9 @@ def test_no_leader_of_an_own_topic_may_lack_records(unclean: str) -> None:
     names = [topic.name for topic in layout.internal_topics]
     assert {each[UNCLEAN] for each in settings_of(client, names).values()} == {"false"}
     ledger.configure(unclean, "unclean-counts-changelog", {UNCLEAN: "true"})
-    (told,) = shortcomings({"bootstrap.servers": unclean}, layout)
-    assert told.startswith("unclean-counts-changelog refuses or may lose records")
-    assert told.endswith(f"--add-config {UNCLEAN}=false")
+    (warning,) = shortcomings({"bootstrap.servers": unclean}, layout)
+    assert warning.startswith("unclean-counts-changelog refuses or may lose records")
+    assert warning.endswith(f"--add-config {UNCLEAN}=false")
     prepared(unclean, "unclean", -1)
     assert {each[UNCLEAN] for each in settings_of(client, names).values()} == {"false"}
 
@@ -89,9 +89,9 @@ def test_an_application_says_so_at_its_start(app: App) -> None:
     app.write((0, "k", b"{}"))
     assert not [line for line in app.run().logged if line["event"] == "brokers"]
     ledger.configure(app.kafka, app.input, {"min.insync.replicas": "2"})
-    (told,) = [line for line in app.run().logged if line["event"] == "brokers"]
-    assert told["level"] == "warning"
-    assert f"min.insync.replicas of {app.input} is 2" in told["text"]
+    (logged,) = [line for line in app.run().logged if line["event"] == "brokers"]
+    assert logged["level"] == "warning"
+    assert f"min.insync.replicas of {app.input} is 2" in logged["text"]
 
 
 def test_brokers_that_lack_settings(kafka: str, make_topic: Callable[..., str]) -> None:
@@ -103,6 +103,6 @@ def test_brokers_that_lack_settings(kafka: str, make_topic: Callable[..., str]) 
     values = {name: entry.value for name, entry in config.items()}
     assert list(_old([values])) == []
     del values["message.timestamp.after.max.ms"], config["delete.retention.ms"]
-    (told,) = _old([values])
-    assert "kafka-transactions.sh find-hanging" in told
+    (warning,) = _old([values])
+    assert "kafka-transactions.sh find-hanging" in warning
     assert retention_of(config) == 0  # so that nothing deleted comes back

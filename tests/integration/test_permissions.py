@@ -1,4 +1,4 @@
-"""What the broker forbids is told as such, with what it was about; exit code 3."""
+"""What the broker forbids is reported as such, with what it was about; exit code 3."""
 
 import shutil
 import time
@@ -181,8 +181,8 @@ def test_alter_an_own_topic(counting: App) -> None:
         DESCRIBE,
         configs,
     )
-    (told,) = [line for line in counting.run().logged if line["event"] == "brokers"]
-    assert f"--entity-name {changelog} --add-config max.message.bytes=" in told["text"]
+    (logged,) = [line for line in counting.run().logged if line["event"] == "brokers"]
+    assert f"--entity-name {changelog} --add-config max.message.bytes=" in logged["text"]
     assert counting.latest() == {"k": b"2", "l": b"2"}
 
 

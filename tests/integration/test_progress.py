@@ -57,7 +57,7 @@ def counted(app: App, before: Sequence[Row] = ()) -> dict[str, int]:
             continue
         key = json.loads(row.key or b"")
         name = f"{key['key']} {key['start'] // DAY}"
-        assert name not in found, f"{name} was told of twice"
+        assert name not in found, f"{name} was emitted twice"
         found[name] = int(row.value or b"")
     return found
 

@@ -42,8 +42,8 @@ def kproc(app: App) -> Kproc:
 
 
 def planned(kproc: Kproc, expect: int = 0) -> dict[str, tuple[str, str]]:
-    told = json.loads(kproc("plan", "--json", expect=expect).stdout)
-    return {each["name"]: (each["action"], each["why"]) for each in told["changes"]}
+    shown = json.loads(kproc("plan", "--json", expect=expect).stdout)
+    return {each["name"]: (each["action"], each["why"]) for each in shown["changes"]}
 
 
 def fill(app: App) -> None:

@@ -41,7 +41,7 @@ class Counting:
             self.counts[f"k{n}"] = b"%d" % (int(self.counts.get(f"k{n}", b"0")) + rounds)
 
     def run(self, event: str = "") -> None:
-        """Processes the input; everything must be right, and the log tell of the event."""
+        """Processes the input; everything must be right, and the log show the event."""
         node = self.app.run(**self._settings)
         assert self.app.latest() == self.counts
         logged = [line for line in node.logged if line["event"] == event]

@@ -168,8 +168,8 @@ def test_a_node_starts_without_object_storage(app: App, s3_away: str) -> None:
     app.write((0, "k1", "1"))
     node = app.run(snapshot_url=s3_away)
     assert app.latest()["k1"] == b"2"
-    (told,) = (line for line in node.logged if line["event"] == "snapshots away")
-    assert "tried again at each snapshot_interval" in told["cause"]
+    (logged,) = (line for line in node.logged if line["event"] == "snapshots away")
+    assert "tried again at each snapshot_interval" in logged["cause"]
 
 
 def test_settings_that_can_not_work_fail_at_the_start(app: App) -> None:

@@ -1,4 +1,4 @@
-"""Somebody else's consumer in the application's group: it is told of, and nothing is lost."""
+"""Somebody else's consumer in the application's group: it is reported, and nothing is lost."""
 
 import json
 from collections.abc import Generator

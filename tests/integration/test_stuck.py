@@ -1,4 +1,4 @@
-"""A function that does not return: it is seen, named, and, unless told otherwise, ended."""
+"""A function that does not return: it is seen, named, and, unless set otherwise, ended."""
 
 import http.client
 import json
@@ -106,10 +106,10 @@ def test_a_function_that_does_not_return_is_seen(app: App) -> None:
         assert primary["stuck"].endswith(at)
         code, shown = status(app)
         assert code == 9
-        told = " ".join(shown.split())
-        assert "Slot 0 is stuck for " in told
-        assert culprit in told
-        assert f"{app.input}[0] offset 5" in told
+        flat = " ".join(shown.split())
+        assert "Slot 0 is stuck for " in flat
+        assert culprit in flat
+        assert f"{app.input}[0] offset 5" in flat
         code, text = ready(app, node)
         assert (code, text.startswith("its primary of slot 0 is stuck in slow (")) == (503, True)
         assert culprit in app.await_log(node, "stuck")["text"]

@@ -59,7 +59,7 @@ def test_a_silent_input_closes_its_windows(app: App) -> None:
         assert node.stop() == 0
     found = {json.loads(row.key or b"")["key"]: row.value for row in app.read()}
     assert found == {"a": b"2", "b": b"1"}
-    # What is committed says so: nothing is told again, and what comes now is late.
+    # What is committed says so: nothing is emitted again, and what comes now is late.
     app.write((0, "a", "1", 2500))
     with app.start(idle_timeout="200ms") as node:
         app.await_output(1, "dead-letters")

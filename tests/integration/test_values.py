@@ -27,10 +27,10 @@ def write(app: App) -> None:
 def results(app: App, seen: int) -> set[int]:
     """All results since then have to be equal to what went in, and all there; their processes."""
     rows = app.read()[seen:]
-    told = [json.loads(row.value or b"") for row in rows]
-    assert [each for each in told if not each[2]] == []
-    assert {(name, place) for name, place, *_ in told} == {*CASES}
-    return {pid for *_, pid in told}
+    decoded = [json.loads(row.value or b"") for row in rows]
+    assert [each for each in decoded if not each[2]] == []
+    assert {(name, place) for name, place, *_ in decoded} == {*CASES}
+    return {pid for *_, pid in decoded}
 
 
 def await_snapshots(app: App, stores: int) -> None:

@@ -343,11 +343,11 @@ def test_who_does_not_fetch_for_too_long_loses_its_partitions(
     while time.monotonic() < until:
         assert "_MAX_POLL_EXCEEDED" not in member.step()
     assert member.events == ["assigned"]
-    told: list[str] = []
-    while "_MAX_POLL_EXCEEDED" not in told:
+    reported: list[str] = []
+    while "_MAX_POLL_EXCEEDED" not in reported:
         assert time.monotonic() < deadline
         time.sleep(7)
-        told += member.step()
+        reported += member.step()
     while len(member.events) < 3:
         assert time.monotonic() < deadline
         member.step()

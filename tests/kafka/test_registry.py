@@ -220,7 +220,7 @@ def test_sinks_are_ready_before_the_first_record(server: RegistryServer) -> None
     prepare(plan(topology), client(server), pytest.fail)
     assert list(server.subjects) == ["out-value"]
     server.fail = 500
-    told: list[str] = []
+    failures: list[str] = []
     topology.stream("more").to("more-out", value=avro(NEW, registry=SchemaRegistry()))
-    prepare(plan(topology), client(server), told.append)
-    assert len(told) == 1
+    prepare(plan(topology), client(server), failures.append)
+    assert len(failures) == 1

@@ -45,10 +45,10 @@ def as_row(message: Message) -> Row:
 
 def test_rows_come_out_as_they_went_in(config: dict[str, str], make_topic: MakeTopic) -> None:
     topic = make_topic(partitions=3)
-    told: list[tuple[int, int | None]] = []
-    wrote = produce_rows(config, topic, rows(2000), 2000, lambda done, of: told.append((done, of)))
+    calls: list[tuple[int, int | None]] = []
+    wrote = produce_rows(config, topic, rows(2000), 2000, lambda done, of: calls.append((done, of)))
     assert wrote == 2000
-    assert told[-1] == (2000, 2000)
+    assert calls[-1] == (2000, 2000)
     messages = every(config, topic)
     assert sorted(map(as_row, messages)) == sorted(rows(2000))
     assert {message.partition() for message in messages} == {0, 1, 2}

@@ -17,9 +17,9 @@ class Machine:
         topology = Topology("app")
         topology.stream("in").group_by_key().count(name="counts").to("out")
         self.folder = folder
-        self.told: list[tuple[Path, str]] = []
+        self.reports: list[tuple[Path, str]] = []
         layout = Layout(plan(topology), {"in": 4}, slots=2)
-        self.leftovers = Leftovers(layout, folder, lambda *each: self.told.append(each))
+        self.leftovers = Leftovers(layout, folder, lambda *each: self.reports.append(each))
         shared = RocksResources()
         self.stores = [open_store(self.store(number), {}, shared) for number in range(4)]
         for store in self.stores:
@@ -48,7 +48,7 @@ def test_stores_of_a_slot_that_moved_away_are_removed_later(tmp_path: Path) -> N
     assert machine.left(100.0, 1) == [0, 1, 2, 3]
     assert machine.left(99.0 + KEPT, 1) == [0, 1, 2, 3]
     assert machine.left(161.0 + KEPT, 1) == [2, 3]
-    assert [(path.name, why) for path, why in machine.told] == [("0", ""), ("1", "")]
+    assert [(path.name, why) for path, why in machine.reports] == [("0", ""), ("1", "")]
     machine.close(2, 3)
     machine.resources.close()
 
@@ -68,6 +68,6 @@ def test_what_a_process_has_open_stays(tmp_path: Path) -> None:
     machine.close(0)
     machine.left(0.0, 1)
     assert machine.left(KEPT, 1) == [1, 2, 3]
-    assert "is open in process" in machine.told[1][1]
+    assert "is open in process" in machine.reports[1][1]
     machine.close(1, 2, 3)
     machine.resources.close()

@@ -11,7 +11,7 @@ from processor.worker.channel import Channel
 
 
 class Lines:
-    """What a channel is told."""
+    """What a channel is given."""
 
     def __init__(self) -> None:
         self.lines: list[Any] = []

@@ -1,4 +1,4 @@
-"""A backup keeps a slot's stores warm elsewhere, and adopts the slot when it is told to."""
+"""A backup keeps a slot's stores warm elsewhere, and adopts the slot when it is asked to."""
 
 import signal
 import time
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.kafka
 def _await_followed(backup: WorkerProcess) -> None:
     """Waits until it has found out ten times that it is not behind, and this after the call.
 
-    What it tells again and again may be old, but a new status has another processor time. It
+    What it reports again and again may be old, but a new status has another processor time. It
     knows the ends from its last fetch: once would not be enough.
     """
-    told = len(backup.reports)
+    before = len(backup.reports)
     deadline = time.monotonic() + 120
     while True:
-        news = [each for each in backup.reports[told:] if isinstance(each, Status)]
+        news = [each for each in backup.reports[before:] if isinstance(each, Status)]
         if len({each.spent.cpu for each in news if each.lag == 0}) >= 10 and news[-1].lag == 0:
             return
         assert backup.process.poll() is None, backup.failure

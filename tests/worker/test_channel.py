@@ -1,4 +1,4 @@
-"""What workers tell their supervisor."""
+"""What workers report to their supervisor."""
 
 import os
 

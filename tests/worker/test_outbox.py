@@ -175,14 +175,14 @@ def test_where_a_changelog_ends_is_reported_or_the_work_ends(
     store = StoreId("counts", Partition(0))
     command = Produce(make_topic(), records(b"one", b"two"), 0, store)
     config = {"bootstrap.servers": kafka, "linger.ms": 1}
-    told = PlainOutbox(config, consumer, Epochs(), native=native)
-    told.produce(command)
-    assert told.commit() == {store: 1}
-    assert told.commit() == {}
-    untold = PlainOutbox({**config, "acks": 0}, consumer, Epochs(), native=native)
-    untold.produce(command)
+    acked = PlainOutbox(config, consumer, Epochs(), native=native)
+    acked.produce(command)
+    assert acked.commit() == {store: 1}
+    assert acked.commit() == {}
+    unacked = PlainOutbox({**config, "acks": 0}, consumer, Epochs(), native=native)
+    unacked.produce(command)
     with pytest.raises(Interrupted, match=r"did not say where the changelog of counts.* ends"):
-        untold.commit()
+        unacked.commit()
     consumer.close()
 
 

@@ -49,7 +49,7 @@ class Machine:
         )
         spec = worker_spec("none.py", LAYOUT, settings, 0)
         read, self._write = os.pipe()
-        self._told = os.fdopen(read, "rb", 0)
+        self._log = os.fdopen(read, "rb", 0)
         os.set_blocking(read, False)
         channel = Channel(self._write, 0)
         self.archive = Archive(Bucket(url), "orders", STORE)
@@ -87,19 +87,19 @@ class Machine:
         assert self._downloads.is_idle
         return self.stores.find(SPEC, STORE, Offset(0), Offset(1000), lambda: 86_400_000)
 
-    def told(self) -> list[Log]:
+    def logged(self) -> list[Log]:
         """What was logged since it was last asked."""
-        lines = (self._told.read() or b"").splitlines()
+        lines = (self._log.read() or b"").splitlines()
         return [each for each in map(parse, lines) if isinstance(each, Log)]
 
     def refusals(self) -> list[str]:
-        return [str(each.fields["cause"]) for each in self.told() if "not used" in each.event]
+        return [str(each.fields["cause"]) for each in self.logged() if "not used" in each.event]
 
     def close(self) -> None:
         self._downloads.close()
         self.stores.close_all()
         os.close(self._write)
-        self._told.close()
+        self._log.close()
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +141,8 @@ def test_a_store_comes_back_as_it_was(machine: Callable[..., Machine]) -> None:
     expected = contents(store)
     one.write(20)  # after the snapshot
     assert contents(other.restore()) == expected
-    (told,) = other.told()
-    assert (told.event, told.fields["position"]) == ("snapshot restored", 10)
+    (line,) = other.logged()
+    assert (line.event, line.fields["position"]) == ("snapshot restored", 10)
     (listed,) = one.archive.manifests()
     found = one.archive.read(listed.name)
     assert listed.name == found.name == f"{10:020}-{HERE}.json"
