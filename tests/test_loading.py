@@ -155,11 +155,11 @@ def test_a_package_that_is_called_as_another_hides_no_module(write: Write) -> No
 
 def test_the_error_of_a_relative_import_without_a_package_says_what_to_add(write: Write) -> None:
     path = write(PACKAGED.format("from ..names_a import NAME"), "shop_a/flows/orders.py")
-    told = "which makes it a package"
-    assert fails(str(path)).endswith(f"; put an empty __init__.py into {path.parent}, {told}")
+    reason = "which makes it a package"
+    assert fails(str(path)).endswith(f"; put an empty __init__.py into {path.parent}, {reason}")
     write("", "shop_a/flows/__init__.py")
     above = path.parents[1]
-    assert fails(str(path)).endswith(f"; put an empty __init__.py into {above}, {told}")
+    assert fails(str(path)).endswith(f"; put an empty __init__.py into {above}, {reason}")
 
 
 def test_the_error_of_a_module_further_up_says_where_it_is(

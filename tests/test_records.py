@@ -17,7 +17,7 @@ H: Headers = (("h", b"1"),)
 
 
 def make(*offsets: int, headers: bool = False, prefix: str = "") -> Batch[str, str]:
-    """Rows whose every column tells their offset."""
+    """Rows whose every column shows their offset."""
     return Batch(
         [f"{prefix}k{offset}" for offset in offsets],
         [f"{prefix}v{offset}" for offset in offsets],

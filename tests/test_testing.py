@@ -277,7 +277,7 @@ def test_settings_are_refused_as_they_are_by_a_run(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"on_bad_record": "drop"}, "on_bad_record='drop': possible are 'fail', 'skip'"),
         ({"partitions": 0}, "partitions=0: give a whole number from 1 on"),
@@ -287,8 +287,8 @@ def test_settings_are_refused_as_they_are_by_a_run(monkeypatch: pytest.MonkeyPat
         ({"start": "2024-01-01"}, "start='2024-01-01': "),
     ],
 )
-def test_arguments_are_checked(given: dict[str, Any], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_arguments_are_checked(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         TopologyDriver(failing(), **given)
 
 

@@ -35,7 +35,7 @@ class Fixture:
 
     def letters(self, count: int, step: str, topic: str, more: dict[str, str]) -> Iterator[Any]:
         for number in range(count):
-            told = {
+            fields = {
                 "topic": topic,
                 "partition": str(number % 2),
                 "offset": str(number),
@@ -45,7 +45,7 @@ class Fixture:
                 "error": "ValueError",
                 **more,
             }
-            headers = [("own", b"1"), *((f"kproc.{k}", v.encode()) for k, v in told.items())]
+            headers = [("own", b"1"), *((f"kproc.{k}", v.encode()) for k, v in fields.items())]
             yield number % 2, f"k{number}", f"{step}-{number}", 5, headers
 
     def rows(self, name: str = "in") -> list[ledger.Row]:

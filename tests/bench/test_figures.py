@@ -61,11 +61,11 @@ def test_figures_for_people_and_for_programs() -> None:
     assert shown["records"] == "1,000,000 in 2.0 s"
     assert shown["latency at 2,000 records/s"].startswith("p50 20 ms, ")
     assert shown["with"] == "1 node, 2 slots, exactly-once, native plane"
-    told = json.loads(json.dumps(as_json(found)))
-    assert told["backlog"]["records_per_second"] == 500_000
-    assert told["backlog"]["samples"][1]["memory"] == 200_000_000
-    assert told["latency"]["p50"] == 20.0
-    assert told["latency"]["most"] == 30.0
+    report = json.loads(json.dumps(as_json(found)))
+    assert report["backlog"]["records_per_second"] == 500_000
+    assert report["backlog"]["samples"][1]["memory"] == 200_000_000
+    assert report["latency"]["p50"] == 20.0
+    assert report["latency"]["most"] == 30.0
 
 
 def test_a_latency_that_is_not_known_says_why() -> None:

@@ -1,10 +1,10 @@
-"""How long a slot stands still when its primary is killed and a warm backup is told to adopt it.
+"""How long a slot stands still when its primary is killed and a warm backup is asked to adopt it.
 
     uv run python -m tests.benchmarks.adoption [--rounds 20] [--seed 1] [--bootstrap ADDRESS]
 
 One slot with four partitions counts 2,000 records a second. In each round the primary is killed
 with SIGKILL at a seeded moment, a transaction open as a rule, and the backup, which has a state
-folder of its own, is told to adopt at once: detection is not measured. `first` and `all` are the
+folder of its own, is asked to adopt at once: detection is not measured. `first` and `all` are the
 times from the kill to the first committed output of any and of each partition that was made of a
 record written after the kill. A single system is measured, nothing compared.
 """

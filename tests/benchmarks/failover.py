@@ -6,7 +6,7 @@ Counts on four partitions, 2,000 records a second, two slots. Faults:
 
     node     a node is killed with all its workers (SIGKILL); its backup on another node adopts
     freeze   the same with SIGSTOP; it goes on after the measurement, and is fenced
-    leave    a node is told to end (SIGTERM)
+    leave    a node is asked to end (SIGTERM)
     worker   one worker process is killed (SIGKILL)
     alone    the same with one node and no backup: the worker is started again
 
@@ -45,7 +45,7 @@ topology.stream("{name}-in", value=bytes).group_by_key().count().to("{name}-out"
 
 
 class Feeder(threading.Thread):
-    """Writes records at a steady rate to all partitions; the keys tell round and partition."""
+    """Writes records at a steady rate to all partitions; the keys show round and partition."""
 
     def __init__(self, bootstrap: str, topic: str, partitions: int = PARTITIONS) -> None:
         super().__init__(daemon=True)

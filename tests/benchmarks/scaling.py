@@ -108,7 +108,7 @@ class Scaling:
 
     def adoptions(self) -> list[str]:
         """What kproc's nodes have logged of their adoptions so far."""
-        told: list[str] = []
+        logged: list[str] = []
         for number in range(self.started):
             command = ["docker", "logs", f"{self.name}-{number}"]
             logs = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -116,8 +116,8 @@ class Scaling:
             for line in (json.loads(each) for each in lines if each.startswith("{")):
                 if line["event"] == "adopted":
                     steps = ", ".join(f"{each} {line[f'{each}_s']}" for each in STEPS)
-                    told.append(f"node {number}, slot {line['slot']}, {line['reason']}: {steps}")
-        return told
+                    logged.append(f"node {number}, slot {line['slot']}, {line['reason']}: {steps}")
+        return logged
 
     def remove(self) -> None:
         """Removes all containers."""

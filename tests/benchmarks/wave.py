@@ -5,7 +5,7 @@
     uv run python -m tests.benchmarks.wave --simulate [--svg FILE]
 
 Each record takes `--cost` ms of a processor. The load is `--low` records a second, rises to eight
-times that within half a minute, stays for two minutes, and falls back. Lag is told in the seconds
+times that within half a minute, stays for two minutes, and falls back. Lag is given in the seconds
 that the nodes there are need for it. Compared is a number of nodes that stays, as small as keeps
 up; `--nodes` runs with that number from beginning to end. `--simulate` does the same with the
 simulation of tests/cluster, on up to eight nodes.
@@ -111,11 +111,11 @@ class Processors:
 
 
 def watch(
-    told: Iterator[str], processors: Processors, began: float, arguments: Any
+    lines: Iterator[str], processors: Processors, began: float, arguments: Any
 ) -> Iterator[Point]:
     """A point for each recommendation, until the time is over; changes are printed."""
     curve = load(arguments.low)
-    for line in told:
+    for line in lines:
         entry: dict[str, Any] = json.loads(line)
         at = time.monotonic() - began
         work = entry["lag"] * arguments.cost / 1000 / max(1, entry["live"])

@@ -123,7 +123,7 @@ def test_a_topology_that_survives(tmp_path: Path) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "reported"),
     [
         ("rescale-sleeper", "ends with exit code 5, as it has to"),
         pytest.param("rescale-slots", "kproc rescale --slots", marks=pytest.mark.long),
@@ -134,7 +134,7 @@ def test_a_topology_that_survives(tmp_path: Path) -> None:
         pytest.param("reset-sleeper", "kproc reset", marks=pytest.mark.long),
     ],
 )
-def test_what_operators_do(tmp_path: Path, chance: random.Random, kind: str, told: str) -> None:
+def test_what_operators_do(tmp_path: Path, chance: random.Random, kind: str, reported: str) -> None:
     file = define(tmp_path, "operated", RIGHT)
     options = ["--minutes", "0.3", "--every", "4s", "--nodes", "2", "--rate", "200", "--json"]
     seed = str(chance.randrange(10**6))
@@ -142,7 +142,7 @@ def test_what_operators_do(tmp_path: Path, chance: random.Random, kind: str, tol
     assert done.returncode == 0, done.stderr + done.stdout
     report = json.loads(done.stdout)
     assert [each["fault"] for each in report["schedule"]] == [kind]
-    assert any(told in each["what"] for each in report["happenings"]), report["happenings"]
+    assert any(reported in each["what"] for each in report["happenings"]), report["happenings"]
     found = compared(report)
     assert found["totals"]["how"] == "every record, in order for each key"
     assert found["totals"]["found"] == 20

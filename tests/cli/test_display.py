@@ -305,11 +305,11 @@ def test_the_summary_says_where_bad_records_went(capsys: pytest.CaptureFixture[s
     ):
         settings = load({"on_bad_record": policy}).settings
         print_summary(Run(made, settings, until_end=False), figures, state(made))
-        told = capsys.readouterr().err
-        assert "orders: 10 records in 2.0 s, 5 records/s" in told
-        assert "3  count: null-key" in told
-        assert "adoptions    2 failure, 1 move" in told
-        assert expected in told
+        shown = capsys.readouterr().err
+        assert "orders: 10 records in 2.0 s, 5 records/s" in shown
+        assert "3  count: null-key" in shown
+        assert "adoptions    2 failure, 1 move" in shown
+        assert expected in shown
 
 
 def test_the_summary_says_how_many_were_late(capsys: pytest.CaptureFixture[str]) -> None:
@@ -317,11 +317,11 @@ def test_the_summary_says_how_many_were_late(capsys: pytest.CaptureFixture[str])
     late = {"sums": Lateness(15_942, 7_164), "few": Lateness(1000, 1, 2), "none": Lateness(5)}
     figures.note(Status(0, "running", records=10, late=late), 2.0)
     print_summary(Run(made, load({}).settings, until_end=False), figures, state(made))
-    told = capsys.readouterr().err
-    assert "7,164 of 15,942 late  sums" in told
-    assert "1 of 1,000 late, 2 for some of their windows  few" in told
-    assert "none" not in told
-    assert "give sums a grace" in told
+    shown = capsys.readouterr().err
+    assert "7,164 of 15,942 late  sums" in shown
+    assert "1 of 1,000 late, 2 for some of their windows  few" in shown
+    assert "none" not in shown
+    assert "give sums a grace" in shown
 
 
 def test_the_summary_says_that_windows_were_left_open(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,10 +60,10 @@ def test_from_letters_to_results(letters: App, run: Run) -> None:
     assert "1970-01-02" in table
     assert "ZeroDivisionError" in table
     (shown,) = run("show", "--key", "a", "--json").stdout.splitlines()
-    told = json.loads(shown)
-    assert told["value"] == {"n": 0}
-    assert told["headers"] == [["trace", "abc"]]
-    assert (told["topic"], told["partition"], told["offset"]) == (letters.input, 0, 1)
+    letter = json.loads(shown)
+    assert letter["value"] == {"n": 0}
+    assert letter["headers"] == [["trace", "abc"]]
+    assert (letter["topic"], letter["partition"], letter["offset"]) == (letters.input, 0, 1)
     assert "too many values" not in run("show").stdout
     assert "value  {nope" in run("show", "--reason", "decode").stdout
 

@@ -37,9 +37,9 @@ def test_by_the_model_alone(file: Path) -> None:
 
 def test_as_json(file: Path) -> None:
     done = plan(file, "--capacity", "--json", "--rate", "1000", "--nodes", "2")
-    told: dict[str, Any] = json.loads(done.stdout)
-    assert (told["application"], told["assumed"]["nodes"]) == ("app", 2)
-    found = {line["quantity"]: line["predicted"] for line in told["lines"]}
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert (report["application"], report["assumed"]["nodes"]) == ("app", 2)
+    found = {line["quantity"]: line["predicted"] for line in report["lines"]}
     assert found["replay after a failure"] == 100.0
 
 
@@ -65,10 +65,10 @@ def test_beside_what_is_measured(kafka: str, topic_name: str, tmp_path: Path) ->
     assert missing.returncode == 3
     assert "has been started" in " ".join(missing.stderr.split())
     with NodeProcess(kafka, file, "--create-topics", slots=2):
-        told: dict[str, Any] = {}
-        while told.get("measured", {}).get("nodes") != 1:
+        report: dict[str, Any] = {}
+        while report.get("measured", {}).get("nodes") != 1:
             done = plan(file, "--capacity", "--json", "--bootstrap", kafka)
             assert done.returncode == 0 or "has been started" in " ".join(done.stderr.split())
-            told = json.loads(done.stdout or "{}")
-    lines = {line["quantity"]: line for line in told["lines"]}
+            report = json.loads(done.stdout or "{}")
+    lines = {line["quantity"]: line for line in report["lines"]}
     assert lines["throughput, 1 node"]["measured"] == 0

@@ -87,8 +87,8 @@ def test_bad_records_are_reported_and_kept(project: Project) -> None:
     done = project.run("twice.py", "--until-end", "--create-topics", "--log-format", "json")
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stderr.splitlines()]
-    told = {line["step"]: line["count"] for line in lines if line["event"] == "bad records"}
-    assert sorted(told.values()) == [1, 2]
+    counts = {line["step"]: line["count"] for line in lines if line["event"] == "bad records"}
+    assert sorted(counts.values()) == [1, 2]
     letters = f"{project.name}-dead-letters"
     assert {line.get("dead_letters") for line in lines} == {None, letters}
     assert len(project.values(letters)) == 3

@@ -48,9 +48,9 @@ def test_types_to_the_terminal_and_to_a_file(folder: Path) -> None:
 
 
 def test_two_files_are_compared(folder: Path) -> None:
-    told = run("check", "better.avsc", "--against", "old.avsc").stderr
-    assert "BACKWARD): is read\n" in told
-    assert "FORWARD): is read\n" in told
+    shown = run("check", "better.avsc", "--against", "old.avsc").stderr
+    assert "BACKWARD): is read\n" in shown
+    assert "FORWARD): is read\n" in shown
     with pytest.raises(SchemaRefused, match=r"new\.avsc can't read what was written with old"):
         run("check", "new.avsc", "--against", "old.avsc")
     with pytest.raises(UsageError, match="--against FILE or --subject"):
@@ -82,8 +82,8 @@ def test_other_kinds_of_schemas(folder: Path, server: RegistryServer) -> None:
     (folder / "order.json").write_text('{"type": "object"}')
     (folder / "order.proto").write_text('syntax = "proto3"; message Order {}')
     for number, name in enumerate(("order.json", "order.proto"), 1):
-        told = run("register", name, "-s", name, "--registry", server.url).stderr
-        assert f"with id {number}" in told
+        shown = run("register", name, "-s", name, "--registry", server.url).stderr
+        assert f"with id {number}" in shown
     assert [each["schemaType"] for each in server.schemas.values()] == ["JSON", "PROTOBUF"]
     with pytest.raises(UsageError, match=r"what kind of schema is order\.py"):
         run("register", "order.py", "-s", "x", "--registry", server.url)

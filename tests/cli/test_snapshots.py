@@ -86,8 +86,8 @@ def test_damage_is_found_and_removed(
     (damaged,) = folder.glob("storage/orders/*/10/files/*")
     damaged.write_bytes(b"d")
     assert run(monkeypatch, "verify", *options, "--repair") == 5
-    told = capsys.readouterr().err
-    assert f"totals[10] at 7: some-file is stored as {damaged.name}: its content" in told
+    shown = capsys.readouterr().err
+    assert f"totals[10] at 7: some-file is stored as {damaged.name}: its content" in shown
     assert not damaged.exists()
     assert run(monkeypatch, "verify", *options) == 5
     assert "it is missing" in capsys.readouterr().err
@@ -99,8 +99,8 @@ def test_it_has_to_be_known_where_and_what(
     assert run(monkeypatch, "list", "-a", "orders") == 2
     assert "set snapshot_url, or give --url" in capsys.readouterr().err
     assert run(monkeypatch, "list", "-a", "orders", "--url", "s3://me:secret@bucket") == 2
-    told = capsys.readouterr().err
-    assert "must not hold credentials" in told
-    assert "secret@" not in told
+    shown = capsys.readouterr().err
+    assert "must not hold credentials" in shown
+    assert "secret@" not in shown
     assert run(monkeypatch, "list", "--url", str(folder)) == 2
     assert "--application and its name" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 Nodes have cores which their slots share fairly; a slot is one process. Slots move one after the
 other to nodes below their share, each with a delay for its state and a pause. Who goes by the
-figures sees what a node would tell: rates over some seconds, and noise.
+figures sees what a node would report: rates over some seconds, and noise.
 """
 
 import bisect
@@ -114,7 +114,7 @@ class Simulation:
         self._note()
 
     def measure(self) -> Measurement:
-        """What the nodes tell."""
+        """What the nodes report."""
         world = self.world
         dark = world.dark[0] <= self.now < world.dark[1]
         live = [node for node in self._live() if node not in self._leaving]

@@ -1,4 +1,4 @@
-"""What is told of a node to Prometheus."""
+"""What is reported of a node to Prometheus."""
 
 from collections.abc import Iterable
 

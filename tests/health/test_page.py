@@ -87,7 +87,7 @@ def document(endpoint: Endpoint, name: str = "status") -> Any:
 
 
 def at_work(endpoint: Endpoint) -> None:
-    """Tells the endpoint of a node with everything that there can be."""
+    """Reports to the endpoint of a node everything that there can be."""
     endpoint.report(
         Status(
             0,
@@ -139,8 +139,8 @@ def test_an_error_says_what_there_is(endpoint: Endpoint) -> None:
     answer, text = get(endpoint, "/nothing")
     assert answer.status == 404
     described = document(endpoint, "openapi")["paths"]
-    told = re.findall(r"/[\w.]*", text)
-    assert {path for path in described if "{" not in path} | FILES == set(told)
+    named = re.findall(r"/[\w.]*", text)
+    assert {path for path in described if "{" not in path} | FILES == set(named)
 
 
 @pytest.mark.parametrize("name", ["status", "application"])

@@ -19,10 +19,10 @@ def test_needs_no_network_once_fetched(tmp_path: Path, monkeypatch: pytest.Monke
     fetched = install("4.1.0")
     shutil.copytree(fetched.folder, tmp_path / "4.1.0")
     monkeypatch.setenv("HTTPS_PROXY", NO_NETWORK)
-    told: list[tuple[int, int]] = []
-    jars = install("4.1.0", tmp_path, lambda done, total: told.append((done, total)))
+    calls: list[tuple[int, int]] = []
+    jars = install("4.1.0", tmp_path, lambda done, total: calls.append((done, total)))
     assert jars == KafkaJars("4.1.0", tmp_path / "4.1.0", fetched.java)
-    assert told == []
+    assert calls == []
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "no manifest"])
@@ -47,15 +47,15 @@ def test_two_at_once_fetch_once(tmp_path: Path) -> None:
     script = (
         "import pathlib, sys\n"
         "from processor.local.kafka_jars import install\n"
-        "told = []\n"
-        "install('4.1.0', pathlib.Path(sys.argv[1]), lambda *progress: told.append(progress))\n"
-        "print(len(told))\n"
+        "calls = []\n"
+        "install('4.1.0', pathlib.Path(sys.argv[1]), lambda *progress: calls.append(progress))\n"
+        "print(len(calls))\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    told = sorted(int(each.communicate()[0]) for each in both)
-    assert told[0] == 0
-    assert told[1] > 0
+    counts = sorted(int(each.communicate()[0]) for each in both)
+    assert counts[0] == 0
+    assert counts[1] > 0
     assert sorted(each.name for each in tmp_path.iterdir()) == ["4.1.0", "4.1.0.lock"]
     sizes = json.loads((tmp_path / "4.1.0" / "manifest.json").read_text())
     assert any(size for name, size in sizes.items() if name.startswith("formatted/"))

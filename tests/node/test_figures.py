@@ -27,14 +27,14 @@ def test_rates_of_what_grows() -> None:
 
 def test_of_who_is_silent_the_lag_is_not_known() -> None:
     status = Status(0, "running", lag=0, turn_age=0.4)
-    told = Figures().replica(0, "primary", "silent", status, silence=12.0)
-    assert (told.lag, told.turn_age) == (None, 12.4)
+    replica = Figures().replica(0, "primary", "silent", status, silence=12.0)
+    assert (replica.lag, replica.turn_age) == (None, 12.4)
 
 
 def test_what_a_stuck_worker_is_at() -> None:
     status = Status(0, "stuck", turn_age=61.0, stuck=Standstill("slow", "slow", in_function=True))
-    told = Figures().replica(0, "primary", "stuck", status)
-    assert (told.turn_age, told.stuck) == (61.0, "slow")
+    replica = Figures().replica(0, "primary", "stuck", status)
+    assert (replica.turn_age, replica.stuck) == (61.0, "slow")
 
 
 def test_the_speed_of_the_last_restore_is_kept() -> None:

@@ -96,8 +96,8 @@ def test_what_happens_to_live_is_no_recommendation() -> None:
         seen = overview(5000)
         first = msgspec.structs.replace(seen.slots[0], live=False)
         missing = msgspec.structs.replace(seen, slots=(first, *seen.slots[1:]))
-        told = turns(work, seen, missing, missing)
-        assert next(turn.entry.why for turn in told if turn.entry) == "unknown"
+        found = turns(work, seen, missing, missing)
+        assert next(turn.entry.why for turn in found if turn.entry) == "unknown"
         assert recommender.count() is None
         assert "kproc_recommended_nodes" not in {each.name for each in exporter.collect()}
         turns(work, *[seen] * 9)
@@ -125,8 +125,8 @@ def test_what_fails_is_reported_and_tried_again() -> None:
 def test_who_has_stopped_all_nodes_means_it() -> None:
     nodes = Nodes(0)
     work = Autoscaling(POLICY, nodes, 5.0)
-    told = turns(work, *BUSY)
-    assert [(turn.entry, turn.news) for turn in told] == [
+    found = turns(work, *BUSY)
+    assert [(turn.entry, turn.news) for turn in found] == [
         (None, ("no node is wanted: nothing is decided until somebody starts the first",))
     ]
     assert nodes.count() == 0
@@ -156,13 +156,13 @@ def test_the_history_keeps_what_is_new(tmp_path: Path) -> None:
 
 
 def test_a_history_that_can_not_be_written(tmp_path: Path) -> None:
-    """Is told once, and the nodes are seen to all the same."""
+    """Is reported once, and the nodes are seen to all the same."""
     (tmp_path / "app").write_text("a file")
     nodes = Nodes(1)
     work = Autoscaling(POLICY, nodes, 5.0, History(tmp_path / "app" / "autoscale.jsonl"))
-    told = [text for turn in turns(work, *BUSY, *BUSY) for text in turn.news]
-    assert len(told) == 1
-    assert "can't be written" in told[0]
+    news = [text for turn in turns(work, *BUSY, *BUSY) for text in turn.news]
+    assert len(news) == 1
+    assert "can't be written" in news[0]
     assert nodes.count() == 2
 
 

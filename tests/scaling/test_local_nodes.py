@@ -1,4 +1,4 @@
-"""Nodes as processes with cores of their own; here they are no `kproc`, but end as told."""
+"""Nodes as processes with cores of their own; here they are no `kproc`, but end as asked."""
 
 import os
 import signal

@@ -4,7 +4,7 @@
 
 Windows right behind these
 topics wait for what is up to four seconds late, as in Nexmark's SQL. Behind a repartition topic
-they wait an hour, and tell what they have: the tasks in front of it do not keep step while they
+they wait an hour, and emit what they have: the tasks in front of it do not keep step while they
 catch up.
 """
 

@@ -7,7 +7,7 @@ these words, which are those of Apache Beam's suite:
 - Query 6, which Flink can't run: the last ten closed auctions, in the order of their ends; auctions
   that nobody bids for are not sold. All auctions are closed at the end of the events.
 - Query 7: windows without their ends; the SQL takes a bid at the end as one of this window, too.
-- Query 12: a bid's time is told by the caller, as the wall clock has no definition.
+- Query 12: a bid's time is given by the caller, as the wall clock has no definition.
 """
 
 from collections import Counter, defaultdict

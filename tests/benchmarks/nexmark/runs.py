@@ -24,7 +24,7 @@ from tests.benchmarks.nexmark.systems import SYSTEMS, Job, running
 
 _UNCHECKED: Final = 6
 _CLOSED_AFTER: Final = {5: 2.0, 7: 2.0, 12: 16.0}
-"""Queries that tell when windows close: the seconds until the records come which do it.
+"""Queries that emit when windows close: the seconds until the records come which do it.
 
 Kafka Streams looks once a second what is to be closed; query 12 goes by the wall clock.
 """
