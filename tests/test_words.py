@@ -16,6 +16,7 @@ EVERYWHERE = {
     r"of (its|their) own accord": "on its own",
     r"become(s)? of": "happens to",
     r"an own": "a custom one, one of its own",
+    r"(un)?(tell|tells|told|telling)": "emit, report, log, show, say; distinguish for tell apart",
 }
 IN_THE_PRODUCT = {
     r"portions?": "batch",
@@ -27,7 +28,6 @@ IN_THE_PRODUCT = {
     r"(it|that|which) (is|was) said": "an error says, is reported",
     r"(is|are) none (of (the|those|these)|that)": "is not one of, is invalid",
     r"what there is to [a-z]+": "say what it is: the state, the paths, the records",
-    r"(un)?(tell|tells|told|telling)": "emit, report, log, show, say; distinguish for tell apart",
 }
 
 
