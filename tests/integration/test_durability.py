@@ -66,21 +66,29 @@ def unclean(kafka: str) -> Generator[str]:
             yield kafka
 
 
+def await_unclean(client: Any, names: list[str], value: str) -> None:
+    """Waits until the broker says so of all topics: it knows what was altered a moment later."""
+    deadline = time.monotonic() + 30
+    while {each[UNCLEAN] for each in settings_of(client, names).values()} != {value}:
+        assert time.monotonic() < deadline, f"not all of {names} have {UNCLEAN}={value}"
+        time.sleep(0.05)
+
+
 def test_no_leader_of_an_own_topic_may_lack_records(unclean: str) -> None:
     """Whatever the brokers' default, in topics that are made, and in those that are there."""
     client: Any = ledger.admin(unclean)
     ledger.create(unclean, {"unclean-in": 1})
-    while settings_of(client, ["unclean-in"])["unclean-in"][UNCLEAN] != "true":
-        time.sleep(0.05)  # the broker knows of its new default a moment later
+    await_unclean(client, ["unclean-in"], "true")
     layout = prepared(unclean, "unclean", -1)
     names = [topic.name for topic in layout.internal_topics]
-    assert {each[UNCLEAN] for each in settings_of(client, names).values()} == {"false"}
+    await_unclean(client, names, "false")
     ledger.configure(unclean, "unclean-counts-changelog", {UNCLEAN: "true"})
+    await_unclean(client, ["unclean-counts-changelog"], "true")
     (warning,) = shortcomings({"bootstrap.servers": unclean}, layout)
     assert warning.startswith("unclean-counts-changelog refuses or may lose records")
     assert warning.endswith(f"--add-config {UNCLEAN}=false")
     prepared(unclean, "unclean", -1)
-    assert {each[UNCLEAN] for each in settings_of(client, names).values()} == {"false"}
+    await_unclean(client, names, "false")
 
 
 def test_an_application_says_so_at_its_start(app: App) -> None:

@@ -27,7 +27,7 @@ from tests.storage.storage import SECRET, s3
 
 HERE = "0a"
 STORE = StoreId("totals", Partition(2))
-FACTS = Wanted({}, HERE, Offset(0), Offset(1000), 1000)
+FACTS = Wanted({}, HERE, Offset(0), Offset(1000), 86_400_000)
 
 
 def layout() -> Layout:
