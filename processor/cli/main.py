@@ -25,6 +25,8 @@ from processor.cli.topology import topology
 from processor.cli.transfer import consume, produce
 from processor.errors import KprocError
 
+_INTERRUPTED = 130
+
 _EXAMPLES = """\
 Examples:
 
@@ -104,3 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         say(f"kproc: {error}")
         sys.exit(error.exit_code)
+    except SystemError as error:
+        # What the Kafka client makes of a signal that comes while it is asked something.
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        sys.exit(_INTERRUPTED)
