@@ -51,11 +51,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 class CaseByCase(LoadScopeScheduling):
-    """Gives each process a test at a time, or the tests of a file that stay together."""
+    """Gives each process a test at a time, or the tests of files that stay together."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return file if file in TOGETHER else nodeid
+        return TOGETHER.get(nodeid.partition("::")[0], nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> CaseByCase:
@@ -64,6 +63,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> CaseByCase:
 
 
 _RUN = pytest.StashKey[contextlib.ExitStack]()
+_THREE = pytest.StashKey[Brokers]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -122,10 +122,24 @@ def kafka() -> str:
 
 
 @pytest.fixture(scope="module")
-def brokers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Brokers]:
-    """Three brokers, for tests in which one of them goes; all must be there again at the end."""
-    with Brokers(tmp_path_factory.mktemp("brokers")) as three:
-        yield three
+def brokers(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Brokers:
+    """Three brokers, for tests in which one of them goes; all must be there again at the end.
+
+    Tests in a row share them.
+    """
+    if _THREE not in pytestconfig.stash:
+        pytestconfig.stash[_THREE] = Brokers(tmp_path_factory.mktemp("brokers"))
+    return pytestconfig.stash[_THREE]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """Ends the three brokers before a test that does not use them."""
+    yield
+    is_shared = isinstance(nextitem, pytest.Function) and "brokers" in nextitem.fixturenames
+    if not is_shared and _THREE in item.config.stash:
+        item.config.stash[_THREE].close()
+        del item.config.stash[_THREE]
 
 
 @pytest.fixture(params=["plain", "native"])

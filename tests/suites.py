@@ -8,15 +8,20 @@ from typing import Any, Final
 
 import pytest
 
-TOGETHER: Final = frozenset(
-    f"tests/{each}.py"
-    for each in (
-        *("crashes/test_brokers_away", "crashes/test_commands", "integration/test_security"),
-        *("storage/test_bucket", "topologies/test_flights", "topologies/test_flights_joined"),
-        *("topologies/test_sessions", "worker/test_snapshots"),
-    )
+_ALONE = (
+    *("crashes/test_commands", "integration/test_security", "storage/test_bucket"),
+    *("topologies/test_flights", "topologies/test_flights_joined", "topologies/test_sessions"),
+    "worker/test_snapshots",
 )
-"""Files whose tests share what is expensive, or go on where the one before has ended."""
+_THREE_BROKERS = (
+    *("crashes/test_brokers_away", "crashes/test_unclean"),
+    *("integration/test_durability", "kafka/test_offsets"),
+)
+TOGETHER: Final = {
+    **{f"tests/{file}.py": file for file in _ALONE},
+    **{f"tests/{file}.py": "three brokers" for file in _THREE_BROKERS},
+}
+"""Files whose tests share what is expensive, or go on where the one before has ended; by whom."""
 
 LONG: Final = "KPROC_LONG" in os.environ
 

@@ -37,22 +37,6 @@ def prepared(kafka: str, name: str, replication: int) -> Layout:
 UNCLEAN = "unclean.leader.election.enable"
 
 
-def test_own_topics_that_are_kept_by_fewer_brokers_than_the_input(brokers: Brokers) -> None:
-    kafka = brokers.bootstrap
-    ledger.create(kafka, {"low-in": 2, "high-in": 2}, **{"min.insync.replicas": "2"})
-    client = {"bootstrap.servers": kafka}
-    assert shortcomings(client, prepared(kafka, "high", -1)) == []
-    low = prepared(kafka, "low", 1)
-    (replicas,) = shortcomings(client, low)
-    assert replicas.startswith(
-        "fewer brokers keep the application's own topics than its input: replicas of low-in is 3, "
-        "but of low-counts-changelog (1), "
-    )
-    ledger.configure(kafka, "low-counts-changelog", {"min.insync.replicas": "1"})
-    _, acknowledged = shortcomings(client, low)
-    assert "min.insync.replicas of low-in is 2, but of low-counts-changelog (1). " in acknowledged
-
-
 @pytest.fixture
 def unclean(kafka: str) -> Generator[str]:
     """A Kafka whose topics by default elect leaders that lack records."""
@@ -114,3 +98,19 @@ def test_brokers_that_lack_settings(kafka: str, make_topic: Callable[..., str]) 
     (warning,) = _old([values])
     assert "kafka-transactions.sh find-hanging" in warning
     assert retention_of(config) == 0  # so that nothing deleted comes back
+
+
+def test_own_topics_that_are_kept_by_fewer_brokers_than_the_input(brokers: Brokers) -> None:
+    kafka = brokers.bootstrap
+    ledger.create(kafka, {"low-in": 2, "high-in": 2}, **{"min.insync.replicas": "2"})
+    client = {"bootstrap.servers": kafka}
+    assert shortcomings(client, prepared(kafka, "high", -1)) == []
+    low = prepared(kafka, "low", 1)
+    (replicas,) = shortcomings(client, low)
+    assert replicas.startswith(
+        "fewer brokers keep the application's own topics than its input: replicas of low-in is 3, "
+        "but of low-counts-changelog (1), "
+    )
+    ledger.configure(kafka, "low-counts-changelog", {"min.insync.replicas": "1"})
+    _, acknowledged = shortcomings(client, low)
+    assert "min.insync.replicas of low-in is 2, but of low-counts-changelog (1). " in acknowledged
