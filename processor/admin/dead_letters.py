@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaException, Message, Producer
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import KafkaError as ClientError
 
@@ -22,6 +21,7 @@ from processor.kafka.clients import (
     COMMON,
     PURGED,
     ClientConfig,
+    admin_client,
     connect,
     take_over_transactions,
     topics_of,
@@ -78,7 +78,7 @@ class DeadLetters:
 
     def __init__(self, client: ClientConfig, topic: str) -> None:
         self._client = client
-        self._admin: Any = AdminClient({**COMMON, **client})
+        self._admin: Any = admin_client(client)
         found = topics_of(client, self._admin)
         self.topic = topic
         self.topics = {name: len(each.partitions) for name, each in found.items()}

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.cluster.rescale import Rescaling
@@ -19,6 +18,7 @@ from processor.errors import KafkaError, TopicMismatch, UsageError
 from processor.kafka.clients import (
     COMMON,
     ClientConfig,
+    admin_client,
     commit_for,
     patiently,
     take_over_transactions,
@@ -104,7 +104,7 @@ def rescale(
     Raises:
         KafkaError: Kafka refuses, or a worker still runs.
     """
-    admin: Any = AdminClient({**COMMON, **client})
+    admin: Any = admin_client(client)
     await_retired(change, admin, patience, on_step)
     retire(change.before, client, on_step)
     inputs = {topic: new for topic, (_, new) in change.grown.items() if topic in _inputs(change)}

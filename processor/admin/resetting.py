@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka import TopicPartition as ClientPartition
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._resource import ResourceType
@@ -26,6 +25,7 @@ from processor.errors import KafkaError, StoreLocked, TopicMismatch, UsageError
 from processor.kafka.clients import (
     COMMON,
     ClientConfig,
+    admin_client,
     commit_for,
     topics_of,
     translated,
@@ -91,7 +91,7 @@ def survey(
         TopicMismatch: The application has not been started.
         KafkaError: Kafka does not answer.
     """
-    admin: Any = AdminClient({**COMMON, **client})
+    admin: Any = admin_client(client)
     there = {name: len(topic.partitions) for name, topic in topics_of(client, admin).items()}
     if plan.slots_topic not in there:
         raise TopicMismatch(f"{plan.application} has not been started here: nothing to reset")
@@ -140,7 +140,7 @@ def reset(
         KafkaError: Kafka refuses, or a worker still runs.
         StateError: A store on this machine can't be deleted.
     """
-    admin: Any = AdminClient({**COMMON, **client})
+    admin: Any = admin_client(client)
     plan = asked.plan
     _await_members(admin, plan.application, patience, on_step)
     known = asked.description or Description({}, {}, {})

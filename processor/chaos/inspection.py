@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, IsolationLevel
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.chaos.log_reader import LogReader
@@ -17,7 +16,14 @@ from processor.chaos.reference import OnTask, make_reference
 from processor.chaos.resets import Reset, without_marks
 from processor.chaos.verdict import Verdict
 from processor.errors import KafkaError
-from processor.kafka.clients import COMMON, ClientConfig, committed, partitions_of, topics_of
+from processor.kafka.clients import (
+    COMMON,
+    ClientConfig,
+    admin_client,
+    committed,
+    partitions_of,
+    topics_of,
+)
 from processor.kafka.progress import list_offsets, partitions
 from processor.kafka.registry import Registry
 from processor.options import WorkerOptions
@@ -52,7 +58,7 @@ class Inspection:
         self._recorder = recorder
         self._options = options
         self._registry = registry
-        self._admin: Any = AdminClient({**COMMON, **client})
+        self._admin: Any = admin_client(client)
 
     def judge(
         self, written: Mapping[str, int], on_task: OnTask, resets: Sequence[Reset] = ()

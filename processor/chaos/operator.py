@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 import psutil
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import KafkaError as ClientError
 
@@ -22,7 +21,7 @@ from processor.chaos.resets import Reset
 from processor.chaos.schedule import Fault
 from processor.chaos.victims import ChaosNode, Victim
 from processor.errors import Fenced, StateError, StateMismatch
-from processor.kafka.clients import COMMON, committed_by, translated
+from processor.kafka.clients import admin_client, committed_by, translated
 from processor.kafka.progress import list_offsets, partitions
 from processor.local.node_process import NodeProcess
 from processor.records import Offset, TopicPartition
@@ -72,7 +71,7 @@ class Operator:
         self._problems = problems
         self._slots = layout.slots
         self._most_slots = layout.slots + _SPARE_SLOTS
-        self._admin: Any = AdminClient({**COMMON, **site.settings.clients.kafka})
+        self._admin: Any = admin_client(site.settings.clients.kafka)
         self._steps: Steps | None = None
         self.resets: list[Reset] = []
         """Those that were made, for the comparison."""

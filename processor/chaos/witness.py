@@ -10,13 +10,12 @@ from threading import Event, Thread
 from typing import Any
 
 from confluent_kafka import Consumer
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.chaos.log_reader import LogReader
 from processor.chaos.standstill import Standstill, Standstills
 from processor.errors import KafkaError, KprocError
-from processor.kafka.clients import COMMON, ClientConfig, asking_config, committed
+from processor.kafka.clients import COMMON, ClientConfig, admin_client, asking_config, committed
 from processor.kafka.progress import list_offsets, partitions
 from processor.records import Offset, TopicPartition
 from processor.topology.plan import Layout
@@ -50,7 +49,7 @@ class Witness:
         self._clock = clock
         self._standstills = Standstills()
         self._sources = partitions(layout.partitions)
-        self._admin: Any = AdminClient({**COMMON, **client})
+        self._admin: Any = admin_client(client)
         self._member = Consumer({**COMMON, **client, **asking_config(layout.plan.application)})
         repartitions = {topic: layout.partitions[topic] for topic in layout.plan.repartitions}
         recorded = partitions({**repartitions, **outputs})

@@ -60,6 +60,18 @@ has brokers make those that are missing, as they are set by default: one that so
 be there again, empty.
 """
 
+_ADMIN: Mapping[str, Any] = {
+    **COMMON,
+    "enable.sparse.connections": False,
+    "reconnect.backoff.ms": 20,
+    "reconnect.backoff.max.ms": 500,
+}
+"""By default an admin client connects to a broker only where it is asked something that this broker
+has to answer. While the broker is away it tries again without a pause, which takes a core for as
+long as the question waits (librdkafka 2.16.0, `rd_kafka_broker_get_async`). One that holds its
+connections anyway pauses between its tries.
+"""
+
 _REQUEST_TIMEOUT = 10.0
 _PROMPT = 2.0
 """Seconds after which another broker is asked, or why none answers."""
@@ -214,6 +226,11 @@ def patiently(call: Callable[[], R], doing: str, timeout: float = 30.0) -> R:
         time.sleep(0.05)
 
 
+def admin_client(config: ClientConfig) -> AdminClient:
+    """A client that asks brokers, and alters what they hold; with the settings of the user."""
+    return AdminClient({**_ADMIN, **config})
+
+
 def asking_config(group: str) -> ClientConfig:
     """Of a consumer that only asks, and sees what is committed without waiting for what may be."""
     return {
@@ -353,7 +370,7 @@ def topics_of(
     Raises:
         KprocError: no broker answers, or it refuses.
     """
-    asked = AdminClient({**COMMON, **config}) if client is None else client
+    asked = admin_client(config) if client is None else client
     doing = f"list the topics of {config.get('bootstrap.servers')}"
     prompt = min(_PROMPT, timeout)
     with contextlib.suppress(KafkaException):
@@ -434,7 +451,7 @@ def create_topic(
         KafkaError: it can't be made.
     """
     new = NewTopic(topic, num_partitions=partitions, config=dict(settings or {}))
-    admin: Any = AdminClient({**COMMON, **config})
+    admin: Any = admin_client(config)
     try:
         admin.create_topics([new], request_timeout=_REQUEST_TIMEOUT)[topic].result()
     except KafkaException as error:

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import KafkaError as ClientError
 
@@ -18,6 +17,7 @@ from processor.kafka.changelogs import topic_ids
 from processor.kafka.clients import (
     COMMON,
     ClientConfig,
+    admin_client,
     committed_by,
     translated,
 )
@@ -169,7 +169,7 @@ def _check_ledger(
         StateMismatch: It is not.
         KafkaError: Kafka does not answer.
     """
-    admin, topic = AdminClient({**COMMON, **client}), plan.ledger_topic
+    admin, topic = admin_client(client), plan.ledger_topic
     present = topic_ids(admin, {topic} & there.keys())
     if before.ids.get(topic) in (None, present.get(topic)):
         return
@@ -196,7 +196,7 @@ def facts(
     stores = dict.fromkeys((*own, *old.stores))
     changelogs = all_partitions(map(plan.changelog, stores), there)
     repartitions = all_partitions(dict.fromkeys((*plan.repartitions, *old.repartitions)), there)
-    admin = AdminClient({**COMMON, **client})
+    admin = admin_client(client)
     known = (*plan.inputs, *plan.repartitions, *map(plan.changelog, stores))
     ids = topic_ids(admin, {topic for topic in known if topic in there})
     firsts = list_offsets(admin, [*changelogs, *repartitions], OffsetSpec.earliest())

@@ -6,9 +6,7 @@ Owns questions and advice only: what is reported here is no reason not to start.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from confluent_kafka.admin import AdminClient
-
-from processor.kafka.clients import COMMON, ClientConfig, topics_of
+from processor.kafka.clients import ClientConfig, admin_client, topics_of
 from processor.kafka.limits import fitted, lacking, settings_of
 from processor.topology.plan import InternalTopic, Layout
 
@@ -31,7 +29,7 @@ def shortcomings(
     Raises:
         KprocError: No broker answers.
     """
-    admin: Any = AdminClient({**COMMON, **client})
+    admin: Any = admin_client(client)
     found = topics_of(client, admin)
     own = [topic.name for topic in layout.internal_topics if topic.name in found]
     inputs = [topic for topic in layout.plan.inputs if topic in found]

@@ -10,12 +10,11 @@ from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
 from processor.errors import PermissionDenied
-from processor.kafka.clients import COMMON, ClientConfig, translated
+from processor.kafka.clients import ClientConfig, admin_client, translated
 from processor.options import TopicLimits
 from processor.topology.plan import InternalTopic
 
@@ -78,7 +77,7 @@ def limits_of(client: ClientConfig, topics: Iterable[str]) -> Mapping[str, Topic
     Raises:
         KprocError: No broker answers.
     """
-    admin: Any = AdminClient({**COMMON, **client})
+    admin: Any = admin_client(client)
     found = settings_of(admin, topics)
     return {topic: _limits(values) for topic, values in found.items()}
 

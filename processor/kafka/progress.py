@@ -7,7 +7,6 @@ from typing import Any
 
 from confluent_kafka import OFFSET_INVALID, Consumer, IsolationLevel, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import KafkaError as ClientError
 
@@ -16,6 +15,7 @@ from processor.kafka.clients import (
     COMMON,
     OUTDATED,
     ClientConfig,
+    admin_client,
     asking_config,
     committed,
     patiently,
@@ -46,7 +46,7 @@ class Backlog:
     """
 
     def __init__(self, client: ClientConfig, layout: Layout) -> None:
-        self._admin: Any = AdminClient({**COMMON, **client})
+        self._admin: Any = admin_client(client)
         # Not the admin client: the library crashes if it asks while the coordinator still loads.
         self._member = Consumer({**COMMON, **client, **asking_config(layout.plan.application)})
         self._layout = layout

@@ -6,10 +6,9 @@ from typing import Any
 
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as ClientPartition
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
-from processor.kafka.clients import COMMON, ClientConfig, partitions_of, watermarks
+from processor.kafka.clients import COMMON, ClientConfig, admin_client, partitions_of, watermarks
 from processor.kafka.progress import list_offsets, partitions
 from processor.kafka.reader import Reader, reading_config
 from processor.records import TopicPartition
@@ -71,7 +70,7 @@ def _settled_ranges(
     was written last is waited for; a transaction that stays open is not.
     """
     sources = partitions({topic: partitions_of(client, topic, consumer)})
-    written = list_offsets(AdminClient({**COMMON, **client}), sources, OffsetSpec.latest())
+    written = list_offsets(admin_client(client), sources, OffsetSpec.latest())
     deadline = time.monotonic() + _SETTLE
     while True:
         ranges = {each: watermarks(consumer, ClientPartition(*each)) for each in sources}

@@ -17,10 +17,9 @@ from typing import Any, Self
 
 import psutil
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from processor.errors import KafkaError
-from processor.kafka.clients import COMMON
+from processor.kafka.clients import admin_client
 from processor.kafka.hanging import offsets_partition
 from processor.local.embedded import EmbeddedKafka, Seat, free_ports
 
@@ -93,7 +92,7 @@ class Brokers:
             self.close()
             raise
         swift = {"socket.timeout.ms": 1000, "socket.connection.setup.timeout.ms": 1000}
-        self._admin: Any = AdminClient({**COMMON, "bootstrap.servers": self.bootstrap, **swift})
+        self._admin: Any = admin_client({"bootstrap.servers": self.bootstrap, **swift})
         self.await_whole()
 
     @property

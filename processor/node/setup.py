@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import KafkaError as ClientError
@@ -18,7 +17,13 @@ from msgspec.structs import replace as replaced
 from processor.durations import milliseconds, seconds
 from processor.errors import SettingsError, StateMismatch, TopicMismatch
 from processor.kafka.changelogs import topic_ids
-from processor.kafka.clients import COMMON, ClientConfig, await_topics, topics_of, translated
+from processor.kafka.clients import (
+    ClientConfig,
+    admin_client,
+    await_topics,
+    topics_of,
+    translated,
+)
 from processor.kafka.description import (
     check_changes,
     description_in,
@@ -61,7 +66,7 @@ def prepare(plan: Plan, settings: Settings, nodes: int = 1) -> Layout:
         PermissionDenied: A topic may not be seen or created.
     """
     client = settings.clients.kafka
-    admin: Any = AdminClient({**COMMON, **client})
+    admin: Any = admin_client(client)
     found = topics_of(client, admin, seconds(settings.startup_timeout, "startup_timeout"))
     there = {name: len(topic.partitions) for name, topic in found.items()}
     counts = counts_of(plan, there, settings.partitions if settings.create_topics else None)

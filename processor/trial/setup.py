@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.errors import UsageError
-from processor.kafka.clients import COMMON, ClientConfig, partitions_of, topics_of
+from processor.kafka.clients import ClientConfig, admin_client, partitions_of, topics_of
 from processor.kafka.progress import list_offsets, partitions
 from processor.local.brokers import REPLICAS, Brokers
 from processor.node.setup import prepare
@@ -60,7 +59,7 @@ def make_topics(plan: Plan, settings: Settings) -> Layout:
 
 def _refuse_records(plan: Plan, client: ClientConfig) -> None:
     """Others' records must neither be worked on nor be mixed with those of the load."""
-    admin: Any = AdminClient({**COMMON, **client})
+    admin: Any = admin_client(client)
     there = topics_of(client, admin, _TIMEOUT)
     users = (*plan.inputs, *plan.tables, *plan.outputs)
     own = {*users, *plan.internal, plan.dead_letters}

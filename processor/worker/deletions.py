@@ -13,12 +13,11 @@ from functools import cached_property
 from typing import Any
 
 from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import KafkaError as ClientError
 
 from processor.errors import KafkaError, KprocError, StateMismatch, TopicMismatch
 from processor.kafka.changelogs import topic_id
-from processor.kafka.clients import COMMON, topics_of
+from processor.kafka.clients import admin_client, topics_of
 from processor.kafka.description import changes, check_current, last_description
 from processor.topology.plan import Layout
 from processor.worker.spec import WorkerSpec
@@ -145,4 +144,4 @@ class Deletions:
     @cached_property
     def _admin(self) -> Any:
         # Kept: a client that is let go of gives up what it was asked for.
-        return AdminClient({**COMMON, **self._spec.clients.kafka})
+        return admin_client(self._spec.clients.kafka)

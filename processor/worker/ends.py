@@ -6,11 +6,10 @@ from threading import Thread
 from typing import Any
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaException
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.errors import KprocError
-from processor.kafka.clients import COMMON, ClientConfig, asking_config, committed
+from processor.kafka.clients import COMMON, ClientConfig, admin_client, asking_config, committed
 from processor.kafka.progress import list_offsets
 from processor.records import Offset, TopicPartition
 from processor.runtime.commands import EndsSeen, LookAtEnds, LookAtOthers, OthersSeen, Position
@@ -55,7 +54,7 @@ class EndsReader:
             self._thread.join()
 
     def _run(self) -> None:
-        admin: Any = AdminClient({**COMMON, **self._client})
+        admin: Any = admin_client(self._client)
         member = Consumer({**COMMON, **self._client, **asking_config(self._application)})
         while (wanted := self._wanted.get()) is not None:
             ends = self._look_at(admin, wanted.sources)

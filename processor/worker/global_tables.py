@@ -13,13 +13,12 @@ from threading import Thread
 from typing import Any
 
 from confluent_kafka import IsolationLevel
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from processor.attempt import attempt
 from processor.errors import StoreLocked
 from processor.kafka.changelogs import tombstone_retention
-from processor.kafka.clients import COMMON, partitions_of
+from processor.kafka.clients import admin_client, partitions_of
 from processor.kafka.progress import list_offsets
 from processor.records import Offset, Partition, TopicPartition
 from processor.runtime.commands import TaskOpened
@@ -151,7 +150,7 @@ class GlobalTables:
             self._error = error
 
     def _follow(self, follower: Follower) -> None:
-        admin = AdminClient({**COMMON, **self._spec.clients.kafka})
+        admin = admin_client(self._spec.clients.kafka)
         with contextlib.closing(follower):
             for table in self._tables:
                 self._open(table, admin, follower)

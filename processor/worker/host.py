@@ -7,10 +7,8 @@ command comes when is the core's business, and what follows from a failure is th
 import time
 from collections.abc import Mapping
 
-from confluent_kafka.admin import AdminClient
-
 from processor.errors import KprocError
-from processor.kafka.clients import COMMON
+from processor.kafka.clients import admin_client
 from processor.kafka.fetching import fetcher
 from processor.kafka.registry import Registry
 from processor.records import Offset, TopicPartition
@@ -64,7 +62,7 @@ class SlotHost:
         self._spec, self._layout, self._channel = spec, layout, channel
         self._stores, self._effort = stores, effort
         self._epochs = Epochs()
-        self.admin = AdminClient({**COMMON, **spec.clients.kafka})
+        self.admin = admin_client(spec.clients.kafka)
         self.ledger = Ledger(spec, layout.plan.ledger_topic)
         readers = Readers(self.admin, follower(spec, channel), self.ledger, self._downloads())
         self.opener = TaskOpener(spec, layout, stores, readers, channel, self._epochs)

@@ -6,9 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from confluent_kafka import TopicPartition as ClientPartition
-from confluent_kafka.admin import AdminClient
 
-from processor.kafka.clients import COMMON, ClientConfig
+from processor.kafka.clients import ClientConfig, admin_client
 from processor.records import Offset, TopicPartition
 from processor.worker.channel import Channel
 
@@ -37,7 +36,7 @@ class Purger:
     @cached_property
     def _admin(self) -> Any:
         # Kept: a client that is let go of gives up what it was asked for.
-        return AdminClient({**COMMON, **self._config})
+        return admin_client(self._config)
 
     def _note(self, purged: "Future[object]") -> None:
         if (error := purged.exception()) is not None:

@@ -13,10 +13,9 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
-from processor.kafka.clients import COMMON
+from processor.kafka.clients import admin_client
 from processor.records import Offset, Partition, TopicPartition
 from processor.worker.spec import WorkerSpec
 
@@ -101,7 +100,7 @@ class Withheld:
     @cached_property
     def _admin(self) -> Any:
         # Kept: a client that is let go of gives up what it was asked for.
-        return AdminClient({**COMMON, **self._spec.clients.kafka})
+        return admin_client(self._spec.clients.kafka)
 
 
 def _member(member: Any) -> str:
