@@ -1,5 +1,6 @@
 """Functions that take long: work between two looks at the clock is bounded by time."""
 
+import random
 import time
 from collections.abc import Callable
 
@@ -32,14 +33,18 @@ def app(strict_kafka: str, make_app: Callable[[str], App]) -> App:
     return make_app(strict_kafka)
 
 
-def test_a_function_of_which_a_batch_would_take_longer_than_a_transaction(app: App) -> None:
-    """60 records of 0.4 s, 24 s in all, in transactions that may take 6 s."""
-    app.define(SLOWLY.format(seconds=0.4))
-    app.topics("in", "out", partitions=4)
-    app.write(*((number % 4, f"k{number}", str(number)) for number in range(60)))
+def test_a_function_of_which_a_batch_would_take_longer_than_a_transaction(
+    app: App, chance: random.Random
+) -> None:
+    """Records of up to 0.8 s, 20 s in all, in transactions that may take 6 s."""
+    seconds, partitions = chance.uniform(0.02, 0.8), chance.randint(1, 6)
+    count = int(20 / seconds)
+    app.define(SLOWLY.format(seconds=seconds))
+    app.topics("in", "out", partitions=partitions)
+    app.write(*((number % partitions, f"k{number}", str(number)) for number in range(count)))
     node = app.run(**SHORT)
     assert not _restarts(node.logged), node.output
-    assert sorted(int(row.value or b"") for row in app.read()) == list(range(60))
+    assert sorted(int(row.value or b"") for row in app.read()) == list(range(count))
 
 
 def test_records_that_wait_for_others_and_are_released_at_once(app: App) -> None:
@@ -61,9 +66,10 @@ def test_records_that_wait_for_others_and_are_released_at_once(app: App) -> None
     assert app.latest() == {"k": b"45001"}
 
 
-def test_a_call_that_takes_longer_than_all_that_waits(app: App) -> None:
+def test_a_call_that_takes_longer_than_all_that_waits(app: App, chance: random.Random) -> None:
     """It is named, tried a few times, and then the node ends."""
-    app.define(SLOWLY.format(seconds="9 if value == 13 else 0"))
+    slow = chance.randrange(1, 20)
+    app.define(SLOWLY.format(seconds=f"9 if value == {slow} else 0"))
     app.topics("in", "out", partitions=1)
     app.write(*((0, "k", str(number)) for number in range(20)))
     node = app.run(
@@ -71,10 +77,10 @@ def test_a_call_that_takes_longer_than_all_that_waits(app: App) -> None:
     )
     # Those in front of it are committed as far as a checkpoint came between them and it.
     committed = [row.value for row in app.read()]
-    assert committed == [b"%d" % number for number in range(13)][: len(committed)]
+    assert committed == [b"%d" % number for number in range(slow)][: len(committed)]
     said = node.output.splitlines()[-1]
     assert "work takes that long" in said
-    assert f"{app.input}[0] offset 13:" in said
+    assert f"{app.input}[0] offset {slow}:" in said
     assert "max.poll.interval.ms" in said
 
 

@@ -55,10 +55,15 @@ def test_who_waits_for_a_leader_that_is_away_does_not_connect_without_a_pause(
     place = {ClientPartition(topic_name, 0): OffsetSpec.latest()}
     (end,) = client.list_offsets(place).values()
     assert end.result(30).offset == 0
-    with brokers.without(brokers.leader(topic_name)):
+    gone = brokers.leader(topic_name)
+    brokers.kill(gone)
+    try:
         waiting = client.list_offsets(place, request_timeout=5)
         deadline = time.monotonic() + 4
         while time.monotonic() < deadline:
             client.poll(0.1)
         del waiting
+    finally:
+        brokers.start([gone])
+        brokers.await_whole()
     assert max(tries) < 100, "it would be thousands"
