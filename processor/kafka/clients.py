@@ -60,12 +60,13 @@ has brokers make those that are missing, as they are set by default: one that so
 be there again, empty.
 """
 
-_ADMIN: Mapping[str, Any] = {
-    **COMMON,
-    "enable.sparse.connections": False,
+RECONNECT: Mapping[str, Any] = {
     "reconnect.backoff.ms": 20,
     "reconnect.backoff.max.ms": 500,
 }
+"""By default a coordinator that has moved, or a broker that is back, may be tried 10 s later."""
+
+_ADMIN: Mapping[str, Any] = {**COMMON, **RECONNECT, "enable.sparse.connections": False}
 """By default an admin client connects to a broker only where it is asked something that this broker
 has to answer. While the broker is away it tries again without a pause, which takes a core for as
 long as the question waits (librdkafka 2.16.0, `rd_kafka_broker_get_async`). One that holds its

@@ -17,13 +17,7 @@ from msgspec.structs import replace as replaced
 from processor.durations import milliseconds, seconds
 from processor.errors import SettingsError, StateMismatch, TopicMismatch
 from processor.kafka.changelogs import topic_ids
-from processor.kafka.clients import (
-    ClientConfig,
-    admin_client,
-    await_topics,
-    topics_of,
-    translated,
-)
+from processor.kafka.clients import ClientConfig, admin_client, await_topics, topics_of, translated
 from processor.kafka.description import (
     check_changes,
     description_in,

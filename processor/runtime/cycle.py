@@ -77,16 +77,20 @@ class CommitCycle:
 
     @property
     def due(self) -> int | None:
-        """Milliseconds until there is to be a checkpoint; None: none is to be yet."""
+        """Milliseconds until the next checkpoint is due; None: there is nothing to commit yet."""
         if self.under_way or not (self.moved and self._tasks.assigned):
             return None
-        return max(0, self._last + self._options.checkpoint_interval - self._now.elapsed)
+        return max(0, self._left)
 
     @property
     def is_due(self) -> bool:
         """Whether it is time for a checkpoint."""
-        due = self._now.elapsed - self._last >= self._options.checkpoint_interval
-        return due or self.is_full
+        return self._left <= 0 or self.is_full
+
+    @property
+    def _left(self) -> int:
+        """Milliseconds of the interval between two checkpoints that have not passed."""
+        return self._last + self._options.checkpoint_interval - self._now.elapsed
 
     def produce(self, outputs: list[Output], batch: TaskBatch | None = None) -> list[Command]:
         """Commands that write outputs, which are made of a batch or of no records."""

@@ -109,7 +109,7 @@ class Worker:
 
     @property
     def due(self) -> int | None:
-        """Milliseconds until there is to be a checkpoint; None: nothing is to be committed."""
+        """Milliseconds until the next checkpoint is due; None: there is nothing to commit yet."""
         return self._cycle.due
 
     @property

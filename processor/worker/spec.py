@@ -6,6 +6,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from processor.cluster.beats import Role
+from processor.kafka.clients import RECONNECT
 from processor.options import ClientOptions, SnapshotOptions, StateOptions, WorkerOptions
 from processor.records import TopicPartition
 from processor.topology.plan import Settled
@@ -14,12 +15,6 @@ from processor.topology.slots import slot_name, slot_partitions
 _UNANSWERED = 5_000
 """Milliseconds after which a broker that answers nothing is asked no more: its connection stays up
 when its machine hangs, while others have long taken over what it led."""
-
-_RECONNECT: Mapping[str, Any] = {
-    # By default a coordinator that has moved, or a broker that is back, may be tried 10 s later.
-    "reconnect.backoff.ms": 20,
-    "reconnect.backoff.max.ms": 500,
-}
 
 
 class WorkerSpec(Struct, frozen=True):
@@ -76,7 +71,7 @@ class WorkerSpec(Struct, frozen=True):
             # Until then nobody hears of a topic that is gone, or has more partitions.
             "topic.metadata.refresh.interval.ms": 30_000,
             "socket.timeout.ms": _UNANSWERED,
-            **_RECONNECT,
+            **RECONNECT,
             "heartbeat.interval.ms": 500,
             **self.clients.membership,
             **self.clients.kafka,
@@ -136,7 +131,7 @@ class WorkerSpec(Struct, frozen=True):
             "enable.idempotence": True,
             # No longer than a transaction lasts, or the client refuses it.
             "socket.timeout.ms": min(_UNANSWERED, self.clients.transaction_timeout),
-            **_RECONNECT,
+            **RECONNECT,
         }
         identity = {
             "transactional.id": self.name,
