@@ -5,13 +5,14 @@ changelog meanwhile. What is written is what the store holds, so that a crash an
 again, change nothing; the last transaction notes in the ledger that the changelog is whole again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 
 from processor.records import NO_OFFSET, Batch, Offset, RawBatch, Timestamp, TopicPartition
 from processor.runtime.commands import Produce, TaskOpened
 from processor.state.store import Store
-from processor.topology.plan import Plan
+from processor.topology.plan import Plan, StoreId
 from processor.worker.channel import Channel
 from processor.worker.ledger import Ledger
 from processor.worker.outbox import Outbox
@@ -45,7 +46,7 @@ class Refills:
 
     def holds(self, opened: TaskOpened) -> bool:
         """Whether a task that is ready has to wait; `filled` gives it later."""
-        if any(self._changelogs(opened)):
+        if any(self._truncated_of(opened)):
             self._waiting.append(opened)
             return True
         return False
@@ -59,53 +60,68 @@ class Refills:
         """
         while self._waiting and not outbox.is_open:
             opened = self._waiting[0]
-            for changelog, name in list(self._changelogs(opened)):
-                first, store = self._truncated[changelog], opened.stores[name]
-                refill(outbox, self._ledger, changelog, store, first, self._channel)
+            for store in list(self._truncated_of(opened)):
+                changelog = self._changelog(store)
+                whole = partial(self._ledger.whole_from, changelog, self._truncated[changelog])
+                records = refill(outbox, opened.stores[store.name], store, changelog.topic, whole)
                 del self._truncated[changelog]
+                self._channel.log(
+                    "warning",
+                    "changelog is made whole",
+                    changelog=str(changelog),
+                    records=records,
+                )
             yield self._waiting.pop(0)
 
-    def _changelogs(self, opened: TaskOpened) -> Iterator[tuple[TopicPartition, str]]:
-        """Those of the task's changelogs that are not whole, with the names of their stores."""
+    def _truncated_of(self, opened: TaskOpened) -> Iterator[StoreId]:
+        """The task's stores whose changelogs are not whole."""
         for name in opened.stores:
-            source = TopicPartition(self._plan.changelog(name), opened.task.partition)
-            if source in self._truncated:
-                yield source, name
+            store = StoreId(name, opened.task.partition)
+            if self._changelog(store) in self._truncated:
+                yield store
+
+    def _changelog(self, store: StoreId) -> TopicPartition:
+        return TopicPartition(self._plan.changelog(store.name), store.partition)
 
 
 def refill(
     outbox: Outbox,
-    ledger: Ledger,
-    changelog: TopicPartition,
     store: Store,
-    first: Offset,
-    channel: Channel,
-) -> None:
-    """Writes all that a store holds to its changelog.
+    store_id: StoreId,
+    changelog: str,
+    whole: Callable[[], Iterable[Produce]],
+) -> int:
+    """Writes all that a store holds to its changelog, and notes that the store has seen that.
 
     Args:
         outbox: The slot's, with no transaction open.
-        ledger: Where it is noted.
-        changelog: The changelog's partition.
         store: The store, which is complete.
-        first: Where the changelog begins now.
-        channel: For reports.
+        store_id: Which one it is.
+        changelog: The changelog's topic.
+        whole: What notes in the ledger that the changelog is whole.
+
+    Returns:
+        How many records were written.
 
     Raises:
         Abortable: It has to be done again, after an abort.
         KprocError: It can't be done.
     """
-    entries, records = store.scan(), 0
+    entries, records, written = store.scan(), 0, dict[StoreId, Offset]()
     while chunk := list(islice(entries, _CHUNK)):
         outbox.begin()
-        outbox.produce(Produce(changelog.topic, _batch(chunk), changelog.partition))
-        outbox.commit()
+        outbox.produce(Produce(changelog, _batch(chunk), store_id.partition, store_id))
+        written |= outbox.commit()
         records += len(chunk)
     outbox.begin()
-    for note in ledger.whole_from(changelog, first):
+    for note in whole():
         outbox.produce(note)
     outbox.commit()
-    channel.log("warning", "changelog is made whole", changelog=str(changelog), records=records)
+    # At once: records may be deleted again before the store changes, and it has them all.
+    for last in written.values():
+        store.write({}, Offset(last + 1))
+        store.flush()
+    return records
 
 
 def _batch(entries: list[tuple[bytes, bytes]]) -> RawBatch:

@@ -30,7 +30,8 @@ def test_killed_at_each_step_of_making_a_changelog_whole(
             print(f"{when}:{step}:2")
             worker = application.suicidal_worker(f"{when}:{step}:2")
             assert worker.wait() == -9, worker.failure
-            application.feed.write(chance.randint(1, 80))
+            # With little or nothing new, stores do not change before it is deleted again.
+            application.feed.write(chance.choice((0, 5, 80)))
             application.run_to_end()
     # The changelogs are whole: a machine without any state comes to the same.
     shutil.rmtree(application.settings.state_dir)
