@@ -403,10 +403,8 @@ class TaskOpener:
         try:
             return committed(self._follower.consumer, asked)
         except KafkaError as error:
-            spec = self._spec
-            bootstrap = str(spec.clients.kafka["bootstrap.servers"])
-            advice = holding_offsets(self._admin, bootstrap, spec.application)
-            if advice:
+            client, group = self._spec.clients.kafka, self._spec.application
+            if advice := holding_offsets(self._admin, client, group, asked):
                 raise KafkaError(f"{error}{advice}") from error
             raise
 

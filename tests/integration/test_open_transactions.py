@@ -2,14 +2,13 @@
 
 import random
 import re
+from itertools import islice
 
 import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as ClientPartition
-from confluent_kafka.admin import AdminClient
 
-from processor.kafka.hanging import first_open
-from processor.records import Partition, TopicPartition
+from processor.kafka.hanging import committed_by, offsets_partition
 from tests import ledger
 from tests.integration.conftest import App
 from tests.integration.watch import Watch
@@ -17,17 +16,17 @@ from tests.integration.watch import Watch
 pytestmark = pytest.mark.kafka
 
 
-def opened(app: App) -> Producer:
-    """A producer whose transaction is open, and commits the application's own offsets."""
+def opened(app: App, group: str) -> Producer:
+    """A producer whose transaction is open, and commits offsets of the application's input."""
     producer = Producer(
         {
             "bootstrap.servers": app.kafka,
-            "transactional.id": f"{app.name}-forgotten",
+            "transactional.id": f"{group}-forgotten",
             "transaction.timeout.ms": 600_000,
             "log_level": 0,
         }
     )
-    consumer = Consumer({"bootstrap.servers": app.kafka, "group.id": app.name, "log_level": 0})
+    consumer = Consumer({"bootstrap.servers": app.kafka, "group.id": group, "log_level": 0})
     producer.init_transactions(30)
     producer.begin_transaction()
     metadata = consumer.consumer_group_metadata()
@@ -43,7 +42,7 @@ def test_what_waits_behind_a_transaction_in_the_input_is_lag(app: App) -> None:
     with app.start("--no-show") as node:
         app.await_output(1)
         start = ledger.offsets(app.kafka, app.input)[0]
-        forgotten = opened(app)
+        forgotten = opened(app, app.name)
         forgotten.produce(app.input, b"{}", b"k", 0)
         assert forgotten.flush(30) == 0
         app.write(*((0, "k", b"{}") for _ in range(5)))
@@ -58,6 +57,35 @@ def test_what_waits_behind_a_transaction_in_the_input_is_lag(app: App) -> None:
         assert node.stop() == 0
 
 
+OFFSETS = "__consumer_offsets"
+
+
+def beside(app: App, count: int) -> list[str]:
+    """Groups whose offsets are in the same partition as the application's."""
+    names = (f"{app.name}-{number}" for number in range(100_000))
+    places = len(ledger.offsets(app.kafka, OFFSETS))
+    place = offsets_partition(app.name, places)
+    return list(islice((each for each in names if offsets_partition(each, places) == place), count))
+
+
+def offsets_end(app: App) -> tuple[int, int]:
+    """The partition that has the application's offsets, and its end."""
+    ends = ledger.offsets(app.kafka, OFFSETS)
+    place = offsets_partition(app.name, len(ends))
+    return place, ends[place]
+
+
+def commits_since(app: App, place: int, offset: int) -> list[tuple[int, str]]:
+    """The commits of offsets in a partition from an offset on, and of which group each is."""
+    settings = {"group.id": "reader", "isolation.level": "read_uncommitted", "log_level": 0}
+    consumer = Consumer({"bootstrap.servers": app.kafka, **settings})
+    consumer.assign([ClientPartition(OFFSETS, place, offset)])
+    records = consumer.consume(1000, 2)
+    consumer.close()
+    found = [(each.offset() or 0, committed_by(each.key() or b"")) for each in records]
+    return [(offset, commit[0]) for offset, commit in found if commit is not None]
+
+
 def test_a_transaction_that_holds_the_groups_offsets_is_named(
     app: App, chance: random.Random
 ) -> None:
@@ -67,7 +95,10 @@ def test_a_transaction_that_holds_the_groups_offsets_is_named(
     app.write(*((0, "k", b"{}") for _ in range(before)))
     app.run()
     app.write(*((0, "k", b"{}") for _ in range(after)))
-    forgotten = opened(app)
+    names = [*beside(app, chance.randint(0, 2)), app.name]
+    chance.shuffle(names)
+    place, since = offsets_end(app)
+    open_here = {each: opened(app, each) for each in names}
     with app.start("--no-show") as node:
         cause = app.await_log(node, "worker ended", timeout=120)["cause"]
         found = re.search(
@@ -78,10 +109,9 @@ def test_a_transaction_that_holds_the_groups_offsets_is_named(
         )
         assert found, cause
         assert found.groups()[:3] == found.groups()[3:]
-        source = TopicPartition(found[1], Partition(int(found[2])))
-        client = AdminClient({"bootstrap.servers": app.kafka, "log_level": 0})
-        assert first_open(client, source) == int(found[3])
-        forgotten.abort_transaction(30)  # as the command has the broker do
+        assert (int(found[3]), app.name) in commits_since(app, place, since)
+        for each in open_here.values():
+            each.abort_transaction(30)  # as the command has the broker do
         app.await_output(before + after)
         assert node.stop() == 0
     assert len(app.read()) == before + after
