@@ -83,7 +83,7 @@ class ResultOffset(int):
     due: Timestamp
 
     @staticmethod
-    def at(offset: Offset, closing: Closing | None, due: Timestamp) -> Offset:
+    def at(offset: Offset, due: Timestamp, closing: Closing | None) -> Offset:
         """The offset of a result; None: it comes again from its step if it fails."""
         made = ResultOffset(offset)
         made.closing, made.due = closing, due
@@ -98,6 +98,13 @@ def closing_of(offset: int) -> Closing | None:
 def due_of(offset: int) -> Timestamp | None:
     """The task's stream time that the result with this offset has waited for; None: a record."""
     return offset.due if isinstance(offset, ResultOffset) else None
+
+
+class Bringing(NamedTuple):
+    """The input record that brings a result, and the stream time of the task that it waits for."""
+
+    offset: Offset
+    due: Timestamp
 
 
 class NullKeyError(ValueError):
@@ -246,18 +253,17 @@ class Clock:
         """The stream time at that record: at least `time`, which this pass must have reached."""
         return self._here(self._times[self._row(time)])
 
-    def result_offset(self, due: int, closing: Closing) -> Offset:
-        """The offset of a result that the present step gives on its own.
+    def bringing(self, due: int) -> "Bringing":
+        """What brings a result that waits for a stream time, and when it is there.
 
         Args:
-            due: The stream time that it waited for.
-            closing: Which result it is.
+            due: The stream time at the present step.
         """
         row = self._row(due)
         before = self._times[row - 1] if row else self.task_time
         # What is overdue, such as after a restart with less grace, is not there before this pass.
         known = max(Timestamp(due + self.delay), Timestamp(before + 1))
-        return ResultOffset.at(self._offset(row), closing, known)
+        return Bringing(self._offset(row), known)
 
     def _offset(self, row: int) -> Offset:
         return self._offsets[row] if row < len(self._offsets) else NO_OFFSET
@@ -344,7 +350,15 @@ class Context:
             due: The stream time that it waited for.
             key: Which of the step's results it is.
         """
-        return self.clock.result_offset(due, Closing(self.step, key))
+        return ResultOffset.at(*self.clock.bringing(due), Closing(self.step, key))
+
+    def made_all(self, dues: Sequence[int], keys: Sequence[bytes]) -> list[Offset]:
+        """As `made`, of many results, of which most wait for the same few times."""
+        bringing = {due: self.clock.bringing(due) for due in set(dues)}
+        return [
+            ResultOffset.at(*bringing[due], Closing(self.step, key))
+            for due, key in zip(dues, keys, strict=True)
+        ]
 
     def call(
         self, function: Callable[..., R], batch: AnyBatch, *columns: Sequence[Any]
@@ -378,7 +392,7 @@ class Context:
             offset = states.offsets[row]
             if closing_of(offset) is None:
                 offset = ResultOffset.at(
-                    NO_OFFSET, Closing(self.step, b"%d" % row), self.clock.task_time
+                    NO_OFFSET, self.clock.task_time, Closing(self.step, b"%d" % row)
                 )
             self.failures.noted.append(Rejected(offset, self.step, "function", error, row=place))
         return states.select(mask).with_values(results)

@@ -473,7 +473,7 @@ def _lost(rejected: Sequence[Rejected]) -> dict[Closing, Rejected]:
 def _numbered(made: AnyBatch) -> AnyBatch:
     """The rows with their numbers for offsets, which keep when they were due."""
     numbers = [
-        Offset(row) if (due := due_of(offset)) is None else ResultOffset.at(Offset(row), None, due)
+        Offset(row) if (due := due_of(offset)) is None else ResultOffset.at(Offset(row), due, None)
         for row, offset in enumerate(made.offsets)
     ]
     return Batch(made.keys, made.values, made.timestamps, numbers, made.headers)

@@ -3,13 +3,15 @@
 Owns the rule that the bytes of a store's keys are in the order in which windows end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import itemgetter
 from struct import Struct
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from processor.serdes.base import Serde
+from processor.serdes.base import Serde, decoded, encoded
 
 K_co = TypeVar("K_co", covariant=True)
 
@@ -59,7 +61,23 @@ def windowed(key: Serde[Any]) -> Serde[Windowed[Any]]:
     def decode_windowed(data: bytes) -> Windowed[Any]:
         return Windowed(decode(data[PREFIX:]), *span_of(data))
 
-    return Serde(f"windowed({key.name})", encode_windowed, decode_windowed, shape=key.shape)
+    def decode_all(column: Sequence[bytes]) -> list[Windowed[Any]]:
+        prefixes = list(map(_prefix, column))
+        spans = {prefix: span_of(prefix) for prefix in set(prefixes)}
+        keys = decoded(key, list(map(_after_prefix, column)))
+        starts, ends = ([spans[prefix][part] for prefix in prefixes] for part in (0, 1))
+        return list(map(_window, zip(keys, starts, ends, strict=True)))
+
+    name = f"windowed({key.name})"
+    return Serde(name, encode_windowed, decode_windowed, shape=key.shape, decode_all=decode_all)
+
+
+_prefix, _after_prefix = itemgetter(slice(PREFIX)), itemgetter(slice(PREFIX, None))
+_window: Callable[[tuple[Any, int, int]], Windowed[Any]] = partial(
+    tuple.__new__,  # pyright: ignore[reportUnknownMemberType]
+    Windowed,
+)
+"""Makes a window of its three parts, for less than its class does."""
 
 
 def windowed_json(key: Serde[Any]) -> Serde[Windowed[Any]]:
@@ -70,11 +88,27 @@ def windowed_json(key: Serde[Any]) -> Serde[Windowed[Any]]:
     def encode_windowed(window: Windowed[Any]) -> bytes:
         if not isinstance(window, Windowed):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"expected Windowed, not {type(window).__name__}")
-        return b'{"key":%b,"start":%d,"end":%d}' % (encode(window.key), window.start, window.end)
+        return _JSON % (encode(window.key), window.start, window.end)
+
+    def encode_all(column: Sequence[Windowed[Any]]) -> list[bytes] | None:
+        if {*map(type, column)} != {Windowed}:
+            return None
+        keys, starts, ends = zip(*column, strict=True)
+        return list(map(_JSON.__mod__, zip(encoded(key, keys), starts, ends, strict=True)))
 
     def decode_windowed(data: bytes) -> Windowed[Any]:
         found = read(data)
         return Windowed(decode(bytes(found.key)), found.start, found.end)
 
     name = f"windowed-json({key.name})"
-    return Serde(name, encode_windowed, decode_windowed, faithful=key.faithful, shape=key.shape)
+    return Serde(
+        name,
+        encode_windowed,
+        decode_windowed,
+        faithful=key.faithful,
+        shape=key.shape,
+        encode_all=encode_all,
+    )
+
+
+_JSON = b'{"key":%b,"start":%d,"end":%d}'

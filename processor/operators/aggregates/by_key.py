@@ -206,28 +206,37 @@ class Aggregate(TableOperator):
         self, held: dict[bytes, Stamped], keys: Sequence[bytes], batch: AnyBatch, context: Context
     ) -> tuple[Sequence[Any], AnyBatch]:
         """Calls the function row by row, on values that are read and written once a batch."""
-        emitted = self._copy if self.emit == "change" else _nothing
+        begun, grown, copy = self.begun, self.grown, self._copy
+        emits_all = self.emit == "change"
 
-        def step(key: bytes, value: Any, timestamp: Timestamp) -> Any:
+        def step(key: bytes, value: Any, latest: Timestamp) -> Any:
             before = held.get(key)
-            result = self.result(before, value)
+            if before is not None:
+                time, result = before
+                result = grown(result, value)
+                if time > latest:  # noqa: PLR1730 - for each record, and max() takes longer
+                    latest = time
+            else:
+                result = begun(value)
             if result is value and type(value) not in UNCHANGING:
                 # Steps beside this one see the value as well; the function may change the result.
-                result = self._copy(value)
+                result = copy(value)
             if result is None:
                 held.pop(key, None)
             else:
-                latest = timestamp if before is None else max(timestamp, before[0])
                 held[key] = latest, result
-            return emitted(result)
+            return copy(result) if emits_all else None
 
         return context.call(step, batch, keys, batch.values, batch.timestamps)
 
-    def result(self, before: Stamped | None, value: Any) -> Any:
-        """What the value makes of what was there before."""
-        if before is not None:
-            return self.add(before[1], value)
+    def begun(self, value: Any) -> Any:
+        """What the first value of a key makes."""
         return value if self.start is None else self.add(self.start(), value)
+
+    @property
+    def grown(self) -> Callable[[Any, Any], Any]:
+        """Makes of what was there before and one more value what is there then."""
+        return self.add
 
     def _copy(self, result: Any) -> Any:
         """The result as it is now: the function may go on changing the same object."""
@@ -276,10 +285,6 @@ class Latest(TableOperator):
 
 UNCHANGING = frozenset({int, str, float, bool, bytes, NoneType})
 """Types whose values nobody can change in place."""
-
-
-def _nothing(_: Any) -> None:
-    return None
 
 
 def _value(held: Stamped | None) -> Any:

@@ -183,10 +183,10 @@ class AggregateChanges(Aggregate):
         self, before: Stamped | None, change: Change
     ) -> tuple[Any, Exception | None]:
         """The aggregate after a change, and why a part of it was left out."""
-        latest, value = before or (NO_TIME, None)
+        value = None if before is None else before[1]
 
         def after(part: Change) -> Any:
-            return self.result(None if value is None else (latest, self._copy(value)), part)
+            return self._changed(self._copy(value), part)
 
         try:
             return after(change), None
@@ -204,24 +204,28 @@ class AggregateChanges(Aggregate):
     def _takes(self, value: Any, old: Any) -> bool:
         """Whether a value could have been added; if not, there is nothing to take back."""
         try:
-            self.result((NO_TIME, self._copy(value)), Change(None, old))
+            self._changed(self._copy(value), Change(None, old))
         except Exception:  # noqa: BLE001 - whatever a user's function raises
             return False
         return True
 
-    def result(self, before: Stamped | None, value: Any) -> Any:
+    def begun(self, value: Any) -> Any:
+        """What the first change of a group makes."""
+        return self._changed(None, value)
+
+    @property
+    def grown(self) -> Callable[[Any, Any], Any]:
+        """The aggregate after a change of what it is made of."""
+        return self._changed
+
+    def _changed(self, held: Any, change: Change) -> Any:
         """The aggregate without the change's old value and with its new one."""
-        held = None if before is None else before[1]
-        if value.old is not None and held is not None:
-            held = self._apart(self.subtract(held, value.old), value.old)
-        if value.new is None:
+        if change.old is not None and held is not None:
+            held = self._apart(self.subtract(held, change.old), change.old)
+        if change.new is None:
             return held
-        if held is None and self.start is None:
-            result = value.new
-        else:
-            so_far = self.start() if held is None and self.start is not None else held
-            result = self.add(so_far, value.new)
-        return self._apart(result, value.new)
+        made = super().begun(change.new) if held is None else self.add(held, change.new)
+        return self._apart(made, change.new)
 
     def _apart(self, result: Any, given: Any) -> Any:
         """The result as an object of its own: steps beside this one see what was given, too."""

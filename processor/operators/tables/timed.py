@@ -158,7 +158,7 @@ class _Emitted:
         """The offset of a row that came with time, and not with the record at that offset."""
         if offset is None:
             return self.context.made(due, _entry(due, key))
-        return ResultOffset.at(offset, Closing(self.context.step, _entry(due, key)), LATEST)
+        return ResultOffset.at(offset, LATEST, Closing(self.context.step, _entry(due, key)))
 
     def batch(self) -> AnyBatch:
         """All of them."""

@@ -12,6 +12,7 @@ from processor.operators.windows.early import Changed
 from processor.operators.windows.kinds import Aligned, Span
 from processor.operators.windows.windowed import LateError, WindowStep
 from processor.records import LATEST
+from processor.serdes.base import decoded
 from processor.serdes.windowed import span_bytes
 
 
@@ -29,7 +30,7 @@ class AlignedStep(WindowStep):
         emitted = self.emit == "change"
         rows = placed.rows
         if emitted:
-            rows = rows.with_keys(list(map(self.spec(context).key.decode, placed.keys)))
+            rows = rows.with_keys(decoded(self.spec(context).key, placed.keys))
         distinct = list(dict.fromkeys(placed.keys))
         held = self.states(context).load(distinct)
         known = dict(held) if emitted or changed is not None else {}

@@ -43,6 +43,7 @@ from processor.records import (
     in_order,
 )
 from processor.serdes import Serde
+from processor.serdes.base import decoded
 from processor.serdes.windowed import Windowed, until
 from processor.state.keyvalue import EncodedStore, StoreSpec
 
@@ -324,11 +325,8 @@ class WindowStep(Holding, Reporting):
 
         When that is, `emitted_at` says of a window's end.
         """
-        keys = list(map(self.spec(context).key.decode, windows))
-        offsets = [
-            context.made(emitted_at(window.end), key)
-            for window, key in zip(keys, windows, strict=True)
-        ]
+        keys = decoded(self.spec(context).key, [*windows])
+        offsets = context.made_all([emitted_at(window.end) for window in keys], [*windows])
         times = [
             _gone_at(window.end, emitted_at(window.end)) if held is None else held[0]
             for window, held in zip(keys, windows.values(), strict=True)
@@ -336,13 +334,13 @@ class WindowStep(Holding, Reporting):
         states = [None if held is None else held[1] for held in windows.values()]
         rows = context.emit(self._result, Batch(keys, states, times, offsets))
         closings = [each for each in map(closing_of, rows.offsets) if each is not None]
-        context.failures.closed += [
-            closing for closing in closings if closing not in context.failures.lost
-        ]
-        if context.failures.lost:
-            note_lost(rows, closings, context)
-            return rows.select([closing not in context.failures.lost for closing in closings])
-        return rows
+        if not (lost := context.failures.lost):
+            context.failures.closed += closings
+            return rows
+        taken = [closing not in lost for closing in closings]
+        context.failures.closed += compress(closings, taken)
+        note_lost(rows, closings, context)
+        return rows.select(taken)
 
     def _result(self, state: Any) -> Any:
         return None if state is None else self.aggregation.last_result(state)
