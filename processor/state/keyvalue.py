@@ -241,10 +241,10 @@ class EncodedStore(KeyValueStore[K, V]):
         """The last of the encoded keys."""
         return next((key for key, _ in self._overlay.scan(reverse=True)), None)
 
-    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, V]]:
+    def scan(self, start: bytes, end: bytes) -> dict[bytes, V]:
         """Encoded keys from `start` to before `end` with their values, in order."""
-        for key, data in self._overlay.scan(start, end):
-            yield key, self._decode_one(key, data)
+        found = dict(self._overlay.scan(start, end))
+        return dict(zip(found, self._decoded_all([*found], [*found.values()]), strict=True))
 
     def changed(self, start: bytes, end: bytes) -> dict[bytes, V | None]:
         """What has changed from `start` to before `end` since the last checkpoint, in order."""

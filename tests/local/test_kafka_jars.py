@@ -43,6 +43,7 @@ def test_damaged_files_are_noticed_and_fetched_again(
         install("4.1.0", tmp_path)
 
 
+@pytest.mark.long
 def test_two_at_once_fetch_once(tmp_path: Path) -> None:
     script = (
         "import pathlib, sys\n"

@@ -177,7 +177,7 @@ class Respond(Operator):
     def _subscribers(self, key: bytes, context: Context) -> Iterator[tuple[bytes, bytes]]:
         store: EncodedStore[bytes, bytes] = context.stores[self.store]
         prefix = _prefix(key)
-        for name, hash_ in store.scan(prefix, _after(prefix)):
+        for name, hash_ in store.scan(prefix, _after(prefix)).items():
             yield name[len(prefix) :], hash_
 
 

@@ -171,7 +171,7 @@ class Versioned(TableOperator, Timed):
         oldest = max(0, context.clock.end_time - self.kept.time) // width
         if context.resumed or oldest > max(0, context.clock.stream_time - self.kept.time) // width:
             history: EncodedStore[bytes, list[Version]] = context.stores[self.kept.store]
-            for key, _ in list(history.scan(b"", _entry(oldest, b""))):
+            for key in history.scan(b"", _entry(oldest, b"")):
                 history.delete(key)
 
     def _timely(self, batch: AnyBatch, context: Context) -> AnyBatch:

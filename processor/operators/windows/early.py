@@ -91,7 +91,7 @@ class Changed:
 
     def close(self, first: bytes, end: bytes) -> list[bytes]:
         """Those in a range that closes now, of which none is kept; the ones that were emitted."""
-        found = dict(self._store.scan(first, end))
+        found = self._store.scan(first, end)
         self._store.save(found, {})
         return [name for name, mark in found.items() if mark == _EMITTED]
 

@@ -292,7 +292,7 @@ class WindowStep(Holding, Reporting):
         """The windows for which the stream time has come to `delay` after their end."""
         if not self._any_end(context, delay):
             return {}
-        return dict(self.states(context).scan(*self._range(context, delay)))
+        return self.states(context).scan(*self._range(context, delay))
 
     def _any_end(self, context: Context, delay: int) -> bool:
         """Whether the stream time may have come to `delay` after the end of any window."""
