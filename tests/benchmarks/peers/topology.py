@@ -36,8 +36,9 @@ def define(workload: str, run: str) -> Topology:
             enriched.to(output, value=json)
         case "sessions":
             gaps = session(f"{GAP}ms", grace=f"{GRACE}ms")
-            counts = orders.group_by_key().window(gaps).count()
-            counts.to_stream().map(counted).to(output, key=str, value=json)
+            counts = orders.group_by_key().window(gaps, emit="checkpoint").count().to_stream()
+            there = counts.filter(lambda count: count is not None)  # not so once it has grown
+            there.map(counted).to(output, key=str, value=json)
         case "join":
             near = JoinWindow(before=f"{WITHIN}ms", after=f"{WITHIN}ms", grace=f"{GRACE}ms")
             payments = topology.stream(PAYMENTS)

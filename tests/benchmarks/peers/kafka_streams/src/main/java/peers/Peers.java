@@ -10,12 +10,10 @@ import java.time.Duration;
 import java.util.Properties;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
-import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.kstream.Consumed;
-import org.apache.kafka.streams.kstream.EmitStrategy;
 import org.apache.kafka.streams.kstream.Grouped;
 import org.apache.kafka.streams.kstream.JoinWindows;
 import org.apache.kafka.streams.kstream.Joined;
@@ -26,7 +24,6 @@ import org.apache.kafka.streams.kstream.SessionWindows;
 import org.apache.kafka.streams.kstream.StreamJoined;
 import org.apache.kafka.streams.kstream.TimeWindows;
 import org.apache.kafka.streams.kstream.Windowed;
-import org.apache.kafka.streams.state.SessionStore;
 
 /**
  * The workloads on Kafka Streams, with the times of workloads.py.
@@ -39,7 +36,6 @@ public final class Peers {
   private static final Duration GAP = ofMillis(1_000);
   private static final Duration WITHIN = ofMillis(100);
   private static final Duration GRACE = ofMillis(1_000);
-  private static final Duration KEPT = Duration.ofDays(1);
 
   private static final Serde<String> TEXT = Serdes.String();
   private static final Serde<byte[]> RAW = Serdes.ByteArray();
@@ -117,11 +113,9 @@ public final class Peers {
               unread()
                   .groupByKey()
                   .windowedBy(SessionWindows.ofInactivityGapAndGrace(GAP, GRACE))
-                  .emitStrategy(EmitStrategy.onWindowClose())
-                  .count(
-                      Materialized.<String, Long, SessionStore<Bytes, byte[]>>with(TEXT, NUMBER)
-                          .withRetention(KEPT))
+                  .count(Materialized.with(TEXT, NUMBER))
                   .toStream()
+                  .filter((window, count) -> count != null)
                   .map((window, count) -> result(window, "count", count)));
       case "join" ->
           results(
