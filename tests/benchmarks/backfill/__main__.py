@@ -12,16 +12,15 @@ were late.
 import argparse
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from processor.local.embedded import EmbeddedKafka
 from tests import ledger
+from tests.benchmarks import systems
 
 COUNT, PARTITIONS, STEP, FIRST = 200_000, 4, 994, 1_500_000_000_000
-JAVA = Path(__file__).parent / "kafka_streams"
 TOPOLOGY = """
 from processor import Topology, tumbling
 topology = Topology({application!r})
@@ -29,7 +28,6 @@ stream = topology.stream({topic!r}, value=str)
 windows = stream.group_by(lambda value: value, name="other").window(tumbling("1d", grace="1h"))
 windows.count(name="counts").to({output!r})
 """
-_MAIN = "import sys; from processor.cli.main import main; sys.exit(main())"
 
 
 def feed(kafka: str, topic: str) -> None:
@@ -50,7 +48,7 @@ def kproc(kafka: str, topic: str, run: str, slots: int, folder: Path) -> int:
     file.write_text(TOPOLOGY.format(application=run, topic=topic, output=output))
     options = ["--until-end", "--no-show", "--log-format=json", f"--bootstrap={kafka}"]
     sets = [f"--set=slots={slots}", "--set=idle_timeout=1h", f"--set=state_dir={folder / 'state'}"]
-    command = [sys.executable, "-c", _MAIN, "run", str(file), *options, *sets]
+    command = systems.kproc(str(file), *options, *sets)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     lines = (json.loads(line) for line in done.stderr.splitlines() if line.startswith("{"))
     late = [line for line in lines if line["event"] == "late records"]
@@ -62,15 +60,13 @@ def kproc(kafka: str, topic: str, run: str, slots: int, folder: Path) -> int:
 
 def kafka_streams(kafka: str, topic: str, run: str, slots: int, folder: Path) -> int:
     """Late records, by its metric dropped-records-total."""
-    options = ["-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]
-    classes = ["-cp", f"{JAVA / 'target' / 'classes'}:{JAVA / 'target' / 'lib' / '*'}"]
     given = [kafka, topic, run, str(slots), str(folder / "state"), str(COUNT)]
-    command = ["java", *options, *classes, "backfill.Backfill", *given]
+    command = systems.kafka_streams("backfill.Backfill", *given, log="error")
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     return int(done.stdout.rpartition("late=")[2])
 
 
-SYSTEMS = {"kproc": kproc, "kafka-streams": kafka_streams}
+SYSTEMS = {systems.KPROC: kproc, systems.KAFKA_STREAMS: kafka_streams}
 
 
 def main() -> None:
@@ -80,9 +76,8 @@ def main() -> None:
     parser.add_argument("--slots", nargs="+", type=int, default=[1, 2, 4])
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    if "kafka-streams" in given.system:
-        build = ["mvn", "-q", "-B", "compile", "dependency:copy-dependencies"]
-        subprocess.run(build, cwd=JAVA, check=True, stdout=sys.stderr)
+    if systems.KAFKA_STREAMS in given.system:
+        systems.build_kafka_streams()
     with (
         tempfile.TemporaryDirectory() as scratch,
         EmbeddedKafka.start(Path(scratch) / "kafka", port=0, config={}, timeout=180) as broker,

@@ -28,16 +28,10 @@ from statistics import median
 PREFIX = os.environ.setdefault("NEXMARK_PREFIX", f"nexmark-{uuid.uuid4().hex[:6]}")
 
 from processor.local.embedded import EmbeddedKafka  # noqa: E402 - the prefix is needed first
-from tests.benchmarks.nexmark.progress import Stretch  # noqa: E402
 from tests.benchmarks.nexmark.runs import Events, measure  # noqa: E402
-from tests.benchmarks.nexmark.systems import (  # noqa: E402
-    KAFKA_STREAMS,
-    KPROC,
-    QUERIES,
-    SYSTEMS,
-    Job,
-    build_kafka_streams,
-)
+from tests.benchmarks.nexmark.systems import QUERIES, SYSTEMS, Job  # noqa: E402
+from tests.benchmarks.progress import Stretch  # noqa: E402
+from tests.benchmarks.systems import KAFKA_STREAMS, KPROC, build_kafka_streams  # noqa: E402
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from tests.benchmarks.nexmark import recomputed
 from tests.benchmarks.nexmark.checks import difference
 from tests.benchmarks.nexmark.events import BEGIN, PER_SECOND, events
 from tests.benchmarks.nexmark.inputs import BIDS, output, produce, produce_later
-from tests.benchmarks.nexmark.progress import Progress, Stretch, stretch, watch
-from tests.benchmarks.nexmark.systems import SYSTEMS, Job, running
+from tests.benchmarks.nexmark.systems import SYSTEMS, Job
+from tests.benchmarks.progress import Progress, Stretch, stretch, watch
+from tests.benchmarks.systems import running
 
 _UNCHECKED: Final = 6
 _CLOSED_AFTER: Final = {5: 2.0, 7: 2.0, 12: 16.0}

@@ -16,7 +16,6 @@ Kafka Streams takes a JDK 17 and Maven.
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -31,14 +30,19 @@ from msgspec.json import decode
 
 from processor.local.embedded import EmbeddedKafka
 from tests import ledger
-from tests.benchmarks.nexmark.progress import Progress, Stretch, stretch, watch
-from tests.benchmarks.nexmark.systems import running
 from tests.benchmarks.peers.workloads import TABLE, USERS, WORKLOADS, difference, rows
+from tests.benchmarks.progress import Point, Progress, stretch, watch
+from tests.benchmarks.systems import (
+    KAFKA_STREAMS,
+    KPROC,
+    build_kafka_streams,
+    kafka_streams,
+    kproc,
+    running,
+)
 
-KPROC, KAFKA_STREAMS, OTHER = "kproc", "kafka-streams", "other"
-JAVA: Final = Path(__file__).parent / "kafka_streams"
+OTHER: Final = "other"
 HERE: Final = Path(__file__).parents[3]
-_MAIN = "import sys; from processor.cli.main import main; sys.exit(main())"
 
 
 class Found(NamedTuple):
@@ -121,7 +125,7 @@ class Bench:
 
     def _watched(
         self, process: psutil.Popen, run: str, inputs: tuple[str, ...], memory: Memory
-    ) -> Iterator[Stretch]:
+    ) -> Iterator[Point]:
         wanted = sum(USERS if topic == TABLE else self._args.records for topic in inputs)
         for point in watch(process, Progress(self._kafka, run, inputs), wanted):
             memory.look()
@@ -130,16 +134,13 @@ class Bench:
     def _command(self, system: str, workload: str, run: str, folder: str) -> list[str]:
         slots = str(self._args.slots)
         if system == KAFKA_STREAMS:
-            options = ["-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-            classes = ["-cp", f"{JAVA / 'target' / 'classes'}:{JAVA / 'target' / 'lib' / '*'}"]
             given = [self._kafka, workload, run, slots, folder, *self._args.streams_set]
-            return ["java", *options, *classes, "peers.Peers", *given]
-        spec = "tests.benchmarks.peers.topology:topology"
+            return kafka_streams("peers.Peers", *given)
         options = [f"--bootstrap={self._kafka}", f"--state-dir={folder}", f"--slots={slots}"]
         sets = [f"--set={each}" for each in self._args.set]
-        root = self._args.other if system == OTHER else HERE
-        python = str(root / ".venv" / "bin" / "python") if system == OTHER else sys.executable
-        return [python, "-c", _MAIN, "run", spec, *options, *sets]
+        other = str(self._args.other / ".venv" / "bin" / "python") if system == OTHER else ""
+        spec = "tests.benchmarks.peers.topology:topology"
+        return kproc(spec, *options, *sets, python=other or sys.executable)
 
 
 def medians(found: list[Found]) -> Found:
@@ -182,8 +183,7 @@ def main() -> None:
     args = parser.parse_args()
     systems = [*args.system, *([OTHER] if args.other else [])]
     if KAFKA_STREAMS in systems:
-        command = ["mvn", "-q", "-B", "compile", "dependency:copy-dependencies"]
-        subprocess.run(command, cwd=JAVA, check=True, stdout=sys.stderr)
+        build_kafka_streams()
     lines: list[str] = []
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -4,9 +4,11 @@ import static java.time.Duration.ofMillis;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import common.Settings;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.Properties;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
@@ -139,29 +141,15 @@ public final class Peers {
     return KeyValue.pair(window.key(), row.put(name, value));
   }
 
-  private static Properties settings(String[] arguments) {
-    Properties settings = new Properties();
-    settings.put("bootstrap.servers", arguments[0]);
-    settings.put("application.id", arguments[2]);
-    settings.put("num.stream.threads", arguments[3]);
-    settings.put("state.dir", arguments[4]);
-    settings.put("processing.guarantee", "exactly_once_v2");
-    settings.put("commit.interval.ms", "100");
-    settings.put("auto.offset.reset", "earliest");
-    settings.put("producer.compression.type", "lz4");
-    settings.put("default.key.serde", Serdes.StringSerde.class);
-    settings.put("default.value.serde", Serdes.ByteArraySerde.class);
-    for (int i = 5; i < arguments.length; i++) {
-      String[] parts = arguments[i].split("=", 2);
-      settings.put(parts[0], parts[1]);
-    }
-    return settings;
-  }
-
   public static void main(String[] arguments) {
     Peers peers = new Peers(arguments[2]);
     peers.define(arguments[1]);
-    KafkaStreams streams = new KafkaStreams(peers.builder.build(), settings(arguments));
+    Properties settings = Settings.of(arguments[0], arguments[2], arguments[3], arguments[4]);
+    for (String each : Arrays.asList(arguments).subList(5, arguments.length)) {
+      String[] parts = each.split("=", 2);
+      settings.put(parts[0], parts[1]);
+    }
+    KafkaStreams streams = new KafkaStreams(peers.builder.build(), settings);
     Runtime.getRuntime()
         .addShutdownHook(new Thread(() -> streams.close(Duration.ofSeconds(20))));
     streams.start();

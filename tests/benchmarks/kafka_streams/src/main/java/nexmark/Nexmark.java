@@ -7,6 +7,7 @@ import static java.time.Duration.ofSeconds;
 import static org.apache.kafka.streams.KeyValue.pair;
 import static org.apache.kafka.streams.kstream.EmitStrategy.onWindowClose;
 
+import common.Settings;
 import java.time.Duration;
 import java.util.List;
 import java.util.Properties;
@@ -276,25 +277,12 @@ public final class Nexmark {
     write(enriched, ID, Enriched.class);
   }
 
-  private static Properties settings(String kafka, String application, String threads, String dir) {
-    Properties settings = new Properties();
-    settings.put("bootstrap.servers", kafka);
-    settings.put("application.id", application);
-    settings.put("num.stream.threads", threads);
-    settings.put("state.dir", dir);
-    settings.put("processing.guarantee", "exactly_once_v2");
-    settings.put("commit.interval.ms", 100);
-    settings.put("auto.offset.reset", "earliest");
-    settings.put("producer.compression.type", "lz4");
-    settings.put("default.key.serde", Serdes.LongSerde.class);
-    return settings;
-  }
-
   public static void main(String[] args) {
     String application = args[2] + "-q" + args[3];
     Nexmark nexmark = new Nexmark(args[1], application);
     nexmark.query(Integer.parseInt(args[3]));
-    Properties settings = settings(args[0], application, args[4], args[5]);
+    Properties settings = Settings.of(args[0], application, args[4], args[5]);
+    settings.put("default.key.serde", Serdes.LongSerde.class.getName());
     KafkaStreams streams = new KafkaStreams(nexmark.builder.build(), settings);
     streams.setUncaughtExceptionHandler(
         error -> {

@@ -4,9 +4,9 @@ import static java.time.Duration.ofDays;
 import static java.time.Duration.ofHours;
 import static java.time.Duration.ofSeconds;
 
+import common.Settings;
 import java.util.Properties;
 import org.apache.kafka.common.Metric;
-import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.kstream.Grouped;
@@ -20,16 +20,7 @@ import org.apache.kafka.streams.kstream.TimeWindows;
  */
 public final class Backfill {
   public static void main(String[] args) throws InterruptedException {
-    Properties settings = new Properties();
-    settings.put("bootstrap.servers", args[0]);
-    settings.put("application.id", args[2]);
-    settings.put("num.stream.threads", args[3]);
-    settings.put("state.dir", args[4]);
-    settings.put("processing.guarantee", "exactly_once_v2");
-    settings.put("commit.interval.ms", "100");
-    settings.put("auto.offset.reset", "earliest");
-    settings.put("default.key.serde", Serdes.StringSerde.class.getName());
-    settings.put("default.value.serde", Serdes.StringSerde.class.getName());
+    Properties settings = Settings.of(args[0], args[2], args[3], args[4]);
     StreamsBuilder builder = new StreamsBuilder();
     builder.<String, String>stream(args[1])
         .groupBy((key, value) -> value, Grouped.as("other"))
