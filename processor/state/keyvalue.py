@@ -223,8 +223,7 @@ class EncodedStore(KeyValueStore[K, V]):
     def load(self, keys: Sequence[bytes]) -> dict[bytes, V]:
         """The values of those of the encoded keys that have one."""
         pairs = zip(keys, self._overlay.get_many(keys), strict=True)
-        found = {key: data for key, data in pairs if data is not None}
-        return dict(zip(found, self._decoded_all([*found], [*found.values()]), strict=True))
+        return self._values_of({key: data for key, data in pairs if data is not None})
 
     def save(self, keys: Iterable[bytes], values: Mapping[bytes, V]) -> None:
         """Sets the encoded keys to their values, and deletes those that have none."""
@@ -243,7 +242,9 @@ class EncodedStore(KeyValueStore[K, V]):
 
     def scan(self, start: bytes, end: bytes) -> dict[bytes, V]:
         """Encoded keys from `start` to before `end` with their values, in order."""
-        found = dict(self._overlay.scan(start, end))
+        return self._values_of(dict(self._overlay.scan(start, end)))
+
+    def _values_of(self, found: Mapping[bytes, bytes]) -> dict[bytes, V]:
         return dict(zip(found, self._decoded_all([*found], [*found.values()]), strict=True))
 
     def changed(self, start: bytes, end: bytes) -> dict[bytes, V | None]:

@@ -15,6 +15,8 @@ from tests.integration.watch import Watch
 
 pytestmark = pytest.mark.kafka
 
+OFFSETS = "__consumer_offsets"
+
 
 def opened(app: App, group: str) -> Producer:
     """A producer whose transaction is open, and commits offsets of the application's input."""
@@ -57,9 +59,6 @@ def test_what_waits_behind_a_transaction_in_the_input_is_lag(app: App) -> None:
         assert node.stop() == 0
 
 
-OFFSETS = "__consumer_offsets"
-
-
 def beside(app: App, count: int) -> list[str]:
     """Groups whose offsets are in the same partition as the application's."""
     names = (f"{app.name}-{number}" for number in range(100_000))
@@ -98,7 +97,7 @@ def test_a_transaction_that_holds_the_groups_offsets_is_named(
     names = [*beside(app, chance.randint(0, 2)), app.name]
     chance.shuffle(names)
     place, since = offsets_end(app)
-    open_here = {each: opened(app, each) for each in names}
+    producers = [opened(app, each) for each in names]
     with app.start("--no-show") as node:
         cause = app.await_log(node, "worker ended", timeout=120)["cause"]
         found = re.search(
@@ -110,7 +109,7 @@ def test_a_transaction_that_holds_the_groups_offsets_is_named(
         assert found, cause
         assert found.groups()[:3] == found.groups()[3:]
         assert (int(found[3]), app.name) in commits_since(app, place, since)
-        for each in open_here.values():
+        for each in producers:
             each.abort_transaction(30)  # as the command has the broker do
         app.await_output(before + after)
         assert node.stop() == 0

@@ -325,8 +325,9 @@ class WindowStep(Holding, Reporting):
 
         When that is, `emitted_at` says of a window's end.
         """
-        keys = decoded(self.spec(context).key, [*windows])
-        offsets = context.made_all([emitted_at(window.end) for window in keys], [*windows])
+        names = [*windows]
+        keys = decoded(self.spec(context).key, names)
+        offsets = context.made_all([emitted_at(window.end) for window in keys], names)
         times = [
             _gone_at(window.end, emitted_at(window.end)) if held is None else held[0]
             for window, held in zip(keys, windows.values(), strict=True)
